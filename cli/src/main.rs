@@ -1,0 +1,2 @@
+//! The `jobqueue` command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! The JobQueue API: types, conditions and validation rules.

@@ -1,0 +1,17 @@
+//! From a record to rows: recipes (pure) and one sink per database that applies them exactly once.
+//!
+//! [`Recipe::compile`] turns a manifest's `ingest` section into something that [`Recipe::rows`] evaluates for one job
+//! without any I/O. A [`Sink`] checks the recipe against the database's schema, and writes batches of [`Unit`]s: each
+//! with its rows and its ledger key, in one transaction. Nothing here knows Redis or Kubernetes.
+
+pub mod job;
+pub mod recipe;
+pub mod rows;
+pub mod sink;
+pub mod spec;
+
+pub use job::JobInput;
+pub use recipe::{Recipe, RecipeError, RecipeProblem};
+pub use rows::{Row, RowTree, SqlValue};
+pub use sink::{LedgerKey, Rejection, Sink, SinkError, Unit, UnitOutcome};
+pub use spec::{ChildSpec, IngestSpec, OnConflict, TableSpec};

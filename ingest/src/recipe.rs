@@ -1,0 +1,62 @@
+//! The compiled recipe: expressions checked once, evaluated per job, no I/O.
+
+use chrono::{DateTime, Utc};
+
+use crate::{IngestSpec, JobInput, OnConflict, RowTree};
+
+/// Every recipe of a queue, compiled.
+#[derive(Debug)]
+pub struct Recipe {
+    /// All tables of all recipes, parents and children; [`crate::Row::table`] indexes it.
+    pub tables: Vec<TablePlan>,
+}
+
+/// What a sink needs to know of a table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TablePlan {
+    /// Name as written, `schema.table` allowed.
+    pub table: String,
+    /// Columns in the order of [`crate::Row::values`].
+    pub columns: Vec<String>,
+    /// The expressions of `columns`, for error messages.
+    pub expressions: Vec<String>,
+    /// Duplicate policy.
+    pub on_conflict: OnConflict,
+    /// Identifying columns for it.
+    pub key: Vec<String>,
+    /// The generated id column, if rows of other tables refer to it.
+    pub id: Option<String>,
+    /// The parent's index, for a child.
+    pub parent: Option<usize>,
+    /// The column that takes `parent.id`, as an index into `columns`.
+    pub parent_column: Option<usize>,
+}
+
+/// Something wrong with a recipe, found before any job runs.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {message}")]
+pub struct RecipeProblem {
+    /// Where, e.g. `ingest[0].tables[0].columns.founded_date`.
+    pub path: String,
+    /// What, with the expression.
+    pub message: String,
+}
+
+/// Why a job's record cannot become rows: table, column, expression and the offending value, shortened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct RecipeError(pub String);
+
+impl Recipe {
+    /// Compiles and checks all recipes; reports every problem at once.
+    pub fn compile(specs: &[IngestSpec]) -> Result<Self, Vec<RecipeProblem>> {
+        let _ = specs;
+        Ok(Self { tables: Vec::new() })
+    }
+
+    /// The rows of one job. `now` is the value of `now()` for all of its rows.
+    pub fn rows(&self, job: &JobInput<'_>, now: DateTime<Utc>) -> Result<RowTree, RecipeError> {
+        let _ = (job, now);
+        Ok(RowTree::default())
+    }
+}

@@ -1,0 +1,96 @@
+//! What a queue is, as a worker or a scaler is told: protocol, names, lease, retry and limits.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// The wire format the producers speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
+pub enum Protocol {
+    /// Python RQ, 2.x and 3.0.
+    #[serde(rename = "RQ")]
+    #[strum(serialize = "RQ")]
+    Rq,
+    /// A Redis list; each element is one record. Producers `RPUSH`, workers take from the left.
+    List,
+    /// A Redis stream read through a consumer group.
+    Stream,
+}
+
+/// A queue (or several, served in strict order) on one Redis.
+#[derive(Debug, Clone)]
+pub struct QueueConfig {
+    /// The wire format.
+    pub protocol: Protocol,
+    /// RQ queue names, or Redis keys for `List` and `Stream`; earlier names are served first.
+    pub names: Vec<String>,
+    /// RQ's key prefix (`rq` unless the producers set `RQ_KEY_PREFIX`).
+    pub key_prefix: String,
+    /// How long a claim stays ours without a heartbeat. Heartbeats go out every third of it.
+    pub lease: Duration,
+    /// What happens to a job that failed, or whose worker died, when the producer said nothing about retries.
+    pub retry: RetryPolicy,
+    /// Bounds on what a payload may make us allocate.
+    pub limits: PayloadLimits,
+    /// Lifetime of a finished job's record when the producer set none (RQ's default is 500 s).
+    pub result_ttl: Duration,
+    /// Lifetime of a failed job's record when the producer set none (RQ's default is one year).
+    pub failure_ttl: Duration,
+    /// Unique per start of the worker process: pod (or host) name plus a suffix.
+    pub worker_name: String,
+    /// `Stream` only: the consumer group.
+    pub consumer_group: String,
+}
+
+impl QueueConfig {
+    /// The defaults for `names` served by `worker_name`.
+    pub fn new(protocol: Protocol, names: Vec<String>, worker_name: impl Into<String>) -> Self {
+        Self {
+            protocol,
+            names,
+            key_prefix: "rq".into(),
+            lease: Duration::from_secs(30),
+            retry: RetryPolicy::default(),
+            limits: PayloadLimits::default(),
+            result_ttl: Duration::from_secs(500),
+            failure_ttl: Duration::from_secs(31_536_000),
+            worker_name: worker_name.into(),
+            consumer_group: "jobqueue".into(),
+        }
+    }
+}
+
+/// Exponential backoff with jitter: the n-th retry waits `backoff * 2^(n-1)`, at most `max_backoff`, times a random
+/// factor in [0.5, 1].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Runs of a job altogether before it goes to the failed registry; a crash of its worker counts as one.
+    pub max_attempts: u32,
+    /// Wait before the first retry.
+    pub backoff: Duration,
+    /// The longest wait.
+    pub max_backoff: Duration,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { max_attempts: 5, backoff: Duration::from_secs(1), max_backoff: Duration::from_secs(300) }
+    }
+}
+
+/// Bounds on a payload, so that one hostile job cannot take the worker down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PayloadLimits {
+    /// Bytes as stored in Redis.
+    pub max_bytes: usize,
+    /// Bytes after inflating.
+    pub max_inflated_bytes: usize,
+    /// Nesting of containers.
+    pub max_depth: usize,
+}
+
+impl Default for PayloadLimits {
+    fn default() -> Self {
+        Self { max_bytes: 16 << 20, max_inflated_bytes: 64 << 20, max_depth: 128 }
+    }
+}

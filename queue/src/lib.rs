@@ -1,0 +1,12 @@
+//! Redis queues seen from both ends: the RQ wire protocol, plain lists and streams.
+//!
+//! A worker holds a [`Backend`]: claim, heartbeat, settle, maintain. A person or a scaler reads [`stats`]. Everything
+//! that touches Redis in this project is in this crate; nothing here knows a database or Kubernetes.
+
+mod backend;
+mod config;
+mod delivery;
+
+pub use backend::{Backend, Claim, Command, Maintenance, QueueError, Settled};
+pub use config::{PayloadLimits, Protocol, QueueConfig, RetryPolicy};
+pub use delivery::{Call, Completion, Delivery, Lease, Outcome, Payload, PayloadError, Retry, Serializer};

@@ -1,0 +1,1 @@
+//! The scaling decision: a pure function of policy, observation and memory.

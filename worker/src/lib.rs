@@ -1,0 +1,1 @@
+//! The worker: claims jobs, applies them to the database, acknowledges.
