@@ -1,0 +1,113 @@
+//! Starting a server that cannot outlive us, and waiting for it.
+
+use std::{
+    net::TcpListener,
+    path::Path,
+    process::{Child, Command, Stdio},
+    sync::mpsc,
+    time::{Duration, Instant},
+};
+
+/// A TCP port on the loopback that was free a moment ago.
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback has a free port");
+    listener.local_addr().expect("a bound socket has an address").port()
+}
+
+/// Polls `ready` until it holds; panics with `what` after `limit`.
+pub fn until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        assert!(start.elapsed() < limit, "{what}: not within {limit:?}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// Runs `start` on a thread that never ends: the kernel ties a server's life to the *thread* that started it.
+pub(crate) fn on_lasting_thread<T: Send + 'static>(start: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let _ = sender.send(start());
+        loop {
+            std::thread::park();
+        }
+    });
+    receiver.recv().expect("the server started")
+}
+
+pub(crate) fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output().expect("`id` runs");
+    output.stdout.starts_with(b"0\n")
+}
+
+/// A child process that is killed when it is dropped, or when the thread that started it ends.
+#[derive(Debug)]
+pub(crate) struct Server(Child);
+
+impl Server {
+    /// Starts `program` with its output in `log`; as root, under `account` if one is named.
+    pub(crate) fn start(account: Option<&str>, program: &str, arguments: &[String], log: &Path) -> Self {
+        let log = std::fs::File::create(log).expect("the log can be created");
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL"]);
+        if let Some(account) = account.filter(|_| is_root()) {
+            command.args(["--reuid", account, "--regid", account, "--clear-groups"]);
+        }
+        command.arg("--").arg(program).args(arguments);
+        command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log handle")).stderr(log);
+        Self(command.spawn().unwrap_or_else(|error| panic!("{program} did not start: {error}")))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+
+    /// True while the process runs.
+    pub(crate) fn alive(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(None))
+    }
+
+    /// Sends SIGKILL and waits.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+
+    /// Sends `signal` (a name such as `INT`) and waits for the end.
+    pub(crate) fn stop(&mut self, signal: &str) {
+        let _ = Command::new("kill").args([&format!("-{signal}"), &self.pid().to_string()]).status();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Runs a preparing command to its end; panics with its output if it fails.
+pub(crate) fn run(account: Option<&str>, program: &str, arguments: &[String]) {
+    let mut command = match account.filter(|_| is_root()) {
+        None => Command::new(program),
+        Some(account) => {
+            let mut command = Command::new("setpriv");
+            command.args(["--reuid", account, "--regid", account, "--clear-groups", "--", program]);
+            command
+        }
+    };
+    let output = command.args(arguments).output().unwrap_or_else(|error| panic!("{program} did not start: {error}"));
+    assert!(
+        output.status.success(),
+        "{program} failed: {}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// Gives a directory to `account`, if we may.
+pub(crate) fn hand_over(directory: &Path, account: &str) {
+    if is_root() {
+        run(None, "chown", &[account.to_owned(), directory.display().to_string()]);
+    }
+}
