@@ -1,2 +1,41 @@
-//! The `jobqueue` command.
-fn main() {}
+//! The `jobqueue` command (also `kubectl jobqueue`): the person's side of a queue and its recipe.
+//!
+//! Data goes to stdout and messages to stderr; the exit code is one of [`exit::Exit`], which `--help` lists.
+
+#![expect(dead_code, reason = "used by the commands that follow")]
+
+mod args;
+mod completion;
+mod exit;
+mod local;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::args::{Cli, Command};
+use crate::exit::Exit;
+use crate::output::Output;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let output = Output::for_process(cli.global.output);
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return exit::report(output, &anyhow::Error::new(error).context("cannot start")).into(),
+    };
+    let ended = runtime.block_on(run(&cli, output));
+    runtime.shutdown_background();
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => exit::report(output, &error).into(),
+    }
+}
+
+async fn run(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
+    match &cli.command {
+        Command::Local(args) => local::run(&cli.global, args, output).await,
+        Command::Completion(args) => completion::run(args, output),
+    }
+}

@@ -1,0 +1,69 @@
+//! The command line: flags that every command knows, and the commands.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::completion::CompletionArgs;
+use crate::exit::EXIT_HELP;
+use crate::local::LocalArgs;
+use crate::output::Format;
+
+/// Turn a backlog in Redis into rows in your database, and see how it is doing.
+#[derive(Debug, Parser)]
+#[command(name = "jobqueue", version, after_help = EXIT_HELP, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    /// Flags that every command knows.
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    /// What to do.
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// Where the queue is, and how to print.
+#[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// How data is printed on stdout
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// Manifest that names the queues, the protocol and the URLs; flags win over it
+    #[arg(short, long, global = true, value_name = "MANIFEST")]
+    pub(crate) filename: Option<PathBuf>,
+    /// Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/MASTER/DB`, `redis+cluster://h1,h2`
+    #[arg(long, global = true, env = "JOBQUEUE_REDIS_URL", hide_env_values = true, value_name = "URL")]
+    pub(crate) redis: Option<String>,
+    /// Database: `postgres://`, `mysql://`, `sqlite:PATH`
+    #[arg(long, global = true, env = "JOBQUEUE_DATABASE_URL", hide_env_values = true, value_name = "URL")]
+    pub(crate) database: Option<String>,
+    /// Queue name, or the Redis key of a list or stream; may be repeated where several make sense
+    #[arg(long, global = true, value_name = "NAME")]
+    pub(crate) queue: Vec<String>,
+    /// The wire format of the queue [default: RQ, or the manifest's]
+    #[arg(long, global = true, value_enum, ignore_case = true)]
+    pub(crate) protocol: Option<ProtocolArg>,
+    /// RQ's key prefix, if the producers set `RQ_KEY_PREFIX` [default: rq, or the manifest's]
+    #[arg(long, global = true, value_name = "PREFIX")]
+    pub(crate) key_prefix: Option<String>,
+}
+
+/// The wire formats, as flags spell them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ProtocolArg {
+    /// Python RQ jobs.
+    Rq,
+    /// Elements of a Redis list.
+    List,
+    /// Entries of a Redis stream.
+    Stream,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run a manifest on this machine: worker processes, scaled with the backlog
+    Local(LocalArgs),
+    /// Print a completion script for your shell
+    Completion(CompletionArgs),
+}

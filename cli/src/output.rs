@@ -1,0 +1,107 @@
+//! Where words go: data to stdout in the chosen format, everything else to stderr, colour only for a terminal.
+
+use std::io::{self, IsTerminal, Write};
+
+use clap::ValueEnum;
+use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
+use serde::Serialize;
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// Aligned columns for a person.
+    #[default]
+    Text,
+    /// The same with more columns.
+    Wide,
+    /// One JSON document.
+    Json,
+    /// One YAML document.
+    Yaml,
+}
+
+/// The two streams of this process, and how they may be used.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Output {
+    /// The format of data.
+    pub(crate) format: Format,
+    colour: bool,
+}
+
+impl Output {
+    /// Colour only where stderr is a terminal and `NO_COLOR` (<https://no-color.org>) is not set.
+    pub(crate) fn for_process(format: Format) -> Self {
+        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
+        Self { format, colour: !refused && !dumb && io::stderr().is_terminal() }
+    }
+
+    /// Whether stderr is a terminal, so that a progress bar makes sense.
+    #[expect(clippy::unused_self, reason = "asked of the output, not of the process, by callers")]
+    pub(crate) fn is_interactive(self) -> bool {
+        io::stderr().is_terminal()
+    }
+
+    /// A message for the person: progress, summaries, notes.
+    #[expect(clippy::unused_self, reason = "the one door to stderr")]
+    pub(crate) fn say(self, message: &str) {
+        // A closed stderr leaves nobody to tell.
+        let _ = writeln!(io::stderr().lock(), "{message}");
+    }
+
+    /// What failed.
+    pub(crate) fn error(self, message: &str) {
+        self.say(&format!("{} {message}", self.paint("error:", "1;31")));
+    }
+
+    /// Something that did not stop us but should be known.
+    pub(crate) fn warn(self, message: &str) {
+        self.say(&format!("{} {message}", self.paint("warning:", "1;33")));
+    }
+
+    /// What to do about an error.
+    pub(crate) fn hint(self, message: &str) {
+        self.say(&format!(" {} {message}", self.paint("hint:", "1;36")));
+    }
+
+    /// Raw data to stdout.
+    #[expect(clippy::unused_self, reason = "the one door to stdout")]
+    pub(crate) fn data(self, text: &str) -> io::Result<()> {
+        let mut out = io::stdout().lock();
+        out.write_all(text.as_bytes())?;
+        out.flush()
+    }
+
+    /// A value as one JSON or YAML document. For `text` and `wide` the caller prints columns instead.
+    pub(crate) fn document<T: Serialize>(self, value: &T) -> anyhow::Result<()> {
+        let text = match self.format {
+            Format::Yaml => serde_yaml::to_string(value)?,
+            Format::Json | Format::Text | Format::Wide => format!("{}\n", serde_json::to_string_pretty(value)?),
+        };
+        Ok(self.data(&text)?)
+    }
+
+    /// Whether data is for a program (JSON, YAML).
+    pub(crate) fn is_machine(self) -> bool {
+        matches!(self.format, Format::Json | Format::Yaml)
+    }
+
+    fn paint(self, text: &str, code: &str) -> String {
+        if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Aligned columns without borders, as `kubectl get` prints them. `right` names the columns of numbers.
+pub(crate) fn columns(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
+    table.add_rows(rows);
+    for (index, column) in table.column_iter_mut().enumerate() {
+        column.set_padding((0, 3));
+        if right.contains(&index) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
+    lines.join("\n") + "\n"
+}
