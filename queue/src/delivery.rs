@@ -50,7 +50,19 @@ pub enum Payload {
     Fields(Map<String, Value>),
 }
 
-/// An RQ call. Dates and times are RFC 3339 text, `Decimal` and `UUID` text, sets lists, bytes text (base64 if not UTF-8).
+/// An RQ call, as JSON values. Pickled Python values arrive so:
+///
+/// | Python | here |
+/// |---|---|
+/// | `date`, `datetime`, `time` | RFC 3339 text; without an offset if it had no zone |
+/// | `timedelta` | seconds, a number |
+/// | `Decimal`, `UUID`, `Path` | text |
+/// | `int` outside 64 bits | decimal text |
+/// | `float` `nan`, `inf` | the text `NaN`, `Infinity`, `-Infinity` |
+/// | `bytes`, `bytearray` | text, base64 if not UTF-8 |
+/// | `tuple`, `set`, `frozenset`, `deque` | list |
+/// | `OrderedDict`, `defaultdict`, `Counter` | object |
+/// | keys of a dict that are not text | their JSON as text (`1`, `true`, `null`) |
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
     /// The function as the producer named it, e.g. `ParseCompany.parse_company`.

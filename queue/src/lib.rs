@@ -6,6 +6,7 @@
 mod backend;
 mod config;
 mod delivery;
+pub mod payload;
 
 pub use backend::{Backend, Claim, Command, Maintenance, QueueError, Settled};
 pub use config::{PayloadLimits, Protocol, QueueConfig, RetryPolicy};

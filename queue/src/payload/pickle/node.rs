@@ -1,0 +1,161 @@
+//! What a pickle builds, in an arena, and its way to JSON. Containers hold indices, so a value used many times is
+//! stored once; what it grows to when written out is charged against the limits.
+
+use std::borrow::Cow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::TimeDelta;
+use serde_json::{Map, Number, Value};
+
+use super::allowed::Allowed;
+use crate::payload::{MAX_VALUES, malformed, too_large};
+use crate::{PayloadError, PayloadLimits};
+
+/// Index of a [`Node`] in the arena.
+pub(super) type Id = u32;
+
+#[derive(Debug)]
+pub(super) enum Node<'a> {
+    None,
+    Bool(bool),
+    Int(i64),
+    /// Decimal digits of an integer outside `i64`.
+    BigInt(Box<str>),
+    Float(f64),
+    Text(Cow<'a, str>),
+    Bytes(Cow<'a, [u8]>),
+    List(Vec<Id>),
+    Tuple(Vec<Id>),
+    Set(Vec<Id>),
+    Dict(Vec<(Id, Id)>),
+    Duration(TimeDelta),
+    /// A fixed offset from UTC, in seconds.
+    Zone(i32),
+    /// A type from the allow-list, named but not made.
+    Type(Allowed),
+    /// An instance that waits for its state (BUILD).
+    Unbuilt(Allowed),
+}
+
+/// Writes out what the root refers to.
+pub(super) fn to_json(nodes: &[Node<'_>], root: Id, limits: &PayloadLimits) -> Result<Value, PayloadError> {
+    // The depth of the recursion below, and of every later walk over the value, is bounded by this.
+    let max_depth = limits.max_depth.min(512);
+    Writer { nodes, values: 0, bytes: 0, max_depth, max_bytes: limits.max_inflated_bytes }.value(root, 0)
+}
+
+struct Writer<'n, 'a> {
+    nodes: &'n [Node<'a>],
+    values: usize,
+    bytes: usize,
+    max_depth: usize,
+    max_bytes: usize,
+}
+
+impl Writer<'_, '_> {
+    fn value(&mut self, id: Id, depth: usize) -> Result<Value, PayloadError> {
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(too_large(format!("more than {MAX_VALUES} values")));
+        }
+        Ok(match &self.nodes[id as usize] {
+            Node::None => Value::Null,
+            Node::Bool(bool) => Value::Bool(*bool),
+            Node::Int(int) => Value::from(*int),
+            Node::BigInt(digits) => match digits.parse::<u64>() {
+                Ok(int) => Value::from(int),
+                Err(_) => self.text(digits)?,
+            },
+            Node::Float(float) => float_value(*float),
+            Node::Text(text) => self.text(text)?,
+            Node::Bytes(bytes) => {
+                if let Ok(text) = std::str::from_utf8(bytes) {
+                    self.text(text)?
+                } else {
+                    self.charge(bytes.len().div_ceil(3) * 4)?;
+                    Value::String(BASE64.encode(bytes))
+                }
+            }
+            Node::List(items) | Node::Tuple(items) | Node::Set(items) => {
+                let depth = self.deeper(depth)?;
+                items.iter().map(|&item| self.value(item, depth)).collect::<Result<Vec<_>, _>>()?.into()
+            }
+            Node::Dict(pairs) => {
+                let depth = self.deeper(depth)?;
+                let mut map = Map::new();
+                for &(key, value) in pairs {
+                    let key = self.key(key, depth)?;
+                    let value = self.value(value, depth)?;
+                    if map.contains_key(&key) {
+                        return Err(malformed(format!("two keys of a dict are both {key:?} as text")));
+                    }
+                    map.insert(key, value);
+                }
+                Value::Object(map)
+            }
+            Node::Duration(duration) => seconds(*duration),
+            Node::Zone(offset) => Value::String(super::dates::offset_text(*offset)),
+            Node::Type(allowed) | Node::Unbuilt(allowed) => {
+                return Err(PayloadError::NotData(format!("the type {allowed} itself is an argument")));
+            }
+        })
+    }
+
+    /// Text as it is; anything else as compact JSON (`1`, `true`, `null`, `[1,2]`), the way `json.dumps` has it.
+    fn key(&mut self, id: Id, depth: usize) -> Result<String, PayloadError> {
+        match self.value(id, depth)? {
+            Value::String(text) => Ok(text),
+            other => {
+                let text = other.to_string();
+                self.charge(text.len())?;
+                Ok(text)
+            }
+        }
+    }
+
+    fn text(&mut self, text: &str) -> Result<Value, PayloadError> {
+        self.charge(text.len())?;
+        Ok(Value::String(text.to_owned()))
+    }
+
+    fn charge(&mut self, bytes: usize) -> Result<(), PayloadError> {
+        self.bytes = self.bytes.saturating_add(bytes);
+        if self.bytes > self.max_bytes {
+            return Err(too_large(format!("more than {} bytes of text when written out", self.max_bytes)));
+        }
+        Ok(())
+    }
+
+    fn deeper(&self, depth: usize) -> Result<usize, PayloadError> {
+        if depth < self.max_depth {
+            return Ok(depth + 1);
+        }
+        Err(too_large(format!("nested deeper than {} (or it contains itself)", self.max_depth)))
+    }
+}
+
+/// JSON has no infinities and no NaN: they become the text that databases and Python's `float()` read.
+fn float_value(float: f64) -> Value {
+    Number::from_f64(float).map_or_else(
+        || {
+            let text = if float.is_nan() {
+                "NaN"
+            } else if float > 0.0 {
+                "Infinity"
+            } else {
+                "-Infinity"
+            };
+            Value::from(text)
+        },
+        Value::Number,
+    )
+}
+
+/// A `timedelta` is its number of seconds, whole where it is whole.
+fn seconds(duration: TimeDelta) -> Value {
+    match duration.subsec_nanos() {
+        0 => Value::from(duration.num_seconds()),
+        nanos => float_value(duration.num_seconds() as f64 + f64::from(nanos) / 1e9),
+    }
+}

@@ -1,0 +1,349 @@
+//! Payloads as real Python wrote them, and hostile ones.
+
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use flate2::{Compression, write::ZlibEncoder};
+use proptest::prelude::*;
+use serde_json::{Map, Value, json};
+
+use super::{MAX_VALUES, decode, encode_call, encode_result};
+use crate::{Call, PayloadError, PayloadLimits, Serializer};
+
+fn limits() -> PayloadLimits {
+    PayloadLimits::default()
+}
+
+fn zlib(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::default());
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A protocol 4 call of `f` whose only argument is what `argument` leaves on the stack.
+fn call_with(argument: &[u8]) -> Vec<u8> {
+    [b"\x80\x04(\x8c\x01fN".as_slice(), argument, b"\x85}t."].concat()
+}
+
+fn refusal(bytes: &[u8]) -> String {
+    match decode(bytes, &limits()) {
+        Err(PayloadError::NotData(what)) => what,
+        other => panic!("expected a refusal, got {other:?}"),
+    }
+}
+
+fn too_large(bytes: &[u8]) {
+    let outcome = decode(bytes, &limits());
+    assert!(matches!(outcome, Err(PayloadError::TooLarge(_))), "{outcome:?}");
+}
+
+fn malformed(bytes: &[u8]) {
+    let outcome = decode(bytes, &limits());
+    assert!(matches!(outcome, Err(PayloadError::Malformed(_))), "{outcome:?}");
+}
+
+/// What `testdata/golden.py` pickled, as it must arrive.
+fn golden(name: &str) -> Value {
+    match name {
+        "text" => json!(["ACME;1"]),
+        "chinese" => json!([r#"{"Name": "上海"}"#, "é".repeat(300)]),
+        "numbers" => json!([
+            0,
+            1,
+            255,
+            256,
+            65535,
+            65536,
+            -1,
+            -129,
+            1_u64 << 31,
+            1_u64 << 62,
+            i64::MIN,
+            1_u64 << 63,
+            u64::MAX,
+            "18446744073709551616",
+            "-9223372036854775809",
+            "10000000000000000000000000000000000000000",
+            true,
+            false,
+            null,
+            1.5,
+            -0.0,
+            1e300
+        ]),
+        "nonfinite" => json!(["NaN", "Infinity", "-Infinity"]),
+        "containers" => json!([
+            [1, [2, [3]]], {"a": {"b": []}}, [], [1, 2], [1, 2, 3], [1, 2, 3, 4], [7], [8], [["x"], ["x"]]
+        ]),
+        "keys" => json!([
+            {"2": "a", "null": "b", "true": "c", "1.5": "d", "[1,2]": "e", "2026-01-02": "f", "k": "g"}
+        ]),
+        "bytes" => json!(["plain", "/wA=", "ba", "", "z".repeat(300)]),
+        "dates" => json!([
+            "2010-10-22",
+            "2026-01-02T03:04:05",
+            "2026-01-02T03:04:05.000006",
+            "2026-01-02T03:04:05Z",
+            "2026-01-02T03:04:05.678000+05:30",
+            "1890-01-02T02:10:37Z",
+            "2026-10-25T02:30:00",
+            "01:02:03",
+            "01:02:03.000004+05:30",
+            "0001-01-01",
+            "9999-12-31T23:59:59.999999"
+        ]),
+        "durations" => json!([86_401, -1.5, 0]),
+        "exact" => json!([
+            "1.50",
+            "NaN",
+            "1E+3",
+            "f47ac10b-58cc-4372-a567-0e02b2c3d479",
+            "00000000-0000-0000-0000-000000000005"
+        ]),
+        "collections" => json!([{"a": 1, "b": 2}, {"k": [1]}, {"a": 2, "b": 1}, [1, 2], [1, 2], "/a/b", "x/y", "."]),
+        other => panic!("no expectation for {other}"),
+    }
+}
+
+#[test]
+fn python_pickles_of_every_protocol_arrive_as_documented() {
+    let mut seen = 0;
+    for line in include_str!("testdata/golden.txt").lines() {
+        let [name, protocol, data] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let call = decode(&BASE64.decode(data).unwrap(), &limits())
+            .unwrap_or_else(|error| panic!("{name} {protocol}: {error}"));
+        assert_eq!(Value::from(call.args), golden(name), "{name}, protocol {protocol}");
+        assert_eq!((call.function.as_str(), call.serializer), ("m.f", Serializer::Pickle));
+        assert_eq!(Value::Object(call.kwargs), json!({"k": 1}));
+        seen += 1;
+    }
+    assert_eq!(seen, 11 * 6);
+}
+
+#[test]
+fn the_json_serializer_and_raw_bytes_are_recognised() {
+    let bytes = br#"["tasks.parse", null, ["ACME;1"], {"k": 1}]"#;
+    for form in [bytes.to_vec(), zlib(bytes)] {
+        let call = decode(&form, &limits()).unwrap();
+        assert_eq!((call.function.as_str(), call.serializer), ("tasks.parse", Serializer::Json));
+        assert_eq!((Value::from(call.args), Value::Object(call.kwargs)), (json!(["ACME;1"]), json!({"k": 1})));
+    }
+    assert_eq!(decode(&call_with(b"K\x07"), &limits()).unwrap().args, [json!(7)]);
+}
+
+#[test]
+fn whatever_would_run_code_is_refused_by_name() {
+    assert_eq!(refusal(&call_with(b"cos\nsystem\n\x8c\x02id\x85R")), "os.system");
+    assert_eq!(refusal(&call_with(b"\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R")), "os.system");
+    assert_eq!(refusal(&call_with(b"cbuiltins\neval\n\x8c\x01x\x85R")), "builtins.eval");
+    assert_eq!(refusal(&call_with(b"(ios\nsystem\n")), "os.system");
+    assert_eq!(refusal(&call_with(b"capp.models\nCompany\n)\x81")), "app.models.Company");
+    assert!(refusal(&call_with(b"Pid\n")).contains("persistent id"));
+    assert!(refusal(&call_with(b"\x82\x01")).contains("extension"));
+    assert!(refusal(&call_with(b"cdatetime\ndate\n")).contains("datetime.date"));
+    // A method call carries its object in the second place.
+    assert!(refusal(b"\x80\x04(\x8c\x01m\x8c\x03obj)}t.").contains("method"));
+    assert!(refusal(br#"["m", {"self": 1}, [], {}]"#).contains("method"));
+}
+
+#[test]
+fn a_zlib_bomb_stops_at_the_limit() {
+    let small = PayloadLimits { max_inflated_bytes: 1 << 20, ..limits() };
+    let bomb = zlib(&vec![0; 64 << 20]);
+    assert!(bomb.len() < 100_000);
+    assert!(matches!(decode(&bomb, &small), Err(PayloadError::TooLarge(_))));
+    assert!(matches!(
+        decode(&[0x80; 20], &PayloadLimits { max_bytes: 10, ..limits() }),
+        Err(PayloadError::TooLarge(_))
+    ));
+}
+
+#[test]
+fn nesting_is_bounded_in_both_serializers() {
+    too_large(&[b"[\"f\",null,".as_slice(), &b"[".repeat(10_000)].concat());
+    too_large(&call_with(&[b"]".repeat(10_000), b"a".repeat(9_999)].concat()));
+    // Even where the limit allows everything: a list that contains itself.
+    let wide = PayloadLimits { max_depth: usize::MAX, ..limits() };
+    assert!(matches!(decode(&call_with(b"]\x94h\x00a"), &wide), Err(PayloadError::TooLarge(_))));
+    let deep_text = [b"[\"f\",null,[\"".as_slice(), &b"[".repeat(10_000), b"\"],{}]"].concat();
+    assert_eq!(decode(&deep_text, &limits()).unwrap().args[0].as_str().unwrap().len(), 10_000);
+}
+
+#[test]
+fn memo_bombs_cost_nothing() {
+    // Twenty-eight lists, each holding the one before twice: 2^28 values when written out.
+    let mut doubling = b"]\x94".to_vec();
+    for level in 0..28 {
+        doubling.extend([b'(', b'h', level, b'h', level, b'l', 0x94]);
+    }
+    too_large(&call_with(&doubling));
+    // One megabyte of text, a thousand times.
+    let mut shared = [b"(X\0\0\x10\0".as_slice(), &vec![b'x'; 1 << 20], b"\x94"].concat();
+    shared.extend(b"h\0".repeat(1000));
+    shared.push(b'l');
+    too_large(&call_with(&shared));
+    // A copy of a long list, over and over.
+    let mut copies = [b"]\x94(".as_slice(), &b"N".repeat(100_000), b"e0cbuiltins\nset\n\x940"].concat();
+    copies.extend(b"h\x01h\0\x85R0".repeat(1000));
+    too_large(&call_with(&[copies.as_slice(), b"N"].concat()));
+    too_large(&call_with(&b"(".repeat(MAX_VALUES + 1)));
+    too_large(&call_with(&b"N".repeat(MAX_VALUES + 1)));
+    too_large(&call_with(b"Nr\xff\xff\xff\x7f"));
+    too_large(&call_with(&[b"\x8b\0\x10\0\0".as_slice(), &[0x7f; 4096]].concat()));
+    too_large(&[b"[\"f\",null,[".as_slice(), &b"0,".repeat(MAX_VALUES + 1)].concat());
+}
+
+#[test]
+fn broken_payloads_say_so() {
+    for bytes in [
+        b"".as_slice(),
+        b"\x80",
+        b"\x80\x04.",
+        b"\x80\x06N.",
+        b"hello",
+        b"[1, 2",
+        br#"["f", null, []]"#,
+        br#"["f", null, {}, {}]"#,
+        br#"["f", null, [NaN], {}]"#,
+        &zlib(b"nonsense"),
+        &zlib(b"[\"f\",null,[],{}]")[..15],
+        &call_with(b"h\x05"),
+        &call_with(b"\x8c\x02\xff\xff"),
+        &call_with(b"\x8c\xffshort"),
+        &call_with(b"}(Nu"),
+        &call_with(b"a"),
+        &call_with(b"(K\x01}K\x01K\x02s\x8c\x011K\x03sl"),
+        &call_with(b"cdatetime\ndate\nC\x04\x07\xe5\x0d\x01\x85R"),
+        &call_with(b"cuuid\nUUID\n)\x81}b"),
+        &call_with(b"\x97"),
+    ] {
+        if bytes.ends_with(b"}b\x85}t.") {
+            // A UUID that never got its number is a bare type.
+            assert!(decode(bytes, &limits()).is_err());
+        } else {
+            malformed(bytes);
+        }
+    }
+}
+
+/// Runs a Python program over bytes, where there is a Python (there is in CI).
+fn python(program: &str, input: &[u8]) -> Option<String> {
+    let mut child =
+        Command::new("python3").args(["-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+    child.stdin.take().unwrap().write_all(input).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "python3 could not read it");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[test]
+fn python_reads_our_results_and_calls() {
+    let value = json!({"id": 7, "name": "上海", "big": u64::MAX, "neg": i64::MIN, "rows": [1, 2.5, null, true, {}]});
+    let dump = "import sys,pickle,json; print(json.dumps(pickle.loads(sys.stdin.buffer.read()), ensure_ascii=False))";
+    let Some(read) = python(dump, &encode_result(&value, Serializer::Pickle)) else { return };
+    assert_eq!(serde_json::from_str::<Value>(&read).unwrap(), value);
+    let kwargs: Map<String, Value> = json!({"k": [1]}).as_object().unwrap().clone();
+    let call = encode_call("m.f", &[json!("ACME;1"), json!(2)], &kwargs, Serializer::Pickle);
+    let show = "import sys,pickle,zlib; print(pickle.loads(zlib.decompress(sys.stdin.buffer.read())))";
+    assert_eq!(python(show, &call).unwrap().replace("()", "None").trim(), "('m.f', None, ('ACME;1', 2), {'k': [1]})");
+    let json_call = encode_call("m.f", &[json!("ACME;1")], &kwargs, Serializer::Json);
+    let show = "import sys,json,zlib; print(json.loads(zlib.decompress(sys.stdin.buffer.read()).decode()))";
+    assert_eq!(python(show, &json_call).unwrap().trim(), "['m.f', None, ['ACME;1'], {'k': [1]}]");
+}
+
+fn any_json() -> impl Strategy<Value = Value> {
+    let leaf = prop_oneof![
+        Just(Value::Null),
+        any::<bool>().prop_map(Value::from),
+        any::<i64>().prop_map(Value::from),
+        any::<u64>().prop_map(Value::from),
+        any::<i32>().prop_map(|eighths| Value::from(f64::from(eighths) / 8.0)),
+        ".*".prop_map(Value::from),
+    ];
+    leaf.prop_recursive(5, 64, 8, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..8).prop_map(Value::from),
+            prop::collection::btree_map(".*", inner, 0..8).prop_map(|map| Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn calls_come_back_as_they_were(args in prop::collection::vec(any_json(), 0..4), pickled: bool) {
+        let serializer = if pickled { Serializer::Pickle } else { Serializer::Json };
+        let kwargs = Map::from_iter([("k".to_owned(), Value::from(args.clone()))]);
+        let bytes = encode_call("m.f", &args, &kwargs, serializer);
+        let call = Call { function: "m.f".into(), args, kwargs, serializer };
+        prop_assert_eq!(decode(&bytes, &limits()), Ok(call));
+    }
+
+    #[test]
+    fn no_bytes_make_it_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let _ = decode(&bytes, &limits());
+        let _ = decode(&call_with(&bytes), &limits());
+    }
+
+    #[test]
+    fn no_opcodes_make_it_panic(ops in prop::collection::vec(prop::sample::select(OPCODES), 0..60)) {
+        let _ = decode(&call_with(&ops.concat()), &limits());
+    }
+}
+
+/// Building blocks, so that random programs get past the first opcode.
+const OPCODES: &[&[u8]] = &[
+    b"(",
+    b"0",
+    b"1",
+    b"2",
+    b"N",
+    b"\x88",
+    b"K\x07",
+    b"J\xff\xff\xff\xff",
+    b"\x8a\x02\xff\x7f",
+    b"G@\x09\x21\xfb\x54\x44\x2d\x18",
+    b"\x8c\x03int",
+    b"C\x04\x07\xe5\x01\x02",
+    b"C\x0a\x07\xe5\x01\x02\x03\x04\x05\0\0\x06",
+    b"]",
+    b")",
+    b"}",
+    b"\x8f",
+    b"t",
+    b"l",
+    b"d",
+    b"\x85",
+    b"\x86",
+    b"\x87",
+    b"a",
+    b"e",
+    b"\x90",
+    b"\x91",
+    b"s",
+    b"u",
+    b"\x94",
+    b"h\0",
+    b"h\x01",
+    b"q\0",
+    b"R",
+    b"\x81",
+    b"b",
+    b"cdatetime\ndate\n",
+    b"cdatetime\ndatetime\n",
+    b"cdatetime\ntimedelta\n",
+    b"cdatetime\ntimezone\n",
+    b"cuuid\nUUID\n",
+    b"cbuiltins\nset\n",
+    b"ccollections\nOrderedDict\n",
+    b"ccopyreg\n_reconstructor\n",
+    b"c_codecs\nencode\n",
+    b"cpathlib\nPurePosixPath\n",
+    b"cdecimal\nDecimal\n",
+    b"\x93",
+    b"I01\n",
+    b"L5L\n",
+    b"Vabc\n",
+    b"S'a\\x41'\n",
+];
