@@ -1,1 +1,33 @@
 //! The JobQueue API: types, conditions and validation rules.
+//!
+//! [`JobQueue`] is what `kubectl apply` and `jobqueue local` take. [`JobQueue::from_yaml`] reads manifests and reports
+//! every problem at once, with the same rules that the API server enforces from `jobqueue.yaml` (the generated
+//! CustomResourceDefinition). [`worker_config`] renders what a worker process needs to know of a queue.
+
+mod condition;
+mod connection;
+mod database;
+mod ingest;
+mod manifest;
+mod queue;
+mod scaling;
+mod schema;
+mod spec;
+mod status;
+mod validate;
+mod worker;
+mod worker_config;
+
+pub use condition::{ConditionType, Reason};
+pub use connection::{Connection, SecretKeyRef, SecretRef, TlsSpec};
+pub use database::DatabaseSpec;
+pub use ingest::{ChildSpec, IngestSpec, OnConflict, TableSpec};
+pub use manifest::ManifestError;
+pub use queue::{LimitsSpec, Protocol, QueueSpec, RetrySpec};
+pub use scaling::{OnQueueFailure, ScaleDownSpec, ScaleUpSpec, ScalingMode, ScalingSpec, TargetsSpec};
+pub use schema::{crd, crd_yaml};
+pub use spec::{JobQueue, JobQueueSpec};
+pub use status::{JobQueueStatus, LastScale, QueueStatus};
+pub use validate::{Problem, validate, validate_update};
+pub use worker::WorkerSpec;
+pub use worker_config::worker_config;

@@ -1,0 +1,128 @@
+//! The names of conditions and of their reasons. Closed sets: what is listed in the documentation is what appears.
+
+use serde::{Deserialize, Serialize};
+use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+
+/// Types of conditions; all are always present, and each is a state rather than a transition.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    EnumIter,
+    IntoStaticStr,
+)]
+pub enum ConditionType {
+    /// The queue is served as specified; also while idle at zero, paused or limited.
+    Ready,
+    /// A change of the spec is being carried out.
+    Reconciling,
+    /// It cannot go on without a person: a missing Secret, an invalid recipe, an image that cannot be pulled.
+    Stalled,
+    /// Redis answers.
+    QueueReachable,
+    /// The database answers, as the workers report it.
+    DatabaseReachable,
+    /// As many workers are ready as were asked for.
+    WorkersAvailable,
+    /// The number of workers is what the targets ask for.
+    ScaledToTarget,
+    /// A limit keeps the number of workers below what the targets ask for.
+    ScalingLimited,
+    /// `scaling.mode: Paused`.
+    Paused,
+    /// Work goes on, but something needs a look.
+    Degraded,
+}
+
+/// Reasons of conditions.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    Display,
+    EnumString,
+    EnumIter,
+    IntoStaticStr,
+)]
+pub enum Reason {
+    /// Everything is as specified.
+    AsSpecified,
+    /// Not looked at yet.
+    Pending,
+    /// The condition does not apply to this queue.
+    NotApplicable,
+    /// A new spec is being carried out.
+    SpecChanged,
+    /// Workers are being replaced.
+    RollingOut,
+    /// The spec breaks a rule.
+    InvalidSpec,
+    /// The recipe breaks a rule, or does not fit the database.
+    InvalidRecipe,
+    /// A Secret that the spec names does not exist.
+    SecretNotFound,
+    /// A Secret lacks the key that the spec names.
+    SecretKeyNotFound,
+    /// A connection URL cannot be understood.
+    InvalidUrl,
+    /// The workers' image cannot be pulled.
+    ImagePullFailed,
+    /// A quota or a policy forbids the workers.
+    WorkersForbidden,
+    /// No node takes the workers.
+    Unschedulable,
+    /// Workers crash at start.
+    WorkersCrashing,
+    /// Workers start.
+    WorkersStarting,
+    /// Something else scales our Deployment.
+    ScalerConflict,
+    /// The server answers.
+    Reachable,
+    /// The server cannot be reached.
+    Unreachable,
+    /// The server refuses our credentials or certificate.
+    Denied,
+    /// A key in Redis holds something else than the protocol expects.
+    WrongData,
+    /// Redis may evict keys: its `maxmemory-policy` is not `noeviction`.
+    EvictionPossible,
+    /// Jobs fail at an unusual rate.
+    JobsFailing,
+    /// The targets are met, or being met.
+    OnTarget,
+    /// `maxReplicas` is reached.
+    MaxReplicas,
+    /// The database's connection budget is used up.
+    ConnectionBudget,
+    /// More workers would not raise the total rate, or the database reports errors.
+    DatabaseSaturated,
+    /// `maxStep` limits this change.
+    StepLimited,
+    /// A change waits for its stabilization window.
+    Stabilizing,
+    /// No limit applies.
+    NotLimited,
+    /// `scaling.mode: Paused`.
+    ModePaused,
+    /// `scaling.mode: Manual`.
+    ModeManual,
+    /// `scaling.mode: Auto`.
+    ModeAuto,
+}

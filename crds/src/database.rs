@@ -1,0 +1,50 @@
+//! `spec.database`: where the rows go, and how many connections that may take.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema::rule;
+use crate::{SecretKeyRef, TlsSpec};
+
+/// The database that takes the rows: exactly one of `url` and `urlSecretKeyRef`.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule("has(self.url) != has(self.urlSecretKeyRef)", "give exactly one of url and urlSecretKeyRef"),
+    rule("!has(self.budget) || has(self.maxConnections)", "a budget needs maxConnections"),
+]))]
+pub struct DatabaseSpec {
+    /// Connection URL: `postgres://`, `mysql://` (MariaDB too) or `sqlite:path`. Use urlSecretKeyRef for a URL with a
+    /// password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    pub url: Option<String>,
+    /// The key of a Secret in the same namespace whose value is the connection URL.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub url_secret_key_ref: Option<SecretKeyRef>,
+    /// Certificates for TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsSpec>,
+    /// Connections that all workers of this queue together may hold. A worker holds `worker.concurrency` of them, so
+    /// this caps the number of workers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100_000))]
+    pub max_connections: Option<u32>,
+    /// JobQueues of a namespace that name the same budget share its connections.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub budget: Option<String>,
+}
+
+/// A password may stand in the URL: only its presence is shown.
+impl std::fmt::Debug for DatabaseSpec {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DatabaseSpec")
+            .field("url", &self.url.as_ref().map(|_| "(redacted)"))
+            .field("url_secret_key_ref", &self.url_secret_key_ref)
+            .field("tls", &self.tls)
+            .field("max_connections", &self.max_connections)
+            .field("budget", &self.budget)
+            .finish()
+    }
+}
