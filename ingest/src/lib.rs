@@ -5,13 +5,15 @@
 //! with its rows and its ledger key, in one transaction. Nothing here knows Redis or Kubernetes.
 
 pub mod job;
+pub mod preview;
 pub mod recipe;
 pub mod rows;
 pub mod sink;
 pub mod spec;
 
 pub use job::JobInput;
-pub use recipe::{Recipe, RecipeError, RecipeProblem};
+pub use preview::PreviewRow;
+pub use recipe::{Recipe, RecipeError, RecipeProblem, TablePlan};
 pub use rows::{Row, RowTree, SqlValue};
 pub use sink::{LedgerKey, Rejection, Sink, SinkError, Unit, UnitOutcome};
 pub use spec::{ChildSpec, IngestSpec, OnConflict, TableSpec};

@@ -1,0 +1,144 @@
+//! One expression of a recipe: its text, its syntax tree, and its evaluation with errors that a person can act on.
+
+use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
+use cel::common::types::{CelInt, CelString};
+
+use super::datum::{Datum, shorten};
+use super::diagnose::explain;
+use super::interpreter::{Scope, evaluate};
+
+/// Longest expression quoted in an error message, in characters.
+const EXPRESSION_SHOWN: usize = 120;
+
+/// A parsed and checked expression.
+#[derive(Debug)]
+pub(crate) struct Expression {
+    pub(crate) source: String,
+    ast: IdedExpr,
+}
+
+impl Expression {
+    /// Wraps a checked tree. `default(a.b, c)` is rewritten here, so that a missing `a.b` counts as null.
+    pub(crate) fn new(source: &str, mut ast: IdedExpr) -> Self {
+        expand_defaults(&mut ast);
+        Self { source: source.to_owned(), ast }
+    }
+
+    /// Evaluates for one row. The error says why, without table, column and expression, which the caller knows.
+    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Datum<'static>, String> {
+        evaluate(&self.ast, scope, |result| match result {
+            Ok(val) => Datum::from_val(val).map(Datum::into_owned),
+            Err(_) => Err(explain(&self.ast, scope)),
+        })
+    }
+
+    /// The text for error messages.
+    pub(crate) fn shown(&self) -> String {
+        shorten(self.source.trim(), EXPRESSION_SHOWN).into_owned()
+    }
+}
+
+/// One step down from a value: `.field`, `["field"]` or `[0]`.
+pub(crate) enum Step<'e> {
+    Field(&'e str),
+    Key(&'e str),
+    Index(usize),
+}
+
+/// Takes the last step off a chain: `a.b["c"]` is `a.b` and `Key("c")`.
+pub(crate) fn last_step(ast: &IdedExpr) -> Option<(&IdedExpr, Step<'_>)> {
+    match &ast.expr {
+        Expr::Select(select) if !select.test => Some((&select.operand, Step::Field(&select.field))),
+        Expr::Call(call) if call.func_name == operators::INDEX => match call.args.as_slice() {
+            [operand, IdedExpr { expr: Expr::Literal(LiteralValue::String(key)), .. }] => {
+                Some((operand, Step::Key(key.inner())))
+            }
+            [operand, IdedExpr { expr: Expr::Literal(LiteralValue::Int(i)), .. }] => {
+                usize::try_from(*i.inner()).ok().map(|i| (operand, Step::Index(i)))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// `default(a.b, c)` becomes `a != null && has(a.b) && a.b != null ? a.b : c`, in every place.
+fn expand_defaults(ast: &mut IdedExpr) {
+    for child in children_mut(&mut ast.expr) {
+        expand_defaults(child);
+    }
+    let Expr::Call(call) = &ast.expr else { return };
+    if call.func_name != "default"
+        || call.target.is_some()
+        || call.args.len() != 2
+        || last_step(&call.args[0]).is_none()
+    {
+        return;
+    }
+    let guard = present(&call.args[0]);
+    ast.expr = function(operators::CONDITIONAL, vec![guard, call.args[0].clone(), call.args[1].clone()]).expr;
+}
+
+/// True if every step of the chain exists and is not null.
+fn present(ast: &IdedExpr) -> IdedExpr {
+    let not_null = function(operators::NOT_EQUALS, vec![ast.clone(), literal(LiteralValue::Null)]);
+    let Some((operand, step)) = last_step(ast) else { return not_null };
+    let exists = match step {
+        Step::Field(field) => {
+            node(Expr::Select(SelectExpr { operand: Box::new(operand.clone()), field: field.to_owned(), test: true }))
+        }
+        Step::Key(key) => {
+            let key = literal(LiteralValue::String(CelString::from(key.to_owned())));
+            function(operators::IN, vec![key, operand.clone()])
+        }
+        Step::Index(i) => {
+            let size = function("size", vec![operand.clone()]);
+            let index = literal(LiteralValue::Int(CelInt::from(i64::try_from(i).unwrap_or(i64::MAX))));
+            function(operators::GREATER, vec![size, index])
+        }
+    };
+    let above = function(operators::LOGICAL_AND, vec![present(operand), exists]);
+    function(operators::LOGICAL_AND, vec![above, not_null])
+}
+
+/// Nodes made here have no place in the source: id 0.
+fn node(expr: Expr) -> IdedExpr {
+    IdedExpr { id: 0, expr }
+}
+
+fn literal(value: LiteralValue) -> IdedExpr {
+    node(Expr::Literal(value))
+}
+
+fn function(name: &str, args: Vec<IdedExpr>) -> IdedExpr {
+    node(Expr::Call(CallExpr { func_name: name.to_owned(), target: None, args }))
+}
+
+/// The direct parts of a node.
+fn children_mut(expr: &mut Expr) -> Vec<&mut IdedExpr> {
+    match expr {
+        Expr::Call(call) => call.target.iter_mut().map(Box::as_mut).chain(call.args.iter_mut()).collect(),
+        Expr::Comprehension(c) => {
+            vec![&mut c.iter_range, &mut c.accu_init, &mut c.loop_cond, &mut c.loop_step, &mut c.result]
+        }
+        Expr::List(list) => list.elements.iter_mut().collect(),
+        Expr::Map(map) => map
+            .entries
+            .iter_mut()
+            .flat_map(|entry| match &mut entry.expr {
+                EntryExpr::MapEntry(e) => vec![&mut e.key, &mut e.value],
+                EntryExpr::StructField(f) => vec![&mut f.value],
+            })
+            .collect(),
+        Expr::Select(select) => vec![select.operand.as_mut()],
+        Expr::Struct(s) => s
+            .entries
+            .iter_mut()
+            .map(|entry| match &mut entry.expr {
+                EntryExpr::MapEntry(e) => &mut e.value,
+                EntryExpr::StructField(f) => &mut f.value,
+            })
+            .collect(),
+        Expr::Unspecified | Expr::Ident(_) | Expr::Literal(_) => Vec::new(),
+    }
+}

@@ -1,0 +1,169 @@
+//! From a job to its rows.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::datum::Datum;
+use super::expression::Expression;
+use super::helpers::parse_json;
+use super::interpreter::{ItemVals, JobVals, Scope};
+use super::{Recipe, RecipeError};
+use crate::{JobInput, Row, RowTree, SqlValue};
+
+/// Deepest nesting of a record; deeper ones are refused before anything recurses over them. What the JSON parser
+/// allows in text.
+const MAX_DEPTH: usize = 128;
+
+/// One recipe: what serves the jobs of some functions.
+#[derive(Debug)]
+pub(super) struct Extraction {
+    /// None: `job.args[0]`.
+    pub(super) record: Option<Expression>,
+    pub(super) tables: Vec<TableProgram>,
+}
+
+/// The expressions of one table.
+#[derive(Debug)]
+pub(super) struct TableProgram {
+    /// Index into [`Recipe::tables`].
+    pub(super) index: usize,
+    pub(super) for_each: Option<Expression>,
+    pub(super) when: Option<Expression>,
+    pub(super) columns: Vec<Column>,
+    pub(super) children: Vec<TableProgram>,
+}
+
+/// Where a column's value comes from.
+#[derive(Debug)]
+pub(super) enum Column {
+    /// `parent.id`
+    ParentId,
+    Value(Expression),
+}
+
+impl Recipe {
+    pub(super) fn extract(&self, job: &JobInput<'_>, now: DateTime<Utc>) -> Result<RowTree, RecipeError> {
+        let extraction = self.serving(job.function)?;
+        if !job_is_shallow(job) {
+            return Err(RecipeError(format!("the job's data is nested deeper than {MAX_DEPTH} levels")));
+        }
+        let record = extraction.record(job, now)?;
+        let vals = JobVals::new(job, Some(&record), now);
+        let scope = Scope { vals: &vals };
+        let mut rows = Vec::new();
+        for table in &extraction.tables {
+            self.add_rows(table, &scope, &mut rows)?;
+        }
+        Ok(RowTree { rows })
+    }
+
+    fn serving(&self, function: Option<&str>) -> Result<&Extraction, RecipeError> {
+        let named = function.and_then(|f| self.by_function.get(f)).copied();
+        if let Some(extraction) = named.or(self.catch_all).and_then(|i| self.extractions.get(i)) {
+            return Ok(extraction);
+        }
+        let mut served: Vec<&str> = self.by_function.keys().map(String::as_str).collect();
+        served.sort_unstable();
+        let served = if served.is_empty() { "nothing".to_owned() } else { served.join(", ") };
+        Err(RecipeError(match function {
+            Some(function) => format!("no recipe serves function {function}; this queue serves: {served}"),
+            None => format!("the job names no function, and this queue serves only: {served}"),
+        }))
+    }
+
+    /// The rows of one table for one parent row (or for the record).
+    fn add_rows(&self, table: &TableProgram, scope: &Scope<'_>, rows: &mut Vec<Row>) -> Result<(), RecipeError> {
+        let Some(for_each) = &table.for_each else {
+            return self.add_row(table, scope, None, rows);
+        };
+        let name = &self.tables[table.index].table;
+        let fail = |reason: String| RecipeError(format!("{name}.forEach: {}: {reason}", for_each.shown()));
+        let list = match for_each.evaluate(scope).map_err(fail)? {
+            Datum::Null => return Ok(()),
+            Datum::Json(list) if list.is_array() => list,
+            other => return Err(fail(format!("must be a list, but is {} ({})", other.kind(), other.shown()))),
+        };
+        let items = list.as_array().map_or(&[][..], Vec::as_slice);
+        for (position, item) in items.iter().enumerate() {
+            let vals = ItemVals::new(scope.vals, item);
+            let scope = Scope { vals: &vals };
+            self.add_row(table, &scope, Some(position), rows)?;
+        }
+        Ok(())
+    }
+
+    fn add_row(
+        &self,
+        table: &TableProgram,
+        scope: &Scope<'_>,
+        position: Option<usize>,
+        rows: &mut Vec<Row>,
+    ) -> Result<(), RecipeError> {
+        let plan = &self.tables[table.index];
+        let fail = |what: &str, expression: &Expression, reason: String| {
+            let position = position.map(|p| format!("[{p}]")).unwrap_or_default();
+            RecipeError(format!("{}{position}.{what}: {}: {reason}", plan.table, expression.shown()))
+        };
+        if let Some(when) = &table.when {
+            match when.evaluate(scope).map_err(|reason| fail("when", when, reason))? {
+                Datum::Bool(true) => {}
+                Datum::Bool(false) => return Ok(()),
+                other => {
+                    let reason = format!("must be true or false, but is {} ({})", other.kind(), other.shown());
+                    return Err(fail("when", when, reason));
+                }
+            }
+        }
+        let mut values = Vec::with_capacity(table.columns.len());
+        for (column, name) in table.columns.iter().zip(&plan.columns) {
+            values.push(match column {
+                Column::ParentId => SqlValue::ParentId,
+                Column::Value(expression) => {
+                    expression.evaluate(scope).map_err(|reason| fail(name, expression, reason))?.into_sql()
+                }
+            });
+        }
+        let mut children = Vec::new();
+        for child in &table.children {
+            self.add_rows(child, scope, &mut children)?;
+        }
+        rows.push(Row { table: table.index, values, children });
+        Ok(())
+    }
+}
+
+impl Extraction {
+    fn record<'a>(&self, job: &'a JobInput<'_>, now: DateTime<Utc>) -> Result<Cow<'a, Value>, RecipeError> {
+        let Some(expression) = &self.record else {
+            let fail = |reason: String| RecipeError(format!("record: job.args[0]: {reason}"));
+            let first = job.args.first().ok_or_else(|| fail("the job has no arguments".into()))?;
+            return match first {
+                Value::String(text) => parse_json(text).map(Cow::Owned).map_err(fail),
+                other => Ok(Cow::Borrowed(other)),
+            };
+        };
+        let fail = |reason: String| RecipeError(format!("record: {}: {reason}", expression.shown()));
+        let vals = JobVals::new(job, None, now);
+        let scope = Scope { vals: &vals };
+        let value = expression.evaluate(&scope).map_err(fail)?;
+        let value = match value {
+            Datum::Text(text) => parse_json(&text).map_err(fail)?,
+            other => other.into_json().map_err(fail)?.into_owned(),
+        };
+        Ok(Cow::Owned(value))
+    }
+}
+
+fn job_is_shallow(job: &JobInput<'_>) -> bool {
+    job.args.iter().chain(job.kwargs.values()).chain(job.fields.values()).all(|v| is_shallow(v, MAX_DEPTH))
+}
+
+fn is_shallow(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(list) => levels > 0 && list.iter().all(|v| is_shallow(v, levels - 1)),
+        Value::Object(map) => levels > 0 && map.values().all(|v| is_shallow(v, levels - 1)),
+        _ => true,
+    }
+}

@@ -1,0 +1,205 @@
+//! The CEL interpreter: one environment for the whole process, and a scope per job that converts the record to CEL
+//! values only when an expression asks for them.
+
+use std::sync::{Arc, LazyLock, OnceLock};
+
+use cel::common::types::{CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelTimestamp};
+use cel::common::value::{CowVal, Val};
+use cel::context::VariableResolver;
+use cel::parser::Expression as Ast;
+use cel::{Context, Env, ExecutionError, FunctionContext, Value as CelValue, extensions};
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+use strum::IntoEnumIterator;
+
+use super::datum::{Datum, borrowed_map, borrowed_val};
+use super::helpers::{self, Helper};
+use crate::JobInput;
+
+/// Holds the time of the job for `now()`; the `@` keeps expressions from naming it.
+const NOW: &str = "@now";
+
+/// The environment and the root context: building them costs a hundred times an evaluation.
+pub(crate) struct Interpreter {
+    env: Arc<Env>,
+    root: Context<'static, 'static>,
+}
+
+type Callable =
+    Box<dyn for<'b, 'v> Fn(&mut FunctionContext<'b, 'v>) -> Result<CowVal<'b, 'v>, ExecutionError> + Send + Sync>;
+
+static INTERPRETER: LazyLock<Interpreter> = LazyLock::new(Interpreter::new);
+
+/// The process's interpreter.
+pub(crate) fn interpreter() -> &'static Interpreter {
+    &INTERPRETER
+}
+
+impl Interpreter {
+    fn new() -> Self {
+        let mut env = Env::stdlib();
+        env.add_extension(extensions::strings)
+            .and_then(|()| env.add_extension(extensions::lists))
+            .and_then(|()| env.add_extension(extensions::math))
+            .expect("the standard extensions do not clash");
+        let env = Arc::new(env);
+        let mut root = Context::with_env(Arc::clone(&env));
+        for helper in Helper::iter() {
+            let call: Callable = Box::new(move |ftx| call(helper, ftx));
+            root.add_function(helper.into(), call).expect("no standard function has a helper's name");
+        }
+        Self { env, root }
+    }
+
+    /// Parses an expression; the messages say what and where.
+    pub(crate) fn parse(&self, source: &str) -> Result<Ast, Vec<String>> {
+        let parser = self.env.parser().enable_ident_escape_syntax(true);
+        parser.parse(source).map_err(|errors| {
+            errors.errors.iter().map(|e| format!("{} (line {}, column {})", e.msg, e.pos.0, e.pos.1)).collect()
+        })
+    }
+
+    /// Whether evaluating `ast` without any variables meets a name that nothing declares.
+    pub(crate) fn undeclared(&self, ast: &Ast) -> bool {
+        matches!(CelValue::resolve_val(ast, &self.root), Err(ExecutionError::UndeclaredReference(_)))
+    }
+}
+
+/// The bridge from CEL's calling convention to [`helpers`].
+fn call<'b, 'v>(helper: Helper, ftx: &mut FunctionContext<'b, 'v>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let (least, most) = helper.arity();
+    if ftx.this.is_some() || !(least..=most).contains(&ftx.args.len()) {
+        return Err(ftx.error(format!("write {}", helper.signature())));
+    }
+    let result = match helper {
+        Helper::Now => {
+            return ftx.ptx.get_variable(NOW).ok_or_else(|| ftx.error("now() is not available here"));
+        }
+        // The values pass through untouched: a list may hold what JSON cannot.
+        Helper::Default => {
+            let chosen = usize::from(is_null(ftx.args[0].as_ref()));
+            return Ok(ftx.args[chosen].clone());
+        }
+        Helper::Json => match Datum::from_val(ftx.args[0].as_ref()) {
+            Ok(Datum::Text(s)) => helpers::parse_json(&s).map(|v| Datum::from_json(&v).into_owned()),
+            _ => return Ok(ftx.args[0].clone()),
+        },
+        Helper::Date | Helper::DateTime | Helper::Number | Helper::Decimal | Helper::Text => plain(helper, &ftx.args),
+    };
+    result.map(|datum| CowVal::Owned(datum.into_val())).map_err(|message| ftx.error(message))
+}
+
+fn plain(helper: Helper, args: &[CowVal<'_, '_>]) -> Result<Datum<'static>, String> {
+    let args = args.iter().map(|a| Datum::from_val(a.as_ref())).collect::<Result<Vec<_>, _>>()?;
+    match helper {
+        Helper::Number => helpers::number(&args[0], args.get(1)),
+        Helper::Decimal => helpers::decimal(&args[0], args.get(1)),
+        Helper::Text => helpers::text(args.into_iter().next().unwrap_or(Datum::Null)).map(Datum::into_owned),
+        _ => helpers::date(helper, &args[0], &helpers::formats(args.get(1))?, args.get(2)),
+    }
+}
+
+fn is_null(val: &dyn Val) -> bool {
+    matches!(Datum::from_val(val), Ok(Datum::Null))
+}
+
+/// What the expressions of one row can see.
+#[derive(Clone, Copy)]
+pub(crate) struct Scope<'s> {
+    pub(crate) vals: &'s dyn VariableResolver,
+}
+
+/// The CEL values that all rows of a job share.
+pub(crate) struct JobVals<'a> {
+    job: &'a JobInput<'a>,
+    record: Option<Lazy<'a>>,
+    job_val: OnceLock<Box<dyn Val + 'a>>,
+    now: CelTimestamp,
+}
+
+impl<'a> JobVals<'a> {
+    pub(crate) fn new(job: &'a JobInput<'a>, record: Option<&'a Value>, now: DateTime<Utc>) -> Self {
+        let now = CelTimestamp::from(now.fixed_offset());
+        Self { job, record: record.map(Lazy::new), job_val: OnceLock::new(), now }
+    }
+}
+
+impl VariableResolver for JobVals<'_> {
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        Some(CowVal::Borrowed(match variable {
+            "record" => self.record.as_ref()?.val(),
+            "job" => self.job_val.get_or_init(|| job_val(self.job)).as_ref(),
+            NOW => &self.now,
+            _ => return None,
+        }))
+    }
+}
+
+/// The CEL value of a list's element, above those of its job.
+pub(crate) struct ItemVals<'a> {
+    outer: &'a dyn VariableResolver,
+    item: Lazy<'a>,
+}
+
+impl<'a> ItemVals<'a> {
+    pub(crate) fn new(outer: &'a dyn VariableResolver, item: &'a Value) -> Self {
+        Self { outer, item: Lazy::new(item) }
+    }
+}
+
+impl VariableResolver for ItemVals<'_> {
+    fn resolve<'b>(&'b self, variable: &str) -> Option<CowVal<'b, 'b>> {
+        if variable == "item" { Some(CowVal::Borrowed(self.item.val())) } else { self.outer.resolve(variable) }
+    }
+}
+
+/// A JSON value, and its CEL form once somebody asked for it.
+struct Lazy<'a> {
+    json: &'a Value,
+    val: OnceLock<Box<dyn Val + 'a>>,
+}
+
+impl<'a> Lazy<'a> {
+    fn new(json: &'a Value) -> Self {
+        Self { json, val: OnceLock::new() }
+    }
+
+    fn val(&self) -> &(dyn Val + 'a) {
+        self.val.get_or_init(|| borrowed_val(self.json)).as_ref()
+    }
+}
+
+fn job_val<'a>(job: &'a JobInput<'a>) -> Box<dyn Val + 'a> {
+    let args: Vec<Box<dyn Val + 'a>> = job.args.iter().map(borrowed_val).collect();
+    let fields: [(&str, Box<dyn Val + 'a>); 8] = [
+        ("id", Box::new(CelString::from(job.id))),
+        ("queue", Box::new(CelString::from(job.queue))),
+        ("function", job.function.map_or_else(null, |f| Box::new(CelString::from(f)))),
+        ("args", Box::new(CelList::from(args))),
+        ("kwargs", borrowed_map(job.kwargs)),
+        ("fields", borrowed_map(job.fields)),
+        ("attempt", Box::new(CelInt::from(i64::from(job.attempt)))),
+        ("enqueued_at", job.enqueued_at.map_or_else(null, |t| Box::new(CelTimestamp::from(t.fixed_offset())))),
+    ];
+    Box::new(CelMap::from(
+        fields.into_iter().map(|(k, v)| (CelMapKey::from(k), v)).collect::<std::collections::HashMap<_, _>>(),
+    ))
+}
+
+fn null<'a>() -> Box<dyn Val + 'a> {
+    Box::new(CelNull)
+}
+
+/// Evaluates and hands the value to `read`, while it is alive.
+pub(crate) fn evaluate<T>(
+    ast: &Ast,
+    scope: &Scope<'_>,
+    read: impl FnOnce(Result<&dyn Val, &ExecutionError>) -> T,
+) -> T {
+    let mut context = interpreter().root.new_inner_scope();
+    context.set_variable_resolver(scope.vals);
+    match CelValue::resolve_val(ast, &context) {
+        Ok(val) => read(Ok(val.as_ref())),
+        Err(error) => read(Err(&error)),
+    }
+}
