@@ -5,9 +5,19 @@
 
 mod backend;
 mod config;
+mod connection;
 mod delivery;
+mod dial;
+mod doorbell;
 pub mod payload;
+mod redis_error;
+mod script;
+mod url;
 
 pub use backend::{Backend, Claim, Command, Maintenance, QueueError, Settled};
 pub use config::{PayloadLimits, Protocol, QueueConfig, RetryPolicy};
+pub use connection::{Connection, Timeouts, TlsOptions};
 pub use delivery::{Call, Completion, Delivery, Lease, Outcome, Payload, PayloadError, Retry, Serializer};
+pub use doorbell::Doorbell;
+pub use script::{Invocation, Script};
+pub use url::ConnectionUrl;

@@ -1,0 +1,281 @@
+//! A connection to Redis in any of its topologies: it connects when first used, reconnects (asking Sentinel again) after
+//! it broke, and bounds every wait.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
+use redis::cluster_async::ClusterConnection;
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use crate::QueueError;
+use crate::dial::Dialer;
+use crate::redis_error::{breaks_connection, queue_error};
+use crate::script::Invocation;
+use crate::url::ConnectionUrl;
+
+/// After a failed attempt to connect, others that ask within this time are told the same, so that a burst of callers
+/// does not queue up one time-out behind the other.
+const REFUSE_AGAIN: Duration = Duration::from_millis(200);
+
+/// What TLS needs beyond the system's certificate authorities. All in PEM.
+#[derive(Clone, Default)]
+pub struct TlsOptions {
+    /// Certificate authorities to trust instead of the system's.
+    pub ca: Option<Vec<u8>>,
+    /// Our certificate chain, for mutual TLS; needs `client_key`.
+    pub client_cert: Option<Vec<u8>>,
+    /// The private key of `client_cert`.
+    pub client_key: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for TlsOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let given = |part: &Option<Vec<u8>>| part.is_some();
+        f.debug_struct("TlsOptions")
+            .field("ca", &given(&self.ca))
+            .field("client_cert", &given(&self.client_cert))
+            .field("client_key", &given(&self.client_key))
+            .finish()
+    }
+}
+
+/// How long to wait for Redis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection to stand, login and topology included.
+    pub connect: Duration,
+    /// For the answer to a command or a pipeline.
+    pub response: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { connect: Duration::from_secs(5), response: Duration::from_secs(10) }
+    }
+}
+
+/// A shared connection: clones use the same one, and commands of concurrent callers travel together.
+#[derive(Clone)]
+pub struct Connection {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    dialer: Dialer,
+    timeouts: Timeouts,
+    /// Locked only to look at or to replace the live connection, and while connecting: one caller dials for all.
+    state: Mutex<State>,
+}
+
+#[derive(Default)]
+struct State {
+    live: Option<Live>,
+    /// Counts connections, so that a caller that saw an old one break does not close its successor.
+    generation: u64,
+    refused: Option<(Instant, RedisError)>,
+}
+
+/// What commands are sent through.
+#[derive(Clone)]
+pub(crate) enum Live {
+    Single(MultiplexedConnection),
+    Cluster(ClusterConnection),
+}
+
+impl Connection {
+    /// Checks the settings; connects when first used.
+    pub fn new(url: &ConnectionUrl, tls: &TlsOptions, timeouts: Timeouts) -> Result<Self, QueueError> {
+        Ok(Self::from_dialer(Dialer::new(url, tls)?, timeouts))
+    }
+
+    fn from_dialer(dialer: Dialer, timeouts: Timeouts) -> Self {
+        Self { shared: Arc::new(Shared { dialer, timeouts, state: Mutex::default() }) }
+    }
+
+    /// A connection of its own to the same place, for commands that block: nothing else waits behind them. Its answers
+    /// may take `response`.
+    #[must_use]
+    pub fn dedicated(&self, response: Duration) -> Self {
+        let timeouts = Timeouts { response, ..self.shared.timeouts };
+        Self::from_dialer(self.shared.dialer.clone(), timeouts)
+    }
+
+    /// The redacted URL.
+    pub fn endpoint(&self) -> &str {
+        self.shared.dialer.endpoint()
+    }
+
+    /// Whether keys are spread over nodes.
+    pub fn is_cluster(&self) -> bool {
+        self.shared.dialer.is_cluster()
+    }
+
+    /// Sends one command.
+    pub async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, QueueError> {
+        let (mut live, generation) = self.live().await?;
+        let answer = match &mut live {
+            Live::Single(single) => single.req_packed_command(cmd).await,
+            Live::Cluster(cluster) => cluster.req_packed_command(cmd).await,
+        };
+        match answer.and_then(Value::extract_error) {
+            Ok(value) => self.read(value),
+            Err(error) => Err(self.failed(error, generation).await),
+        }
+    }
+
+    /// Sends commands in one round trip (in a cluster: at the same time, each to its node). The outer error is the
+    /// connection's; each command has its own.
+    pub async fn pipeline(&self, commands: &[Cmd]) -> Result<Vec<Result<Value, QueueError>>, QueueError> {
+        Ok(self.send(commands).await?.into_iter().map(|answer| self.outcome(answer)).collect())
+    }
+
+    async fn send(&self, commands: &[Cmd]) -> Result<Vec<Value>, QueueError> {
+        if commands.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (mut live, generation) = self.live().await?;
+        let answers = match &mut live {
+            Live::Single(single) => {
+                let mut pipeline = Pipeline::with_capacity(commands.len());
+                for command in commands {
+                    pipeline.add_command(command.clone());
+                }
+                pipeline.ignore_errors();
+                single.req_packed_commands(&pipeline, 0, commands.len()).await
+            }
+            Live::Cluster(cluster) => send_all(cluster, commands).await,
+        };
+        let answers = match answers {
+            Ok(answers) => answers,
+            Err(error) => return Err(self.failed(error, generation).await),
+        };
+        for answer in &answers {
+            if let Value::ServerError(error) = answer {
+                let error = RedisError::from(error.clone());
+                if breaks_connection(&error, self.is_cluster()) {
+                    return Err(self.failed(error, generation).await);
+                }
+            }
+        }
+        Ok(answers)
+    }
+
+    fn outcome(&self, answer: Value) -> Result<Value, QueueError> {
+        answer.extract_error().map_err(|error| queue_error(self.endpoint(), &error))
+    }
+
+    /// Runs a script, loading it where it is not known yet.
+    pub async fn invoke<T: FromRedisValue>(&self, invocation: &Invocation<'_>) -> Result<T, QueueError> {
+        let mut results = self.invoke_all(std::slice::from_ref(invocation)).await?;
+        self.read(results.pop().expect("one answer for one script")?)
+    }
+
+    /// Runs scripts in one round trip; a second one where some are not known to the server yet.
+    pub async fn invoke_all(
+        &self,
+        invocations: &[Invocation<'_>],
+    ) -> Result<Vec<Result<Value, QueueError>>, QueueError> {
+        let commands: Vec<Cmd> = invocations.iter().map(Invocation::by_hash).collect();
+        let mut answers = self.send(&commands).await?;
+        let unknown: Vec<usize> = (0..answers.len()).filter(|i| is_noscript(&answers[*i])).collect();
+        let commands: Vec<Cmd> = unknown.iter().map(|i| invocations[*i].by_body()).collect();
+        for (i, answer) in unknown.into_iter().zip(self.send(&commands).await?) {
+            answers[i] = answer;
+        }
+        Ok(answers.into_iter().map(|answer| self.outcome(answer)).collect())
+    }
+
+    /// A subscription on a connection of its own.
+    pub async fn subscribe(&self, channel: &str) -> Result<PubSub, QueueError> {
+        let dial = async {
+            let mut subscription = self.shared.dialer.pubsub().await?;
+            subscription.subscribe(channel).await?;
+            Ok(subscription)
+        };
+        let result = match tokio::time::timeout(self.shared.timeouts.connect, dial).await {
+            Ok(result) => result,
+            Err(_) => Err(timed_out()),
+        };
+        result.map_err(|error| queue_error(self.endpoint(), &error))
+    }
+
+    /// Converts an answer, or says what was not expected about it.
+    pub fn read<T: FromRedisValue>(&self, value: Value) -> Result<T, QueueError> {
+        redis::from_redis_value(value).map_err(|error| QueueError::Data(format!("an answer of Redis: {error}")))
+    }
+
+    async fn live(&self) -> Result<(Live, u64), QueueError> {
+        let mut state = self.shared.state.lock().await;
+        if let Some(live) = &state.live {
+            return Ok((live.clone(), state.generation));
+        }
+        if let Some((when, error)) = &state.refused
+            && when.elapsed() < REFUSE_AGAIN
+        {
+            return Err(queue_error(self.endpoint(), error));
+        }
+        let dial = self.shared.dialer.connect(self.shared.timeouts);
+        let dialed = match tokio::time::timeout(self.shared.timeouts.connect, dial).await {
+            Ok(dialed) => dialed,
+            Err(_) => Err(timed_out()),
+        };
+        match dialed {
+            Ok(live) => {
+                state.refused = None;
+                state.generation += 1;
+                state.live = Some(live.clone());
+                Ok((live, state.generation))
+            }
+            Err(error) => {
+                let told = queue_error(self.endpoint(), &error);
+                state.refused = Some((Instant::now(), error));
+                Err(told)
+            }
+        }
+    }
+
+    /// Forgets the connection if `error` says that it is of no more use, and turns the error into ours.
+    async fn failed(&self, error: RedisError, generation: u64) -> QueueError {
+        if breaks_connection(&error, self.is_cluster()) {
+            let mut state = self.shared.state.lock().await;
+            if state.generation == generation {
+                state.live = None;
+            }
+        }
+        queue_error(self.endpoint(), &error)
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection").field("endpoint", &self.endpoint()).finish_non_exhaustive()
+    }
+}
+
+/// A cluster's pipeline: each command goes to the node of its key, all at once.
+async fn send_all(cluster: &ClusterConnection, commands: &[Cmd]) -> Result<Vec<Value>, RedisError> {
+    let sent = commands.iter().map(|command| {
+        let mut node = cluster.clone();
+        async move { node.req_packed_command(command).await }
+    });
+    let mut answers = Vec::with_capacity(commands.len());
+    for answer in futures::future::join_all(sent).await {
+        answers.push(match answer {
+            Ok(value) => value,
+            Err(error) => Value::ServerError(ServerError::try_from(error)?),
+        });
+    }
+    Ok(answers)
+}
+
+fn is_noscript(answer: &Value) -> bool {
+    matches!(answer, Value::ServerError(error) if error.kind() == Some(ServerErrorKind::NoScript))
+}
+
+fn timed_out() -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::TimedOut, "timed out while connecting").into()
+}

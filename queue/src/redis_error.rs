@@ -1,0 +1,88 @@
+//! What an error of Redis or the network means to a caller: try later, refused, unexpected data, wrong settings.
+
+use redis::{ErrorKind, RedisError, ServerErrorKind};
+
+use crate::QueueError;
+
+/// Server error codes that say "you may not", as opposed to "not now".
+const DENIED: [&str; 3] = ["NOAUTH", "WRONGPASS", "NOPERM"];
+
+/// Server error codes of a data set that is not what the protocol expects.
+const DATA: [&str; 4] = ["WRONGTYPE", "CROSSSLOT", "BUSYGROUP", "NOGROUP"];
+
+/// Classifies; the message never holds a password because neither Redis nor the client library repeats one.
+pub(crate) fn queue_error(endpoint: &str, error: &RedisError) -> QueueError {
+    let cause = error.to_string();
+    let unavailable = || QueueError::Unavailable { endpoint: endpoint.to_owned(), cause: cause.clone() };
+    let denied = || QueueError::Denied { endpoint: endpoint.to_owned(), cause: cause.clone() };
+    match error.kind() {
+        ErrorKind::AuthenticationFailed if !cause.contains("LOADING") => denied(),
+        ErrorKind::InvalidClientConfig => QueueError::Config(format!("Redis at {endpoint}: {cause}")),
+        ErrorKind::MasterNameNotFoundBySentinel => QueueError::Config(format!("Sentinel at {endpoint}: {cause}")),
+        ErrorKind::Io if is_tls_refusal(&cause) => denied(),
+        ErrorKind::Server(ServerErrorKind::NoPerm) => denied(),
+        ErrorKind::Parse | ErrorKind::UnexpectedReturnType | ErrorKind::Server(ServerErrorKind::CrossSlot) => {
+            QueueError::Data(cause)
+        }
+        ErrorKind::Extension | ErrorKind::Server(ServerErrorKind::ResponseError) => {
+            let code = error.code().unwrap_or_default();
+            // Inside a script the code may have become part of the text.
+            let is = |codes: &[&str]| codes.iter().any(|known| code == *known || cause.contains(known));
+            if is(&DENIED) {
+                denied()
+            } else if is(&DATA) || code == "ERR" {
+                QueueError::Data(cause)
+            } else {
+                unavailable()
+            }
+        }
+        _ => unavailable(),
+    }
+}
+
+/// rustls reports a refused certificate as an I/O error with one of these in its text.
+fn is_tls_refusal(cause: &str) -> bool {
+    ["certificate", "received fatal alert", "CertificateRequired", "UnknownIssuer"]
+        .iter()
+        .any(|sign| cause.contains(sign))
+}
+
+/// Whether the connection is of no more use: broken, silent for too long, or to a master that is one no longer.
+pub(crate) fn breaks_connection(error: &RedisError, is_cluster: bool) -> bool {
+    // A cluster client follows its masters by itself.
+    let demoted = matches!(error.kind(), ErrorKind::Server(ServerErrorKind::ReadOnly | ServerErrorKind::MasterDown));
+    error.is_unrecoverable_error() || error.is_connection_dropped() || error.is_timeout() || (demoted && !is_cluster)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn server(code: &str, detail: &str) -> QueueError {
+        let reply = redis::parse_redis_value(format!("-{code} {detail}\r\n").as_bytes()).unwrap();
+        queue_error("redis://h:6379/0", &reply.extract_error().unwrap_err())
+    }
+
+    #[test]
+    fn codes_are_sorted_by_what_a_caller_can_do() {
+        for code in ["NOAUTH", "WRONGPASS", "NOPERM"] {
+            assert!(matches!(server(code, "x"), QueueError::Denied { .. }), "{code}");
+        }
+        for code in ["LOADING", "READONLY", "OOM", "MISCONF", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN"] {
+            assert!(matches!(server(code, "x"), QueueError::Unavailable { .. }), "{code}");
+        }
+        for code in ["WRONGTYPE", "ERR", "CROSSSLOT"] {
+            assert!(matches!(server(code, "x"), QueueError::Data(_)), "{code}");
+        }
+    }
+
+    #[test]
+    fn network_trouble_is_for_later_and_a_bad_certificate_is_not() {
+        let io = |text: &str| {
+            let error = std::io::Error::new(std::io::ErrorKind::ConnectionReset, text.to_owned());
+            queue_error("redis://h:6379/0", &error.into())
+        };
+        assert!(matches!(io("connection reset"), QueueError::Unavailable { .. }));
+        assert!(matches!(io("invalid peer certificate: UnknownIssuer"), QueueError::Denied { .. }));
+    }
+}

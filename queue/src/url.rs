@@ -1,0 +1,316 @@
+//! The one format of Redis URLs, for the manifest, Secrets, the environment and flags alike. A parsed URL never prints
+//! its password.
+
+use std::fmt;
+use std::str::FromStr;
+
+use percent_encoding::percent_decode_str;
+
+use crate::QueueError;
+
+const REDIS_PORT: u16 = 6379;
+const SENTINEL_PORT: u16 = 26379;
+
+/// Where a Redis is and how to log in.
+///
+/// - `redis://[user:password@]host[:port][/db]`, and `rediss://` for TLS
+/// - `redis+sentinel://[user:password@]host[:port],…/MASTER[/db]`, and `rediss+sentinel://`; the user and password are
+///   those of the data nodes, `?sentinel_username=` and `?sentinel_password=` those of the Sentinels
+/// - `redis+cluster://[user:password@]host[:port],…`, and `rediss+cluster://`
+///
+/// Characters with a meaning of their own are percent-encoded in user and password. `Display` and `Debug` replace the
+/// passwords with `***`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct ConnectionUrl {
+    pub(crate) topology: Topology,
+    pub(crate) tls: bool,
+    pub(crate) login: Login,
+    pub(crate) db: i64,
+}
+
+/// A user and a password, either of which may be absent.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub(crate) struct Login {
+    pub(crate) username: Option<String>,
+    pub(crate) password: Option<String>,
+}
+
+/// What is at the other end.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) enum Topology {
+    Standalone(Node),
+    Sentinel { sentinels: Vec<Node>, master: String, login: Login },
+    Cluster(Vec<Node>),
+}
+
+/// Host and port; an IPv6 address is kept without brackets.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub(crate) struct Node {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+}
+
+impl ConnectionUrl {
+    /// Whether this is a Redis Cluster, where an RQ queue needs a `{tag}` in its key prefix.
+    pub fn is_cluster(&self) -> bool {
+        matches!(self.topology, Topology::Cluster(_))
+    }
+
+    /// The same place with the database number replaced; `Config` for a cluster, which has none.
+    pub fn with_db(mut self, db: i64) -> Result<Self, QueueError> {
+        if self.is_cluster() && db != 0 {
+            return Err(QueueError::Config("a Redis Cluster has only database 0".into()));
+        }
+        self.db = db;
+        Ok(self)
+    }
+}
+
+impl FromStr for ConnectionUrl {
+    type Err = QueueError;
+
+    fn from_str(text: &str) -> Result<Self, QueueError> {
+        // The text itself stays out of every message: it may hold a password.
+        parse(text.trim()).map_err(|reason| QueueError::Config(format!("the Redis URL is invalid: {reason}")))
+    }
+}
+
+fn parse(text: &str) -> Result<ConnectionUrl, String> {
+    let (scheme, rest) = text
+        .split_once("://")
+        .ok_or("it has no scheme (redis, rediss, redis+sentinel, rediss+sentinel, redis+cluster, rediss+cluster)")?;
+    let (kind, tls) = match scheme.to_ascii_lowercase().as_str() {
+        "redis" => (Kind::Standalone, false),
+        "rediss" => (Kind::Standalone, true),
+        "redis+sentinel" => (Kind::Sentinel, false),
+        "rediss+sentinel" => (Kind::Sentinel, true),
+        "redis+cluster" => (Kind::Cluster, false),
+        "rediss+cluster" => (Kind::Cluster, true),
+        other => return Err(format!("the scheme {other:?} is not known")),
+    };
+    if rest.contains('#') {
+        return Err("it has a fragment (#…); write a # in a password as %23".into());
+    }
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    // A password may hold a slash that nobody encoded; the last @ still ends it, so look for that first.
+    let (login, rest) = match rest.rsplit_once('@') {
+        Some((userinfo, rest)) => (parse_login(userinfo)?, rest),
+        None => (Login::default(), rest),
+    };
+    let (hosts, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let query = parse_query(query, kind)?;
+    let path: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    let (topology, path_db) = match (kind, path.as_slice()) {
+        (Kind::Standalone, [] | [_]) => {
+            let mut nodes = parse_nodes(hosts, REDIS_PORT)?;
+            if nodes.len() != 1 {
+                return Err("it names several hosts; use redis+sentinel:// or redis+cluster:// for that".into());
+            }
+            (Topology::Standalone(nodes.remove(0)), path.first())
+        }
+        (Kind::Sentinel, [master] | [master, _]) => {
+            let master = decode(master)?;
+            let sentinels = parse_nodes(hosts, SENTINEL_PORT)?;
+            (Topology::Sentinel { sentinels, master, login: query.sentinel }, path.get(1))
+        }
+        (Kind::Sentinel, []) => return Err("it does not name the master: redis+sentinel://host/MASTER/0".into()),
+        (Kind::Cluster, [] | ["0"]) => (Topology::Cluster(parse_nodes(hosts, REDIS_PORT)?), None),
+        (Kind::Cluster, _) => return Err("a Redis Cluster has only database 0".into()),
+        (Kind::Standalone | Kind::Sentinel, _) => return Err("its path has too many parts".into()),
+    };
+    let db = match (path_db, query.db) {
+        (Some(text), _) => parse_db(text)?,
+        (None, Some(db)) => db,
+        (None, None) => 0,
+    };
+    Ok(ConnectionUrl { topology, tls, login, db })
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Standalone,
+    Sentinel,
+    Cluster,
+}
+
+#[derive(Default)]
+struct Query {
+    db: Option<i64>,
+    sentinel: Login,
+}
+
+fn parse_query(text: &str, kind: Kind) -> Result<Query, String> {
+    let mut query = Query::default();
+    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match (name, kind) {
+            ("db", Kind::Standalone | Kind::Sentinel) => query.db = Some(parse_db(value)?),
+            ("sentinel_username", Kind::Sentinel) => query.sentinel.username = Some(decode(value)?),
+            ("sentinel_password", Kind::Sentinel) => query.sentinel.password = Some(decode(value)?),
+            // The name may be the tail of a password with a bare question mark: it is not repeated.
+            _ => return Err("it has an unknown option after the ?; write a ? in a password as %3F".into()),
+        }
+    }
+    Ok(query)
+}
+
+fn parse_login(userinfo: &str) -> Result<Login, String> {
+    let (username, password) = match userinfo.split_once(':') {
+        Some((username, password)) => (username, Some(password)),
+        None => (userinfo, None),
+    };
+    let filled = |text: &str| if text.is_empty() { Ok(None) } else { decode(text).map(Some) };
+    Ok(Login { username: filled(username)?, password: password.map_or(Ok(None), filled)? })
+}
+
+fn parse_nodes(hosts: &str, default_port: u16) -> Result<Vec<Node>, String> {
+    hosts.split(',').map(|host| parse_node(host.trim(), default_port)).collect()
+}
+
+fn parse_node(text: &str, default_port: u16) -> Result<Node, String> {
+    let (host, port) = if let Some(rest) = text.strip_prefix('[') {
+        let (host, after) = rest.split_once(']').ok_or("an IPv6 address is not closed with ]")?;
+        (host, after.strip_prefix(':'))
+    } else {
+        match text.split_once(':') {
+            Some((host, port)) => (host, Some(port)),
+            None => (text, None),
+        }
+    };
+    if host.is_empty() {
+        return Err("a host is missing".into());
+    }
+    if host.chars().any(|c| c.is_whitespace() || c.is_control()) {
+        return Err(format!("{host:?} is not a host"));
+    }
+    let port = match port {
+        None => default_port,
+        // Not repeated: with the @ forgotten, a "port" is a password.
+        Some(port) => port.parse().ok().filter(|port| *port != 0).ok_or("the port is not a number from 1 to 65535")?,
+    };
+    Ok(Node { host: host.to_owned(), port })
+}
+
+fn parse_db(text: &str) -> Result<i64, String> {
+    text.parse()
+        .ok()
+        .filter(|db: &i64| *db >= 0)
+        .ok_or_else(|| format!("the database {text:?} is not a number from 0 upwards"))
+}
+
+fn decode(text: &str) -> Result<String, String> {
+    Ok(percent_decode_str(text).decode_utf8().map_err(|_| "a percent-encoded part is not UTF-8")?.into_owned())
+}
+
+impl fmt::Display for Login {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match (&self.username, &self.password) {
+            (None, None) => Ok(()),
+            (Some(username), None) => write!(f, "{username}@"),
+            (username, Some(_)) => write!(f, "{}:***@", username.as_deref().unwrap_or_default()),
+        }
+    }
+}
+
+impl fmt::Display for Node {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]:{}", self.host, self.port)
+        } else {
+            write!(f, "{}:{}", self.host, self.port)
+        }
+    }
+}
+
+impl fmt::Display for ConnectionUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let scheme = if self.tls { "rediss" } else { "redis" };
+        let (variant, nodes) = match &self.topology {
+            Topology::Standalone(node) => ("", std::slice::from_ref(node)),
+            Topology::Sentinel { sentinels, .. } => ("+sentinel", sentinels.as_slice()),
+            Topology::Cluster(nodes) => ("+cluster", nodes.as_slice()),
+        };
+        write!(f, "{scheme}{variant}://{}", self.login)?;
+        for (i, node) in nodes.iter().enumerate() {
+            write!(f, "{}{node}", if i == 0 { "" } else { "," })?;
+        }
+        match &self.topology {
+            Topology::Standalone(_) => write!(f, "/{}", self.db),
+            Topology::Sentinel { master, .. } => write!(f, "/{master}/{}", self.db),
+            Topology::Cluster(_) => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for ConnectionUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "\"{self}\"")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(text: &str) -> String {
+        text.parse::<ConnectionUrl>().unwrap().to_string()
+    }
+
+    fn refused(text: &str) -> String {
+        text.parse::<ConnectionUrl>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn every_form_parses_and_prints_redacted() {
+        for (text, expected) in [
+            ("redis://localhost", "redis://localhost:6379/0"),
+            ("redis://localhost:7000/3", "redis://localhost:7000/3"),
+            ("redis://localhost?db=4", "redis://localhost:6379/4"),
+            ("rediss://u:s3cret@h/1", "rediss://u:***@h:6379/1"),
+            ("redis://:s3cret@h", "redis://:***@h:6379/0"),
+            ("redis://u@[::1]:7000/", "redis://u@[::1]:7000/0"),
+            ("redis+sentinel://u:s3cret@a,b:7/mymaster", "redis+sentinel://u:***@a:26379,b:7/mymaster/0"),
+            ("rediss+sentinel://a/m/2?sentinel_password=s3cret", "rediss+sentinel://a:26379/m/2"),
+            ("redis+cluster://a,b:7001", "redis+cluster://a:6379,b:7001"),
+            ("rediss+cluster://u:s3cret@a/0", "rediss+cluster://u:***@a:6379"),
+        ] {
+            assert_eq!(shown(text), expected, "{text}");
+            let debug = format!("{:?}", text.parse::<ConnectionUrl>().unwrap());
+            assert!(!debug.contains("s3cret"), "{debug}");
+        }
+    }
+
+    #[test]
+    fn passwords_are_decoded_and_may_hold_bare_slashes_and_ats() {
+        let login = |text: &str| text.parse::<ConnectionUrl>().unwrap().login;
+        assert_eq!(login("redis://u%40x:p%2Fw%20%23@h").username.unwrap(), "u@x");
+        assert_eq!(login("redis://u%40x:p%2Fw%20%23@h").password.unwrap(), "p/w #");
+        assert_eq!(login("redis://u:p/w@q:x@h/2").password.unwrap(), "p/w@q:x");
+    }
+
+    #[test]
+    fn mistakes_are_named_without_the_secret() {
+        for (text, needle) in [
+            ("localhost:6379", "no scheme"),
+            ("http://h", "\"http\" is not known"),
+            ("redis://", "host is missing"),
+            ("redis://h:0", "port"),
+            ("redis://user:s3cret", "port"),
+            ("redis://h/x", "not a number"),
+            ("redis://h/-1", "not a number"),
+            ("redis://h/0/1", "too many parts"),
+            ("redis://a,b", "several hosts"),
+            ("redis+sentinel://a,b", "does not name the master"),
+            ("redis+sentinel://a/m/0/1", "too many parts"),
+            ("redis+cluster://a/1", "only database 0"),
+            ("redis://u:s3cret?x@h", "unknown option"),
+            ("redis://u:s3cret#x@h", "fragment"),
+            ("redis://[::1", "IPv6"),
+            ("redis://u:%ff@h", "UTF-8"),
+        ] {
+            let message = refused(text);
+            assert!(message.contains(needle), "{text}: {message}");
+            assert!(!message.contains("s3cret"), "{message}");
+        }
+    }
+}
