@@ -1,0 +1,130 @@
+//! What this worker has in hand: the leases to renew, and what became known about them meanwhile (lost to another
+//! worker, or to be stopped). A [`Grip`] holds a claim here; dropping it ends the heartbeats, whatever the reason.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use jobqueue_queue::Lease;
+
+/// What is known about a lease in hand.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Ours, as far as the last heartbeat could tell.
+    Ours,
+    /// No longer ours: its effect and its bookkeeping are another worker's business.
+    Lost,
+    /// A person asked for it to be stopped.
+    Stopped,
+}
+
+/// All leases in hand, shared by the slots, the heartbeat and the command listener.
+#[derive(Debug, Default)]
+pub struct Hand {
+    held: Mutex<HashMap<Lease, Fate>>,
+}
+
+/// Keeps some leases in the [`Hand`] until dropped.
+#[derive(Debug)]
+pub struct Grip {
+    hand: Arc<Hand>,
+    leases: Vec<Lease>,
+}
+
+impl Hand {
+    /// Takes `leases` in hand.
+    pub fn hold(self: &Arc<Self>, leases: Vec<Lease>) -> Grip {
+        let mut held = self.lock();
+        for lease in &leases {
+            held.insert(lease.clone(), Fate::Ours);
+        }
+        drop(held);
+        Grip { hand: Arc::clone(self), leases }
+    }
+
+    /// The leases to renew: everything in hand but what is lost.
+    pub fn leases(&self) -> Vec<Lease> {
+        self.lock().iter().filter(|(_, fate)| **fate != Fate::Lost).map(|(lease, _)| lease.clone()).collect()
+    }
+
+    /// How many jobs are in hand.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// True when nothing is in hand.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// What is known about `lease`; a lease that is not in hand counts as lost.
+    pub fn fate(&self, lease: &Lease) -> Fate {
+        self.lock().get(lease).copied().unwrap_or(Fate::Lost)
+    }
+
+    /// Notes that `leases` went to somebody else.
+    pub fn mark_lost(&self, leases: &[Lease]) {
+        let mut held = self.lock();
+        for lease in leases {
+            if let Some(fate) = held.get_mut(lease) {
+                *fate = Fate::Lost;
+            }
+        }
+    }
+
+    /// Notes that the job `id` is to be stopped; false if it is not in hand.
+    pub fn mark_stopped(&self, id: &str) -> bool {
+        let mut found = false;
+        for (lease, fate) in self.lock().iter_mut() {
+            if lease.job == id && *fate == Fate::Ours {
+                *fate = Fate::Stopped;
+                found = true;
+            }
+        }
+        found
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Lease, Fate>> {
+        self.held.lock().expect("no code panics while it holds this lock")
+    }
+}
+
+impl Drop for Grip {
+    fn drop(&mut self) {
+        let mut held = self.hand.lock();
+        for lease in &self.leases {
+            held.remove(lease);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lease(job: &str) -> Lease {
+        Lease { queue: "q".into(), job: job.into(), execution: format!("{job}-run") }
+    }
+
+    #[test]
+    fn a_dropped_grip_ends_the_heartbeats() {
+        let hand = Arc::new(Hand::default());
+        let first = hand.hold(vec![lease("a"), lease("b")]);
+        let _second = hand.hold(vec![lease("c")]);
+        assert_eq!(hand.len(), 3);
+        drop(first);
+        assert_eq!(hand.leases(), [lease("c")]);
+        assert_eq!(hand.fate(&lease("a")), Fate::Lost);
+    }
+
+    #[test]
+    fn lost_leases_are_not_renewed_and_cannot_be_stopped() {
+        let hand = Arc::new(Hand::default());
+        let _grip = hand.hold(vec![lease("a"), lease("b")]);
+        hand.mark_lost(&[lease("a")]);
+        assert_eq!(hand.leases(), [lease("b")]);
+        assert!(!hand.mark_stopped("a"));
+        assert!(hand.mark_stopped("b"));
+        assert_eq!(hand.fate(&lease("b")), Fate::Stopped);
+        assert!(!hand.mark_stopped("z"));
+    }
+}

@@ -1,0 +1,169 @@
+//! Which claimed jobs may share a batch. A job that kills its worker takes an attempt from every job in hand with it, so
+//! jobs that did not get through their first attempt are kept apart, few at a time and finally alone. Pure.
+//!
+//! With this rule a job loses at most two attempts to a deadly neighbour (one if `maxAttempts` is 2), so that only the
+//! deadly one ever reaches `maxAttempts`.
+
+use jobqueue_queue::Delivery;
+
+/// How many jobs on their second attempt may share a batch.
+const SECOND_ATTEMPTS: usize = 16;
+
+/// A claim, sorted. Order within each part is the order of the queue.
+#[derive(Debug, Default)]
+pub struct Sorted {
+    /// First attempts: one batch.
+    pub fresh: Vec<Delivery>,
+    /// Later attempts that may share a batch; no others of their kind may be in hand.
+    pub suspects: Vec<Delivery>,
+    /// Later attempts whose turn is not now.
+    pub give_back: Vec<Delivery>,
+}
+
+/// How many jobs like one on its `attempt`-th run (of `max_attempts`) may be in hand together; none: any number.
+pub fn company(attempt: u32, max_attempts: u32) -> Option<usize> {
+    match attempt {
+        0 | 1 => None,
+        2 if max_attempts > 2 => Some(SECOND_ATTEMPTS),
+        _ => Some(1),
+    }
+}
+
+/// Sorts a claim; `suspects_allowed` is false while others are in hand.
+pub fn sort(deliveries: Vec<Delivery>, max_attempts: u32, suspects_allowed: bool) -> Sorted {
+    let mut sorted = Sorted::default();
+    let mut room = usize::from(suspects_allowed).saturating_mul(SECOND_ATTEMPTS);
+    for delivery in deliveries {
+        match company(delivery.attempt, max_attempts) {
+            None => sorted.fresh.push(delivery),
+            Some(limit) if room > 0 && sorted.suspects.len() < limit => {
+                room = room.min(limit) - 1;
+                sorted.suspects.push(delivery);
+            }
+            Some(_) => {
+                sorted.give_back.push(delivery);
+                room = 0;
+            }
+        }
+    }
+    sorted
+}
+
+impl Sorted {
+    /// How many to claim next while more suspects are to be expected at the head of the queue; none: as many as usual.
+    pub fn next_claim(&self, max_attempts: u32) -> Option<usize> {
+        let next = match (self.give_back.first(), self.suspects.last()) {
+            (Some(waiting), _) => waiting,
+            (None, Some(last)) if self.fresh.is_empty() => last,
+            _ => return None,
+        };
+        company(next.attempt, max_attempts)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jobqueue_queue::{Lease, Payload};
+
+    use super::*;
+
+    fn deliveries(attempts: &[u32]) -> Vec<Delivery> {
+        let one = |(number, attempt): (usize, &u32)| Delivery {
+            queue: "q".into(),
+            id: number.to_string(),
+            created_at: String::new(),
+            generation: 0,
+            attempt: *attempt,
+            enqueued_at: None,
+            timeout: None,
+            payload: Ok(Payload::Record("{}".into())),
+            lease: Lease { queue: "q".into(), job: number.to_string(), execution: number.to_string() },
+        };
+        attempts.iter().enumerate().map(one).collect()
+    }
+
+    fn ids(part: &[Delivery]) -> Vec<usize> {
+        part.iter().map(|delivery| delivery.id.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn first_attempts_share_one_batch() {
+        let sorted = sort(deliveries(&[1; 300]), 5, true);
+        assert_eq!(sorted.fresh.len(), 300);
+        assert!(sorted.suspects.is_empty() && sorted.give_back.is_empty());
+        assert_eq!(sorted.next_claim(5), None);
+    }
+
+    #[test]
+    fn second_attempts_go_in_small_company_and_third_alone() {
+        let sorted = sort(deliveries(&[2, 1, 2, 3, 2]), 5, true);
+        assert_eq!(ids(&sorted.fresh), [1]);
+        assert_eq!(ids(&sorted.suspects), [0, 2]);
+        assert_eq!(ids(&sorted.give_back), [3, 4]);
+        assert_eq!(sorted.next_claim(5), Some(1));
+
+        let sorted = sort(deliveries(&[3, 2, 2]), 5, true);
+        assert_eq!(ids(&sorted.suspects), [0]);
+        assert_eq!(ids(&sorted.give_back), [1, 2]);
+        assert_eq!(sorted.next_claim(5), Some(SECOND_ATTEMPTS));
+
+        assert_eq!(sort(deliveries(&[2; 20]), 5, true).suspects.len(), SECOND_ATTEMPTS);
+    }
+
+    #[test]
+    fn the_last_attempt_is_always_alone() {
+        let sorted = sort(deliveries(&[2, 2, 2]), 2, true);
+        assert_eq!(ids(&sorted.suspects), [0]);
+        assert_eq!(ids(&sorted.give_back), [1, 2]);
+    }
+
+    #[test]
+    fn no_suspect_joins_others_in_hand() {
+        let sorted = sort(deliveries(&[2, 1, 3]), 5, false);
+        assert_eq!(ids(&sorted.fresh), [1]);
+        assert!(sorted.suspects.is_empty());
+        assert_eq!(ids(&sorted.give_back), [0, 2]);
+    }
+
+    #[test]
+    fn small_claims_go_on_while_only_suspects_come() {
+        assert_eq!(sort(deliveries(&[3]), 5, true).next_claim(5), Some(1));
+        assert_eq!(sort(deliveries(&[2, 2]), 5, true).next_claim(5), Some(SECOND_ATTEMPTS));
+        assert_eq!(sort(deliveries(&[2, 1]), 5, true).next_claim(5), None, "the suspects are at an end");
+        assert_eq!(sort(deliveries(&[]), 5, true).next_claim(5), None);
+    }
+
+    /// Runs the rule against one job that kills its worker on each attempt, at the worst place, with neighbours that
+    /// come back beside it, and counts who reaches the limit.
+    #[test]
+    fn only_the_deadly_job_uses_up_its_attempts() {
+        for max_attempts in 2..6 {
+            let mut queue = vec![1_u32; 100];
+            let deadly = 50;
+            let mut done = vec![false; queue.len()];
+            for _ in 0..1000 {
+                let order: Vec<usize> = (0..queue.len()).filter(|job| !done[*job]).collect();
+                let attempts: Vec<u32> = order.iter().map(|job| queue[*job]).collect();
+                let sorted = sort(deliveries(&attempts), max_attempts, true);
+                // The fresh batch is settled before the suspects begin.
+                let part = if sorted.fresh.is_empty() { &sorted.suspects } else { &sorted.fresh };
+                let jobs: Vec<usize> = ids(part).into_iter().map(|index| order[index]).collect();
+                let dies = jobs.contains(&deadly);
+                for job in jobs {
+                    if !dies {
+                        done[job] = true;
+                    } else if queue[job] == max_attempts {
+                        assert_eq!(job, deadly, "an innocent job was given up with maxAttempts {max_attempts}");
+                        done[job] = true;
+                    } else {
+                        queue[job] += 1;
+                    }
+                }
+                if done.iter().all(|done| *done) {
+                    break;
+                }
+            }
+            assert!(done.iter().all(|done| *done), "everything was settled");
+        }
+    }
+}

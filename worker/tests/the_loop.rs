@@ -1,0 +1,315 @@
+//! The worker's loop against a queue and a database in memory, on a paused clock: what it does with bad jobs, with a
+//! database or a Redis that is away, with lost leases, and when it is told to stop.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod fakes;
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use fakes::{DRAIN, Database, HOLD, Job, Queue, Shop};
+use jobqueue_ingest::Rejection;
+use jobqueue_queue::{Command, Outcome};
+use tokio::time::Instant;
+
+fn push(queue: &Queue, jobs: usize) {
+    for number in 0..jobs {
+        queue.push(&format!("j{number}"), "{}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn bad_jobs_fail_alone_and_the_rest_of_the_batch_is_written() {
+    let (queue, database) = (Queue::new(), Database::new());
+    push(&queue, 4);
+    queue.push("record", "bad");
+    queue.push("fault", "panic");
+    queue.push("refused", "{}");
+    let no = Rejection { message: "column name: value too long".into(), may_pass: false };
+    database.refuse.lock().unwrap().insert("refused".into(), no);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("all are settled", |stock| stock.finished.len() == 4 && stock.failed.len() == 3).await;
+    shop.close().await;
+
+    let stock = queue.stock.lock().unwrap();
+    let error = |id: &str| stock.failed.iter().find(|(job, _)| job == id).unwrap().1.clone();
+    assert!(error("record").starts_with("table t, column c: \"bad\" is no date\n"));
+    assert!(error("record").ends_with("\njobqueue.RecordError: table t, column c: \"bad\" is no date"));
+    assert!(error("fault").contains("out of bounds"));
+    assert!(error("refused").ends_with("jobqueue.RejectedError: column name: value too long"));
+    assert_eq!(stock.claims[0], 10, "one claim for all of them");
+    assert_eq!(*database.writes.lock().unwrap(), [5], "one write for all that could be written");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_refusal_that_may_pass_is_tried_again() {
+    let (queue, database) = (Queue::new(), Database::new());
+    queue.push("early", "{}");
+    let not_yet = Rejection { message: "foreign key".into(), may_pass: true };
+    database.refuse.lock().unwrap().insert("early".into(), not_yet);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("given up after maxAttempts", |stock| stock.failed.len() == 1).await;
+    assert_eq!(database.writes.lock().unwrap().len(), 5);
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_job_does_not_wait_for_company() {
+    let (queue, database) = (Queue::new(), Database::new());
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let begin = Instant::now();
+    queue.push("alone", "{}");
+    queue.until("the job is done", |stock| stock.finished.len() == 1).await;
+    assert!(begin.elapsed() < Duration::from_millis(50), "{:?}", begin.elapsed());
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn batches_overlap() {
+    let (queue, database) = (Queue::new(), Database::new());
+    *database.takes.lock().unwrap() = Duration::from_secs(1);
+    push(&queue, 60);
+    let begin = Instant::now();
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("all are done", |stock| stock.finished.len() == 60).await;
+    let took = begin.elapsed().as_secs_f64();
+    assert!((3.0..3.5).contains(&took), "six writes of a second, two at once: {took} s");
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_is_away_fails_no_job_and_is_found_again() {
+    let (queue, database) = (Queue::new(), Database::new());
+    database.away.store(true, Ordering::SeqCst);
+    push(&queue, 100);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    tokio::time::sleep(HOLD / 2).await;
+    {
+        let stock = queue.stock.lock().unwrap();
+        assert!((1..=30).contains(&stock.running.len()), "kept: {}", stock.running.len());
+        assert_eq!(stock.released, 0);
+    }
+    assert!(!shop.worker.database_open());
+
+    tokio::time::sleep(HOLD).await;
+    {
+        let stock = queue.stock.lock().unwrap();
+        assert_eq!(stock.running.len(), 0, "what is held too long is given back");
+        assert_eq!(stock.waiting.len(), 100);
+        assert!(stock.waiting.iter().all(|job| job.attempt == 0), "no attempt is counted");
+    }
+    let tries = database.attempts_while_away.load(Ordering::SeqCst);
+    assert!(tries <= 60, "{tries} writes into a database that is away");
+
+    database.away.store(false, Ordering::SeqCst);
+    queue.until("everything is done", |stock| stock.finished.len() == 100).await;
+    assert!(shop.worker.database_open());
+    assert!(queue.stock.lock().unwrap().failed.is_empty());
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_full_disk_that_answers_pings_causes_no_churn() {
+    let (queue, database) = (Queue::new(), Database::new());
+    database.away.store(true, Ordering::SeqCst);
+    database.pings_anyway.store(true, Ordering::SeqCst);
+    push(&queue, 100);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let tries = database.attempts_while_away.load(Ordering::SeqCst);
+    assert!((5..200).contains(&tries), "{tries} writes in ten minutes");
+    database.away.store(false, Ordering::SeqCst);
+    let begin = Instant::now();
+    queue.until("everything is done", |stock| stock.finished.len() == 100).await;
+    assert!(begin.elapsed() < Duration::from_secs(20), "found again after {:?}", begin.elapsed());
+    assert!(queue.stock.lock().unwrap().failed.is_empty());
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_commit_whose_reply_was_lost_is_not_repeated() {
+    let (queue, database) = (Queue::new(), Database::new());
+    database.lose_replies.store(2, Ordering::SeqCst);
+    push(&queue, 40);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("everything is done", |stock| stock.finished.len() == 40).await;
+    assert!((0..40).all(|number| database.count(&format!("j{number}")) == 1));
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_queue_hears_of_a_job_only_after_its_commit() {
+    let (queue, database) = (Queue::new(), Database::new());
+    *database.takes.lock().unwrap() = Duration::from_millis(10);
+    let seen = database.clone();
+    *queue.at_settle.lock().unwrap() = Some(Box::new(move |completion| {
+        if matches!(completion.outcome, Outcome::Finished { .. }) {
+            assert_eq!(seen.count(&completion.delivery.id), 1, "acknowledged before the commit");
+        }
+    }));
+    push(&queue, 50);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("everything is done", |stock| stock.finished.len() == 50).await;
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lease_that_went_elsewhere_is_neither_written_nor_settled() {
+    let (queue, database) = (Queue::new(), Database::new());
+    database.away.store(true, Ordering::SeqCst);
+    push(&queue, 5);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("claimed", |stock| stock.running.len() == 5).await;
+    queue.steal_all();
+    tokio::time::sleep(Duration::from_secs(11)).await;
+    database.away.store(false, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(database.count("j0"), 0);
+    let shelf_says = |wanted: usize| queue.stock.lock().unwrap().finished.len() == wanted;
+    assert!(shelf_says(0));
+    queue.push("next", "{}");
+    queue.until("the worker goes on", |stock| stock.finished == ["next"]).await;
+    assert_eq!(queue.stock.lock().unwrap().not_owned, 0);
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn stop_job_stops_what_is_not_yet_written() {
+    let (queue, database) = (Queue::new(), Database::new());
+    database.away.store(true, Ordering::SeqCst);
+    push(&queue, 3);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("claimed", |stock| stock.running.len() == 3).await;
+    queue.command.send(Command::StopJob("j1".into())).unwrap();
+    queue.command.send(Command::StopJob("unknown".into())).unwrap();
+    queue.command.send(Command::KillHorse).unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    database.away.store(false, Ordering::SeqCst);
+    queue.until("settled", |stock| stock.finished.len() == 2 && stock.stopped == ["j1"]).await;
+    assert_eq!(database.count("j1"), 0);
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_finishes_what_is_in_hand_and_claims_nothing_more() {
+    let (queue, database) = (Queue::new(), Database::new());
+    *database.takes.lock().unwrap() = Duration::from_secs(5);
+    push(&queue, 100);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("claimed", |stock| stock.running.len() == 30).await;
+    let begin = Instant::now();
+    queue.command.send(Command::Shutdown).unwrap();
+    shop.closed().await;
+    assert!(begin.elapsed() <= Duration::from_secs(11), "{:?}", begin.elapsed());
+    let stock = queue.stock.lock().unwrap();
+    assert_eq!((stock.finished.len(), stock.waiting.len(), stock.running.len()), (30, 70, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_gives_back_what_cannot_be_finished_in_time() {
+    let (queue, database) = (Queue::new(), Database::new());
+    *database.takes.lock().unwrap() = Duration::from_secs(3600);
+    push(&queue, 100);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("claimed", |stock| stock.running.len() == 30).await;
+    let begin = Instant::now();
+    shop.close().await;
+    assert_eq!(begin.elapsed().as_secs(), DRAIN.as_secs());
+    let stock = queue.stock.lock().unwrap();
+    assert_eq!((stock.finished.len(), stock.waiting.len(), stock.running.len()), (0, 100, 0));
+    assert!(stock.waiting.iter().all(|job| job.attempt == 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_second_signal_gives_back_at_once() {
+    let (queue, database) = (Queue::new(), Database::new());
+    *database.takes.lock().unwrap() = Duration::from_secs(3600);
+    push(&queue, 5);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("claimed", |stock| stock.running.len() == 5).await;
+    let begin = Instant::now();
+    shop.stop.request();
+    shop.close().await;
+    assert!(begin.elapsed() < Duration::from_secs(1));
+    assert_eq!(queue.stock.lock().unwrap().waiting.len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn redis_away_is_waited_for_and_outcomes_are_told_late() {
+    let (queue, database) = (Queue::new(), Database::new());
+    *database.takes.lock().unwrap() = Duration::from_secs(1);
+    push(&queue, 20);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("claimed", |stock| !stock.running.is_empty()).await;
+    queue.away.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(20)).await;
+    assert!(shop.worker.health().not_ready(true, false).is_some());
+    queue.away.store(false, Ordering::SeqCst);
+    queue.until("everything is done", |stock| stock.finished.len() == 20).await;
+    assert_eq!(queue.stock.lock().unwrap().not_owned, 0, "the leases were still ours");
+    assert!(shop.worker.health().not_ready(true, false).is_none());
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_without_redis_still_ends_in_time() {
+    let (queue, database) = (Queue::new(), Database::new());
+    push(&queue, 20);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("done", |stock| stock.finished.len() == 20).await;
+    queue.away.store(true, Ordering::SeqCst);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let begin = Instant::now();
+    shop.stop.request();
+    shop.ended().await;
+    assert!(begin.elapsed() <= Duration::from_secs(1), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspended_queue_is_left_alone_until_it_resumes() {
+    let (queue, database) = (Queue::new(), Database::new());
+    queue.suspended.store(true, Ordering::SeqCst);
+    push(&queue, 5);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(shop.worker.health().is_suspended());
+    assert_eq!(queue.stock.lock().unwrap().waiting.len(), 5);
+    queue.suspended.store(false, Ordering::SeqCst);
+    let begin = Instant::now();
+    queue.until("done", |stock| stock.finished.len() == 5).await;
+    assert!(begin.elapsed() <= Duration::from_millis(1100));
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stuck_write_fails_only_the_job_that_is_stuck() {
+    let (queue, database) = (Queue::new(), Database::new());
+    for number in 0..8 {
+        let timeout = Some(Duration::from_secs(3));
+        queue.push_job(Job { id: format!("j{number}"), body: "{}".into(), attempt: 4, timeout });
+    }
+    database.stuck.lock().unwrap().push("j5".into());
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("settled", |stock| stock.finished.len() == 7 && stock.failed.len() == 1).await;
+    let text = queue.stock.lock().unwrap().failed[0].1.clone();
+    let last = "rq.timeouts.JobTimeoutException: Task exceeded maximum timeout value (3 seconds)";
+    assert_eq!(text.lines().last().unwrap(), last);
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn later_attempts_are_kept_apart() {
+    let (queue, database) = (Queue::new(), Database::new());
+    for number in 0..40 {
+        let attempt = if number < 20 { 1 } else { 2 };
+        queue.push_job(Job { id: format!("j{number}"), body: "{}".into(), attempt, timeout: None });
+    }
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("done", |stock| stock.finished.len() == 40).await;
+    let writes = database.writes.lock().unwrap().clone();
+    assert_eq!(writes.iter().filter(|jobs| **jobs == 1).count(), 20, "third attempts go alone: {writes:?}");
+    assert!((0..40).all(|number| database.count(&format!("j{number}")) == 1));
+    shop.close().await;
+}
