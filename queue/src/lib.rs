@@ -10,6 +10,7 @@ mod delivery;
 mod dial;
 mod doorbell;
 pub mod payload;
+pub mod producer;
 mod redis_error;
 mod script;
 mod url;

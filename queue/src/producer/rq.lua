@@ -1,0 +1,14 @@
+-- RQ: the job hashes and their ids on the queue, as `Queue.enqueue_many` writes them.
+-- ARGV[9] push command, [10] key prefix, [11] number of shared words, then these (field, value, ...), then id, data and
+-- description of each job.
+redis.call('SADD', ARGV[10] .. ':queues', KEYS[1])
+local words = {}
+local count = tonumber(ARGV[11])
+for i = 1, count do words[i] = ARGV[11 + i] end
+for i = 12 + count, #ARGV, 3 do
+  words[count + 1], words[count + 2] = 'data', ARGV[i + 1]
+  words[count + 3], words[count + 4] = 'description', ARGV[i + 2]
+  redis.call('HSET', ARGV[10] .. ':job:' .. ARGV[i], unpack(words))
+  redis.call(ARGV[9], KEYS[1], ARGV[i])
+end
+return {'DONE'}
