@@ -15,5 +15,8 @@ pub use job::JobInput;
 pub use preview::PreviewRow;
 pub use recipe::{Recipe, RecipeError, RecipeProblem, TablePlan};
 pub use rows::{Row, RowTree, SqlValue};
-pub use sink::{LedgerKey, Rejection, Sink, SinkError, Unit, UnitOutcome};
+pub use sink::{
+    DatabaseKind, DatabaseUrl, LedgerKey, Rejection, Sink, SinkError, SinkOptions, Unit, UnitOutcome, connect,
+    ledger_ddl, run_script,
+};
 pub use spec::{ChildSpec, IngestSpec, OnConflict, TableSpec};

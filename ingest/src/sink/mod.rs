@@ -1,10 +1,72 @@
 //! What every database can do for a worker. One conformance suite (`tests/conformance.rs`) holds all sinks to it.
+//!
+//! `units` turns jobs into rows that fit their columns, `engine` applies them (ledger first, then one statement per
+//! table) and splits a batch that fails; `postgres`, `mysql` and `sqlite` hold what differs between databases.
+
+mod chunks;
+mod convert;
+mod engine;
+mod failure;
+mod layout;
+mod ledger;
+mod mysql;
+mod postgres;
+mod schema;
+mod sqlite;
+mod units;
+mod url;
 
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+pub use self::{
+    ledger::{LEDGER_TABLE, PRUNE_LIMIT, ledger_ddl},
+    url::{DatabaseKind, DatabaseUrl},
+};
 use crate::{Recipe, RecipeProblem, RowTree};
+
+/// How a sink uses its database.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SinkOptions {
+    /// Upper bound of open connections; each [`Sink::write`] in progress uses one.
+    pub max_connections: u32,
+    /// How long to wait for a connection before the database counts as away.
+    pub acquire_timeout: Duration,
+    /// How long a statement waits for another transaction's lock before the batch is tried again.
+    pub lock_timeout: Duration,
+    /// How often a batch is tried in all when it meets a deadlock, a serialization failure or a lock time-out.
+    pub contention_attempts: u32,
+}
+
+impl Default for SinkOptions {
+    fn default() -> Self {
+        Self {
+            max_connections: 5,
+            acquire_timeout: Duration::from_secs(10),
+            lock_timeout: Duration::from_secs(10),
+            contention_attempts: 6,
+        }
+    }
+}
+
+/// Opens a database. `Err` is [`SinkError::Unavailable`] where it may be tried again.
+pub async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Box<dyn Sink>, SinkError> {
+    Ok(match url.kind() {
+        DatabaseKind::Postgres => Box::new(postgres::PostgresSink::connect(url, options).await?),
+        DatabaseKind::Mysql => Box::new(mysql::MysqlSink::connect(url, options).await?),
+        DatabaseKind::Sqlite => Box::new(sqlite::SqliteSink::connect(url, options).await?),
+    })
+}
+
+/// Runs a script of statements (a schema, say). An SQLite file is created if it is missing.
+pub async fn run_script(url: &DatabaseUrl, script: &str) -> Result<(), SinkError> {
+    match url.kind() {
+        DatabaseKind::Postgres => postgres::run_script(url, script).await,
+        DatabaseKind::Mysql => mysql::run_script(url, script).await,
+        DatabaseKind::Sqlite => sqlite::run_script(url, script).await,
+    }
+}
 
 /// What tells a redelivery from a run that somebody wants again: all deliveries of one run share it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -47,6 +109,9 @@ pub trait Sink: Send + Sync {
 
     /// `SELECT 1`, for readiness.
     async fn ping(&self) -> Result<(), SinkError>;
+
+    /// Rows of a table (`schema.table` allowed), counted by the database.
+    async fn count(&self, table: &str) -> Result<u64, SinkError>;
 }
 
 /// What became of one unit.
@@ -54,7 +119,8 @@ pub trait Sink: Send + Sync {
 pub enum UnitOutcome {
     /// Rows and ledger entry are committed.
     Applied {
-        /// Rows written, children included.
+        /// Rows handed to the database, children included. A row that `onConflict: Ignore` found in place counts, the
+        /// children that were therefore left out do not.
         rows: u64,
     },
     /// An earlier delivery of the same run had been committed; nothing was written.

@@ -1,0 +1,376 @@
+//! From a recipe's value to what a column takes: exactly, or with a message that names the value.
+//!
+//! Doing this before anything is sent keeps one bad value from costing the batch a round of splitting, makes the
+//! databases agree (SQLite would take any text of any length, MySQL would round a decimal in silence), and names the
+//! column where PostgreSQL does not.
+
+use std::borrow::Cow;
+
+use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _, Utc};
+use serde_json::Value;
+
+use super::{
+    DatabaseKind,
+    schema::{Column, Kind},
+};
+use crate::SqlValue;
+
+/// A value as it is bound or copied.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Cell<'a> {
+    Null,
+    Bool(bool),
+    Int(i64),
+    UInt(u64),
+    Float(f64),
+    Text(Cow<'a, str>),
+    Bytes(Cow<'a, [u8]>),
+    /// Stands for the id of the parent row, which is not known yet.
+    ParentId,
+}
+
+impl Cell<'_> {
+    /// A copy that outlives the batch.
+    pub(super) fn to_owned_cell(&self) -> Cell<'static> {
+        match self {
+            Self::Null => Cell::Null,
+            Self::Bool(flag) => Cell::Bool(*flag),
+            Self::Int(number) => Cell::Int(*number),
+            Self::UInt(number) => Cell::UInt(*number),
+            Self::Float(number) => Cell::Float(*number),
+            Self::Text(text) => Cell::Text(Cow::Owned(text.clone().into_owned())),
+            Self::Bytes(bytes) => Cell::Bytes(Cow::Owned(bytes.clone().into_owned())),
+            Self::ParentId => Cell::ParentId,
+        }
+    }
+
+    /// About how many bytes it takes on the wire.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        }
+    }
+}
+
+/// SQLite keeps a decimal as a double, which is faithful to this many digits.
+const EXACT_DIGITS: usize = 15;
+
+/// Converts `value` for `column`; the error says what is wrong with which value.
+pub(super) fn convert<'a>(database: DatabaseKind, column: &Column, value: &'a SqlValue) -> Result<Cell<'a>, String> {
+    let cell = match value {
+        SqlValue::Null => return Ok(Cell::Null),
+        SqlValue::ParentId => return Ok(Cell::ParentId),
+        value => match &column.kind {
+            Kind::Text { chars, bytes } => fit(as_text(value)?, *chars, *bytes, &column.declared)?,
+            Kind::Integer { min, max } => as_integer(value, *min, *max, &column.declared)?,
+            Kind::Decimal { precision, scale } => as_decimal(database, value, *precision, *scale, &column.declared)?,
+            Kind::Float => as_float(value)?,
+            Kind::Bool => as_bool(value)?,
+            Kind::Date => Cell::Text(as_date(value)?.into()),
+            Kind::DateTime { fraction } => Cell::Text(print_time(as_datetime(value)?, *fraction)?.into()),
+            Kind::Timestamp { fraction } => {
+                let mut text = print_time(as_datetime(value)?, *fraction)?;
+                if database == DatabaseKind::Postgres {
+                    text.push_str("+00");
+                }
+                Cell::Text(text.into())
+            }
+            Kind::Bytes { bytes } => as_bytes(value, *bytes, &column.declared)?,
+            Kind::Json => as_json(value)?,
+            Kind::Other => as_other(database, column, value)?,
+        },
+    };
+    match &cell {
+        Cell::Text(text) if database == DatabaseKind::Postgres && text.contains('\0') => {
+            Err(format!("{} has a zero byte, which PostgreSQL's text cannot hold", show(text)))
+        }
+        _ => Ok(cell),
+    }
+}
+
+/// The value for a message: at most 60 characters.
+pub(super) fn show(text: &str) -> String {
+    const LENGTH: usize = 60;
+    if text.chars().count() <= LENGTH {
+        return format!("`{text}`");
+    }
+    format!("`{}...`", text.chars().take(LENGTH).collect::<String>())
+}
+
+fn show_value(value: &SqlValue) -> String {
+    match as_text(value) {
+        Ok(text) => show(&text),
+        Err(_) => "a value that is not text".into(),
+    }
+}
+
+fn as_text(value: &SqlValue) -> Result<Cow<'_, str>, String> {
+    Ok(match value {
+        SqlValue::Text(text) => Cow::Borrowed(text.as_str()),
+        SqlValue::Bool(flag) => flag.to_string().into(),
+        SqlValue::Int(number) => number.to_string().into(),
+        SqlValue::UInt(number) => number.to_string().into(),
+        SqlValue::Float(number) => number.to_string().into(),
+        SqlValue::Date(date) => date.format("%Y-%m-%d").to_string().into(),
+        SqlValue::DateTime(moment) => print_time(*moment, 6)?.into(),
+        SqlValue::Timestamp(moment) => (print_time(moment.naive_utc(), 6)? + "+00:00").into(),
+        SqlValue::Json(json) => json.to_string().into(),
+        SqlValue::Bytes(bytes) => {
+            std::str::from_utf8(bytes).map_err(|_| "bytes that are not UTF-8, for a text column".to_owned())?.into()
+        }
+        SqlValue::Null | SqlValue::ParentId => Cow::Borrowed(""),
+    })
+}
+
+fn fit<'a>(text: Cow<'a, str>, chars: Option<u64>, bytes: Option<u64>, declared: &str) -> Result<Cell<'a>, String> {
+    let length = text.len() as u64;
+    // A character takes at least a byte, so that most texts need no counting.
+    if let Some(limit) = chars
+        && length > limit
+    {
+        let count = text.chars().count() as u64;
+        if count > limit {
+            return Err(format!("text too long: {count} characters for {declared}: {}", show(&text)));
+        }
+    }
+    if let Some(limit) = bytes
+        && length > limit
+    {
+        return Err(format!("text too long: {length} bytes for {declared}: {}", show(&text)));
+    }
+    Ok(Cell::Text(text))
+}
+
+fn as_integer<'a>(value: &SqlValue, min: i128, max: i128, declared: &str) -> Result<Cell<'a>, String> {
+    let number = match value {
+        SqlValue::Int(number) => i128::from(*number),
+        SqlValue::UInt(number) => i128::from(*number),
+        SqlValue::Bool(flag) => i128::from(*flag),
+        #[expect(clippy::cast_possible_truncation, reason = "whole and far below the bound of i128")]
+        SqlValue::Float(number) if number.fract() == 0.0 && number.abs() < 1e18 => *number as i128,
+        SqlValue::Text(text) => {
+            text.trim().parse().map_err(|_| format!("{} is not a whole number, for {declared}", show(text)))?
+        }
+        other => return Err(format!("{} is not a whole number, for {declared}", show_value(other))),
+    };
+    if number < min || number > max {
+        return Err(format!("{number} is out of the range of {declared}"));
+    }
+    i64::try_from(number)
+        .map(Cell::Int)
+        .or_else(|_| u64::try_from(number).map(Cell::UInt))
+        .map_err(|_| format!("{number} is out of the range of {declared}"))
+}
+
+fn as_decimal<'a>(
+    database: DatabaseKind,
+    value: &SqlValue,
+    precision: Option<u32>,
+    scale: Option<u32>,
+    declared: &str,
+) -> Result<Cell<'a>, String> {
+    let text = match value {
+        SqlValue::Int(_) | SqlValue::UInt(_) => as_text(value)?.into_owned(),
+        SqlValue::Bool(flag) => i32::from(*flag).to_string(),
+        // A double is not exact to begin with: it is rounded to the column's scale, as every database would.
+        SqlValue::Float(number) if number.is_finite() => match scale {
+            Some(scale) => format!("{number:.*}", scale as usize),
+            None => number.to_string(),
+        },
+        SqlValue::Text(text) => text.trim().to_owned(),
+        other => return Err(format!("{} is not a number, for {declared}", show_value(other))),
+    };
+    let digits = Digits::parse(&text).ok_or_else(|| format!("{} is not a number, for {declared}", show(&text)))?;
+    if let Some(scale) = scale
+        && digits.fraction > scale as usize
+    {
+        return Err(format!("{} has more decimal places than {declared} keeps", show(&text)));
+    }
+    if let Some(precision) = precision
+        && digits.whole > (precision - scale.unwrap_or(0).min(precision)) as usize
+    {
+        return Err(format!("{} is out of the range of {declared}", show(&text)));
+    }
+    if database == DatabaseKind::Sqlite && digits.whole + digits.fraction > EXACT_DIGITS {
+        return Err(format!("{} has more than {EXACT_DIGITS} digits, which SQLite cannot keep exactly", show(&text)));
+    }
+    Ok(Cell::Text(text.into()))
+}
+
+/// How many digits matter on each side of the decimal point.
+struct Digits {
+    whole: usize,
+    fraction: usize,
+}
+
+impl Digits {
+    /// A plain decimal number: sign, digits, point. Exponents are refused, since no column shows how many digits they mean.
+    fn parse(text: &str) -> Option<Self> {
+        let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
+        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
+        if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {
+            return None;
+        }
+        Some(Self { whole: whole.trim_start_matches('0').len(), fraction: fraction.trim_end_matches('0').len() })
+    }
+}
+
+fn as_float<'a>(value: &SqlValue) -> Result<Cell<'a>, String> {
+    Ok(match value {
+        SqlValue::Float(number) => Cell::Float(*number),
+        SqlValue::Int(number) => Cell::Int(*number),
+        SqlValue::UInt(number) => Cell::UInt(*number),
+        SqlValue::Bool(flag) => Cell::Int(i64::from(*flag)),
+        SqlValue::Text(text) => match text.trim().parse::<f64>() {
+            Ok(number) if number.is_finite() => Cell::Float(number),
+            _ => return Err(format!("{} is not a number", show(text))),
+        },
+        other => return Err(format!("{} is not a number", show_value(other))),
+    })
+}
+
+fn as_bool<'a>(value: &SqlValue) -> Result<Cell<'a>, String> {
+    Ok(Cell::Bool(match value {
+        SqlValue::Bool(flag) => *flag,
+        SqlValue::Int(0) | SqlValue::UInt(0) => false,
+        SqlValue::Int(1) | SqlValue::UInt(1) => true,
+        SqlValue::Text(text) => match text.trim().to_ascii_lowercase().as_str() {
+            "true" | "t" | "yes" | "1" => true,
+            "false" | "f" | "no" | "0" => false,
+            _ => return Err(format!("{} is neither true nor false", show(text))),
+        },
+        other => return Err(format!("{} is neither true nor false", show_value(other))),
+    }))
+}
+
+/// A date or time in a text.
+enum Moment {
+    Date(NaiveDate),
+    Local(NaiveDateTime),
+    Instant(DateTime<FixedOffset>),
+}
+
+fn parse_moment(text: &str) -> Option<Moment> {
+    let text = text.trim();
+    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
+        return Some(Moment::Date(date));
+    }
+    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
+        return Some(Moment::Instant(instant));
+    }
+    ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
+        .iter()
+        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
+        .map(Moment::Local)
+}
+
+/// A time of day in a text is not dropped in silence; a recipe's own time values are, since the recipe chose the column.
+fn as_date(value: &SqlValue) -> Result<String, String> {
+    let date = match value {
+        SqlValue::Date(date) => *date,
+        SqlValue::DateTime(moment) => moment.date(),
+        SqlValue::Timestamp(moment) => moment.date_naive(),
+        SqlValue::Text(text) => match parse_moment(text) {
+            Some(Moment::Date(date)) => date,
+            Some(Moment::Local(moment)) if moment.time() == NaiveTime::MIN => moment.date(),
+            Some(Moment::Instant(moment)) if moment.time() == NaiveTime::MIN => moment.date_naive(),
+            Some(_) => return Err(format!("{} has a time of day, for a date", show(text))),
+            None => return Err(format!("{} is not a date", show(text))),
+        },
+        other => return Err(format!("{} is not a date", show_value(other))),
+    };
+    in_range(date)?;
+    Ok(date.format("%Y-%m-%d").to_string())
+}
+
+/// Columns without a zone take instants as UTC.
+fn as_datetime(value: &SqlValue) -> Result<NaiveDateTime, String> {
+    Ok(match value {
+        SqlValue::Date(date) => date.and_time(NaiveTime::MIN),
+        SqlValue::DateTime(moment) => *moment,
+        SqlValue::Timestamp(moment) => moment.naive_utc(),
+        SqlValue::Text(text) => match parse_moment(text) {
+            Some(Moment::Date(date)) => date.and_time(NaiveTime::MIN),
+            Some(Moment::Local(moment)) => moment,
+            Some(Moment::Instant(moment)) => moment.with_timezone(&Utc).naive_utc(),
+            None => return Err(format!("{} is not a date and time", show(text))),
+        },
+        other => return Err(format!("{} is not a date and time", show_value(other))),
+    })
+}
+
+fn in_range(date: NaiveDate) -> Result<(), String> {
+    if (1..=9999).contains(&date.year()) { Ok(()) } else { Err(format!("`{date}` is outside the years 1 to 9999")) }
+}
+
+/// `2010-10-22 08:00:00.25`: digits beyond the column's are cut, not rounded into the next day.
+fn print_time(moment: NaiveDateTime, fraction: u8) -> Result<String, String> {
+    in_range(moment.date())?;
+    let mut text = moment.format("%Y-%m-%d %H:%M:%S").to_string();
+    let nanos = moment.nanosecond() % 1_000_000_000;
+    if fraction > 0 && nanos > 0 {
+        text.push('.');
+        text.push_str(&format!("{nanos:09}")[..usize::from(fraction.min(9))]);
+    }
+    Ok(text)
+}
+
+fn as_bytes<'a>(value: &'a SqlValue, limit: Option<u64>, declared: &str) -> Result<Cell<'a>, String> {
+    let bytes: Cow<'a, [u8]> = match value {
+        SqlValue::Bytes(bytes) => Cow::Borrowed(bytes),
+        value => match as_text(value)? {
+            Cow::Borrowed(text) => Cow::Borrowed(text.as_bytes()),
+            Cow::Owned(text) => Cow::Owned(text.into_bytes()),
+        },
+    };
+    match limit {
+        Some(limit) if bytes.len() as u64 > limit => Err(format!("{} bytes are too many for {declared}", bytes.len())),
+        _ => Ok(Cell::Bytes(bytes)),
+    }
+}
+
+/// Text has to be a JSON document: making a JSON text of some texts and a document of others would depend on the data.
+fn as_json(value: &SqlValue) -> Result<Cell<'_>, String> {
+    match value {
+        SqlValue::Text(text) => match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+            Ok(_) => Ok(Cell::Text(text.into())),
+            Err(error) => Err(format!("{} is not JSON: {error}", show(text))),
+        },
+        SqlValue::Date(_) | SqlValue::DateTime(_) | SqlValue::Timestamp(_) | SqlValue::Bytes(_) => {
+            Ok(Cell::Text(Value::String(as_text(value)?.into_owned()).to_string().into()))
+        }
+        value => Ok(Cell::Text(as_text(value)?)),
+    }
+}
+
+fn as_other<'a>(database: DatabaseKind, column: &Column, value: &'a SqlValue) -> Result<Cell<'a>, String> {
+    match value {
+        SqlValue::Json(Value::Array(items)) if database == DatabaseKind::Postgres && column.cast.ends_with("[]") => {
+            Ok(Cell::Text(array_literal(items).into()))
+        }
+        SqlValue::Int(number) => Ok(Cell::Int(*number)),
+        SqlValue::UInt(number) if database != DatabaseKind::Sqlite => Ok(Cell::UInt(*number)),
+        SqlValue::Float(number) => Ok(Cell::Float(*number)),
+        SqlValue::Bool(flag) => Ok(Cell::Bool(*flag)),
+        SqlValue::Bytes(bytes) => Ok(Cell::Bytes(Cow::Borrowed(bytes))),
+        value => Ok(Cell::Text(as_text(value)?)),
+    }
+}
+
+/// PostgreSQL's text form of an array: every element quoted.
+fn array_literal(items: &[Value]) -> String {
+    let element = |item: &Value| match item {
+        Value::Null => "NULL".to_owned(),
+        Value::Array(items) => array_literal(items),
+        Value::String(text) => quoted(text),
+        other => quoted(&other.to_string()),
+    };
+    format!("{{{}}}", items.iter().map(element).collect::<Vec<_>>().join(","))
+}
+
+fn quoted(text: &str) -> String {
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}

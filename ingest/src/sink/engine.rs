@@ -1,0 +1,433 @@
+//! The one way in which every database takes a batch: the ledger first, then each table in the recipe's order, in one
+//! transaction; tried again where it collided with another, split where a row is at fault.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{
+    DatabaseKind, Sink, SinkError, SinkOptions, Unit, UnitOutcome,
+    convert::Cell,
+    failure::Failure,
+    layout::{Layout, Plan},
+    ledger::{Digest, Entry},
+    schema::Table,
+    units::{BoundRow, Prepared, prepare},
+};
+use crate::{OnConflict, Recipe, RecipeProblem, recipe::TablePlan};
+
+/// What a database has to bring.
+#[async_trait]
+pub(super) trait Store: Send + Sync {
+    /// An open transaction.
+    type Tx: Send;
+
+    const KIND: DatabaseKind;
+
+    /// Redacted URL.
+    fn endpoint(&self) -> &str;
+
+    async fn begin(&self) -> Result<Self::Tx, Failure>;
+
+    /// Writes ledger entries (all different, in ascending order); returns those that were not there.
+    async fn enter(&self, tx: &mut Self::Tx, entries: &[&Entry]) -> Result<HashSet<Digest>, Failure>;
+
+    /// Writes rows under the plan's conflict policy.
+    async fn insert(&self, tx: &mut Self::Tx, plan: &Plan, rows: &[BoundRow<'_>]) -> Result<(), Failure>;
+
+    /// Writes rows where a duplicate is an error, and returns their ids in order.
+    async fn insert_with_ids(
+        &self,
+        tx: &mut Self::Tx,
+        plan: &Plan,
+        rows: &[BoundRow<'_>],
+    ) -> Result<Vec<Cell<'static>>, Failure>;
+
+    /// Writes one row under the plan's conflict policy and reports what became of it.
+    async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure>;
+
+    async fn commit(&self, tx: Self::Tx) -> Result<(), Failure>;
+
+    async fn rollback(&self, tx: Self::Tx);
+
+    /// `None` where there is no such table.
+    async fn table(&self, name: &str) -> Result<Option<Table>, Failure>;
+
+    async fn table_names(&self) -> Result<Vec<String>, Failure>;
+
+    async fn ensure_ledger(&self) -> Result<(), Failure>;
+
+    async fn prune_ledger(&self, age: Duration) -> Result<u64, Failure>;
+
+    async fn ping(&self) -> Result<(), Failure>;
+
+    async fn count(&self, table: &str) -> Result<u64, Failure>;
+
+    /// Why there is no connection: a pool only knows that its time is up.
+    async fn diagnose(&self) -> Result<(), Failure>;
+}
+
+/// What became of a row.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Landed {
+    /// It is in the table; its id if the plan has one.
+    There(Option<Cell<'static>>),
+    /// Another row had its key, and stays.
+    Ignored,
+}
+
+/// A [`Sink`] over any [`Store`].
+pub(super) struct Engine<S> {
+    store: S,
+    options: SinkOptions,
+    layout: Mutex<Option<Known>>,
+}
+
+/// The layout of the recipe that was written last, and when it was read from the database.
+#[derive(Clone)]
+struct Known {
+    plans: Vec<TablePlan>,
+    layout: Arc<Layout>,
+    read_at: Instant,
+}
+
+/// A value that does not fit may fit after an ALTER TABLE: the schema is read again before such a verdict, but not
+/// more often than this.
+const SCHEMA_TRUST: Duration = Duration::from_secs(30);
+
+/// Within one call, collisions are met with patience for this long.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+impl<S: Store> Engine<S> {
+    pub(super) fn new(store: S, options: SinkOptions) -> Self {
+        Self { store, options, layout: Mutex::new(None) }
+    }
+
+    fn away(&self, failure: Failure) -> SinkError {
+        failure.into_error(self.store.endpoint())
+    }
+
+    async fn read_layout(&self, recipe: &Recipe) -> Result<Result<Layout, Vec<RecipeProblem>>, Failure> {
+        let mut tables = Vec::with_capacity(recipe.tables.len());
+        for plan in &recipe.tables {
+            tables.push(self.store.table(&plan.table).await?);
+        }
+        let others = if tables.iter().any(Option::is_none) { self.store.table_names().await? } else { Vec::new() };
+        Ok(Layout::new(S::KIND, &recipe.tables, &tables, &others))
+    }
+
+    /// The layout, at most `trust` old.
+    async fn layout(&self, recipe: &Recipe, trust: Duration) -> Result<Known, Failure> {
+        let known = self.layout.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some(known) = known
+            && known.plans == recipe.tables
+            && known.read_at.elapsed() < trust
+        {
+            return Ok(known);
+        }
+        match self.read_layout(recipe).await? {
+            Ok(layout) => {
+                let known = Known { plans: recipe.tables.clone(), layout: Arc::new(layout), read_at: Instant::now() };
+                *self.layout.lock().unwrap_or_else(PoisonError::into_inner) = Some(known.clone());
+                Ok(known)
+            }
+            // It was right when the worker started, so that somebody is at work on the schema: no job is at fault.
+            Err(problems) => {
+                Err(Failure::Away(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+            }
+        }
+    }
+
+    fn forget_layout(&self) {
+        *self.layout.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// Commits the batch, splitting it until each bad unit stands alone.
+    async fn write_prepared(
+        &self,
+        layout: &Layout,
+        batch: &[(usize, Prepared<'_>)],
+        outcomes: &mut [Option<UnitOutcome>],
+    ) -> Result<(), Failure> {
+        let patience = Instant::now() + PATIENCE;
+        let mut pending = vec![batch];
+        while let Some(part) = pending.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            match self.commit_part(layout, part, patience).await {
+                Ok(landed) => {
+                    for ((index, _), outcome) in part.iter().zip(landed) {
+                        outcomes[*index] = Some(outcome);
+                    }
+                }
+                Err(failure @ (Failure::Away(_) | Failure::Denied(_))) => return Err(failure),
+                Err(failure @ Failure::Contention(_)) if part.len() == 1 || Instant::now() >= patience => {
+                    let rejection = failure.into_rejection()?;
+                    for (index, _) in part {
+                        outcomes[*index] = Some(UnitOutcome::Rejected(rejection.clone()));
+                    }
+                }
+                Err(failure) if part.len() == 1 => {
+                    outcomes[part[0].0] = Some(UnitOutcome::Rejected(failure.into_rejection()?));
+                }
+                Err(_) => {
+                    let (first, second) = part.split_at(part.len() / 2);
+                    pending.push(second);
+                    pending.push(first);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One transaction, tried again while it collides with others.
+    async fn commit_part(
+        &self,
+        layout: &Layout,
+        part: &[(usize, Prepared<'_>)],
+        patience: Instant,
+    ) -> Result<Vec<UnitOutcome>, Failure> {
+        let mut attempt = 1;
+        let mut row_by_row = false;
+        loop {
+            match self.attempt(layout, part, row_by_row).await {
+                Err(Failure::RepeatedKey(_)) if !row_by_row => row_by_row = true,
+                Err(Failure::Contention(words))
+                    if attempt < self.options.contention_attempts && Instant::now() < patience =>
+                {
+                    tracing::debug!(attempt, words, "the batch collided with another transaction");
+                    tokio::time::sleep(pause(attempt, rand::random())).await;
+                    attempt += 1;
+                }
+                other => return other,
+            }
+        }
+    }
+
+    async fn attempt(
+        &self,
+        layout: &Layout,
+        part: &[(usize, Prepared<'_>)],
+        row_by_row: bool,
+    ) -> Result<Vec<UnitOutcome>, Failure> {
+        let mut tx = self.store.begin().await?;
+        match self.apply(&mut tx, layout, part, row_by_row).await {
+            Ok(outcomes) => self.store.commit(tx).await.map(|()| outcomes),
+            Err(failure) => {
+                self.store.rollback(tx).await;
+                Err(failure)
+            }
+        }
+    }
+
+    async fn apply(
+        &self,
+        tx: &mut S::Tx,
+        layout: &Layout,
+        part: &[(usize, Prepared<'_>)],
+        row_by_row: bool,
+    ) -> Result<Vec<UnitOutcome>, Failure> {
+        // In one order everywhere, so that two writers of the same units wait for each other instead of deadlocking.
+        let mut entries: Vec<&Entry> = part.iter().map(|(_, unit)| unit.entry).collect();
+        entries.sort_unstable_by_key(|entry| entry.digest);
+        let fresh = self.store.enter(tx, &entries).await?;
+        let mut landed: Vec<Vec<Option<Landed>>> = part
+            .iter()
+            .map(|(_, unit)| if fresh.contains(&unit.entry.digest) { vec![None; unit.rows.len()] } else { Vec::new() })
+            .collect();
+        for (index, plan) in layout.plans.iter().enumerate() {
+            self.write_table(tx, index, plan, part, &mut landed, row_by_row)
+                .await
+                .map_err(|failure| failure.of_table(&plan.table))?;
+        }
+        let outcome = |((_, unit), rows): (&(usize, Prepared<'_>), &Vec<Option<Landed>>)| {
+            if fresh.contains(&unit.entry.digest) {
+                UnitOutcome::Applied { rows: rows.iter().filter(|row| row.is_some()).count() as u64 }
+            } else {
+                UnitOutcome::AlreadyApplied
+            }
+        };
+        Ok(part.iter().zip(&landed).map(outcome).collect())
+    }
+
+    /// All rows of one table, for all units of the batch.
+    async fn write_table(
+        &self,
+        tx: &mut S::Tx,
+        index: usize,
+        plan: &Plan,
+        part: &[(usize, Prepared<'_>)],
+        landed: &mut [Vec<Option<Landed>>],
+        row_by_row: bool,
+    ) -> Result<(), Failure> {
+        let mut places = Vec::new();
+        let mut rows = Vec::new();
+        for (unit, (_, prepared)) in part.iter().enumerate() {
+            if landed[unit].is_empty() {
+                continue;
+            }
+            for (place, row) in prepared.rows.iter().enumerate().filter(|(_, row)| row.plan == index) {
+                let parent = match row.parent.map(|parent| &landed[unit][parent]) {
+                    None => None,
+                    Some(Some(Landed::There(id))) => id.as_ref(),
+                    // Children of an ignored row are not written, nor are theirs.
+                    Some(Some(Landed::Ignored) | None) => continue,
+                };
+                places.push((unit, place));
+                rows.push(BoundRow { cells: &row.cells, parent });
+            }
+        }
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let results = self.write_rows(tx, plan, &rows, row_by_row).await?;
+        for ((unit, place), result) in places.into_iter().zip(results) {
+            landed[unit][place] = Some(result);
+        }
+        Ok(())
+    }
+
+    async fn write_rows(
+        &self,
+        tx: &mut S::Tx,
+        plan: &Plan,
+        rows: &[BoundRow<'_>],
+        row_by_row: bool,
+    ) -> Result<Vec<Landed>, Failure> {
+        if plan.row_by_row || (row_by_row && plan.on_conflict != OnConflict::Fail) {
+            let mut landed = Vec::with_capacity(rows.len());
+            for row in rows {
+                landed.push(self.store.insert_one(tx, plan, *row).await?);
+            }
+            return Ok(landed);
+        }
+        match &plan.id {
+            Some(id) => {
+                let ids = match id.given {
+                    Some(column) => {
+                        self.store.insert(tx, plan, rows).await?;
+                        rows.iter().map(|row| row.cell(column).to_owned_cell()).collect()
+                    }
+                    None => self.store.insert_with_ids(tx, plan, rows).await?,
+                };
+                Ok(ids.into_iter().map(|id| Landed::There(Some(id))).collect())
+            }
+            None if plan.on_conflict == OnConflict::Update => {
+                self.store.insert(tx, plan, &last_of_each_key(plan, rows)).await?;
+                Ok(vec![Landed::There(None); rows.len()])
+            }
+            None => {
+                self.store.insert(tx, plan, rows).await?;
+                Ok(vec![Landed::There(None); rows.len()])
+            }
+        }
+    }
+}
+
+/// Of rows with the same key the last one wins, as if they had been written one after the other. In the order of the
+/// key, so that concurrent writers meet the rows in one order.
+fn last_of_each_key<'a>(plan: &Plan, rows: &[BoundRow<'a>]) -> Vec<BoundRow<'a>> {
+    let columns: Vec<usize> =
+        plan.key.iter().filter_map(|name| plan.columns.iter().position(|column| column.name == *name)).collect();
+    let mut keyed: Vec<(Vec<String>, usize)> = rows
+        .iter()
+        .enumerate()
+        .map(|(index, row)| (columns.iter().map(|column| format!("{:?}", row.cell(*column))).collect(), index))
+        .collect();
+    keyed.sort();
+    let nulls = |index: usize| columns.iter().any(|column| *rows[index].cell(*column) == Cell::Null);
+    let kept = keyed.iter().enumerate().filter(|(place, (key, index))| {
+        // NULL is never the same as NULL.
+        nulls(*index) || keyed.get(place + 1).is_none_or(|(next, _)| next != key)
+    });
+    kept.map(|(_, (_, index))| rows[*index]).collect()
+}
+
+/// Exponential from 10 ms, with full jitter above a floor; `jitter` is in 0..1.
+fn pause(attempt: u32, jitter: f64) -> Duration {
+    let ceiling = Duration::from_millis(20) * 2_u32.pow(attempt.min(6) - 1);
+    Duration::from_millis(5) + ceiling.mul_f64(jitter.clamp(0.0, 1.0))
+}
+
+#[async_trait]
+impl<S: Store> Sink for Engine<S> {
+    async fn validate(&self, recipe: &Recipe) -> Result<Result<(), Vec<RecipeProblem>>, SinkError> {
+        match self.read_layout(recipe).await {
+            Ok(Ok(_)) => Ok(Ok(())),
+            Ok(Err(problems)) => Ok(Err(problems)),
+            Err(failure) => Err(self.away(failure)),
+        }
+    }
+
+    async fn ensure_ledger(&self) -> Result<(), SinkError> {
+        self.store.ensure_ledger().await.map_err(|failure| self.away(failure))
+    }
+
+    async fn write(&self, recipe: &Recipe, units: &[Unit]) -> Result<Vec<UnitOutcome>, SinkError> {
+        let entries: Vec<Entry> = units.iter().map(|unit| Entry::new(&unit.key)).collect();
+        let mut outcomes = vec![None; units.len()];
+        let mut first = HashMap::with_capacity(units.len());
+        for (index, entry) in entries.iter().enumerate() {
+            first.entry(entry.digest).or_insert(index);
+        }
+        let mut trust = Duration::MAX;
+        loop {
+            let known = self.layout(recipe, trust).await.map_err(|failure| self.away(failure))?;
+            let mut batch = Vec::with_capacity(units.len());
+            let mut misfits = 0;
+            for (index, (unit, entry)) in units.iter().zip(&entries).enumerate() {
+                if first[&entry.digest] != index {
+                    continue;
+                }
+                match prepare(S::KIND, &known.layout, entry, unit) {
+                    Ok(prepared) => batch.push((index, prepared)),
+                    Err(rejection) => {
+                        misfits += 1;
+                        outcomes[index] = Some(UnitOutcome::Rejected(rejection));
+                    }
+                }
+            }
+            if misfits > 0 && known.read_at.elapsed() >= SCHEMA_TRUST {
+                trust = SCHEMA_TRUST;
+                continue;
+            }
+            if let Err(failure) = self.write_prepared(&known.layout, &batch, &mut outcomes).await {
+                self.forget_layout();
+                return Err(self.away(failure));
+            }
+            break;
+        }
+        Ok(settle(&entries, &first, &outcomes))
+    }
+
+    async fn prune_ledger(&self, age: Duration) -> Result<u64, SinkError> {
+        self.store.prune_ledger(age).await.map_err(|failure| self.away(failure))
+    }
+
+    async fn ping(&self) -> Result<(), SinkError> {
+        self.store.ping().await.map_err(|failure| self.away(failure))
+    }
+
+    async fn count(&self, table: &str) -> Result<u64, SinkError> {
+        self.store.count(table).await.map_err(|failure| self.away(failure))
+    }
+}
+
+/// A unit that repeats another one's key within the batch shares its fate: refused with it, or applied by it already.
+fn settle(entries: &[Entry], first: &HashMap<Digest, usize>, outcomes: &[Option<UnitOutcome>]) -> Vec<UnitOutcome> {
+    let of_first = |index: usize| outcomes[index].clone().expect("every distinct unit has an outcome");
+    entries
+        .iter()
+        .enumerate()
+        .map(|(index, entry)| match (first[&entry.digest], of_first(first[&entry.digest])) {
+            (place, UnitOutcome::Applied { .. }) if place != index => UnitOutcome::AlreadyApplied,
+            (_, outcome) => outcome,
+        })
+        .collect()
+}

@@ -1,0 +1,224 @@
+//! MariaDB and MySQL: multi-row `INSERT`s as prepared statements; the ids of one are consecutive.
+
+mod error;
+mod insert;
+mod schema;
+
+use std::{collections::HashSet, str::FromStr as _, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, MySql, MySqlConnection, MySqlPool, Row as _,
+    Transaction,
+    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+};
+
+use self::{error::classify, insert::Limits};
+use super::{
+    DatabaseKind, DatabaseUrl, LEDGER_TABLE, PRUNE_LIMIT, SinkError, SinkOptions,
+    convert::Cell,
+    engine::{Engine, Landed, Store},
+    failure::Failure,
+    layout::{Plan, quote_table},
+    ledger::{Digest, Entry, ledger_ddl},
+    schema::Table,
+    units::BoundRow,
+    url::Place,
+};
+
+/// The [`super::Sink`] for MariaDB and MySQL.
+pub(super) type MysqlSink = Engine<MysqlStore>;
+
+/// Connections to one MariaDB or MySQL database.
+pub(super) struct MysqlStore {
+    endpoint: String,
+    pool: MySqlPool,
+    options: MySqlConnectOptions,
+    limits: Limits,
+}
+
+fn connect_options(url: &DatabaseUrl) -> Result<MySqlConnectOptions, SinkError> {
+    let Place::Server(address) = url.place() else {
+        return Err(SinkError::Config(format!("{url} is not a MySQL URL")));
+    };
+    let options = MySqlConnectOptions::from_str(address.as_str())
+        .map_err(|error| SinkError::Config(format!("{url} cannot be used: {error}")))?;
+    Ok(options.charset("utf8mb4").disable_statement_logging())
+}
+
+impl MysqlSink {
+    pub(super) async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Self, SinkError> {
+        let connect = connect_options(url)?;
+        let lock_timeout = options.lock_timeout.as_secs().max(1);
+        let pool = MySqlPoolOptions::new()
+            .max_connections(options.max_connections.max(1))
+            .acquire_timeout(options.acquire_timeout)
+            .after_connect(move |connection, _| Box::pin(set_up(connection, lock_timeout)))
+            .connect_lazy_with(connect.clone());
+        let endpoint = url.to_string();
+        let limits = first_look(&connect).await.map_err(|failure| failure.into_error(&endpoint))?;
+        Ok(Self::new(MysqlStore { endpoint, pool, options: connect, limits }, options))
+    }
+}
+
+/// What does not change while the server runs, and a warning where commits are not durable.
+async fn first_look(options: &MySqlConnectOptions) -> Result<Limits, Failure> {
+    let mut connection = open(options).await?;
+    let look = sqlx::query(
+        "SELECT CAST(@@auto_increment_increment AS UNSIGNED), CAST(@@max_allowed_packet AS UNSIGNED), \
+         CAST(@@innodb_flush_log_at_trx_commit AS UNSIGNED)",
+    );
+    let row = look.fetch_one(&mut connection).await.map_err(|error| classify(&error))?;
+    let number = |index: usize| row.try_get::<u64, _>(index).map_err(|error| classify(&error));
+    let limits = Limits { id_step: number(0)?, packet: usize::try_from(number(1)?).unwrap_or(usize::MAX) };
+    if number(2)? != 1 {
+        tracing::warn!(
+            "innodb_flush_log_at_trx_commit is not 1: a crash of the database server can lose jobs that count as done"
+        );
+    }
+    connection.close().await.map_err(|error| classify(&error))?;
+    Ok(limits)
+}
+
+async fn open(options: &MySqlConnectOptions) -> Result<MySqlConnection, Failure> {
+    let reach = tokio::time::timeout(Duration::from_secs(5), options.connect()).await;
+    reach.map_err(|_| Failure::Away("no answer within 5 s".into()))?.map_err(|error| classify(&error))
+}
+
+/// Strict mode makes a value that does not fit an error instead of a truncation. A stopped worker must not hold its
+/// locks for ever; only MariaDB can see to that.
+async fn set_up(connection: &mut MySqlConnection, lock_timeout: u64) -> Result<(), sqlx::Error> {
+    let settings = format!(
+        "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO'), \
+         SESSION innodb_lock_wait_timeout = {lock_timeout}, SESSION autocommit = 1"
+    );
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
+    if let Err(error) = connection.execute("SET SESSION idle_transaction_timeout = 60").await {
+        tracing::debug!(%error, "the server has no idle_transaction_timeout");
+    }
+    Ok(())
+}
+
+pub(super) async fn run_script(url: &DatabaseUrl, script: &str) -> Result<(), SinkError> {
+    let options = connect_options(url)?;
+    let run = async {
+        let mut connection = open(&options).await?;
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.map_err(|error| classify(&error))?;
+        connection.close().await.map_err(|error| classify(&error))
+    };
+    run.await.map_err(|failure: Failure| failure.into_error(&url.to_string()))
+}
+
+#[async_trait]
+impl Store for MysqlStore {
+    type Tx = Transaction<'static, MySql>;
+
+    const KIND: DatabaseKind = DatabaseKind::Mysql;
+
+    fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    async fn begin(&self) -> Result<Self::Tx, Failure> {
+        match self.pool.begin().await {
+            Err(sqlx::Error::PoolTimedOut) => {
+                self.diagnose().await?;
+                Err(Failure::Away("no connection became free in time".into()))
+            }
+            other => other.map_err(|error| classify(&error)),
+        }
+    }
+
+    async fn enter(&self, tx: &mut Self::Tx, entries: &[&Entry]) -> Result<HashSet<Digest>, Failure> {
+        insert::enter(tx, entries).await.map_err(|error| classify(&error))
+    }
+
+    async fn insert(&self, tx: &mut Self::Tx, plan: &Plan, rows: &[BoundRow<'_>]) -> Result<(), Failure> {
+        insert::rows(tx, plan, rows, &self.limits).await.map(drop)
+    }
+
+    async fn insert_with_ids(
+        &self,
+        tx: &mut Self::Tx,
+        plan: &Plan,
+        rows: &[BoundRow<'_>],
+    ) -> Result<Vec<Cell<'static>>, Failure> {
+        insert::rows(tx, plan, rows, &self.limits).await
+    }
+
+    async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
+        insert::one(tx, plan, row).await
+    }
+
+    async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {
+        match tx.commit().await.map_err(|error| classify(&error)) {
+            // InnoDB checks rows when they are written: an error here is the server's.
+            Err(Failure::Refused { words, .. }) => Err(Failure::Away(words)),
+            other => other,
+        }
+    }
+
+    async fn rollback(&self, tx: Self::Tx) {
+        if let Err(error) = tx.rollback().await {
+            tracing::debug!(%error, "the rollback had no answer; the server does it when the connection ends");
+        }
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Table>, Failure> {
+        schema::table(&self.pool, name).await.map_err(|error| classify(&error))
+    }
+
+    async fn table_names(&self) -> Result<Vec<String>, Failure> {
+        schema::table_names(&self.pool).await.map_err(|error| classify(&error))
+    }
+
+    async fn ensure_ledger(&self) -> Result<(), Failure> {
+        // The look comes first: an account without the right to create tables may find it there.
+        if self.table(LEDGER_TABLE).await?.is_some() {
+            return Ok(());
+        }
+        let created = self.pool.execute(sqlx::raw_sql(ledger_ddl(DatabaseKind::Mysql))).await;
+        match created.map_err(|error| classify(&error)) {
+            Ok(_) => Ok(()),
+            Err(Failure::Denied(words)) => Err(Failure::Denied(format!(
+                "{words}; the table {LEDGER_TABLE} is missing and this account may not create it: run what `jobqueue schema` prints"
+            ))),
+            Err(failure) => Err(failure),
+        }
+    }
+
+    async fn prune_ledger(&self, age: Duration) -> Result<u64, Failure> {
+        let age = i64::try_from(age.as_secs()).unwrap_or(i64::MAX);
+        // Entries are numbered as they are written, so that the old ones are the first ones.
+        let oldest = sqlx::query(
+            "SELECT CAST(MAX(entry) AS UNSIGNED) FROM (SELECT entry, applied_at FROM jobqueue_ledger ORDER BY entry LIMIT ?) AS oldest \
+             WHERE applied_at < CURRENT_TIMESTAMP - INTERVAL ? SECOND",
+        );
+        let row = oldest.bind(PRUNE_LIMIT).bind(age).fetch_one(&self.pool).await.map_err(|error| classify(&error))?;
+        let Some(last) = row.try_get::<Option<u64>, _>(0).map_err(|error| classify(&error))? else { return Ok(0) };
+        let delete = sqlx::query(
+            "DELETE FROM jobqueue_ledger WHERE entry <= ? AND applied_at < CURRENT_TIMESTAMP - INTERVAL ? SECOND LIMIT ?",
+        );
+        let deleted = delete.bind(last).bind(age).bind(PRUNE_LIMIT).execute(&self.pool).await;
+        Ok(deleted.map_err(|error| classify(&error))?.rows_affected())
+    }
+
+    async fn ping(&self) -> Result<(), Failure> {
+        match self.pool.execute("SELECT 1").await {
+            Ok(_) => Ok(()),
+            Err(sqlx::Error::PoolTimedOut) => self.diagnose().await,
+            Err(error) => Err(classify(&error)),
+        }
+    }
+
+    async fn count(&self, table: &str) -> Result<u64, Failure> {
+        let statement = format!("SELECT count(*) FROM {}", quote_table(DatabaseKind::Mysql, table));
+        let row = sqlx::query(AssertSqlSafe(statement)).fetch_one(&self.pool).await;
+        let count: i64 = row.and_then(|row| row.try_get(0)).map_err(|error| classify(&error))?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+
+    async fn diagnose(&self) -> Result<(), Failure> {
+        open(&self.options).await?.close().await.map_err(|error| classify(&error))
+    }
+}

@@ -1,0 +1,128 @@
+//! A table as PostgreSQL's catalog describes it.
+
+use sqlx::{PgPool, Row as _, postgres::PgRow};
+
+use crate::sink::{
+    DatabaseKind,
+    layout::quote_table,
+    schema::{Column, Filled, Kind, Table, TableKind, UniqueKey},
+};
+
+/// Reads a table, view or partitioned table; `None` where there is none of the name in the search path.
+pub(super) async fn table(pool: &PgPool, name: &str) -> Result<Option<Table>, sqlx::Error> {
+    let quoted = quote_table(DatabaseKind::Postgres, name);
+    let found = sqlx::query(
+        "SELECT c.oid::bigint, c.relkind::text, \
+         EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal), c.relrowsecurity \
+         FROM pg_class c WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p', 'v', 'f')",
+    )
+    .bind(&quoted)
+    .fetch_optional(pool)
+    .await?;
+    let Some(found) = found else { return Ok(None) };
+    let oid: i64 = found.try_get(0)?;
+    let relation: String = found.try_get(1)?;
+    Ok(Some(Table {
+        columns: columns(pool, oid, &quoted).await?,
+        unique: unique_keys(pool, oid).await?,
+        triggers: found.try_get(2)?,
+        transactional: true,
+        kind: if relation == "v" || found.try_get(3)? { TableKind::Indirect } else { TableKind::Table },
+    }))
+}
+
+pub(super) async fn table_names(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT c.relname::text FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'f') AND pg_table_is_visible(c.oid) \
+         UNION SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+         WHERE c.relkind IN ('r', 'p', 'v', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')",
+    );
+    rows.fetch_all(pool).await?.iter().map(|row| row.try_get(0)).collect()
+}
+
+async fn columns(pool: &PgPool, oid: i64, quoted: &str) -> Result<Vec<Column>, sqlx::Error> {
+    // A domain is cast to by its own name, but takes what its base type takes. A type modifier of -1 prints the type
+    // without a length; NULL would print `character`, which casts to one character.
+    let rows = sqlx::query(
+        "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), \
+         COALESCE(b.typname, t.typname)::text, CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, \
+         NOT (a.attnotnull OR t.typnotnull), a.attidentity::text, a.attgenerated::text, \
+         COALESCE(pg_get_expr(d.adbin, d.adrelid), t.typdefault), \
+         CASE WHEN a.attidentity <> '' AND has_sequence_privilege(pg_get_serial_sequence($2, a.attname), 'USAGE') \
+         THEN pg_get_serial_sequence($2, a.attname) END \
+         FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
+         LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' \
+         LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
+         WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
+    );
+    rows.bind(oid).bind(quoted).fetch_all(pool).await?.iter().map(column).collect()
+}
+
+fn column(row: &PgRow) -> Result<Column, sqlx::Error> {
+    let kind: String = row.try_get(3)?;
+    let identity: String = row.try_get(6)?;
+    let computed: String = row.try_get(7)?;
+    let default: Option<String> = row.try_get(8)?;
+    let sequence: Option<String> = row.try_get(9)?;
+    let draw = sequence.map(|sequence| format!("nextval('{}'::regclass)", sequence.replace('\'', "''")));
+    let filled = match (computed.as_str(), identity.as_str(), default) {
+        ("", "a", _) => Filled::GeneratedAlways,
+        ("", "d", _) => Filled::Generated,
+        ("", _, Some(expression)) => Filled::Default(expression),
+        ("", _, None) => Filled::No,
+        _ => Filled::Computed,
+    };
+    Ok(Column {
+        name: row.try_get(0)?,
+        declared: row.try_get(1)?,
+        cast: row.try_get(2)?,
+        kind: self::kind(&kind, row.try_get(4)?),
+        nullable: row.try_get(5)?,
+        draw: draw.or_else(|| match &filled {
+            Filled::Default(expression) => Some(expression.clone()),
+            _ => None,
+        }),
+        filled,
+    })
+}
+
+/// `modifier` is the catalog's: the length plus 4 for texts, precision and scale packed for numbers, -1 for none.
+fn kind(name: &str, modifier: i32) -> Kind {
+    let given = u32::try_from(modifier).ok();
+    match name {
+        "varchar" | "bpchar" => Kind::text(given.map(|length| u64::from(length.saturating_sub(4)))),
+        "text" | "name" | "citext" => Kind::text(None),
+        "int2" => Kind::signed(16),
+        "int4" => Kind::signed(32),
+        "int8" => Kind::signed(64),
+        "numeric" => {
+            // A scale is 11 bits, signed; a negative one (rounding before the point) is left to the database.
+            let packed = given.map(|packed| packed.saturating_sub(4)).filter(|packed| packed & 0x400 == 0);
+            Kind::Decimal {
+                precision: packed.map(|packed| (packed >> 16) & 0xffff),
+                scale: packed.map(|packed| packed & 0x7ff),
+            }
+        }
+        "float4" | "float8" => Kind::Float,
+        "bool" => Kind::Bool,
+        "date" => Kind::Date,
+        "timestamp" => Kind::DateTime { fraction: given.map_or(6, |digits| u8::try_from(digits).unwrap_or(6)) },
+        "timestamptz" => Kind::Timestamp { fraction: given.map_or(6, |digits| u8::try_from(digits).unwrap_or(6)) },
+        "bytea" => Kind::Bytes { bytes: None },
+        "json" | "jsonb" => Kind::Json,
+        _ => Kind::Other,
+    }
+}
+
+async fn unique_keys(pool: &PgPool, oid: i64) -> Result<Vec<UniqueKey>, sqlx::Error> {
+    let rows = sqlx::query(
+        "SELECT c.relname::text, array_agg(a.attname::text ORDER BY k.place) \
+         FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
+         CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place) \
+         JOIN pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+         WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL \
+         AND i.indexprs IS NULL AND k.place <= i.indnkeyatts GROUP BY c.relname",
+    );
+    let rows = rows.bind(oid).fetch_all(pool).await?;
+    rows.iter().map(|row| Ok(UniqueKey { name: row.try_get(0)?, columns: row.try_get(1)? })).collect()
+}

@@ -1,0 +1,192 @@
+//! SQLite: one writer at a time, so that ids are drawn from the table itself under the write lock.
+//!
+//! SQLite enforces neither the length of a `VARCHAR(n)` nor the type of a column: both are checked here, from the
+//! declared types, so that a record that another database would refuse is refused here too.
+
+mod error;
+mod insert;
+mod schema;
+
+use std::{collections::HashSet, path::PathBuf, time::Duration};
+
+use async_trait::async_trait;
+use sqlx::{
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, Sqlite, SqliteConnection, SqlitePool,
+    Transaction,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use self::error::classify;
+use super::{
+    DatabaseKind, DatabaseUrl, PRUNE_LIMIT, SinkError, SinkOptions,
+    convert::Cell,
+    engine::{Engine, Landed, Store},
+    failure::Failure,
+    layout::{Plan, quote_table},
+    ledger::{Digest, Entry, ledger_ddl},
+    schema::Table,
+    units::BoundRow,
+    url::{FileMode, Place},
+};
+
+/// The [`super::Sink`] for SQLite.
+pub(super) type SqliteSink = Engine<SqliteStore>;
+
+/// Connections to one SQLite file.
+pub(super) struct SqliteStore {
+    endpoint: String,
+    pool: SqlitePool,
+    options: SqliteConnectOptions,
+    /// SQLite has one writer: the tasks of this process queue here, where they wake each other, and only processes
+    /// have to poll the file's lock.
+    writer: std::sync::Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The write lock of this process is held as long as its transaction.
+pub(super) struct SqliteTx {
+    tx: Transaction<'static, Sqlite>,
+    _writer: tokio::sync::OwnedMutexGuard<()>,
+}
+
+fn connect_options(url: &DatabaseUrl) -> Result<SqliteConnectOptions, SinkError> {
+    let Place::File { path, mode } = url.place() else {
+        return Err(SinkError::Config(format!("{url} is not an SQLite URL")));
+    };
+    Ok(SqliteConnectOptions::new()
+        .filename(PathBuf::from(path))
+        .create_if_missing(*mode == FileMode::Create)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .disable_statement_logging())
+}
+
+impl SqliteSink {
+    pub(super) async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Self, SinkError> {
+        let connect = connect_options(url)?.busy_timeout(options.lock_timeout);
+        let pool = SqlitePoolOptions::new()
+            .max_connections(options.max_connections.max(1))
+            .acquire_timeout(options.acquire_timeout)
+            .connect_lazy_with(connect.clone());
+        let store =
+            SqliteStore { endpoint: url.to_string(), pool, options: connect, writer: std::sync::Arc::default() };
+        store.diagnose().await.map_err(|failure| failure.into_error(&store.endpoint))?;
+        Ok(Self::new(store, options))
+    }
+}
+
+/// Several processes that open a new file at once collide while one of them turns on the write-ahead log, which
+/// SQLite's own waiting does not cover.
+async fn open(options: &SqliteConnectOptions) -> Result<SqliteConnection, Failure> {
+    let mut attempt = 0;
+    loop {
+        match options.connect().await.map_err(|error| classify(&error)) {
+            Err(Failure::Contention(_)) if attempt < 50 => {
+                attempt += 1;
+                tokio::time::sleep(Duration::from_millis(100).mul_f64(rand::random())).await;
+            }
+            other => return other,
+        }
+    }
+}
+
+pub(super) async fn run_script(url: &DatabaseUrl, script: &str) -> Result<(), SinkError> {
+    let options = connect_options(url)?.create_if_missing(true);
+    let run = async {
+        let mut connection = open(&options).await?;
+        connection.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.map_err(|error| classify(&error))?;
+        connection.close().await.map_err(|error| classify(&error))
+    };
+    run.await.map_err(|failure: Failure| failure.into_error(&url.to_string()))
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    type Tx = SqliteTx;
+
+    const KIND: DatabaseKind = DatabaseKind::Sqlite;
+
+    fn endpoint(&self) -> &str {
+        &self.endpoint
+    }
+
+    async fn begin(&self) -> Result<Self::Tx, Failure> {
+        let writer = self.writer.clone().lock_owned().await;
+        // The write lock is taken at once: a transaction that reads first may find that it can no longer write.
+        let tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| classify(&error))?;
+        Ok(SqliteTx { tx, _writer: writer })
+    }
+
+    async fn enter(&self, tx: &mut Self::Tx, entries: &[&Entry]) -> Result<HashSet<Digest>, Failure> {
+        insert::enter(&mut tx.tx, entries).await.map_err(|error| classify(&error))
+    }
+
+    async fn insert(&self, tx: &mut Self::Tx, plan: &Plan, rows: &[BoundRow<'_>]) -> Result<(), Failure> {
+        insert::rows(&mut tx.tx, plan, rows, None).await.map_err(|error| classify(&error))
+    }
+
+    async fn insert_with_ids(
+        &self,
+        tx: &mut Self::Tx,
+        plan: &Plan,
+        rows: &[BoundRow<'_>],
+    ) -> Result<Vec<Cell<'static>>, Failure> {
+        insert::rows_with_ids(&mut tx.tx, plan, rows).await.map_err(|error| classify(&error))
+    }
+
+    async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
+        insert::one(&mut tx.tx, plan, row).await.map_err(|error| classify(&error))
+    }
+
+    async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {
+        tx.tx.commit().await.map_err(|error| classify(&error))
+    }
+
+    async fn rollback(&self, tx: Self::Tx) {
+        if let Err(error) = tx.tx.rollback().await {
+            tracing::debug!(%error, "SQLite had rolled back by itself");
+        }
+    }
+
+    async fn table(&self, name: &str) -> Result<Option<Table>, Failure> {
+        schema::table(&self.pool, name).await.map_err(|error| classify(&error))
+    }
+
+    async fn table_names(&self) -> Result<Vec<String>, Failure> {
+        schema::table_names(&self.pool).await.map_err(|error| classify(&error))
+    }
+
+    async fn ensure_ledger(&self) -> Result<(), Failure> {
+        self.pool
+            .execute(sqlx::raw_sql(ledger_ddl(DatabaseKind::Sqlite)))
+            .await
+            .map(drop)
+            .map_err(|error| classify(&error))
+    }
+
+    async fn prune_ledger(&self, age: Duration) -> Result<u64, Failure> {
+        let _writer = self.writer.lock().await;
+        // Entries are numbered as they are written, so that the old ones are the first ones.
+        let delete = sqlx::query(
+            "DELETE FROM jobqueue_ledger WHERE entry IN (SELECT entry FROM (SELECT entry, applied_at FROM jobqueue_ledger \
+             ORDER BY entry LIMIT ?) WHERE applied_at < datetime('now', ?))",
+        );
+        let deleted = delete.bind(PRUNE_LIMIT).bind(format!("-{} seconds", age.as_secs())).execute(&self.pool).await;
+        Ok(deleted.map_err(|error| classify(&error))?.rows_affected())
+    }
+
+    async fn ping(&self) -> Result<(), Failure> {
+        self.pool.execute("SELECT 1 FROM sqlite_schema LIMIT 1").await.map(drop).map_err(|error| classify(&error))
+    }
+
+    async fn count(&self, table: &str) -> Result<u64, Failure> {
+        let statement = format!("SELECT count(*) FROM {}", quote_table(DatabaseKind::Sqlite, table));
+        let row = sqlx::query(AssertSqlSafe(statement)).fetch_one(&self.pool).await;
+        let count: i64 = row.and_then(|row| row.try_get(0)).map_err(|error| classify(&error))?;
+        Ok(u64::try_from(count).unwrap_or_default())
+    }
+
+    async fn diagnose(&self) -> Result<(), Failure> {
+        open(&self.options).await?.close().await.map_err(|error| classify(&error))
+    }
+}
