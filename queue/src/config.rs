@@ -72,6 +72,14 @@ pub struct RetryPolicy {
     pub max_backoff: Duration,
 }
 
+impl RetryPolicy {
+    /// The wait after attempt number `attempt` (from 1) failed; `random` is from [0, 1).
+    pub fn delay(&self, attempt: u32, random: f64) -> Duration {
+        let doubled = self.backoff.saturating_mul(2_u32.saturating_pow(attempt.saturating_sub(1)));
+        doubled.min(self.max_backoff).mul_f64(0.5 + random.clamp(0.0, 1.0) / 2.0)
+    }
+}
+
 impl Default for RetryPolicy {
     fn default() -> Self {
         Self { max_attempts: 5, backoff: Duration::from_secs(1), max_backoff: Duration::from_secs(300) }
@@ -92,5 +100,19 @@ pub struct PayloadLimits {
 impl Default for PayloadLimits {
     fn default() -> Self {
         Self { max_bytes: 16 << 20, max_inflated_bytes: 64 << 20, max_depth: 128 }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_double_up_to_the_longest() {
+        let policy =
+            RetryPolicy { max_attempts: 5, backoff: Duration::from_secs(1), max_backoff: Duration::from_secs(5) };
+        let waits = [1, 2, 3, 4, 400].map(|attempt| policy.delay(attempt, 1.0).as_secs());
+        assert_eq!(waits, [1, 2, 4, 5, 5]);
+        assert_eq!(policy.delay(2, 0.0), Duration::from_secs(1));
     }
 }

@@ -5,21 +5,28 @@
 
 pub mod admin;
 mod backend;
+pub mod bookkeeping;
 mod config;
+mod connect;
 mod connection;
 mod delivery;
 mod dial;
 mod doorbell;
+mod list;
 pub mod payload;
 pub mod producer;
 mod redis_error;
 mod script;
+mod stream;
 mod url;
 
 pub use backend::{Backend, Claim, Command, Maintenance, QueueError, Settled};
 pub use config::{PayloadLimits, Protocol, QueueConfig, RetryPolicy};
+pub use connect::connect;
 pub use connection::{Connection, Timeouts, TlsOptions};
 pub use delivery::{Call, Completion, Delivery, Lease, Outcome, Payload, PayloadError, Retry, Serializer};
 pub use doorbell::Doorbell;
+pub use list::ListBackend;
 pub use script::{Invocation, Script};
+pub use stream::StreamBackend;
 pub use url::ConnectionUrl;

@@ -1,0 +1,302 @@
+//! Lists and streams have no leases, retries or failed registry of their own: this keeps them in keys beside the user's,
+//! with scripts that do each step atomically. What differs between the two is a [`Source`].
+
+mod place;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+pub(crate) use self::place::Place;
+use crate::{
+    Backend, Claim, Command, Completion, Connection, Delivery, Invocation, Lease, Maintenance, Outcome, Payload,
+    PayloadError, PayloadLimits, Protocol, QueueConfig, QueueError, Retry, Script, Settled,
+};
+
+const PRELUDE: &str = include_str!("scripts/prelude.lua");
+/// A longer reason is cut: it is for a person.
+const MAX_REASON_BYTES: usize = 16 << 10;
+
+/// What makes a list or a stream of it.
+#[async_trait]
+pub trait Source: Send + Sync + Sized + 'static {
+    /// Which one.
+    const PROTOCOL: Protocol;
+    /// Lua functions `take`, `resume`, `park`, `touch`, `done`, `forget` and `adopt`.
+    const SCRIPT: &'static str;
+
+    /// Listens to the keys of `places`.
+    fn new(connection: &Connection, places: &[(String, String)]) -> Self;
+
+    /// Makes one key ready to be read.
+    async fn prepare(&self, connection: &Connection, key: &str, group: &str) -> Result<(), QueueError>;
+
+    /// Reads a record as the script returned it.
+    fn payload(record: Vec<u8>, limits: &PayloadLimits) -> Result<Payload, PayloadError>;
+
+    /// When the producer added the element, if its id tells.
+    fn enqueued_at(id: &str) -> Option<DateTime<Utc>>;
+
+    /// See [`Backend::wait`].
+    async fn wait(&self, timeout: Duration) -> Result<(), QueueError>;
+}
+
+/// A [`Backend`] over a [`Source`].
+pub struct Bookkeeper<S> {
+    connection: Connection,
+    config: QueueConfig,
+    places: Vec<Place>,
+    source: S,
+    scripts: Scripts,
+}
+
+struct Scripts {
+    claim: Script,
+    heartbeat: Script,
+    settle: Script,
+    maintain: Script,
+    deregister: Script,
+}
+
+/// The answer of `claim.lua`: jobs (queue index, id, execution, attempt, record), dropped (queue index, id, reason) and
+/// errors (queue index, error).
+type Claimed = (Vec<(usize, String, String, u32, Vec<u8>)>, Vec<(usize, String, String)>, Vec<(usize, String)>);
+
+impl<S: Source> Bookkeeper<S> {
+    /// A worker's view of the queues in `config`.
+    ///
+    /// # Errors
+    /// `Config` for a key that cannot have others beside it.
+    pub fn new(connection: &Connection, config: QueueConfig) -> Result<Self, QueueError> {
+        let places = (config.names.iter())
+            .map(|name| Place::new(S::PROTOCOL, name, &config.consumer_group))
+            .collect::<Result<Vec<_>, _>>()?;
+        let keys: Vec<_> = places.iter().map(|place| (place.key.clone(), place.group.clone())).collect();
+        let script = |body: &str| Script::new(&[PRELUDE, S::SCRIPT, body]);
+        Ok(Self {
+            source: S::new(connection, &keys),
+            connection: connection.clone(),
+            config,
+            places,
+            scripts: Scripts {
+                claim: script(include_str!("scripts/claim.lua")),
+                heartbeat: script(include_str!("scripts/heartbeat.lua")),
+                settle: script(include_str!("scripts/settle.lua")),
+                maintain: script(include_str!("scripts/maintain.lua")),
+                deregister: script(include_str!("scripts/deregister.lua")),
+            },
+        })
+    }
+
+    fn place(&self, queue: &str) -> Option<&Place> {
+        self.places.iter().find(|place| place.key == queue)
+    }
+
+    /// A script on one queue, with what all of them take first.
+    fn at<'a>(script: &'a Script, place: &Place) -> Invocation<'a> {
+        script.on(&place.key).arg(&place.key).arg(&place.prefix).arg(&place.group)
+    }
+
+    async fn claim_from(
+        &self,
+        places: &[Place],
+        first: usize,
+        max: usize,
+        claim: &mut Claim,
+    ) -> Result<(), QueueError> {
+        let seed = Uuid::new_v4().simple().to_string();
+        let mut invocation = (self.scripts.claim.on(&places[0].key))
+            .arg(max)
+            .arg(millis(self.config.lease))
+            .arg(&self.config.worker_name)
+            .arg(seed);
+        for place in places {
+            invocation = invocation.arg(&place.key).arg(&place.prefix).arg(&place.group);
+        }
+        let (jobs, dropped, errors): Claimed = self.connection.invoke(&invocation).await?;
+        let name = |index: usize| self.places[first + index].key.clone();
+        claim.dropped.extend(dropped.into_iter().map(|(_, id, reason)| (id, reason)));
+        claim.deliveries.extend(jobs.into_iter().map(|(index, id, execution, attempt, record)| Delivery {
+            queue: name(index),
+            created_at: String::new(),
+            generation: 0,
+            attempt,
+            enqueued_at: S::enqueued_at(&id),
+            timeout: None,
+            payload: if record.len() > self.config.limits.max_bytes {
+                Err(PayloadError::TooLarge(format!("{} bytes, {} allowed", record.len(), self.config.limits.max_bytes)))
+            } else {
+                S::payload(record, &self.config.limits)
+            },
+            lease: Lease { queue: name(index), job: id.clone(), execution },
+            id,
+        }));
+        match errors.into_iter().next() {
+            // A broken queue must not keep the others from being served.
+            Some((index, error)) if claim.deliveries.is_empty() => {
+                Err(QueueError::Data(format!("{}: {error}", name(index))))
+            }
+            Some((index, error)) => {
+                tracing::warn!(queue = name(index), error, "a queue cannot be read; the others are served");
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// The outcome as `settle.lua` takes it, and what it will have been.
+    fn verdict(&self, completion: &Completion) -> (&'static str, String, Duration, Settled) {
+        let policy = &self.config.retry;
+        match &completion.outcome {
+            Outcome::Finished { .. } => ("finished", String::new(), Duration::ZERO, Settled::Finished),
+            Outcome::Released => ("released", String::new(), Duration::ZERO, Settled::Released),
+            Outcome::Stopped => ("failed", "stopped by a person".into(), Duration::ZERO, Settled::Stopped),
+            Outcome::Failed { error, retry: Retry::Allowed } if completion.delivery.attempt < policy.max_attempts => {
+                let delay = policy.delay(completion.delivery.attempt, rand::random());
+                ("retry", shortened(error), delay, Settled::Retried)
+            }
+            Outcome::Failed { error, .. } => ("failed", shortened(error), Duration::ZERO, Settled::Failed),
+        }
+    }
+}
+
+#[async_trait]
+impl<S: Source> Backend for Bookkeeper<S> {
+    async fn register(&self) -> Result<(), QueueError> {
+        for place in &self.places {
+            self.source.prepare(&self.connection, &place.key, &place.group).await?;
+        }
+        self.heartbeat(&[]).await.map(drop)
+    }
+
+    async fn deregister(&self) -> Result<(), QueueError> {
+        let invocations: Vec<_> = (self.places.iter())
+            .map(|place| Self::at(&self.scripts.deregister, place).arg(&self.config.worker_name))
+            .collect();
+        self.connection.invoke_all(&invocations).await?.into_iter().try_for_each(|answer| answer.map(drop))
+    }
+
+    async fn claim(&self, max: usize) -> Result<Claim, QueueError> {
+        let mut claim = Claim::default();
+        if max == 0 {
+            return Ok(claim);
+        }
+        if self.connection.is_cluster() {
+            // Each queue is in a slot of its own, so one step per queue is the most that can be atomic.
+            for (index, place) in self.places.iter().enumerate() {
+                let left = max - claim.deliveries.len();
+                if left == 0 {
+                    break;
+                }
+                match self.claim_from(std::slice::from_ref(place), index, left, &mut claim).await {
+                    // What is claimed already must reach the worker.
+                    Err(error) if !claim.deliveries.is_empty() => {
+                        tracing::warn!(queue = place.key, %error, "a queue cannot be read; the others are served");
+                    }
+                    result => result?,
+                }
+            }
+        } else if !self.places.is_empty() {
+            self.claim_from(&self.places, 0, max, &mut claim).await?;
+        }
+        Ok(claim)
+    }
+
+    async fn wait(&self, timeout: Duration) -> Result<(), QueueError> {
+        self.source.wait(timeout).await
+    }
+
+    async fn heartbeat(&self, leases: &[Lease]) -> Result<Vec<Lease>, QueueError> {
+        let state = if leases.is_empty() { "idle" } else { "busy" };
+        let (queues, pid) = (self.config.names.join(","), std::process::id().to_string());
+        let record = ["state", state, "queues", &queues, "pid", &pid, "version", env!("CARGO_PKG_VERSION")];
+        let invocations: Vec<_> = (self.places.iter())
+            .map(|place| {
+                let mut invocation = Self::at(&self.scripts.heartbeat, place)
+                    .arg(millis(self.config.lease))
+                    .arg(&self.config.worker_name)
+                    .arg(record.len())
+                    .arg(&record[..]);
+                for lease in leases.iter().filter(|lease| lease.queue == place.key) {
+                    invocation = invocation.arg(&lease.job).arg(&lease.execution);
+                }
+                invocation
+            })
+            .collect();
+        let mut lost: Vec<Lease> = leases.iter().filter(|lease| self.place(&lease.queue).is_none()).cloned().collect();
+        for (place, answer) in self.places.iter().zip(self.connection.invoke_all(&invocations).await?) {
+            let ids: Vec<String> = self.connection.read(answer?)?;
+            lost.extend(leases.iter().filter(|lease| lease.queue == place.key && ids.contains(&lease.job)).cloned());
+        }
+        Ok(lost)
+    }
+
+    async fn settle(&self, completions: &[Completion]) -> Result<Vec<Settled>, QueueError> {
+        // What is given back goes to the head one by one: the last first, so that the order stays.
+        let (released, others): (Vec<usize>, Vec<usize>) =
+            (0..completions.len()).partition(|&index| matches!(completions[index].outcome, Outcome::Released));
+        let order: Vec<usize> = others.into_iter().chain(released.into_iter().rev()).collect();
+        let mut settled = vec![Settled::NotOwned; completions.len()];
+        let mut sent = Vec::with_capacity(order.len());
+        let mut invocations = Vec::with_capacity(order.len());
+        for index in order {
+            let completion = &completions[index];
+            let lease = &completion.delivery.lease;
+            let Some(place) = self.place(&lease.queue) else { continue };
+            let (outcome, reason, delay, becomes) = self.verdict(completion);
+            let worked = completion.ended_at.signed_duration_since(completion.started_at).to_std().unwrap_or_default();
+            invocations.push(
+                (Self::at(&self.scripts.settle, place))
+                    .arg(&self.config.worker_name)
+                    .arg(&lease.job)
+                    .arg(&lease.execution)
+                    .arg(worked.as_secs_f64())
+                    .arg(outcome)
+                    .arg(reason)
+                    .arg(millis(delay)),
+            );
+            sent.push((index, becomes));
+        }
+        for ((index, becomes), answer) in sent.into_iter().zip(self.connection.invoke_all(&invocations).await?) {
+            if self.connection.read::<bool>(answer?)? {
+                settled[index] = becomes;
+            }
+        }
+        Ok(settled)
+    }
+
+    async fn maintain(&self) -> Result<Maintenance, QueueError> {
+        let invocations: Vec<_> = (self.places.iter())
+            .map(|place| {
+                (Self::at(&self.scripts.maintain, place))
+                    .arg(millis(self.config.lease))
+                    .arg(self.config.retry.max_attempts)
+                    .arg(millis(self.config.failure_ttl))
+            })
+            .collect();
+        let mut done = Maintenance::default();
+        for answer in self.connection.invoke_all(&invocations).await? {
+            let (reclaimed, abandoned, due, expired): (u64, u64, u64, u64) = self.connection.read::<_>(answer?)?;
+            done.reclaimed += reclaimed;
+            done.abandoned += abandoned;
+            done.due += due;
+            done.expired += expired;
+        }
+        Ok(done)
+    }
+
+    async fn next_command(&self) -> Command {
+        std::future::pending().await
+    }
+}
+
+/// Whole milliseconds, as the scripts count time.
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn shortened(reason: &str) -> String {
+    reason[..reason.floor_char_boundary(MAX_REASON_BYTES)].to_owned()
+}

@@ -1,0 +1,38 @@
+-- Records the outcome of one claim.
+-- ARGV: key, prefix, group, worker, id, execution, seconds worked, outcome, reason of a failure, delay of a retry (ms).
+-- Answer: 1, or 0 if the claim was no longer this worker's.
+
+local q = {key = ARGV[1], prefix = ARGV[2], group = ARGV[3]}
+local worker, id, execution, seconds = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[7])
+local outcome, reason, delay = ARGV[8], ARGV[9], tonumber(ARGV[10])
+local job = job_key(q, id)
+if redis.call('HGET', job, 'execution') ~= execution then return 0 end
+redis.call('ZREM', q.prefix .. ':lease', id)
+
+if outcome == 'finished' then
+  redis.call('DEL', job)
+  done(q, id)
+  count(q, worker, 'finished', seconds)
+elseif outcome == 'released' then
+  redis.call('HINCRBY', job, 'attempts', -1)
+  redis.call('HDEL', job, 'execution')
+  redis.call('LPUSH', q.prefix .. ':ready', id)
+  park(q, id)
+else
+  local now = now_ms()
+  note_failure(q, id, now, reason)
+  if outcome == 'retry' then
+    if delay > 0 then
+      redis.call('ZADD', q.prefix .. ':scheduled', now + delay, id)
+    else
+      redis.call('RPUSH', q.prefix .. ':ready', id)
+    end
+    park(q, id)
+    count(q, worker, 'retried', seconds)
+  else
+    redis.call('ZADD', q.prefix .. ':failed', now, id)
+    done(q, id)
+    count(q, worker, 'failed', seconds)
+  end
+end
+return 1

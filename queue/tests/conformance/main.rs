@@ -1,0 +1,320 @@
+//! The suite that every backend passes, against a real Redis: what a worker may rely on whatever the producers speak.
+
+#![expect(clippy::unwrap_used, reason = "a test panics where something is not as it should be")]
+
+mod stand;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jobqueue_queue::{Lease, Outcome, Protocol, Retry, Settled};
+use stand::{Stand, failed, finished, record};
+use tokio::task::JoinSet;
+
+/// A test per case and protocol.
+macro_rules! conformance {
+    ($($case:ident)*) => {
+        conformance!(@protocol list, Protocol::List, $($case)*);
+        conformance!(@protocol stream, Protocol::Stream, $($case)*);
+    };
+    (@protocol $name:ident, $protocol:expr, $($case:ident)*) => {
+        mod $name {
+            use super::*;
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $case() {
+                    super::$case(Stand::new($protocol)).await;
+                }
+            )*
+        }
+    };
+}
+
+conformance! {
+    jobs_come_in_order_and_in_batches
+    earlier_queues_are_served_first
+    a_job_carries_what_the_worker_needs
+    finished_jobs_are_gone
+    settling_twice_changes_nothing
+    released_jobs_are_next_and_not_counted
+    a_failure_is_retried_until_attempts_run_out
+    a_hopeless_failure_is_final
+    retries_wait_for_their_time
+    a_stopped_job_does_not_come_back
+    heartbeats_keep_a_job
+    a_lapsed_lease_is_reclaimed_in_order
+    a_lost_job_cannot_be_settled_or_kept
+    a_job_that_kills_workers_is_abandoned
+    workers_never_share_a_job
+    waiting_ends_when_a_job_arrives
+    waiting_takes_nothing
+    one_broken_queue_does_not_stop_the_others
+    leaving_and_returning
+}
+
+async fn jobs_come_in_order_and_in_batches(stand: Stand) {
+    let worker = stand.worker("w").await;
+    assert!(worker.claim(10).await.is_empty());
+    stand.produce("q", &["1", "2", "3", "4", "5"]).await;
+    assert!(worker.claim(0).await.is_empty());
+    assert_eq!(worker.records(2).await, ["1", "2"]);
+    assert_eq!(worker.records(1).await, ["3"]);
+    assert_eq!(worker.records(100).await, ["4", "5"]);
+    assert!(worker.claim(100).await.is_empty());
+}
+
+async fn earlier_queues_are_served_first(stand: Stand) {
+    let worker = stand.worker_with(stand.config("w", &["urgent", "q"])).await;
+    stand.produce("q", &["1", "2"]).await;
+    stand.produce("urgent", &["3", "4"]).await;
+    let claimed = worker.claim(3).await;
+    assert_eq!(claimed.iter().map(record).collect::<Vec<_>>(), ["3", "4", "1"]);
+    assert_eq!(claimed.iter().map(|job| job.queue.as_str()).collect::<Vec<_>>(), ["urgent", "urgent", "q"]);
+    stand.produce("urgent", &["5"]).await;
+    assert_eq!(worker.records(3).await, ["5", "2"]);
+    assert_eq!(worker.settle_all(&claimed, &finished()).await, [Settled::Finished; 3]);
+}
+
+async fn a_job_carries_what_the_worker_needs(stand: Stand) {
+    let worker = stand.worker("w").await;
+    stand.produce("q", &["1", "1"]).await;
+    let first = worker.claim_one().await;
+    assert_eq!((first.queue.as_str(), first.attempt, first.generation), ("q", 1, 0));
+    assert_eq!(
+        first.lease,
+        Lease { queue: "q".into(), job: first.id.clone(), execution: first.lease.execution.clone() }
+    );
+    assert!(!first.lease.execution.is_empty());
+}
+
+async fn finished_jobs_are_gone(stand: Stand) {
+    let worker = stand.hasty_worker("w").await;
+    stand.produce("q", &["1", "2"]).await;
+    let claimed = worker.claim(10).await;
+    assert_eq!(worker.settle_all(&claimed, &finished()).await, [Settled::Finished; 2]);
+    // A third job's lease lapses after theirs would have.
+    stand.produce("q", &["3"]).await;
+    worker.claim_one().await;
+    let total = worker.maintain_until(|total| total.reclaimed > 0).await;
+    assert_eq!((total.reclaimed, total.abandoned, total.due), (1, 0, 0));
+    assert_eq!(worker.records(10).await, ["3"]);
+}
+
+async fn settling_twice_changes_nothing(stand: Stand) {
+    let worker = stand.worker("w").await;
+    stand.produce("q", &["1"]).await;
+    let job = worker.claim_one().await;
+    assert_eq!(worker.settle(&job, finished()).await, Settled::Finished);
+    for outcome in [finished(), failed(Retry::Allowed), failed(Retry::Never), Outcome::Released, Outcome::Stopped] {
+        assert_eq!(worker.settle(&job, outcome).await, Settled::NotOwned);
+    }
+    assert!(worker.claim(10).await.is_empty());
+    assert_eq!(worker.backend.settle(&[]).await.unwrap(), []);
+}
+
+async fn released_jobs_are_next_and_not_counted(stand: Stand) {
+    let worker = stand.worker("w").await;
+    stand.produce("q", &["1", "2", "3", "4"]).await;
+    let claimed = worker.claim(3).await;
+    assert_eq!(worker.settle_all(&claimed, &Outcome::Released).await, [Settled::Released; 3]);
+    let again = worker.claim(10).await;
+    assert_eq!(again.iter().map(record).collect::<Vec<_>>(), ["1", "2", "3", "4"]);
+    assert!(again.iter().all(|job| job.attempt == 1));
+    for (before, after) in claimed.iter().zip(&again) {
+        assert_eq!((&before.id, before.generation), (&after.id, after.generation));
+        assert_ne!(before.lease, after.lease);
+    }
+}
+
+async fn a_failure_is_retried_until_attempts_run_out(stand: Stand) {
+    let mut config = stand.config("w", &["q"]);
+    config.retry.max_attempts = 3;
+    let worker = stand.worker_with(config).await;
+    stand.produce("q", &["1"]).await;
+    let first = worker.claim_one().await;
+    for attempt in 1..=3 {
+        let job = if attempt == 1 { first.clone() } else { worker.claim_one().await };
+        assert_eq!((job.attempt, &job.id, job.generation), (attempt, &first.id, first.generation));
+        let expected = if attempt < 3 { Settled::Retried } else { Settled::Failed };
+        assert_eq!(worker.settle(&job, failed(Retry::Allowed)).await, expected);
+        if attempt < 3 {
+            worker.maintain_until(|total| total.due == 1).await;
+        }
+    }
+    assert!(worker.claim(10).await.is_empty());
+}
+
+async fn a_hopeless_failure_is_final(stand: Stand) {
+    let worker = stand.worker("w").await;
+    stand.produce("q", &["1", "2"]).await;
+    let job = worker.claim_one().await;
+    assert_eq!(worker.settle(&job, failed(Retry::Never)).await, Settled::Failed);
+    assert_eq!(worker.records(10).await, ["2"]);
+}
+
+async fn retries_wait_for_their_time(stand: Stand) {
+    let mut config = stand.config("w", &["q"]);
+    config.retry.backoff = Duration::from_secs(3600);
+    config.retry.max_backoff = Duration::from_secs(3600);
+    let worker = stand.worker_with(config).await;
+    stand.produce("q", &["1"]).await;
+    let job = worker.claim_one().await;
+    assert_eq!(worker.settle(&job, failed(Retry::Allowed)).await, Settled::Retried);
+    assert_eq!(worker.backend.maintain().await.unwrap().due, 0);
+    assert!(worker.claim(10).await.is_empty());
+}
+
+async fn a_stopped_job_does_not_come_back(stand: Stand) {
+    let worker = stand.worker("w").await;
+    stand.produce("q", &["1"]).await;
+    let job = worker.claim_one().await;
+    assert_eq!(worker.settle(&job, Outcome::Stopped).await, Settled::Stopped);
+    worker.backend.maintain().await.unwrap();
+    assert!(worker.claim(10).await.is_empty());
+}
+
+async fn heartbeats_keep_a_job(stand: Stand) {
+    let worker = stand.hasty_worker("w").await;
+    stand.produce("q", &["kept", "lapsing"]).await;
+    let kept = worker.claim_one().await;
+    worker.claim_one().await;
+    // The other job's lease shows that the time of the first one was over, had it not been renewed.
+    let begun = Instant::now();
+    let mut reclaimed = 0;
+    while reclaimed == 0 || begun.elapsed() < Duration::from_millis(600) {
+        assert_eq!(worker.backend.heartbeat(std::slice::from_ref(&kept.lease)).await.unwrap(), []);
+        reclaimed += worker.backend.maintain().await.unwrap().reclaimed;
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert_eq!((reclaimed, worker.records(10).await), (1, vec!["lapsing".to_owned()]));
+    assert_eq!(worker.settle(&kept, finished()).await, Settled::Finished);
+}
+
+async fn a_lapsed_lease_is_reclaimed_in_order(stand: Stand) {
+    let crashing = stand.hasty_worker("crashing").await;
+    let other = stand.worker("other").await;
+    let records: Vec<String> = (1..=12).map(|number| number.to_string()).collect();
+    stand.produce("q", &records.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let lost = crashing.claim(11).await;
+    other.maintain_until(|total| total.reclaimed == 11).await;
+    let again = other.claim(20).await;
+    // Before the one that was waiting, in the order they had.
+    assert_eq!(again.iter().map(record).collect::<Vec<_>>(), records);
+    assert_eq!(again.iter().map(|job| job.attempt).collect::<Vec<_>>(), [[2; 11].as_slice(), &[1]].concat());
+    assert!(lost.iter().zip(&again).all(|(lost, again)| lost.id == again.id && lost.generation == again.generation));
+}
+
+async fn a_lost_job_cannot_be_settled_or_kept(stand: Stand) {
+    let zombie = stand.hasty_worker("zombie").await;
+    let other = stand.worker("other").await;
+    stand.produce("q", &["1"]).await;
+    let stale = zombie.claim_one().await;
+    other.maintain_until(|total| total.reclaimed == 1).await;
+    for _ in 0..2 {
+        assert_eq!(
+            zombie.backend.heartbeat(std::slice::from_ref(&stale.lease)).await.unwrap(),
+            std::slice::from_ref(&stale.lease)
+        );
+        for outcome in [finished(), failed(Retry::Allowed), failed(Retry::Never), Outcome::Released, Outcome::Stopped] {
+            assert_eq!(zombie.settle(&stale, outcome).await, Settled::NotOwned);
+        }
+    }
+    // Also when it is the same worker that claims it again.
+    let again = zombie.claim_one().await;
+    assert_eq!(again.attempt, 2);
+    assert_eq!(zombie.settle(&stale, finished()).await, Settled::NotOwned);
+    assert_eq!(zombie.settle(&again, finished()).await, Settled::Finished);
+}
+
+async fn a_job_that_kills_workers_is_abandoned(stand: Stand) {
+    let mut config = stand.config("w", &["q"]);
+    config.lease = Duration::from_millis(50);
+    config.retry.max_attempts = 2;
+    let worker = stand.worker_with(config).await;
+    stand.produce("q", &["deadly", "harmless"]).await;
+    worker.claim_one().await;
+    worker.maintain_until(|total| total.reclaimed == 1).await;
+    assert_eq!(worker.claim_one().await.attempt, 2);
+    let total = worker.maintain_until(|total| total.abandoned == 1).await;
+    assert_eq!(total.reclaimed, 0);
+    assert_eq!(worker.records(10).await, ["harmless"]);
+}
+
+async fn workers_never_share_a_job(stand: Stand) {
+    let records: Vec<String> = (0..600).map(|number| number.to_string()).collect();
+    stand.produce("q", &records.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let mut tasks = JoinSet::new();
+    for number in 0..4 {
+        let worker = Arc::new(stand.worker(&format!("w{number}")).await);
+        for _ in 0..2 {
+            let worker = Arc::clone(&worker);
+            tasks.spawn(async move {
+                let mut taken = Vec::new();
+                loop {
+                    let claimed = worker.claim(7).await;
+                    if claimed.is_empty() {
+                        return taken;
+                    }
+                    taken.extend(claimed.iter().map(|job| (record(job), job.id.clone(), job.lease.execution.clone())));
+                    worker.settle_all(&claimed, &finished()).await;
+                }
+            });
+        }
+    }
+    let taken: Vec<_> = tasks.join_all().await.concat();
+    assert_eq!(taken.len(), 600);
+    assert_eq!(taken.iter().map(|job| &job.0).collect::<BTreeSet<_>>().len(), 600);
+    assert_eq!(taken.iter().map(|job| &job.1).collect::<BTreeSet<_>>().len(), 600);
+    assert_eq!(taken.iter().map(|job| &job.2).collect::<BTreeSet<_>>().len(), 600);
+}
+
+async fn waiting_ends_when_a_job_arrives(stand: Stand) {
+    let worker = stand.worker_with(stand.config("w", &["urgent", "q"])).await;
+    let begun = Instant::now();
+    let waiting = async {
+        while worker.backend.claim(1).await.unwrap().deliveries.is_empty() {
+            worker.backend.wait(Duration::from_secs(30)).await.unwrap();
+        }
+    };
+    tokio::join!(waiting, async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        stand.produce("q", &["1"]).await;
+    });
+    assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
+}
+
+async fn waiting_takes_nothing(stand: Stand) {
+    let worker = stand.worker("w").await;
+    let begun = Instant::now();
+    worker.backend.wait(Duration::from_millis(100)).await.unwrap();
+    assert!(begun.elapsed() < Duration::from_secs(10));
+    stand.produce("q", &["1", "2"]).await;
+    for _ in 0..3 {
+        worker.backend.wait(Duration::from_secs(5)).await.unwrap();
+    }
+    assert_eq!(worker.records(10).await, ["1", "2"]);
+}
+
+async fn one_broken_queue_does_not_stop_the_others(stand: Stand) {
+    let worker = stand.worker_with(stand.config("w", &["broken", "q"])).await;
+    let key = if stand.protocol == Protocol::Rq { "rq:queue:broken" } else { "broken" };
+    stand.redis.cli(&["DEL", key]);
+    assert_eq!(stand.redis.cli(&["SET", key, "text"]), "OK");
+    assert!(worker.backend.claim(1).await.is_err());
+    stand.produce("q", &["1"]).await;
+    assert_eq!(worker.records(10).await, ["1"]);
+}
+
+async fn leaving_and_returning(stand: Stand) {
+    let worker = stand.worker("w").await;
+    stand.produce("q", &["1", "2"]).await;
+    let job = worker.claim_one().await;
+    assert_eq!(worker.settle(&job, Outcome::Released).await, Settled::Released);
+    worker.backend.deregister().await.unwrap();
+    let successor = stand.worker("w2").await;
+    assert_eq!(successor.records(10).await, ["1", "2"]);
+    worker.backend.register().await.unwrap();
+    assert!(worker.claim(10).await.is_empty());
+}
