@@ -1,0 +1,229 @@
+"""The three databases of the companies example, real ones: started, restarted, and asked what they hold."""
+import getpass
+import glob
+import os
+import pwd
+import shutil
+import sqlite3
+import subprocess
+from pathlib import Path
+
+from .process import Process, free_port
+from .waiting import until
+
+SCHEMA = Path(__file__).resolve().parents[2] / "examples" / "companies" / "schema"
+KINDS = ("sqlite", "postgres", "mariadb")
+
+
+def start(kind, directory):
+    """A fresh database of that kind with the example's two tables."""
+    database = {"sqlite": Sqlite, "postgres": Postgres, "mariadb": Mariadb}[kind](directory)
+    database.create_tables()
+    return database
+
+
+class Database:
+    """What the tests ask of any of them. `connect()` gives a DB-API connection."""
+
+    kind = ""
+    url = ""
+
+    def connect(self):
+        raise NotImplementedError
+
+    def restart(self):
+        """Killed as by a power cut, and started again."""
+
+    def stop(self):
+        pass
+
+    def create_tables(self):
+        connection = self.connect()
+        try:
+            cursor = connection.cursor()
+            for statement in (SCHEMA / self.schema).read_text(encoding="utf-8").split(";"):
+                if statement.strip():
+                    cursor.execute(statement)
+            connection.commit()
+        finally:
+            connection.close()
+
+    def query(self, sql):
+        connection = self.connect()
+        try:
+            cursor = connection.cursor()
+            cursor.execute(sql)
+            return [tuple(row) for row in cursor.fetchall()]
+        finally:
+            connection.close()
+
+    def execute(self, *statements):
+        connection = self.connect()
+        try:
+            cursor = connection.cursor()
+            for statement in statements:
+                cursor.execute(statement)
+            connection.commit()
+        finally:
+            connection.close()
+
+    def counts(self):
+        """Companies, partners, and ledger entries (0 where there is no ledger yet)."""
+        companies = self.query("SELECT count(*) FROM company_regist_info")[0][0]
+        partners = self.query("SELECT count(*) FROM stockholder")[0][0]
+        return companies, partners, self.ledger_entries()
+
+    def ledger_entries(self):
+        if not self.has_table("jobqueue_ledger"):
+            return 0
+        return self.query("SELECT count(*) FROM jobqueue_ledger")[0][0]
+
+    def has_table(self, name):
+        return bool(self.query(f"SELECT 1 FROM information_schema.tables WHERE table_name = '{name}'"))
+
+    def companies(self):
+        """What tells one company from another, with the number of its partners, in a form that can be compared."""
+        return sorted(self.query(
+            "SELECT c.reg_num, c.name, count(s.id) FROM company_regist_info c"
+            " LEFT JOIN stockholder s ON s.company_id = c.id GROUP BY c.id, c.reg_num, c.name"))
+
+    def empty(self):
+        """Both tables and the ledger without a row."""
+        self.execute("DELETE FROM stockholder", "DELETE FROM company_regist_info",
+                     *(["DELETE FROM jobqueue_ledger"] if self.has_table("jobqueue_ledger") else []))
+
+
+class Sqlite(Database):
+    kind, schema = "sqlite", "sqlite.sql"
+
+    def __init__(self, directory):
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        self.path = Path(directory) / "companies.sqlite"
+        self.url = f"sqlite:{self.path}"
+        self.query("PRAGMA journal_mode = WAL")
+
+    def connect(self):
+        return sqlite3.connect(self.path, timeout=60)
+
+    def has_table(self, name):
+        return bool(self.query(f"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{name}'"))
+
+
+class Postgres(Database):
+    kind, schema = "postgres", "postgres.sql"
+
+    def __init__(self, directory):
+        found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
+        binary = found[-1] if found else shutil.which("postgres")
+        assert binary, "PostgreSQL is not installed"
+        self.bin = Path(binary).parent
+        self.directory = Path(directory).resolve()
+        self.data = self.directory / "data"
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.url = f"postgres://jobqueue:secret@127.0.0.1:{self.port}/postgres"
+        password = self.directory / "password"
+        password.write_text("secret\n", encoding="ascii")
+        self._own(self.directory, password)
+        subprocess.run([*self._account(), self.bin / "initdb", "-D", self.data, "-U", "jobqueue", "-A", "scram-sha-256",
+                        "--pwfile", password, "-E", "UTF8", "--locale", "C.UTF-8"], check=True, capture_output=True)
+        self._start()
+
+    @staticmethod
+    def _account():
+        """PostgreSQL refuses to run as root."""
+        return ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups"] if os.geteuid() == 0 else []
+
+    @staticmethod
+    def _own(*paths):
+        if os.geteuid() == 0:
+            owner = pwd.getpwnam("postgres")
+            for path in paths:
+                os.chown(path, owner.pw_uid, owner.pw_gid)
+            for parent in paths[0].parents:
+                if parent.owner() == getpass.getuser() and parent != Path("/"):
+                    parent.chmod(parent.stat().st_mode | 0o011)
+
+    def _start(self):
+        self.process = Process(
+            [*self._account(), self.bin / "postgres", "-D", self.data, "-p", self.port, "-h", "127.0.0.1", "-k", self.directory],
+            self.directory.parent / f"{self.directory.name}.log", cwd="/")
+        until(self._answers, lambda: f"PostgreSQL answers\n{self.process.output()}", seconds=60)
+
+    def connect(self):
+        import psycopg
+        return psycopg.connect(self.url, connect_timeout=5)
+
+    def _answers(self):
+        import psycopg
+        try:
+            self.query("SELECT 1")
+            return True
+        except psycopg.OperationalError:
+            return False
+
+    def restart(self):
+        self.process.kill()
+        self._start()
+
+    def stop(self):
+        self.process.stop()
+
+
+class Mariadb(Database):
+    kind, schema = "mariadb", "mysql.sql"
+
+    def __init__(self, directory):
+        self.binary = shutil.which("mariadbd") or shutil.which("mysqld") or "/usr/sbin/mariadbd"
+        self.directory = Path(directory).resolve()
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.data = self.directory / "data"
+        self.port = free_port()
+        self.url = f"mysql://jobqueue:secret@127.0.0.1:{self.port}/companies"
+        subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={self.data}", f"--user={getpass.getuser()}",
+                        "--auth-root-authentication-method=normal", "--skip-test-db"], check=True, capture_output=True)
+        self._start()
+        self._setup()
+
+    def _setup(self):
+        import pymysql
+        with pymysql.connect(unix_socket=str(self._socket), user="root") as connection:
+            with connection.cursor() as cursor:
+                cursor.execute("CREATE DATABASE companies CHARACTER SET utf8mb4")
+                cursor.execute("CREATE USER jobqueue@'127.0.0.1' IDENTIFIED BY 'secret'")
+                cursor.execute("GRANT ALL ON companies.* TO jobqueue@'127.0.0.1'")
+
+    @property
+    def _socket(self):
+        return self.directory / "s"
+
+    def _start(self):
+        self.process = Process(
+            [self.binary, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={self.data}", f"--port={self.port}",
+             "--bind-address=127.0.0.1", f"--socket={self._socket}", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=1",
+             "--innodb-buffer-pool-size=256M"],
+            self.directory / "mariadb.log")
+        until(self._answers, lambda: f"MariaDB answers\n{self.process.output()}", seconds=60)
+
+    def connect(self):
+        import pymysql
+        return pymysql.connect(host="127.0.0.1", port=self.port, user="jobqueue", password="secret", database="companies",
+                               charset="utf8mb4", connect_timeout=5)
+
+    def _answers(self):
+        import pymysql
+        try:
+            with pymysql.connect(unix_socket=str(self._socket), user="root", connect_timeout=2):
+                return True
+        except pymysql.err.OperationalError:
+            return False
+
+    def has_table(self, name):
+        return bool(self.query(f"SHOW TABLES LIKE '{name}'"))
+
+    def restart(self):
+        self.process.kill()
+        self._start()
+
+    def stop(self):
+        self.process.stop()

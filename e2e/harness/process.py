@@ -1,0 +1,82 @@
+"""Child processes that write to a file, are found again by nobody else, and never outlive the test."""
+import atexit
+import os
+import signal
+import socket
+import subprocess
+
+_children = []
+
+
+def free_port():
+    """A TCP port of the loopback interface that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Process:
+    """One child in a session of its own, so that it can be stopped with all that it started."""
+
+    def __init__(self, command, log, env=None, cwd=None):
+        self.command = [str(part) for part in command]
+        self.log = log
+        with open(log, "ab") as output:
+            self._child = subprocess.Popen(
+                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})}, cwd=cwd, start_new_session=True)
+        _children.append(self)
+
+    @property
+    def pid(self):
+        return self._child.pid
+
+    def alive(self):
+        return self._child.poll() is None
+
+    def send(self, number):
+        """Signals the process itself; the processes that it started are its own business."""
+        if self.alive():
+            os.kill(self.pid, number)
+
+    def wait(self, seconds=30):
+        return self._child.wait(timeout=seconds)
+
+    def stop(self, seconds=30):
+        """SIGTERM, then SIGKILL for the whole session after `seconds`; returns the exit code."""
+        self.send(signal.SIGTERM)
+        try:
+            return self.wait(seconds)
+        except subprocess.TimeoutExpired:
+            self.kill()
+            return self._child.returncode
+
+    def kill(self):
+        """SIGKILL, for the process and all that it started."""
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._child.wait(timeout=30)
+
+    def output(self, last=8000):
+        with open(self.log, "rb") as file:
+            return file.read()[-last:].decode("utf-8", "replace")
+
+    def resident_kib(self):
+        """Resident memory in KiB, from /proc; 0 once it is gone."""
+        try:
+            with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
+                for line in status:
+                    if line.startswith("VmRSS:"):
+                        return int(line.split()[1])
+        except FileNotFoundError:
+            pass
+        return 0
+
+
+@atexit.register
+def _leave_nothing_behind():
+    for child in _children:
+        if child.alive():
+            child.kill()

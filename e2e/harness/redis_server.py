@@ -1,0 +1,46 @@
+"""A real redis-server on a port of its own."""
+import shutil
+from pathlib import Path
+
+from redis import Redis
+from redis.exceptions import RedisError
+
+from .process import Process, free_port
+from .waiting import until
+
+
+class RedisServer:
+    """`durable` writes the append-only file at every command, so that a restart forgets nothing."""
+
+    def __init__(self, directory, durable=False):
+        self.directory = Path(directory)
+        self.directory.mkdir(parents=True, exist_ok=True)
+        self.port = free_port()
+        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self._durability = ["--appendonly", "yes", "--appendfsync", "always"] if durable else ["--appendonly", "no"]
+        self.start()
+
+    def start(self):
+        binary = shutil.which("redis-server")
+        assert binary, "redis-server is not installed"
+        self.process = Process(
+            [binary, "--port", self.port, "--bind", "127.0.0.1", "--dir", self.directory, "--save", "", "--daemonize", "no",
+             *self._durability], self.directory / "redis.log")
+        until(self._answers, lambda: f"redis-server answers\n{self.process.output()}")
+
+    def _answers(self):
+        try:
+            return self.client().ping()
+        except RedisError:
+            return False
+
+    def client(self, **settings):
+        return Redis(port=self.port, **settings)
+
+    def restart(self):
+        """Killed and started again on the same data."""
+        self.process.kill()
+        self.start()
+
+    def stop(self):
+        self.process.stop()

@@ -1,0 +1,128 @@
+"""Fixtures of the interop tests: one redis-server for all, a fresh SQLite file and a fresh worker for each test.
+
+`--worker python` puts rq's own worker in the place of ours. That is how each test's expectations were proved: what it
+asserts is what rq does.
+"""
+import sys
+from pathlib import Path
+
+import pytest
+import rq
+from rq import Queue
+from rq.serializers import JSONSerializer
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from harness import companies, databases  # noqa: E402
+from harness.redis_server import RedisServer  # noqa: E402
+from harness.waiting import until  # noqa: E402
+from harness.workers import JobQueueWorker, PythonWorker, wait_until_registered  # noqa: E402
+
+RQ_3 = int(rq.VERSION.split(".")[0]) >= 3
+
+
+def pytest_addoption(parser):
+    parser.addoption("--worker", choices=["jobqueue", "python"], default="jobqueue", help="whose worker is under test")
+
+
+def pytest_configure(config):
+    config.addinivalue_line("markers", "ours: rq's own worker cannot do this, or not in time")
+    config.addinivalue_line("markers", "rq3: the feature came with rq 3.0")
+
+
+def pytest_collection_modifyitems(config, items):
+    python = config.getoption("--worker") == "python"
+    for item in items:
+        if python and item.get_closest_marker("ours"):
+            item.add_marker(pytest.mark.skip(reason="beyond rq's own worker"))
+        if not RQ_3 and item.get_closest_marker("rq3"):
+            item.add_marker(pytest.mark.skip(reason="needs rq 3.0"))
+
+
+def pytest_report_header(config):
+    return f"rq {rq.VERSION}, worker under test: {config.getoption('--worker')}"
+
+
+@pytest.fixture(scope="session")
+def redis_server(tmp_path_factory):
+    server = RedisServer(tmp_path_factory.mktemp("redis"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis(redis_server):
+    connection = redis_server.client()
+    connection.flushall()
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def database(tmp_path):
+    return databases.start("sqlite", tmp_path)
+
+
+@pytest.fixture(scope="session")
+def lines():
+    """Good lines; tests that need bad ones make them."""
+    return companies.make(40, seed=7)
+
+
+@pytest.fixture
+def queue(redis):
+    return Queue("companies", connection=redis)
+
+
+@pytest.fixture
+def json_queue(redis):
+    return Queue("companies", connection=redis, serializer=JSONSerializer)
+
+
+class Workshop:
+    """Starts workers of the kind under test (or of a named kind) and sees to it that they end."""
+
+    def __init__(self, kind, directory, redis_server, redis, database):
+        self.kind, self.directory, self.server, self.redis, self.database = kind, directory, redis_server, redis, database
+        self.processes = []
+
+    @property
+    def is_python(self):
+        return self.kind == "python"
+
+    def start(self, queues=("companies",), kind=None, serializer=None, **settings):
+        """`serializer` is for rq's worker, which must be told; `settings` are for ours."""
+        kind = kind or self.kind
+        name = f"{kind}{len(self.processes)}"
+        if kind == "python":
+            worker = PythonWorker(self.directory, self.server.url, self.database.url, queues, name, serializer=serializer)
+        else:
+            worker = JobQueueWorker(self.directory, self.server.url, self.database.url, queues, name, **settings)
+        self.processes.append(worker)
+        wait_until_registered(self.redis, worker, number=sum(process.alive() for process in self.processes))
+        return worker
+
+    def reaches(self, job, status, seconds=30):
+        """Waits until the job has that status, by rq's own reading."""
+        def reached():
+            return job.get_status(refresh=True) == status
+        until(reached, lambda: f"job {job.id} is {status}, it is {job.get_status(refresh=True)}\n{self.log()}", seconds)
+        job.refresh()
+        return job
+
+    def log(self):
+        return "\n".join(f"--- {process.log}\n{process.output(4000)}" for process in self.processes)
+
+
+@pytest.fixture
+def workshop(request, tmp_path, redis_server, redis, database):
+    shop = Workshop(request.config.getoption("--worker"), tmp_path, redis_server, redis, database)
+    yield shop
+    for process in shop.processes:
+        process.stop(seconds=15)
+
+
+@pytest.fixture
+def worker(workshop):
+    """One worker of the kind under test, on the queue `companies`."""
+    return workshop.start()

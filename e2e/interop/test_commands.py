@@ -1,0 +1,113 @@
+"""What a person may tell running workers through Redis: pause, go on, stop, drop this job; and SIGTERM."""
+import signal
+
+import pytest
+from harness.companies import FUNCTION, Expected
+from harness.waiting import until
+from rq import Worker
+from rq.command import send_shutdown_command, send_stop_job_command
+from rq.job import JobStatus
+from rq.suspension import resume, suspend
+
+
+@pytest.fixture
+def locked(database):
+    """SQLite held by somebody else: a job that writes runs until it is let go."""
+    connection = database.connect()
+    connection.isolation_level = None
+    connection.execute("BEGIN IMMEDIATE")
+    yield connection
+    connection.close()
+
+
+def states(redis):
+    return [worker.get_state() for worker in Worker.all(connection=redis)]
+
+
+@pytest.mark.ours
+def test_suspend_and_resume(redis, queue, workshop, worker, lines):
+    """An idle rq worker notices only when its blocking pop times out, after 405 s; here it is a matter of a second."""
+    workshop.reaches(queue.enqueue(FUNCTION, lines[0]), JobStatus.FINISHED)
+    suspend(redis)
+    until(lambda: states(redis) == ["suspended"], lambda: f"the worker pauses: {states(redis)}\n{workshop.log()}")
+    job = queue.enqueue(FUNCTION, lines[1])
+    probe = redis.info("stats")["total_commands_processed"]
+    until(lambda: redis.info("stats")["total_commands_processed"] > probe + 20, "time passes")
+    assert job.get_status(refresh=True) == JobStatus.QUEUED
+    resume(redis)
+    workshop.reaches(job, JobStatus.FINISHED)
+
+
+@pytest.mark.ours
+def test_a_worker_that_starts_suspended_waits(redis, queue, workshop, lines):
+    suspend(redis)
+    job = queue.enqueue(FUNCTION, lines[1])
+    workshop.start()
+    until(lambda: states(redis) == ["suspended"], lambda: f"{states(redis)}\n{workshop.log()}")
+    assert job.get_status(refresh=True) == JobStatus.QUEUED
+    resume(redis)
+    workshop.reaches(job, JobStatus.FINISHED)
+
+
+def test_shutdown(redis, queue, workshop, worker, lines):
+    workshop.reaches(queue.enqueue(FUNCTION, lines[0]), JobStatus.FINISHED)
+    [seen] = Worker.all(connection=redis)
+    send_shutdown_command(redis, seen.name)
+    until(lambda: not worker.alive(), lambda: f"the worker ends\n{workshop.log()}")
+    assert worker.wait() == 0
+    assert Worker.all(connection=redis) == []
+
+
+def test_sigterm_when_idle(redis, queue, workshop, worker, lines):
+    workshop.reaches(queue.enqueue(FUNCTION, lines[0]), JobStatus.FINISHED)
+    until(lambda: states(redis) == ["idle"], "the worker is idle")
+    worker.send(signal.SIGTERM)
+    until(lambda: not worker.alive(), lambda: f"the worker ends\n{workshop.log()}", seconds=5)
+    assert worker.wait() == 0
+    assert Worker.all(connection=redis) == []
+
+
+def test_a_running_job_is_seen_running(redis, queue, workshop, worker, database, locked, lines):
+    job = queue.enqueue(FUNCTION, lines[2])
+    workshop.reaches(job, JobStatus.STARTED)
+    assert queue.started_job_registry.get_job_ids(cleanup=False) == [job.id]
+    [execution] = job.get_executions()
+    assert execution.job_id == job.id
+    until(lambda: states(redis) == ["busy"], lambda: f"{states(redis)}", 5)
+    [seen] = Worker.all(connection=redis)
+    assert seen.get_current_job().id == job.id
+    assert job.worker_name == seen.name
+    locked.execute("ROLLBACK")
+    workshop.reaches(job, JobStatus.FINISHED)
+    assert database.companies() == Expected(lines[2:3]).rows
+
+
+def test_stop_job(redis, queue, workshop, worker, database, locked, lines):
+    job = queue.enqueue(FUNCTION, lines[3])
+    workshop.reaches(job, JobStatus.STARTED)
+    until(lambda: states(redis) == ["busy"], lambda: f"{states(redis)}", 5)
+    send_stop_job_command(redis, job.id)
+    workshop.reaches(job, JobStatus.STOPPED)
+    locked.execute("ROLLBACK")
+    assert job.id in queue.failed_job_registry
+    following = queue.enqueue(FUNCTION, lines[4])
+    workshop.reaches(following, JobStatus.FINISHED)
+    assert job.get_status(refresh=True) == JobStatus.STOPPED
+
+
+@pytest.mark.ours
+def test_sigterm_gives_back_what_cannot_be_finished(redis, queue, workshop, database, locked, lines):
+    """rq would wait for ever, and lose the job to the SIGKILL that follows."""
+    worker = workshop.start(worker={"drainSeconds": 1})
+    job = queue.enqueue(FUNCTION, lines[5])
+    workshop.reaches(job, JobStatus.STARTED)
+    worker.send(signal.SIGTERM)
+    until(lambda: not worker.alive(), lambda: f"the worker ends\n{workshop.log()}")
+    assert worker.wait() == 0
+    assert job.get_status(refresh=True) == JobStatus.QUEUED
+    assert queue.get_job_ids() == [job.id]
+    assert queue.started_job_registry.get_job_ids(cleanup=False) == []
+    locked.execute("ROLLBACK")
+    workshop.start()
+    workshop.reaches(job, JobStatus.FINISHED)
+    assert database.companies() == Expected(lines[5:6]).rows

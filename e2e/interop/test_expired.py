@@ -1,0 +1,56 @@
+"""Ids on the list whose job is gone or no longer to be run."""
+import pytest
+from harness.companies import FUNCTION, Expected
+from harness.waiting import until
+from rq.job import Job, JobStatus
+
+
+def test_a_job_past_its_ttl_is_skipped(queue, redis, workshop, database, lines):
+    gone = queue.enqueue(FUNCTION, lines[0], ttl=1)
+    until(lambda: not Job.exists(gone.id, connection=redis), "the job expires")
+    following = queue.enqueue(FUNCTION, lines[1])
+    workshop.start()
+    workshop.reaches(following, JobStatus.FINISHED)
+    assert database.companies() == Expected(lines[1:2]).rows
+    assert queue.count == 0
+
+
+@pytest.mark.ours
+def test_a_job_whose_record_is_gone_is_reported(queue, redis, workshop, lines):
+    """rq skips it without a word; here a person finds it among the failed."""
+    job = queue.enqueue(FUNCTION, lines[2])
+    redis.delete(job.key)
+    workshop.start()
+    until(lambda: job.id in queue.failed_job_registry.get_job_ids(cleanup=False), lambda: f"it is recorded\n{workshop.log()}")
+    assert Job.fetch(job.id, connection=redis).latest_result().exc_string
+
+
+def test_a_canceled_job_leaves_the_queue(queue, workshop, database, lines):
+    canceled = queue.enqueue(FUNCTION, lines[3])
+    kept = queue.enqueue(FUNCTION, lines[4])
+    canceled.cancel()
+    workshop.start()
+    workshop.reaches(kept, JobStatus.FINISHED)
+    assert canceled.get_status(refresh=True) == JobStatus.CANCELED
+    assert canceled.id in queue.canceled_job_registry
+    assert database.companies() == Expected(lines[4:5]).rows
+
+
+def test_a_deleted_job_is_not_run(queue, workshop, database, lines):
+    deleted = queue.enqueue(FUNCTION, lines[5])
+    kept = queue.enqueue(FUNCTION, lines[6])
+    deleted.delete()
+    workshop.start()
+    workshop.reaches(kept, JobStatus.FINISHED)
+    assert database.companies() == Expected(lines[6:7]).rows
+
+
+@pytest.mark.ours
+def test_the_same_id_twice_on_the_list_has_one_effect(queue, redis, workshop, database, lines):
+    job = queue.enqueue(FUNCTION, lines[7])
+    redis.rpush(queue.key, job.id)
+    last = queue.enqueue(FUNCTION, lines[8])
+    workshop.start()
+    workshop.reaches(last, JobStatus.FINISHED)
+    workshop.reaches(job, JobStatus.FINISHED)
+    assert database.companies() == Expected(lines[7:9]).rows

@@ -1,0 +1,45 @@
+"""Which job is next: strict order of the queues, first in first out within one, `at_front` before all."""
+from harness.companies import FUNCTION, Expected
+from harness.waiting import until
+from rq import Queue
+
+
+def names_in_order_of_insertion(database):
+    return [row[0] for row in database.query("SELECT name FROM company_regist_info ORDER BY id")]
+
+
+def names(lines):
+    return [Expected([line]).rows[0][1] for line in lines]
+
+
+def finish(queues, number, workshop):
+    until(lambda: sum(len(queue.finished_job_registry.get_job_ids(cleanup=False)) for queue in queues) == number,
+          lambda: f"all finish\n{workshop.log()}")
+
+
+def test_first_in_first_out(queue, workshop, database, lines):
+    for line in lines[:5]:
+        queue.enqueue(FUNCTION, line)
+    workshop.start(worker={"concurrency": 1})
+    finish([queue], 5, workshop)
+    assert names_in_order_of_insertion(database) == names(lines[:5])
+
+
+def test_at_front(queue, workshop, database, lines):
+    for line in lines[:3]:
+        queue.enqueue(FUNCTION, line)
+    queue.enqueue(FUNCTION, lines[3], at_front=True)
+    workshop.start(worker={"concurrency": 1})
+    finish([queue], 4, workshop)
+    assert names_in_order_of_insertion(database) == names([lines[3], *lines[:3]])
+
+
+def test_queues_in_the_order_given(redis, workshop, database, lines):
+    low, high = Queue("low", connection=redis), Queue("high", connection=redis)
+    for line in lines[:4]:
+        low.enqueue(FUNCTION, line)
+    for line in lines[4:8]:
+        high.enqueue(FUNCTION, line)
+    workshop.start(queues=["high", "low"], worker={"concurrency": 1})
+    finish([low, high], 8, workshop)
+    assert names_in_order_of_insertion(database) == names([*lines[4:8], *lines[:4]])

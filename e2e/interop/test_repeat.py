@@ -1,0 +1,51 @@
+"""Ids that come back on purpose: `repeat`, `unique`, a requeue. Each wanted run has its effect, once."""
+import pytest
+from harness.companies import FUNCTION, Expected
+from harness.waiting import until
+from rq import Repeat
+from rq.exceptions import DuplicateJobError
+from rq.job import Job, JobStatus
+
+
+def rows_of(database, line, number):
+    return lambda: database.companies() == Expected([line] * number).rows
+
+
+def test_repeat_without_an_interval(queue, workshop, worker, database, lines):
+    job = queue.enqueue(FUNCTION, lines[0], repeat=Repeat(times=2))
+    until(rows_of(database, lines[0], 3), lambda: f"three runs\n{workshop.log()}")
+    until(lambda: Job.fetch(job.id, connection=queue.connection).repeats_left == 0, "no repeat is left")
+    workshop.reaches(job, JobStatus.FINISHED)
+
+
+def test_repeat_with_intervals(queue, workshop, worker, database, lines):
+    job = queue.enqueue(FUNCTION, lines[1], repeat=Repeat(times=2, interval=[1, 1]))
+    until(rows_of(database, lines[1], 3), lambda: f"three runs\n{workshop.log()}")
+    workshop.reaches(job, JobStatus.FINISHED)
+    assert job.id not in queue.scheduled_job_registry
+
+
+def test_unique_refuses_a_second_while_the_first_is_known(queue, workshop, worker, database, lines):
+    job = queue.enqueue(FUNCTION, lines[2], job_id="only-one", unique=True, result_ttl=2)
+    with pytest.raises(DuplicateJobError):
+        queue.enqueue(FUNCTION, lines[2], job_id="only-one", unique=True)
+    until(lambda: not Job.exists("only-one", connection=queue.connection), lambda: f"it is forgotten\n{workshop.log()}")
+    again = queue.enqueue(FUNCTION, lines[2], job_id="only-one", unique=True)
+    workshop.reaches(again, JobStatus.FINISHED)
+    assert job.id == again.id
+    assert database.companies() == Expected([lines[2]] * 2).rows
+
+
+def test_a_finished_job_enqueued_again_runs_again(queue, workshop, worker, database, lines):
+    job = workshop.reaches(queue.enqueue(FUNCTION, lines[3], result_ttl=-1), JobStatus.FINISHED)
+    queue.enqueue_job(job)
+    until(rows_of(database, lines[3], 2), lambda: f"a second run\n{workshop.log()}")
+
+
+def test_a_failed_job_mended_and_requeued(queue, redis, workshop, worker, database, lines):
+    job = workshop.reaches(queue.enqueue(FUNCTION, lines[4][:60]), JobStatus.FAILED)
+    redis.hset(job.key, "data", Job.create(FUNCTION, args=(lines[4],), id="mended", connection=redis).to_dict()["data"])
+    queue.failed_job_registry.requeue(job.id)
+    workshop.reaches(job, JobStatus.FINISHED)
+    assert job.id not in queue.failed_job_registry
+    assert database.companies() == Expected(lines[4:5]).rows

@@ -1,0 +1,56 @@
+"""rq's `Retry`: as often and as late as the producer said, and the failed registry only after the last."""
+import pytest
+from harness.companies import FUNCTION, Expected
+from harness.waiting import until
+from rq import Retry
+from rq.job import Job, JobStatus
+from rq.results import Result
+
+
+def results(job):
+    return [result.type for result in job.results()]
+
+
+def test_retries_without_an_interval(queue, redis, workshop, worker, lines):
+    job = queue.enqueue(FUNCTION, lines[0][:80], retry=Retry(max=2))
+    workshop.reaches(job, JobStatus.FAILED)
+    assert job.retries_left == 0
+    assert job.id in queue.failed_job_registry
+    assert job.latest_result().type == Result.Type.FAILED
+
+
+@pytest.mark.ours
+def test_every_attempt_leaves_its_reason(queue, workshop, worker, lines):
+    job = queue.enqueue(FUNCTION, lines[0][:80], retry=Retry(max=2))
+    workshop.reaches(job, JobStatus.FAILED)
+    assert results(job) == [Result.Type.FAILED] * 3
+
+
+def test_retries_with_intervals(queue, redis, workshop, worker, lines):
+    job = queue.enqueue(FUNCTION, lines[1][:80], retry=Retry(max=2, interval=[1, 2]))
+    until(lambda: job.get_status(refresh=True) == JobStatus.SCHEDULED, lambda: f"it waits\n{workshop.log()}", pause=0.005)
+    assert job.id not in queue.failed_job_registry
+    workshop.reaches(job, JobStatus.FAILED)
+    assert job.retries_left == 0
+    assert job.id not in queue.scheduled_job_registry
+    assert (job.ended_at - job.created_at).total_seconds() > 2
+
+
+def test_a_retry_that_succeeds(queue, redis, workshop, worker, database, lines):
+    """Wrong at first; mended while it waits for its second attempt."""
+    job = queue.enqueue(FUNCTION, lines[2][:80], retry=Retry(max=1, interval=3))
+    # rq 2.12 writes the status alone first, and the whole record, data included, after it.
+    until(lambda: job.get_status(refresh=True) == JobStatus.SCHEDULED and redis.hget(job.key, "retries_left") == b"0",
+          lambda: f"it waits\n{workshop.log()}", pause=0.005)
+    repaired = Job.create(FUNCTION, args=(lines[2],), id="repaired", connection=redis)
+    redis.hset(job.key, "data", repaired.to_dict()["data"])
+    workshop.reaches(job, JobStatus.FINISHED)
+    assert database.companies() == Expected(lines[2:3]).rows
+    assert job.latest_result().type == Result.Type.SUCCESSFUL
+
+
+def test_failed_attempts_count_at_the_worker(queue, redis, workshop, worker, lines):
+    from rq import Worker
+    job = queue.enqueue(FUNCTION, lines[3][:80], retry=Retry(max=2))
+    workshop.reaches(job, JobStatus.FAILED)
+    until(lambda: sum(each.failed_job_count for each in Worker.all(connection=redis)) == 3, "three failed attempts are counted", 10)
