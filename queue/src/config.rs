@@ -38,6 +38,8 @@ pub struct QueueConfig {
     pub failure_ttl: Duration,
     /// Unique per start of the worker process: pod (or host) name plus a suffix.
     pub worker_name: String,
+    /// Jobs (or batches) this worker runs at once; written into its record for whoever scales it.
+    pub concurrency: u32,
     /// `Stream` only: the consumer group.
     pub consumer_group: String,
 }
@@ -55,6 +57,7 @@ impl QueueConfig {
             result_ttl: Duration::from_secs(500),
             failure_ttl: Duration::from_secs(31_536_000),
             worker_name: worker_name.into(),
+            concurrency: 1,
             consumer_group: "jobqueue".into(),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::{Backend, Connection, ListBackend, Protocol, QueueConfig, QueueError, StreamBackend};
+use crate::{Backend, Connection, ListBackend, Protocol, QueueConfig, QueueError, RqQueue, StreamBackend};
 
 /// A worker's backend over `connection`.
 ///
@@ -15,6 +15,6 @@ pub fn connect(connection: &Connection, config: QueueConfig) -> Result<Arc<dyn B
     Ok(match config.protocol {
         Protocol::List => Arc::new(ListBackend::new(connection, config)?),
         Protocol::Stream => Arc::new(StreamBackend::new(connection, config)?),
-        Protocol::Rq => return Err(QueueError::Config("this build does not serve RQ".into())),
+        Protocol::Rq => Arc::new(RqQueue::new(connection.clone(), config)?),
     })
 }

@@ -5,6 +5,7 @@
 
 pub mod admin;
 mod backend;
+mod backoff;
 pub mod bookkeeping;
 mod config;
 mod connect;
@@ -16,17 +17,20 @@ mod list;
 pub mod payload;
 pub mod producer;
 mod redis_error;
+pub mod rq;
 mod script;
 mod stream;
 mod url;
 
 pub use backend::{Backend, Claim, Command, Maintenance, QueueError, Settled};
+pub use backoff::backoff;
 pub use config::{PayloadLimits, Protocol, QueueConfig, RetryPolicy};
 pub use connect::connect;
 pub use connection::{Connection, Timeouts, TlsOptions};
 pub use delivery::{Call, Completion, Delivery, Lease, Outcome, Payload, PayloadError, Retry, Serializer};
 pub use doorbell::Doorbell;
 pub use list::ListBackend;
+pub use rq::RqQueue;
 pub use script::{Invocation, Script};
 pub use stream::StreamBackend;
 pub use url::ConnectionUrl;

@@ -1,0 +1,38 @@
+-- Renews this worker's record and its leases; gives the numbers (from 0) of those that are not ours any more.
+-- ARGV: prefix, worker, worker ttl, lease, number of record fields, field and value..., number of queues, queue
+--       names..., then queue, job, execution of each lease
+local worker_ttl, lease = tonumber(ARGV[3]), tonumber(ARGV[4])
+local expiry = math.ceil(now + micros / 1e6 + lease)
+local fields = tonumber(ARGV[5])
+local queues_at = 6 + 2 * fields
+local queues = tonumber(ARGV[queues_at])
+local worker = worker_key(W)
+
+if redis.call('EXISTS', worker) == 0 then
+  redis.call('HSET', worker, unpack(ARGV, 6, queues_at - 1))
+  redis.call('HSET', worker, 'birth', now_iso)
+  redis.call('SADD', P .. ':workers', worker)
+  for i = 1, queues do redis.call('SADD', P .. ':workers:' .. ARGV[queues_at + i], worker) end
+end
+redis.call('HSET', worker, 'last_heartbeat', now_iso)
+redis.call('EXPIRE', worker, int(worker_ttl))
+redis.call('EXPIRE', worker .. ':executions', int(worker_ttl))
+
+local lost, number = {}, 0
+for i = queues_at + queues + 1, #ARGV, 3 do
+  local Q, J, E = ARGV[i], ARGV[i + 1], ARGV[i + 2]
+  if redis.call('ZSCORE', wip_key(Q), J .. ':' .. E) then
+    redis.call('ZADD', wip_key(Q), 'XX', int(expiry), J .. ':' .. E)
+    redis.call('HSET', execution_key(J, E), 'id', E, 'created_at',
+      redis.call('HGET', execution_key(J, E), 'created_at') or now_float, 'last_heartbeat', now_float,
+      'worker_name', W, 'job_id', J)
+    redis.call('EXPIRE', execution_key(J, E), int(lease))
+    redis.call('ZADD', executions_key(J), int(expiry + 60), E)
+    redis.call('EXPIRE', executions_key(J), int(lease + 60))
+    if redis.call('EXISTS', job_key(J)) == 1 then redis.call('HSET', job_key(J), 'last_heartbeat', now_iso) end
+  else
+    lost[#lost + 1] = number
+  end
+  number = number + 1
+end
+return lost

@@ -1,0 +1,61 @@
+-- Shared by all RQ scripts: the server's clock, key names, and reading a job.
+-- ARGV[1] is the key prefix, ARGV[2] this worker's name. Keys beyond KEYS[1] are derived: in a cluster the prefix must
+-- hold a {tag}, which puts them all in one slot.
+local P, W = ARGV[1], ARGV[2]
+local clock = redis.call('TIME')
+local now, micros = tonumber(clock[1]), tonumber(clock[2])
+
+local function int(n) return string.format('%d', n) end
+
+-- YYYY-MM-DDTHH:MM:SS.ffffffZ, the only form every Python reader accepts (civil date from days, Howard Hinnant).
+local function iso(seconds, us)
+  local day = math.floor(seconds / 86400)
+  local rest = seconds - day * 86400
+  local z = day + 719468
+  local era = math.floor(z / 146097)
+  local doe = z - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local d = doy - math.floor((153 * mp + 2) / 5) + 1
+  local m = mp < 10 and mp + 3 or mp - 9
+  local y = yoe + era * 400 + (m <= 2 and 1 or 0)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02d.%06dZ', y, m, d, math.floor(rest / 3600),
+    math.floor(rest / 60) % 60, rest % 60, us)
+end
+local now_iso = iso(now, micros)
+local now_float = string.format('%d.%06d', now, micros)
+
+local function job_key(J) return P .. ':job:' .. J end
+local function dependents_key(J) return P .. ':job:' .. J .. ':dependents' end
+-- Two colons: RQ's own spelling.
+local function dependencies_key(J) return P .. ':job::' .. J .. ':dependencies' end
+local function results_key(J) return P .. ':results:' .. J end
+local function executions_key(J) return P .. ':executions:' .. J end
+local function execution_key(J, E) return P .. ':execution:' .. J .. ':' .. E end
+local function queue_key(Q) return P .. ':queue:' .. Q end
+local function wip_key(Q) return P .. ':wip:' .. Q end
+local function finished_key(Q) return P .. ':finished:' .. Q end
+local function failed_key(Q) return P .. ':failed:' .. Q end
+local function scheduled_key(Q) return P .. ':scheduled:' .. Q end
+local function deferred_key(Q) return P .. ':deferred:' .. Q end
+local function worker_key(N) return P .. ':worker:' .. N end
+
+local FIELDS = {'created_at', 'status', 'result_ttl', 'failure_ttl', 'retries_left', 'retry_intervals',
+  'enqueue_at_front_on_retry', 'repeats_left', 'repeat_intervals', 'enqueue_at_front', 'rate_limit_key',
+  'rate_limit_concurrency', 'dependency_id', 'dependency_ids', 'jobqueue_generation', 'jobqueue_attempts',
+  'jobqueue_crashes', 'webhooks', 'origin', 'enqueued_at'}
+
+-- The fields that decide what becomes of a job; nil where it has no record.
+local function read_job(J)
+  local values = redis.call('HMGET', job_key(J), unpack(FIELDS))
+  local job = {}
+  for i, name in ipairs(FIELDS) do job[name] = values[i] or nil end
+  if job.created_at == nil then return nil end
+  return job
+end
+
+local function message(err)
+  if type(err) == 'table' then return tostring(err.err) end
+  return tostring(err)
+end

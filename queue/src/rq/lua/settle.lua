@@ -1,0 +1,112 @@
+-- Records how runs ended. Each job by itself: the lease is given up first, and where it was not ours any more nothing
+-- else is touched.
+-- ARGV: prefix, worker, worker ttl, result ttl, failure ttl, busy seconds of these runs, then for each job
+--       outcome, queue, job, execution, started ISO, ended ISO, started epoch, ended epoch, return value or error,
+--       delay in seconds before the next attempt ('' for none)
+local worker_ttl, default_result_ttl, default_failure_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
+local answers, hooks, released, settled = {}, {}, {}, {}
+local succeeded, failed = 0, 0
+
+local function repeat_later(J, Q, job, repeats)
+  local interval = 0
+  local ok, intervals = pcall(cjson.decode, job.repeat_intervals or '[]')
+  local fields = {'repeats_left', int(repeats - 1)}
+  if ok and type(intervals) == 'table' and #intervals > 0 then
+    interval = tonumber(intervals[1]) or 0
+    if #intervals > 1 then
+      table.remove(intervals, 1)
+      fields[3], fields[4] = 'repeat_intervals', cjson.encode(intervals)
+    end
+  end
+  redis.call('HSET', job_key(J), unpack(fields))
+  if interval > 0 then
+    schedule(J, Q, math.ceil(now + micros / 1e6 + interval))
+    release_slot(J, job)
+  else
+    release_slot(J, job)
+    enqueue(J, Q, false, job.rate_limit_key, job.rate_limit_concurrency)
+  end
+end
+
+local function finish(J, Q, job, run)
+  local ttl = tonumber(job.result_ttl or '') or default_result_ttl
+  redis.call('HSET', job_key(J), 'status', 'finished', 'started_at', run.started_iso, 'ended_at', run.ended_iso,
+    'last_heartbeat', now_iso, 'jobqueue_generation', int((tonumber(job.jobqueue_generation or '') or 0) + 1),
+    'jobqueue_attempts', '0', 'jobqueue_crashes', '0', 'jobqueue_execution', '')
+  local left = enqueue_dependents(J, 'finished')
+  if ttl ~= 0 then
+    local fields = {'execution_id', run.execution, 'execution_started_at', run.started, 'execution_ended_at', run.ended}
+    if run.text ~= '' then fields[7], fields[8] = 'return_value', run.text end
+    add_result(J, '1', ttl, fields)
+    redis.call('ZADD', finished_key(Q), ttl > 0 and int(now + ttl) or '+inf', J)
+  end
+  local repeats = tonumber(job.repeats_left or '') or 0
+  if repeats > 0 then
+    repeat_later(J, Q, job, repeats)
+  else
+    expire_job(J, job, ttl, left > 0)
+    release_slot(J, job)
+  end
+end
+
+local function release(J, Q, job)
+  local attempts = math.max((tonumber(job.jobqueue_attempts or '') or 0) - 1, 0)
+  redis.call('HSET', job_key(J), 'status', 'queued', 'jobqueue_attempts', int(attempts), 'jobqueue_execution', '')
+  released[#released + 1] = {Q, J}
+end
+
+local function settle(outcome, Q, J, run, delay)
+  if redis.call('ZREM', wip_key(Q), J .. ':' .. run.execution) == 0 then return 'lost' end
+  redis.call('DEL', execution_key(J, run.execution), executions_key(J))
+  settled[#settled + 1] = J .. ':' .. run.execution
+  local job = read_job(J)
+  -- The record went away during the run. What was done is done; there is nothing left to write on.
+  if not job then return outcome end
+  local status = outcome
+  if outcome == 'finished' then
+    finish(J, Q, job, run)
+    succeeded = succeeded + 1
+  elseif outcome == 'released' then
+    release(J, Q, job)
+  elseif outcome == 'stopped' then
+    bury(J, Q, job, run, 'stopped', default_failure_ttl)
+    failed = failed + 1
+  else
+    status = fail(J, Q, job, run, tonumber(delay), false, default_failure_ttl)
+    failed = failed + 1
+  end
+  if job.webhooks and (status == 'finished' or status == 'failed') then
+    local data = redis.call('HGET', job_key(J), 'data') or ''
+    hooks[#hooks + 1] = {J, status, job.webhooks, job.enqueued_at or '', run.ended_iso, data}
+  end
+  return status
+end
+
+local i = 7
+while i < #ARGV do
+  local run = {execution = ARGV[i + 3], started_iso = ARGV[i + 4], ended_iso = ARGV[i + 5], started = ARGV[i + 6],
+    ended = ARGV[i + 7], text = ARGV[i + 8]}
+  local ok, status = pcall(settle, ARGV[i], ARGV[i + 1], ARGV[i + 2], run, ARGV[i + 9])
+  answers[#answers + 1] = ok and status or ('!' .. message(status))
+  i = i + 10
+end
+
+-- Last one first, so that they stand at the head in the order they were taken.
+for k = #released, 1, -1 do redis.call('LPUSH', queue_key(released[k][1]), released[k][2]) end
+
+local worker = worker_key(W)
+if #settled > 0 then redis.call('SREM', worker .. ':executions', unpack(settled)) end
+-- A record that expired is written anew by the next heartbeat, whole; a part of one would upset every reader.
+if redis.call('EXISTS', worker) == 1 then
+  if succeeded > 0 then redis.call('HINCRBY', worker, 'successful_job_count', succeeded) end
+  if failed > 0 then redis.call('HINCRBY', worker, 'failed_job_count', failed) end
+  if tonumber(ARGV[6]) > 0 then redis.call('HINCRBYFLOAT', worker, 'total_working_time', ARGV[6]) end
+  local other = redis.call('SRANDMEMBER', worker .. ':executions')
+  if other then
+    redis.call('HSET', worker, 'current_job', string.match(other, '^(.*):') or other)
+  else
+    redis.call('HSET', worker, 'state', 'idle')
+    redis.call('HDEL', worker, 'current_job')
+  end
+end
+return {answers, hooks}

@@ -1,0 +1,124 @@
+//! The RQ protocol, 2.12 and 3.0: what a Python `rq worker` does on the wire, with every step that matters atomic.
+//!
+//! The steps are Lua scripts (`lua/`), each built from the same prelude; the files beside this one prepare their
+//! arguments and read their answers.
+
+mod claim;
+mod commands;
+mod heartbeat;
+mod keys;
+mod maintain;
+mod settle;
+pub(crate) mod text;
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use redis::aio::PubSub;
+use tokio::sync::Mutex;
+
+use crate::{
+    Backend, Claim, Command, Completion, Connection, Doorbell, Lease, Maintenance, QueueConfig, QueueError, Script,
+    Settled,
+};
+
+pub use keys::Keys;
+
+const PRELUDE: &str = include_str!("lua/prelude.lua");
+const OUTCOME: &str = include_str!("lua/outcome.lua");
+
+static REGISTER: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/register.lua")]));
+static DEREGISTER: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/deregister.lua")]));
+static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("lua/claim.lua")]));
+static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("lua/settle.lua")]));
+static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/heartbeat.lua")]));
+static MAINTAIN: LazyLock<Script> =
+    LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("lua/maintain.lua")]));
+
+/// RQ queues served by one worker.
+pub struct RqQueue {
+    connection: Connection,
+    config: QueueConfig,
+    keys: Keys,
+    bell: Doorbell,
+    /// What this worker says about itself: fields of its hash, constant for its life.
+    record: Vec<(&'static str, String)>,
+    /// The subscription to this worker's commands, while there is one.
+    commands: Mutex<Option<PubSub>>,
+    /// `exc_string` for ids without a record, encoded once.
+    gone: Gone,
+}
+
+struct Gone {
+    data: Vec<u8>,
+    text: String,
+}
+
+impl RqQueue {
+    /// Checks the settings; nothing is sent yet.
+    pub fn new(connection: Connection, config: QueueConfig) -> Result<Self, QueueError> {
+        let keys = Keys::new(&config.key_prefix, connection.is_cluster())?;
+        if config.names.is_empty() || config.names.iter().any(String::is_empty) {
+            return Err(QueueError::Config("an RQ queue needs at least one name, and none may be empty".into()));
+        }
+        if config.lease < Duration::from_secs(1) {
+            return Err(QueueError::Config("a lease is at least one second".into()));
+        }
+        let bell = Doorbell::new(&connection, config.names.iter().map(|name| keys.queue(name)).collect());
+        let record = heartbeat::record(&config);
+        let gone = Gone { data: text::missing_data(), text: text::exc_string(text::RECORD_GONE) };
+        Ok(Self { connection, config, keys, bell, record, commands: Mutex::new(None), gone })
+    }
+
+    /// A key that routes a script; all keys of a queue in a cluster share its slot.
+    fn route(&self) -> String {
+        self.keys.queues()
+    }
+
+    /// How long this worker's record outlives its last heartbeat.
+    fn worker_ttl(&self) -> u64 {
+        (self.config.lease.as_secs() * 2).max(60)
+    }
+
+    fn lease_seconds(&self) -> u64 {
+        self.config.lease.as_secs()
+    }
+}
+
+#[async_trait]
+impl Backend for RqQueue {
+    async fn register(&self) -> Result<(), QueueError> {
+        self.announce().await?;
+        self.listen_for_commands().await
+    }
+
+    async fn deregister(&self) -> Result<(), QueueError> {
+        self.commands.lock().await.take();
+        self.withdraw().await
+    }
+
+    async fn claim(&self, max: usize) -> Result<Claim, QueueError> {
+        self.claim_jobs(max).await
+    }
+
+    async fn wait(&self, timeout: Duration) -> Result<(), QueueError> {
+        self.bell.wait(timeout).await
+    }
+
+    async fn heartbeat(&self, leases: &[Lease]) -> Result<Vec<Lease>, QueueError> {
+        self.renew(leases).await
+    }
+
+    async fn settle(&self, completions: &[Completion]) -> Result<Vec<Settled>, QueueError> {
+        self.record_outcomes(completions).await
+    }
+
+    async fn maintain(&self) -> Result<Maintenance, QueueError> {
+        self.put_right().await
+    }
+
+    async fn next_command(&self) -> Command {
+        self.await_command().await
+    }
+}

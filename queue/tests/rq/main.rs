@@ -1,0 +1,9 @@
+//! The RQ protocol against a real Redis, one file a subject.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may")]
+
+mod bay;
+mod claim;
+mod maintain;
+mod settle;
+mod worker;
