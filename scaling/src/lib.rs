@@ -1,1 +1,21 @@
 //! The scaling decision: a pure function of policy, observation and memory.
+//!
+//! [`decide`] answers how many workers there should be, why, and what the answer would be without each limit.
+//! [`Meter`] turns the workers' counters into the rates that it uses. Neither reads a clock, the environment, Redis or
+//! Kubernetes (`clippy.toml` sees to that): the operator, local mode and a simulator drive the same code. Times are
+//! seconds since any fixed moment; a clock that jumps is survived, not believed.
+
+mod decide;
+mod memory;
+mod meter;
+mod need;
+mod observation;
+mod policy;
+mod reason;
+
+pub use decide::{Decision, Limited, decide};
+pub use memory::Memory;
+pub use meter::{Meter, Sample, WorkerCounters};
+pub use observation::{Backlog, Observation, Rates, WorkerRate, Workers, eta_seconds};
+pub use policy::{ConnectionBudget, Mode, OnQueueFailure, Policy, Ramp, Targets};
+pub use reason::{Limit, Reason};

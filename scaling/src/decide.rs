@@ -1,0 +1,182 @@
+//! The decision: the need, within its bounds, no faster than the ramps allow.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::memory::Window;
+use crate::need::{Need, need};
+use crate::{Backlog, Limit, Memory, Mode, Observation, OnQueueFailure, Policy, Reason};
+
+/// Steps up are at least this far apart, in seconds, where `maxStep` limits them.
+const STEP_UP_SECONDS: f64 = 1.0;
+/// Steps down are at least this far apart, in seconds, where `maxStep` limits them.
+const STEP_DOWN_SECONDS: f64 = 10.0;
+/// How long the queue must be unreadable before `staticReplicas` counts, in seconds.
+const UNREADABLE_SECONDS: f64 = 5.0;
+
+/// How many workers there should be.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// How many workers to have now.
+    pub replicas: u32,
+    /// How many the work takes, before any limit.
+    pub wanted: u32,
+    /// Why so many are wanted.
+    pub reason: Reason,
+    /// What keeps `replicas` from being `wanted`.
+    pub limits: Vec<Limited>,
+}
+
+/// A limit that applied.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Limited {
+    /// Which.
+    pub limit: Limit,
+    /// What would have been decided without it, all others being in force.
+    pub without: u32,
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.reason)?;
+        for Limited { limit, without } in &self.limits {
+            write!(f, "; {limit}, otherwise {without}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Decides how many workers there should be. The returned memory goes into the next call.
+pub fn decide(policy: &Policy, observation: &Observation, memory: &Memory) -> (Decision, Memory) {
+    let mut memory = memory.clone();
+    memory.advance(observation.now);
+    let current = observation.workers.desired;
+    let decision = match (policy.mode, observation.backlog) {
+        (Mode::Manual { replicas }, _) => fixed(&mut memory, replicas, Reason::Manual { replicas }),
+        (Mode::Paused, _) => fixed(&mut memory, current, Reason::Paused),
+        (Mode::Auto, None) => unreadable(policy, current, &mut memory),
+        (Mode::Auto, Some(backlog)) => automatic(policy, observation, backlog, &mut memory),
+    };
+    (decision, memory)
+}
+
+/// A number that the work does not decide. What was recommended before counts no longer.
+fn fixed(memory: &mut Memory, replicas: u32, reason: Reason) -> Decision {
+    forget_windows(memory);
+    memory.idle_since = None;
+    Decision { replicas, wanted: replicas, reason, limits: Vec::new() }
+}
+
+fn unreadable(policy: &Policy, current: u32, memory: &mut Memory) -> Decision {
+    let since = *memory.unreadable_since.get_or_insert(memory.clock);
+    let seconds = memory.clock - since;
+    let fallback = match policy.on_queue_failure {
+        OnQueueFailure::Static { replicas } if seconds >= UNREADABLE_SECONDS => replicas,
+        OnQueueFailure::Static { .. } | OnQueueFailure::Hold => current,
+    };
+    if fallback <= current {
+        return fixed(memory, current, Reason::QueueUnreadable { seconds });
+    }
+    let caps = Caps::of(policy);
+    let mut decision = fixed(memory, fallback, Reason::StaticReplicas { replicas: fallback });
+    decision.replicas = fallback.min(caps.lowest()).max(current);
+    decision.limits = caps.binding(fallback);
+    decision
+}
+
+fn automatic(policy: &Policy, observation: &Observation, backlog: Backlog, memory: &mut Memory) -> Decision {
+    memory.unreadable_since = None;
+    let idle = backlog.jobs() == 0 && observation.workers.busy == 0;
+    memory.idle_since = if idle { memory.idle_since.or(Some(memory.clock)) } else { None };
+    let Need { workers: wanted, reason, if_certain } =
+        need(policy, observation, backlog, memory.since(memory.idle_since));
+
+    let caps = Caps::of(policy);
+    let bounded = wanted.min(caps.lowest());
+    let mut limits = caps.binding(wanted);
+    if let Some((certain, limit)) = if_certain {
+        limits.push(Limited { limit, without: certain.min(caps.lowest()) });
+    }
+    let current = observation.workers.desired;
+    let ramped = ramp(policy, current, bounded, memory, &mut limits);
+    // Bounds hold at once, whatever the ramps say: a person set them.
+    let mut replicas = ramped.max(policy.min_replicas).min(caps.lowest());
+    if !idle {
+        replicas = replicas.max(current.min(1));
+    }
+    note_step(memory, current, replicas);
+    Decision { replicas, wanted, reason, limits }
+}
+
+/// `bounded` as far as stabilization and steps let it be reached from `current` now.
+fn ramp(policy: &Policy, current: u32, bounded: u32, memory: &mut Memory, limits: &mut Vec<Limited>) -> u32 {
+    let (up, down) = (policy.scale_up, policy.scale_down);
+    let clock = memory.clock;
+    let (lowest, up_lasted) = memory.lowest.push(clock, up.stabilization_seconds, bounded, |new, old| new <= old);
+    let (highest, down_lasted) = memory.highest.push(clock, down.stabilization_seconds, bounded, |new, old| new >= old);
+    let (stable, ramp, last_step, pause) = match bounded.cmp(&current) {
+        std::cmp::Ordering::Equal => return current,
+        std::cmp::Ordering::Greater => {
+            let stable = if up_lasted { lowest.max(current) } else { current };
+            (stable, up, memory.stepped_up, STEP_UP_SECONDS)
+        }
+        std::cmp::Ordering::Less => {
+            let stable = if down_lasted { highest.min(current) } else { current };
+            (stable, down, memory.stepped_down, STEP_DOWN_SECONDS)
+        }
+    };
+    if stable != bounded {
+        let limit = Limit::Stabilizing { seconds: ramp.stabilization_seconds };
+        limits.push(Limited { limit, without: bounded });
+    }
+    let Some(max_step) = ramp.max_step else { return stable };
+    let too_soon = last_step.is_some_and(|at| clock - at < pause);
+    let step = if too_soon { 0 } else { max_step };
+    let stepped = stable.clamp(current.saturating_sub(step), current.saturating_add(step));
+    if stepped != stable {
+        limits.push(Limited { limit: Limit::Step { max_step }, without: stable });
+    }
+    stepped
+}
+
+fn note_step(memory: &mut Memory, current: u32, replicas: u32) {
+    match replicas.cmp(&current) {
+        std::cmp::Ordering::Greater => memory.stepped_up = Some(memory.clock),
+        std::cmp::Ordering::Less => memory.stepped_down = Some(memory.clock),
+        std::cmp::Ordering::Equal => {}
+    }
+}
+
+fn forget_windows(memory: &mut Memory) {
+    memory.highest = Window::default();
+    memory.lowest = Window::default();
+}
+
+/// The caps that hold, each with the number of workers that it allows.
+struct Caps(Vec<(Limit, u32)>);
+
+impl Caps {
+    fn of(policy: &Policy) -> Self {
+        let mut caps = vec![(Limit::MaxReplicas { replicas: policy.max_replicas }, policy.max_replicas)];
+        if let Some(budget) = policy.connections {
+            let limit = Limit::ConnectionBudget { connections: budget.connections, per_worker: budget.per_worker };
+            caps.push((limit, budget.workers()));
+        }
+        Self(caps)
+    }
+
+    fn lowest(&self) -> u32 {
+        self.0.iter().map(|(_, cap)| *cap).min().unwrap_or(u32::MAX)
+    }
+
+    /// Those below `wanted`, with what would be decided if each were lifted alone.
+    fn binding(&self, wanted: u32) -> Vec<Limited> {
+        let others = |lifted: usize| {
+            let caps = self.0.iter().enumerate().filter(|(index, _)| *index != lifted);
+            caps.map(|(_, (_, cap))| *cap).min().unwrap_or(u32::MAX)
+        };
+        let caps = self.0.iter().enumerate().filter(|(_, (_, cap))| *cap < wanted);
+        caps.map(|(index, (limit, _))| Limited { limit: *limit, without: wanted.min(others(index)) }).collect()
+    }
+}

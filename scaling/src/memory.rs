@@ -1,0 +1,115 @@
+//! What a decision remembers of those before it: its own clock, recommendations within the stabilization windows, and
+//! since when nothing was to do.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+/// A longer pause between two observations counts as this, in seconds: a clock that jumps ahead, or a process that was
+/// stopped, proves nothing about what went on meanwhile.
+const LONGEST_GAP_SECONDS: f64 = 15.0;
+
+/// What [`crate::decide`] remembers. Start with `Memory::default()`; after a restart that is safe: windows begin anew.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Memory {
+    /// The caller's time of the last observation.
+    last_now: Option<f64>,
+    /// Seconds observed so far; never goes back, never jumps.
+    pub(crate) clock: f64,
+    /// Recommendations, for scaling down: the highest within the window counts.
+    pub(crate) highest: Window,
+    /// Recommendations, for scaling up: the lowest within the window counts.
+    pub(crate) lowest: Window,
+    /// Since when there has been nothing to do.
+    pub(crate) idle_since: Option<f64>,
+    /// Since when the queue could not be read.
+    pub(crate) unreadable_since: Option<f64>,
+    /// When the last step up was taken.
+    pub(crate) stepped_up: Option<f64>,
+    /// When the last step down was taken.
+    pub(crate) stepped_down: Option<f64>,
+}
+
+impl Memory {
+    /// Advances the clock to the caller's `now`.
+    pub(crate) fn advance(&mut self, now: f64) {
+        if !now.is_finite() {
+            return;
+        }
+        let passed = self.last_now.map_or(0.0, |last| now - last);
+        self.clock += passed.clamp(0.0, LONGEST_GAP_SECONDS);
+        self.last_now = Some(now);
+    }
+
+    /// Seconds since `moment`, by our clock.
+    pub(crate) fn since(&self, moment: Option<f64>) -> f64 {
+        moment.map_or(0.0, |moment| self.clock - moment)
+    }
+}
+
+/// The extreme of recent values: a queue in which only values that can still become the extreme are kept.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Window {
+    /// When the first value came; before a whole window has passed, nothing is known to have lasted.
+    began: Option<f64>,
+    /// Times and values, both in order.
+    entries: VecDeque<(f64, u32)>,
+}
+
+impl Window {
+    /// Adds `value` at `clock`, and forgets what is older than `seconds`. `supersedes(new, old)` says whether an old
+    /// value can no longer be the extreme. Answers the extreme, and whether a whole window has been seen.
+    pub(crate) fn push(
+        &mut self,
+        clock: f64,
+        seconds: f64,
+        value: u32,
+        supersedes: impl Fn(u32, u32) -> bool,
+    ) -> (u32, bool) {
+        let began = *self.began.get_or_insert(clock);
+        if seconds <= 0.0 {
+            self.entries.clear();
+        }
+        while self.entries.back().is_some_and(|(_, old)| supersedes(value, *old)) {
+            self.entries.pop_back();
+        }
+        // A sixtieth of the window is fine enough, and keeps the queue short: what comes sooner after a value that
+        // outlives it anyway is left out.
+        if self.entries.back().is_none_or(|(at, _)| clock - at >= seconds / 60.0) {
+            self.entries.push_back((clock, value));
+        }
+        while self.entries.front().is_some_and(|(at, _)| clock - at > seconds) {
+            self.entries.pop_front();
+        }
+        let extreme = self.entries.front().map_or(value, |(_, extreme)| *extreme);
+        (extreme, clock - began >= seconds)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clock_neither_goes_back_nor_jumps() {
+        let mut memory = Memory::default();
+        let mut clock = Vec::new();
+        for now in [1000.0, 1001.0, 500.0, 502.0, 90_000.0, f64::NAN, 90_001.0] {
+            memory.advance(now);
+            clock.push(memory.clock);
+        }
+        assert_eq!(clock, [0.0, 1.0, 1.0, 3.0, 18.0, 18.0, 19.0]);
+    }
+
+    #[test]
+    fn window_keeps_the_highest_while_it_is_recent() {
+        let mut window = Window::default();
+        let mut push = |clock: f64, value| window.push(clock, 10.0, value, |new, old| new >= old);
+        assert_eq!(push(0.0, 5), (5, false));
+        assert_eq!(push(5.0, 3), (5, false));
+        assert_eq!(push(10.0, 1), (5, true));
+        assert_eq!(push(10.5, 2), (3, true));
+        assert_eq!(push(16.0, 1), (2, true));
+        assert_eq!(push(30.0, 1), (1, true));
+    }
+}

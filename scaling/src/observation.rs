@@ -1,0 +1,72 @@
+//! What is seen of a queue and its workers.
+
+use serde::{Deserialize, Serialize};
+
+/// One look at a queue.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Observation {
+    /// When, in seconds since any fixed moment.
+    pub now: f64,
+    /// The backlog; none: the queue cannot be read.
+    pub backlog: Option<Backlog>,
+    /// The workers.
+    pub workers: Workers,
+    /// Measured rates.
+    pub rates: Rates,
+}
+
+/// The work that there is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Backlog {
+    /// Jobs that wait, including scheduled ones that are due: nobody but a worker moves those.
+    pub waiting: u64,
+    /// Jobs that run: a claimed job is in no list any more, and is still work.
+    pub running: u64,
+    /// How long the oldest waiting job has waited, in seconds.
+    pub oldest_wait_seconds: Option<f64>,
+}
+
+impl Backlog {
+    /// Waiting and running.
+    pub fn jobs(&self) -> u64 {
+        self.waiting.saturating_add(self.running)
+    }
+}
+
+/// The workers that there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Workers {
+    /// As many as were asked for.
+    pub desired: u32,
+    /// Those that serve the queue, or could.
+    pub ready: u32,
+    /// Those of them that have jobs in hand.
+    pub busy: u32,
+}
+
+/// Measured rates; see [`crate::Meter`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Rates {
+    /// What one busy worker does.
+    pub per_worker: Option<WorkerRate>,
+    /// Jobs that arrive, per second.
+    pub arrivals_per_second: Option<f64>,
+    /// Jobs that end, per second, all workers together.
+    pub completions_per_second: Option<f64>,
+}
+
+/// What one busy worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WorkerRate {
+    /// Jobs per second.
+    pub jobs_per_second: f64,
+    /// How many completions that rests on. The relative error is about one over its square root.
+    pub completions: f64,
+}
+
+/// When a backlog of `jobs` will be cleared, in seconds, with so many completions and arrivals per second; none where
+/// it grows.
+pub fn eta_seconds(jobs: u64, completions_per_second: f64, arrivals_per_second: f64) -> Option<f64> {
+    let net = completions_per_second - arrivals_per_second;
+    if jobs == 0 { Some(0.0) } else { (net > 0.0).then(|| jobs as f64 / net) }
+}

@@ -1,0 +1,249 @@
+//! Why a number of workers was decided, and what kept it from being another. One sentence each, with the numbers, for
+//! status, events, `explain` and the terminal alike.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Why there should be so many workers.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+pub enum Reason {
+    /// `drainSeconds`.
+    Drain {
+        /// Jobs waiting and running.
+        jobs: u64,
+        /// Jobs per second of one worker.
+        rate: f64,
+        /// How long it takes with `workers`, in seconds.
+        seconds: f64,
+        /// The answer.
+        workers: u32,
+    },
+    /// `jobsPerWorker`.
+    JobsPerWorker {
+        /// Jobs waiting and running.
+        jobs: u64,
+        /// The target.
+        per_worker: f64,
+        /// The answer.
+        workers: u32,
+    },
+    /// Arrivals alone keep so many busy.
+    KeepUp {
+        /// Jobs that arrive, per second.
+        arrivals: f64,
+        /// Jobs per second of one worker.
+        rate: f64,
+        /// The answer.
+        workers: u32,
+    },
+    /// `maxWaitSeconds`.
+    MaxWait {
+        /// Jobs that wait.
+        waiting: u64,
+        /// How long the oldest has waited, in seconds.
+        oldest: f64,
+        /// The target, in seconds.
+        limit: f64,
+        /// The answer.
+        workers: u32,
+    },
+    /// There is work and nothing else says how many workers it takes.
+    RateUnknown {
+        /// Jobs waiting and running.
+        jobs: u64,
+    },
+    /// There is work.
+    AtLeastOne {
+        /// Jobs waiting and running.
+        jobs: u64,
+    },
+    /// These workers have jobs in hand.
+    Busy {
+        /// How many.
+        workers: u32,
+    },
+    /// Nothing to do, but not for long enough.
+    Idle {
+        /// For how long, in seconds.
+        seconds: f64,
+        /// `idleSeconds`.
+        limit: f64,
+    },
+    /// Nothing to do.
+    Empty,
+    /// `minReplicas`.
+    MinReplicas {
+        /// How many.
+        replicas: u32,
+    },
+    /// The queue cannot be read: the number stays.
+    QueueUnreadable {
+        /// For how long, in seconds.
+        seconds: f64,
+    },
+    /// The queue cannot be read: `staticReplicas`.
+    StaticReplicas {
+        /// How many.
+        replicas: u32,
+    },
+    /// `mode: Manual`.
+    Manual {
+        /// How many.
+        replicas: u32,
+    },
+    /// `mode: Paused`.
+    Paused,
+}
+
+impl Reason {
+    /// One word, for metric labels and `reason` fields.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::Drain { jobs, rate, seconds, workers } => {
+                let (jobs, rate, seconds) = (count(jobs), number(rate), number(seconds));
+                write!(f, "{jobs} jobs at {rate}/s per worker clear in {seconds} s with {}", workers_text(workers))
+            }
+            Self::JobsPerWorker { jobs, per_worker, workers } => {
+                let (jobs, per_worker) = (count(jobs), number(per_worker));
+                write!(f, "{jobs} jobs waiting and running at {per_worker} per worker take {}", workers_text(workers))
+            }
+            Self::KeepUp { arrivals, rate, workers } => {
+                let (arrivals, rate) = (number(arrivals), number(rate));
+                write!(f, "{arrivals} jobs/s arrive at {rate}/s per worker: {} keep up", workers_text(workers))
+            }
+            Self::MaxWait { waiting, oldest, limit, workers } => {
+                let (waiting, oldest, limit) = (count(waiting), number(oldest), number(limit));
+                let workers = workers_text(workers);
+                write!(f, "{waiting} jobs wait, the oldest for {oldest} s of {limit} s allowed: {workers}")
+            }
+            Self::RateUnknown { jobs } => {
+                write!(f, "{} jobs, and the rate is not known yet: one worker will tell", count(jobs))
+            }
+            Self::AtLeastOne { jobs } => write!(f, "{} jobs take at least one worker", count(jobs)),
+            Self::Busy { workers } => write!(f, "workers with jobs in hand: {}", count(u64::from(workers))),
+            Self::Idle { seconds, limit } => {
+                write!(f, "nothing to do for {} s of {} s", number(seconds), number(limit))
+            }
+            Self::Empty => write!(f, "nothing to do"),
+            Self::MinReplicas { replicas } => write!(f, "minReplicas is {replicas}"),
+            Self::QueueUnreadable { seconds } => {
+                write!(f, "the queue cannot be read for {} s: the number of workers stays", number(seconds))
+            }
+            Self::StaticReplicas { replicas } => {
+                write!(f, "the queue cannot be read: staticReplicas is {replicas}")
+            }
+            Self::Manual { replicas } => write!(f, "mode is Manual, replicas is {replicas}"),
+            Self::Paused => write!(f, "mode is Paused"),
+        }
+    }
+}
+
+/// What keeps the number of workers from being what the reason asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+pub enum Limit {
+    /// `maxReplicas`.
+    MaxReplicas {
+        /// How many.
+        replicas: u32,
+    },
+    /// The database's connections.
+    ConnectionBudget {
+        /// Connections in all.
+        connections: u32,
+        /// Connections of one worker.
+        per_worker: u32,
+    },
+    /// Few completions have been seen: the measured rate may send no more workers than that.
+    RateUncertain {
+        /// How many.
+        completions: f64,
+    },
+    /// `scaleUp.maxStep` or `scaleDown.maxStep`.
+    Step {
+        /// How many.
+        max_step: u32,
+    },
+    /// `stabilizationSeconds` are not over.
+    Stabilizing {
+        /// The window, in seconds.
+        seconds: f64,
+    },
+}
+
+impl Limit {
+    /// One word, for metric labels and `reason` fields.
+    pub fn name(&self) -> &'static str {
+        self.into()
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match *self {
+            Self::MaxReplicas { replicas } => write!(f, "maxReplicas is {replicas}"),
+            Self::ConnectionBudget { connections, per_worker } => {
+                write!(f, "the database has {connections} connections for this, {per_worker} per worker")
+            }
+            Self::RateUncertain { completions } => {
+                write!(f, "the rate rests on {} completions only", number(completions))
+            }
+            Self::Step { max_step } => write!(f, "at most {max_step} in one step"),
+            Self::Stabilizing { seconds } => write!(f, "the need must last {} s", number(seconds)),
+        }
+    }
+}
+
+fn workers_text(workers: u32) -> String {
+    if workers == 1 { "1 worker".into() } else { format!("{} workers", count(u64::from(workers))) }
+}
+
+/// `8400` as `8,400`.
+fn count(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Whole from 10 on, one decimal below, two below 1.
+fn number(value: f64) -> String {
+    if value >= 9.95 {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive; saturates when huge")]
+        return count(value.round() as u64);
+    }
+    let text = if value >= 0.95 { format!("{value:.1}") } else { format!("{value:.2}") };
+    text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sentences_have_their_numbers() {
+        let drain = Reason::Drain { jobs: 8400, rate: 210.0, seconds: 10.0, workers: 4 };
+        assert_eq!(drain.to_string(), "8,400 jobs at 210/s per worker clear in 10 s with 4 workers");
+        assert_eq!(drain.name(), "Drain");
+        let idle = Reason::Idle { seconds: 1.04, limit: 120.0 };
+        assert_eq!(idle.to_string(), "nothing to do for 1 s of 120 s");
+        assert_eq!(Limit::Stabilizing { seconds: 60.0 }.to_string(), "the need must last 60 s");
+    }
+
+    #[test]
+    fn numbers_are_short() {
+        let texts = [0.0, 0.004, 0.25, 0.951, 1.0, 9.94, 9.96, 1234.5, 1e18].map(number);
+        assert_eq!(texts, ["0", "0", "0.25", "1", "1", "9.9", "10", "1,235", "1,000,000,000,000,000,000"]);
+    }
+}

@@ -1,0 +1,270 @@
+//! What holds for every policy and every sequence of observations.
+
+use jobqueue_scaling::{
+    Backlog, ConnectionBudget, Decision, Memory, Observation, OnQueueFailure, Policy, Ramp, Rates, Targets, WorkerRate,
+    Workers, decide,
+};
+use proptest::prelude::*;
+
+prop_compose! {
+    fn policies()(
+        min in 0_u32..4,
+        more in 1_u32..40,
+        jobs_per_worker in prop::option::of(1.0_f64..200.0),
+        drain_seconds in prop::option::of(1.0_f64..600.0),
+        max_wait_seconds in prop::option::of(1.0_f64..120.0),
+        idle_seconds in 0.0_f64..60.0,
+        up in ramps(),
+        down in ramps(),
+        connections in prop::option::of((4_u32..120, 1_u32..5)),
+        fallback in prop::option::of(1_u32..4),
+    ) -> Policy {
+        Policy {
+            min_replicas: min,
+            max_replicas: min + more,
+            targets: Targets { jobs_per_worker, drain_seconds, max_wait_seconds },
+            idle_seconds,
+            scale_up: up,
+            scale_down: down,
+            on_queue_failure: fallback
+                .map_or(OnQueueFailure::Hold, |replicas| OnQueueFailure::Static { replicas }),
+            connections: connections.map(|(connections, per_worker)| ConnectionBudget { connections, per_worker }),
+            ..Policy::default()
+        }
+    }
+}
+
+prop_compose! {
+    fn ramps()(max_step in prop::option::of(1_u32..10), window in prop_oneof![Just(0.0), 0.0_f64..30.0]) -> Ramp {
+        Ramp { max_step, stabilization_seconds: window }
+    }
+}
+
+prop_compose! {
+    fn rates()(
+        per_worker in prop::option::of((0.01_f64..1000.0, 1.0_f64..100.0)),
+        arrivals_per_second in prop::option::of(0.0_f64..500.0),
+    ) -> Rates {
+        let per_worker = per_worker
+            .map(|(jobs_per_second, completions)| WorkerRate { jobs_per_second, completions });
+        Rates { per_worker, arrivals_per_second, completions_per_second: None }
+    }
+}
+
+/// One look, without the number of workers, which follows from the decisions.
+#[derive(Debug, Clone)]
+struct Look {
+    passed: f64,
+    backlog: Option<Backlog>,
+    busy_part: f64,
+    rates: Rates,
+}
+
+prop_compose! {
+    fn looks()(
+        passed in prop_oneof![4 => 0.0_f64..3.0, 1 => 3.0_f64..40.0],
+        backlog in prop::option::weighted(0.9, backlogs()),
+        busy_part in 0.0_f64..1.0,
+        rates in rates(),
+    ) -> Look {
+        Look { passed, backlog, busy_part, rates }
+    }
+}
+
+prop_compose! {
+    fn backlogs()(
+        waiting in prop_oneof![Just(0_u64), 1_u64..20, 0_u64..20_000],
+        running in prop_oneof![Just(0_u64), 0_u64..50],
+        oldest in prop::option::of(0.0_f64..200.0),
+    ) -> Backlog {
+        Backlog { waiting, running, oldest_wait_seconds: oldest.filter(|_| waiting > 0) }
+    }
+}
+
+/// Follows the decisions through `looks`; calls `check` with the observation and the decision.
+fn follow(
+    policy: &Policy,
+    looks: &[Look],
+    mut check: impl FnMut(&Observation, &Decision) -> Result<(), TestCaseError>,
+) -> Result<(), TestCaseError> {
+    let mut memory = Memory::default();
+    let (mut now, mut desired) = (1_000.0, 0_u32);
+    for look in looks {
+        now += look.passed;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a small number")]
+        let busy = (f64::from(desired) * look.busy_part) as u32;
+        let workers = Workers { desired, ready: desired, busy };
+        let seen = Observation { now, backlog: look.backlog, workers, rates: look.rates };
+        let (decision, next) = decide(policy, &seen, &memory);
+        check(&seen, &decision)?;
+        memory = next;
+        desired = decision.replicas;
+    }
+    Ok(())
+}
+
+fn cap(policy: &Policy) -> u32 {
+    let budget = policy.connections.map_or(u32::MAX, |budget| budget.connections / budget.per_worker);
+    policy.max_replicas.min(budget)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    #[test]
+    fn stays_within_bounds(policy in policies(), looks in prop::collection::vec(looks(), 1..60)) {
+        follow(&policy, &looks, |seen, decision| {
+            prop_assert!(decision.replicas <= cap(&policy));
+            if seen.backlog.is_some() {
+                prop_assert!(decision.replicas >= policy.min_replicas.min(cap(&policy)));
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn never_to_zero_while_something_waits_or_runs(
+        policy in policies(),
+        looks in prop::collection::vec(looks(), 1..60),
+    ) {
+        follow(&policy, &looks, |seen, decision| {
+            let work = seen.backlog.is_none_or(|backlog| backlog.jobs() > 0) || seen.workers.busy > 0;
+            prop_assert!(!work || seen.workers.desired == 0 || decision.replicas > 0);
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn busy_workers_stay(policy in policies(), looks in prop::collection::vec(looks(), 1..60)) {
+        follow(&policy, &looks, |seen, decision| {
+            prop_assert!(decision.replicas >= seen.workers.busy.min(cap(&policy)));
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn an_outage_never_scales_down(policy in policies(), looks in prop::collection::vec(looks(), 1..60)) {
+        follow(&policy, &looks, |seen, decision| {
+            prop_assert!(seen.backlog.is_some() || decision.replicas >= seen.workers.desired);
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn steps_are_kept(policy in policies(), looks in prop::collection::vec(looks(), 1..60)) {
+        follow(&policy, &looks, |seen, decision| {
+            let current = seen.workers.desired;
+            // An outage's static number and minReplicas are wanted at once.
+            let floor = policy.min_replicas;
+            if let (Some(step), Some(_)) = (policy.scale_up.max_step, seen.backlog) {
+                prop_assert!(decision.replicas <= (current + step).max(floor));
+            }
+            if let Some(step) = policy.scale_down.max_step {
+                prop_assert!(decision.replicas >= current.saturating_sub(step));
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn no_reversal_within_the_stabilization_window(
+        policy in policies(),
+        looks in prop::collection::vec(looks(), 1..60),
+    ) {
+        // Moves that the queue did not cause (minReplicas at the start, an outage) are not reversed either.
+        let mut last_up = f64::NEG_INFINITY;
+        follow(&policy, &looks, |seen, decision| {
+            if decision.replicas > seen.workers.desired {
+                last_up = seen.now;
+            }
+            if decision.replicas < seen.workers.desired {
+                prop_assert!(seen.now - last_up >= policy.scale_down.stabilization_seconds);
+            }
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn wants_no_less_for_a_larger_backlog(
+        policy in policies(),
+        rates in rates(),
+        backlog in backlogs(),
+        more in 1_u64..5_000,
+        desired in 0_u32..40,
+        busy in 0_u32..40,
+    ) {
+        let workers = Workers { desired, ready: desired, busy: busy.min(desired) };
+        let seen = |waiting, running| {
+            let backlog = Some(Backlog { waiting, running, ..backlog });
+            let seen = Observation { now: 0.0, backlog, workers, rates };
+            decide(&policy, &seen, &Memory::default()).0
+        };
+        let less = seen(backlog.waiting, backlog.running);
+        let waiting = seen(backlog.waiting + more, backlog.running);
+        let running = seen(backlog.waiting, backlog.running + more);
+        prop_assert!(waiting.wanted >= less.wanted && waiting.replicas >= less.replicas);
+        prop_assert!(running.wanted >= less.wanted && running.replicas >= less.replicas);
+    }
+
+    #[test]
+    fn settles_when_nothing_changes(policy in policies(), look in looks(), from in 0_u32..40) {
+        // Moves go one way only, and come to an end.
+        let mut memory = Memory::default();
+        let mut counts = vec![from];
+        for step in 0..400_u32 {
+            let desired = counts[counts.len() - 1];
+            let workers = Workers { desired, ready: desired, busy: 0 };
+            let seen = Observation { now: f64::from(step), backlog: look.backlog, workers, rates: look.rates };
+            let (decision, next) = decide(&policy, &seen, &memory);
+            memory = next;
+            counts.push(decision.replicas);
+        }
+        let up = counts.is_sorted();
+        let down = counts.is_sorted_by(|a, b| a >= b);
+        prop_assert!(up || down, "{counts:?}");
+        prop_assert_eq!(counts[counts.len() - 2], counts[counts.len() - 1]);
+    }
+
+    #[test]
+    fn clock_jumps_are_safe(
+        policy in policies(),
+        looks in prop::collection::vec(looks(), 1..30),
+        jump in prop_oneof![-1e9_f64..0.0, 0.0..1e9_f64, Just(f64::NAN), Just(f64::INFINITY)],
+    ) {
+        // Whatever the clock says in the middle, a stabilization window longer than the longest gap is kept.
+        let mut policy = policy;
+        policy.min_replicas = 0;
+        policy.scale_down.stabilization_seconds = 100.0;
+        let mut memory = Memory::default();
+        let busy = Observation {
+            now: 0.0,
+            backlog: Some(Backlog { waiting: 100_000, running: 0, oldest_wait_seconds: None }),
+            workers: Workers::default(),
+            rates: Rates::default(),
+        };
+        policy.scale_up = Ramp { max_step: None, stabilization_seconds: 0.0 };
+        let (first, next) = decide(&policy, &busy, &memory);
+        memory = next;
+        prop_assume!(first.replicas > 0);
+        for now in [0.1, jump, 0.2, 0.3] {
+            let workers = Workers { desired: first.replicas, ready: first.replicas, busy: 0 };
+            let seen = Observation { now, backlog: Some(Backlog::default()), workers, rates: looks[0].rates };
+            let (decision, next) = decide(&policy, &seen, &memory);
+            prop_assert!(decision.replicas >= first.replicas, "{decision}");
+            memory = next;
+        }
+    }
+
+    #[test]
+    fn memory_stays_small(policy in policies(), looks in prop::collection::vec(looks(), 300..400)) {
+        let mut memory = Memory::default();
+        for (index, look) in looks.iter().enumerate() {
+            let workers = Workers { desired: 5, ready: 5, busy: 0 };
+            let now = index as f64 / 4.0;
+            let seen = Observation { now, backlog: look.backlog, workers, rates: look.rates };
+            memory = decide(&policy, &seen, &memory).1;
+        }
+        let size = format!("{memory:?}").len();
+        prop_assert!(size < 8_000, "{size}");
+    }
+}

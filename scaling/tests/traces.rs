@@ -1,0 +1,184 @@
+//! What is decided, told as stories: one line per observation, with the replicas and the sentence that follow.
+
+use jobqueue_scaling::{
+    Backlog, ConnectionBudget, Memory, Mode, Observation, OnQueueFailure, Policy, Ramp, Rates, Targets, WorkerRate,
+    Workers, decide,
+};
+
+/// A queue and its workers, which come and go at once as decided.
+struct Story {
+    policy: Policy,
+    memory: Memory,
+    seen: Observation,
+}
+
+impl Story {
+    fn new(policy: Policy) -> Self {
+        let nothing = Backlog::default();
+        let seen =
+            Observation { now: 0.0, backlog: Some(nothing), workers: Workers::default(), rates: Rates::default() };
+        Self { policy, memory: Memory::default(), seen }
+    }
+
+    /// At `now` so many wait and run; the workers asked for so far are ready, and `busy` as far as there are jobs.
+    fn at(&mut self, now: f64, waiting: u64, running: u64) -> (u32, String) {
+        self.seen.now = now;
+        self.seen.backlog = Some(Backlog { waiting, running, oldest_wait_seconds: None });
+        self.seen.workers.ready = self.seen.workers.desired;
+        self.seen.workers.busy = u32::try_from(running).unwrap_or(u32::MAX).min(self.seen.workers.desired);
+        self.decide()
+    }
+
+    fn decide(&mut self) -> (u32, String) {
+        let (decision, memory) = decide(&self.policy, &self.seen, &self.memory);
+        self.memory = memory;
+        self.seen.workers.desired = decision.replicas;
+        (decision.replicas, decision.to_string())
+    }
+
+    fn rate(&mut self, jobs_per_second: f64, completions: f64) {
+        self.seen.rates.per_worker = Some(WorkerRate { jobs_per_second, completions });
+    }
+}
+
+fn targets(policy: Targets) -> Policy {
+    Policy { targets: policy, max_replicas: 100, ..Policy::default() }
+}
+
+fn says((replicas_told, told): (u32, String), replicas: u32, sentence: &str) {
+    assert_eq!((replicas_told, told), (replicas, sentence.to_owned()));
+}
+
+#[test]
+fn a_burst_is_answered_at_once_and_idle_workers_go_after_a_while() {
+    let per_worker = Targets { jobs_per_worker: Some(50.0), ..Targets::default() };
+    let mut story = Story::new(targets(per_worker));
+    says(story.at(0.0, 0, 0), 0, "nothing to do");
+    says(story.at(0.25, 1000, 0), 20, "1,000 jobs waiting and running at 50 per worker take 20 workers");
+    says(story.at(10.0, 480, 20), 20, "workers with jobs in hand: 20");
+    says(story.at(20.0, 0, 3), 20, "workers with jobs in hand: 3; the need must last 60 s, otherwise 3");
+    says(story.at(30.0, 0, 0), 20, "nothing to do for 0 s of 120 s; the need must last 60 s, otherwise 1");
+    for second in 31..71 {
+        assert_eq!(story.at(f64::from(second), 0, 0).0, 20);
+    }
+    says(story.at(75.0, 0, 0), 3, "nothing to do for 45 s of 120 s; the need must last 60 s, otherwise 1");
+    for second in 76..150 {
+        assert!(story.at(f64::from(second), 0, 0).0 >= 1);
+    }
+    says(story.at(150.0, 0, 0), 1, "nothing to do; the need must last 60 s, otherwise 0");
+    for second in 151..200 {
+        let _ = story.at(f64::from(second), 0, 0);
+    }
+    assert_eq!(story.at(212.0, 0, 0).0, 0);
+}
+
+#[test]
+fn a_measured_rate_says_how_many_clear_the_backlog_in_time() {
+    let drain = Targets { drain_seconds: Some(60.0), ..Targets::default() };
+    let mut story = Story::new(targets(drain));
+    says(story.at(0.0, 50_400, 0), 1, "50,400 jobs, and the rate is not known yet: one worker will tell");
+    story.rate(210.0, 3.0);
+    says(
+        story.at(0.5, 50_399, 1),
+        3,
+        "50,400 jobs at 210/s per worker clear in 60 s with 4 workers; the rate rests on 3 completions only, otherwise 4",
+    );
+    story.rate(210.0, 40.0);
+    says(story.at(1.0, 50_397, 3), 4, "50,400 jobs at 210/s per worker clear in 60 s with 4 workers");
+    story.seen.rates.arrivals_per_second = Some(420.0);
+    says(story.at(1.5, 50_396, 4), 6, "50,400 jobs at 210/s per worker clear in 60 s with 6 workers");
+}
+
+#[test]
+fn arrivals_alone_keep_workers_with_headroom() {
+    let drain = Targets { drain_seconds: Some(60.0), ..Targets::default() };
+    let mut story = Story::new(targets(drain));
+    story.rate(1.0, 1000.0);
+    story.seen.rates.arrivals_per_second = Some(16.0);
+    says(story.at(0.0, 0, 0), 20, "16 jobs/s arrive at 1/s per worker: 20 workers keep up");
+}
+
+#[test]
+fn a_wait_over_the_limit_is_made_up_for() {
+    let wait = Targets { max_wait_seconds: Some(30.0), ..Targets::default() };
+    let mut story = Story::new(targets(wait));
+    story.rate(1.0, 1000.0);
+    says(story.at(0.0, 90, 0), 3, "90 jobs wait, the oldest for 0 s of 30 s allowed: 3 workers");
+    story.seen.backlog = Some(Backlog { waiting: 90, running: 3, oldest_wait_seconds: Some(31.0) });
+    says(story.decide(), 30, "90 jobs wait, the oldest for 31 s of 30 s allowed: 30 workers");
+}
+
+#[test]
+fn each_cap_says_what_would_be_without_it() {
+    let per_worker = Targets { jobs_per_worker: Some(10.0), ..Targets::default() };
+    let connections = Some(ConnectionBudget { connections: 50, per_worker: 4 });
+    let mut story = Story::new(Policy { max_replicas: 20, connections, ..targets(per_worker) });
+    story.policy.max_replicas = 20;
+    says(
+        story.at(0.0, 1000, 0),
+        12,
+        "1,000 jobs waiting and running at 10 per worker take 100 workers; maxReplicas is 20, otherwise 12; the \
+         database has 50 connections for this, 4 per worker, otherwise 20",
+    );
+}
+
+#[test]
+fn steps_are_taken_one_after_another() {
+    let per_worker = Targets { jobs_per_worker: Some(1.0), ..Targets::default() };
+    let step = |max_step| Ramp { max_step: Some(max_step), stabilization_seconds: 0.0 };
+    let mut story = Story::new(Policy { scale_up: step(8), scale_down: step(5), ..targets(per_worker) });
+    let up: Vec<u32> = (0..5).map(|half| story.at(f64::from(half) / 2.0, 20, 0).0).collect();
+    assert_eq!(up, [8, 8, 16, 16, 20]);
+    let down: Vec<u32> = (0..5).map(|five| story.at(5.0 + 5.0 * f64::from(five), 2, 0).0).collect();
+    assert_eq!(down, [15, 15, 10, 10, 5]);
+}
+
+#[test]
+fn growth_that_must_last_waits_for_it() {
+    let per_worker = Targets { jobs_per_worker: Some(1.0), ..Targets::default() };
+    let scale_up = Ramp { max_step: None, stabilization_seconds: 10.0 };
+    let mut story = Story::new(Policy { scale_up, ..targets(per_worker) });
+    says(
+        story.at(0.0, 4, 0),
+        0,
+        "4 jobs waiting and running at 1 per worker take 4 workers; the need must last 10 s, otherwise 4",
+    );
+    assert_eq!(story.at(5.0, 9, 0).0, 0);
+    assert_eq!(story.at(10.0, 9, 0).0, 4);
+    assert_eq!(story.at(15.5, 9, 0).0, 9);
+}
+
+#[test]
+fn an_unreadable_queue_never_costs_a_worker() {
+    let per_worker = Targets { jobs_per_worker: Some(1.0), ..Targets::default() };
+    let mut story = Story::new(targets(per_worker));
+    assert_eq!(story.at(0.0, 5, 0).0, 5);
+    story.seen.backlog = None;
+    story.seen.now = 1.0;
+    says(story.decide(), 5, "the queue cannot be read for 0 s: the number of workers stays");
+    story.policy.on_queue_failure = OnQueueFailure::Static { replicas: 8 };
+    story.seen.now = 5.0;
+    says(story.decide(), 5, "the queue cannot be read for 4 s: the number of workers stays");
+    story.seen.now = 6.0;
+    says(story.decide(), 8, "the queue cannot be read: staticReplicas is 8");
+    story.policy.on_queue_failure = OnQueueFailure::Static { replicas: 2 };
+    assert_eq!(story.decide().0, 8);
+    // What was recommended before the outage is no reason to shrink after it.
+    assert_eq!(story.at(600.0, 0, 0).0, 8);
+}
+
+#[test]
+fn a_person_decides_in_manual_and_nobody_in_paused() {
+    let mut story = Story::new(targets(Targets::default()));
+    story.policy.mode = Mode::Manual { replicas: 7 };
+    says(story.at(0.0, 0, 0), 7, "mode is Manual, replicas is 7");
+    story.policy.mode = Mode::Paused;
+    says(story.at(1.0, 100_000, 0), 7, "mode is Paused");
+}
+
+#[test]
+fn due_work_of_a_dead_worker_wakes_one() {
+    let mut story = Story::new(targets(Targets { drain_seconds: Some(60.0), ..Targets::default() }));
+    story.rate(100.0, 1000.0);
+    says(story.at(0.0, 0, 1), 1, "1 jobs at 100/s per worker clear in 0.01 s with 1 worker");
+}
