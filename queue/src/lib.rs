@@ -5,7 +5,6 @@
 
 pub mod admin;
 mod backend;
-mod backoff;
 pub mod bookkeeping;
 mod config;
 mod connect;
@@ -23,7 +22,6 @@ mod stream;
 mod url;
 
 pub use backend::{Backend, Claim, Command, Maintenance, QueueError, Settled};
-pub use backoff::backoff;
 pub use config::{PayloadLimits, Protocol, QueueConfig, RetryPolicy};
 pub use connect::connect;
 pub use connection::{Connection, Timeouts, TlsOptions};

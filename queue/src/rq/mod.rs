@@ -62,9 +62,6 @@ impl RqQueue {
         if config.names.is_empty() || config.names.iter().any(String::is_empty) {
             return Err(QueueError::Config("an RQ queue needs at least one name, and none may be empty".into()));
         }
-        if config.lease < Duration::from_secs(1) {
-            return Err(QueueError::Config("a lease is at least one second".into()));
-        }
         let bell = Doorbell::new(&connection, config.names.iter().map(|name| keys.queue(name)).collect());
         let record = heartbeat::record(&config);
         let gone = Gone { data: text::missing_data(), text: text::exc_string(text::RECORD_GONE) };
@@ -81,8 +78,9 @@ impl RqQueue {
         (self.config.lease.as_secs() * 2).max(60)
     }
 
+    /// Whole seconds, as RQ keeps them; never less than asked for.
     fn lease_seconds(&self) -> u64 {
-        self.config.lease.as_secs()
+        (self.config.lease.as_millis().div_ceil(1000) as u64).max(1)
     }
 }
 
