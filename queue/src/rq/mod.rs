@@ -80,7 +80,7 @@ impl RqQueue {
 
     /// Whole seconds, as RQ keeps them; never less than asked for.
     fn lease_seconds(&self) -> u64 {
-        (self.config.lease.as_millis().div_ceil(1000) as u64).max(1)
+        self.config.lease.as_secs() + u64::from(self.config.lease.subsec_nanos() > 0)
     }
 }
 
