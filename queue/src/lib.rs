@@ -18,6 +18,7 @@ pub mod producer;
 mod redis_error;
 pub mod rq;
 mod script;
+mod stats;
 mod stream;
 mod url;
 
@@ -30,5 +31,6 @@ pub use doorbell::Doorbell;
 pub use list::ListBackend;
 pub use rq::RqQueue;
 pub use script::{Invocation, Script};
+pub use stats::{QueueStats, StatsQuery, WorkerStats, stats};
 pub use stream::StreamBackend;
 pub use url::ConnectionUrl;

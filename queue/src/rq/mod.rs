@@ -9,7 +9,7 @@ mod heartbeat;
 mod keys;
 mod maintain;
 mod settle;
-pub(crate) mod text;
+mod text;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub use keys::Keys;
+pub(crate) use text::parse_iso;
 
 const PRELUDE: &str = include_str!("lua/prelude.lua");
 const OUTCOME: &str = include_str!("lua/outcome.lua");
