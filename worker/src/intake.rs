@@ -87,6 +87,7 @@ pub(crate) async fn next(worker: &Worker) -> Option<Vec<Share>> {
             wait_for_work(worker, &mut turn).await;
         } else {
             turn.for_nothing.reset();
+            tracing::trace!(jobs = claim.deliveries.len(), "claimed");
             if let Some(shares) = share_out(worker, &mut turn, claim.deliveries, suspects).await {
                 return Some(shares);
             }

@@ -6,16 +6,20 @@
 //! `verdict`, `backoff`.
 
 pub mod backoff;
+pub mod config;
 pub mod drain;
 pub mod extract;
 pub mod gate;
 pub mod hand;
 pub mod health;
 mod heartbeat;
+pub mod http;
+pub mod instruments;
 mod intake;
 pub mod metrics;
 mod settle;
 mod slot;
+pub mod startup;
 pub mod triage;
 mod upkeep;
 pub mod verdict;

@@ -1,2 +1,215 @@
-//! The worker.
-fn main() {}
+//! The binary `jobqueue-worker`: arguments, logs, signals, exit codes.
+
+mod args;
+mod logging;
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::Parser;
+use jobqueue_ingest::{DatabaseUrl, Recipe, Sink};
+use jobqueue_queue::{ConnectionUrl, QueueError, TlsOptions};
+use jobqueue_worker::config::Config;
+use jobqueue_worker::extract::by_recipe;
+use jobqueue_worker::health::Health;
+use jobqueue_worker::instruments::Instruments;
+use jobqueue_worker::startup::{Places, StartError, open_database, open_queue, persist, ping_queue};
+use jobqueue_worker::{Settings, Stop, Worker, http};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::args::{Args, Listen};
+
+/// Exit codes, as `--help` lists them (78 and 69 are those of `sysexits.h`).
+const FAULT: u8 = 1;
+const UNAVAILABLE: u8 = 69;
+const CONFIG: u8 = 78;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    if let Err(problem) = logging::start(&args.log, args.log_format) {
+        eprintln!("jobqueue-worker: {problem}");
+        return ExitCode::from(CONFIG);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start threads");
+            return ExitCode::from(FAULT);
+        }
+    };
+    let code = match runtime.block_on(run(&args)) {
+        Ok(()) => 0,
+        Err(error) => {
+            let code = exit_code(&error);
+            tracing::error!(exit_code = code, "{error:#}");
+            code
+        }
+    };
+    // A blocking thread that hangs in a system call must not keep the process.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    ExitCode::from(code)
+}
+
+fn exit_code(error: &anyhow::Error) -> u8 {
+    match error.downcast_ref::<StartError>() {
+        Some(StartError::Stopped) => 0,
+        Some(StartError::Config(_) | StartError::Recipe(_)) => CONFIG,
+        Some(StartError::Redis(_) | StartError::Database(_)) => UNAVAILABLE,
+        None => FAULT,
+    }
+}
+
+/// Everything that can be known without a connection.
+struct Setup {
+    config: Config,
+    places: Places,
+    recipe: Arc<Recipe>,
+    worker_name: String,
+}
+
+fn set_up(args: &Args) -> Result<Setup, StartError> {
+    let wrong = |words: String| StartError::Config(words);
+    let config = Config::load(&args.config).map_err(|error| wrong(error.to_string()))?;
+    let redis: ConnectionUrl = args.redis_url.parse().map_err(|error: QueueError| wrong(error.to_string()))?;
+    let database: DatabaseUrl = args.database_url.parse().map_err(|error| wrong(format!("{error}")))?;
+    let read = |path: &Option<std::path::PathBuf>| match path {
+        None => Ok(None),
+        Some(path) => {
+            std::fs::read(path).map(Some).map_err(|error| wrong(format!("cannot read {}: {error}", path.display())))
+        }
+    };
+    let tls = TlsOptions {
+        ca: read(&args.redis_ca)?,
+        client_cert: read(&args.redis_cert)?,
+        client_key: read(&args.redis_key)?,
+    };
+    let recipe = Recipe::compile(&config.ingest).map_err(StartError::Recipe)?;
+    let places = Places { redis, tls, database };
+    Ok(Setup { config, places, recipe: Arc::new(recipe), worker_name: args.unique_name() })
+}
+
+async fn run(args: &Args) -> anyhow::Result<()> {
+    let setup = set_up(args)?;
+    let mut queue_config = setup.config.queue_config(&setup.worker_name);
+    queue_config.concurrency = u32::try_from(setup.config.concurrency()).unwrap_or(u32::MAX);
+    let lease = queue_config.lease;
+    let backend = open_queue(&setup.places, queue_config).map_err(StartError::from)?;
+    if args.check {
+        return Ok(check(&setup).await?);
+    }
+    let stop = Stop::new(Duration::from_secs(setup.config.worker.drain_seconds));
+    let instruments = Instruments::new(Health::new(lease / 3), stop.clone());
+    tokio::spawn(follow_signals(stop, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
+    announce(&setup);
+    listen(args.listen, &instruments).await?;
+    let sink = persist(&instruments, "the database", || ready_database(&setup)).await?;
+    persist(&instruments, "Redis", || async { backend.register().await.map_err(StartError::from) }).await?;
+    instruments.health.set_registered(true);
+    tracing::info!(worker = setup.worker_name, "at work");
+    let extractor = by_recipe(Arc::clone(&setup.recipe));
+    let settings = settings(&setup.config, lease);
+    let worker = Arc::new(Worker::new(settings, backend, sink, Arc::clone(&setup.recipe), extractor, instruments));
+    worker.run().await?;
+    tracing::info!("stopped");
+    Ok(())
+}
+
+fn settings(config: &Config, lease: Duration) -> Settings {
+    Settings {
+        concurrency: config.concurrency(),
+        batch_size: config.worker.batch_size,
+        max_attempts: config.retry.max_attempts,
+        lease,
+        hold: Duration::from_secs(config.database.hold_seconds),
+        ledger_retention: Duration::from_secs(config.database.ledger_retention_days * 86_400),
+        threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+    }
+}
+
+async fn ready_database(setup: &Setup) -> Result<Arc<dyn Sink>, StartError> {
+    let sink = open_database(&setup.places, &setup.recipe, setup.config.concurrency()).await?;
+    sink.ensure_ledger().await?;
+    Ok(sink)
+}
+
+/// `--check`: Redis, and the database with the recipe; both, whatever the first says. Changes nothing in either.
+async fn check(setup: &Setup) -> Result<(), StartError> {
+    let redis = ping_queue(&setup.places).await;
+    let database = open_database(&setup.places, &setup.recipe, 1).await;
+    if let (Err(error), Err(_)) = (&redis, &database) {
+        tracing::error!("{error}");
+    }
+    database?;
+    redis?;
+    println!("{} is valid, Redis and the database answer, and the recipe fits the tables", setup.config.name);
+    Ok(())
+}
+
+/// Says what runs, and where. URLs print without their passwords.
+fn announce(setup: &Setup) {
+    let tables: Vec<&str> = setup.recipe.tables.iter().map(|table| table.table.as_str()).collect();
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        name = setup.config.name,
+        worker = setup.worker_name,
+        protocol = %setup.config.queue.protocol,
+        queues = setup.config.queue.names.join(","),
+        redis = %setup.places.redis,
+        database = %setup.places.database,
+        tables = tables.join(","),
+        concurrency = setup.config.concurrency(),
+        batch_size = setup.config.worker.batch_size,
+        "starting"
+    );
+}
+
+async fn listen(address: Listen, instruments: &Instruments) -> Result<(), StartError> {
+    let Listen(Some(address)) = address else { return Ok(()) };
+    let hint = "set JOBQUEUE_LISTEN to another address, to port 0, or to nothing for none";
+    let unusable = |error| StartError::Config(format!("cannot listen on {address}: {error}; {hint}"));
+    let listener = http::bind(address).await.map_err(unusable)?;
+    let bound = listener.local_addr().map_err(unusable)?;
+    tracing::info!(address = %bound, "answering /healthz, /readyz and /metrics");
+    let instruments = instruments.clone();
+    tokio::spawn(async move {
+        if let Err(error) = http::serve(listener, instruments).await {
+            tracing::error!(%error, "the HTTP server ended");
+        }
+    });
+    Ok(())
+}
+
+async fn follow_signals(stop: Stop, mut terminate: Signal, mut interrupt: Signal) {
+    loop {
+        let name = tokio::select! {
+            Some(()) = terminate.recv() => "SIGTERM",
+            Some(()) = interrupt.recv() => "SIGINT",
+            else => return,
+        };
+        if stop.request() {
+            tracing::info!(signal = name, "draining: nothing more is claimed");
+        } else {
+            tracing::warn!(signal = name, "asked again: giving back what is in hand");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jobqueue_ingest::RecipeProblem;
+
+    use super::*;
+
+    #[test]
+    fn exit_codes_are_stable() {
+        let code = |error: StartError| exit_code(&error.into());
+        assert_eq!(code(StartError::Stopped), 0);
+        assert_eq!(code(StartError::Config("x".into())), 78);
+        let problem = RecipeProblem { path: "p".into(), message: "m".into() };
+        assert_eq!(code(StartError::Recipe(vec![problem])), 78);
+        let cause = || "refused".to_owned();
+        assert_eq!(code(QueueError::Unavailable { endpoint: "r".into(), cause: cause() }.into()), 69);
+        assert_eq!(exit_code(&anyhow::anyhow!("a task failed")), 1);
+    }
+}

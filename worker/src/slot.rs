@@ -38,9 +38,11 @@ async fn work(worker: &Worker, share: Share) {
     let clock = Instant::now();
     let extracted = extract::extract(&worker.extractor, deliveries, began, worker.settings.threads).await;
     metrics.extract_seconds.observe(clock.elapsed().as_secs_f64());
+    tracing::trace!(jobs = in_flight, "extracted");
     let Extracted { deliveries, units, failed } = extracted;
     let mut done = write(worker, Part { deliveries, units }).await;
     done.extend(failed);
+    tracing::trace!(jobs = in_flight, "written");
     settle::settle(worker, done, began, Utc::now(), grip).await;
     metrics.in_flight.dec_by(i64::try_from(in_flight).unwrap_or(i64::MAX));
 }

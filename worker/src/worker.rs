@@ -13,6 +13,7 @@ use crate::extract::Extractor;
 use crate::gate::{self, Gate};
 use crate::hand::Hand;
 use crate::health::Health;
+use crate::instruments::Instruments;
 use crate::intake::Turn;
 use crate::metrics::Metrics;
 use crate::{heartbeat, slot, upkeep};
@@ -52,7 +53,7 @@ pub struct Worker {
     pub(crate) extractor: Extractor,
     pub(crate) stop: Stop,
     pub(crate) hand: Arc<Hand>,
-    pub(crate) gate: Gate,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) turn: tokio::sync::Mutex<Turn>,
     /// Held by whoever has suspects (see [`crate::triage`]) in hand.
     pub(crate) suspects: Arc<Semaphore>,
@@ -75,14 +76,15 @@ impl Worker {
         sink: Arc<dyn Sink>,
         recipe: Arc<Recipe>,
         extractor: Extractor,
-        stop: Stop,
+        instruments: Instruments,
     ) -> Self {
+        let Instruments { health, metrics, gate, stop } = instruments;
         Self {
             writes: Semaphore::new(settings.concurrency.max(1)),
-            health: Arc::new(Health::new(settings.lease / 3)),
-            metrics: Arc::new(Metrics::new()),
+            health,
+            metrics,
+            gate,
             hand: Arc::new(Hand::default()),
-            gate: Gate::default(),
             turn: tokio::sync::Mutex::new(Turn::default()),
             suspects: Arc::new(Semaphore::new(1)),
             settings,
@@ -94,24 +96,12 @@ impl Worker {
         }
     }
 
-    /// The state for probes.
-    pub fn health(&self) -> &Health {
+    pub(crate) fn health(&self) -> &Health {
         &self.health
     }
 
-    /// The numbers.
-    pub fn metrics(&self) -> &Metrics {
+    pub(crate) fn metrics(&self) -> &Metrics {
         &self.metrics
-    }
-
-    /// True while the database takes rows, as far as is known.
-    pub fn database_open(&self) -> bool {
-        self.gate.is_open()
-    }
-
-    /// True once the worker was asked to stop.
-    pub fn is_draining(&self) -> bool {
-        self.stop.is_draining()
     }
 
     /// Works until stopped. When this returns nothing is in hand any more: everything was settled, given back, or will
@@ -144,7 +134,7 @@ impl Worker {
         let worker = Arc::clone(self);
         tasks.spawn(async move { upkeep::obey(&worker).await });
         let worker = Arc::clone(self);
-        tasks.spawn(async move { gate::probe(&worker.gate, PING_EVERY, || worker.ping()).await });
+        tasks.spawn(async move { gate::probe(&worker.gate, PING_EVERY, || worker.ping_if_idle()).await });
     }
 
     /// Waits for all slots. A task that panics makes the others drain; slots that outstay the drain are cut off.
@@ -184,6 +174,19 @@ impl Worker {
                 cause: format!("no answer to a ping within {} s", PING_LIMIT.as_secs()),
             })
         })
+    }
+
+    /// As [`Worker::ping`], but while all is well and writes run, those tell more than a ping that would wait for a
+    /// connection behind them.
+    async fn ping_if_idle(&self) -> Result<(), jobqueue_ingest::SinkError> {
+        if self.gate.is_open() && self.writes.available_permits() < self.settings.concurrency {
+            return Ok(());
+        }
+        let answer = self.ping().await;
+        if let Err(error) = &answer {
+            self.metrics.database_failed(error);
+        }
+        answer
     }
 
     /// Notes how an operation on Redis went, and passes it on.

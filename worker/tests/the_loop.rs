@@ -91,7 +91,7 @@ async fn a_database_that_is_away_fails_no_job_and_is_found_again() {
         assert!((1..=30).contains(&stock.running.len()), "kept: {}", stock.running.len());
         assert_eq!(stock.released, 0);
     }
-    assert!(!shop.worker.database_open());
+    assert!(!shop.instruments.gate.is_open());
 
     tokio::time::sleep(HOLD).await;
     {
@@ -105,7 +105,7 @@ async fn a_database_that_is_away_fails_no_job_and_is_found_again() {
 
     database.away.store(false, Ordering::SeqCst);
     queue.until("everything is done", |stock| stock.finished.len() == 100).await;
-    assert!(shop.worker.database_open());
+    assert!(shop.instruments.gate.is_open());
     assert!(queue.stock.lock().unwrap().failed.is_empty());
     shop.close().await;
 }
@@ -245,11 +245,11 @@ async fn redis_away_is_waited_for_and_outcomes_are_told_late() {
     queue.until("claimed", |stock| !stock.running.is_empty()).await;
     queue.away.store(true, Ordering::SeqCst);
     tokio::time::sleep(Duration::from_secs(20)).await;
-    assert!(shop.worker.health().not_ready(true, false).is_some());
+    assert!(shop.instruments.health.not_ready(true, false).is_some());
     queue.away.store(false, Ordering::SeqCst);
     queue.until("everything is done", |stock| stock.finished.len() == 20).await;
     assert_eq!(queue.stock.lock().unwrap().not_owned, 0, "the leases were still ours");
-    assert!(shop.worker.health().not_ready(true, false).is_none());
+    assert!(shop.instruments.health.not_ready(true, false).is_none());
     shop.close().await;
 }
 
@@ -274,7 +274,7 @@ async fn a_suspended_queue_is_left_alone_until_it_resumes() {
     push(&queue, 5);
     let shop = Shop::open(queue.clone(), database.clone()).await;
     tokio::time::sleep(Duration::from_secs(10)).await;
-    assert!(shop.worker.health().is_suspended());
+    assert!(shop.instruments.health.is_suspended());
     assert_eq!(queue.stock.lock().unwrap().waiting.len(), 5);
     queue.suspended.store(false, Ordering::SeqCst);
     let begin = Instant::now();

@@ -13,6 +13,8 @@ use jobqueue_queue::{
     Backend, Claim, Command, Completion, Delivery, Lease, Maintenance, Outcome, Payload, QueueError, Retry, Settled,
 };
 use jobqueue_worker::extract::Extractor;
+use jobqueue_worker::health::Health;
+use jobqueue_worker::instruments::Instruments;
 use jobqueue_worker::verdict::{Failure, FailureKind};
 use jobqueue_worker::{Settings, Stop, Worker};
 use tokio::sync::{Notify, mpsc};
@@ -316,6 +318,10 @@ impl Sink for Database {
         Ok(0)
     }
 
+    async fn count(&self, _table: &str) -> Result<u64, SinkError> {
+        Ok(self.applied.lock().unwrap().len() as u64)
+    }
+
     async fn ping(&self) -> Result<(), SinkError> {
         if self.away.load(Ordering::SeqCst) && !self.pings_anyway.load(Ordering::SeqCst) {
             return Err(Self::unavailable());
@@ -346,7 +352,7 @@ fn extract(delivery: &Delivery, _now: DateTime<Utc>) -> Result<Unit, Failure> {
 pub(crate) struct Shop {
     pub(crate) queue: Arc<Queue>,
     pub(crate) stop: Stop,
-    pub(crate) worker: Arc<Worker>,
+    pub(crate) instruments: Instruments,
     running: tokio::task::JoinHandle<Result<(), jobqueue_worker::worker::Broken>>,
 }
 
@@ -357,6 +363,7 @@ impl Shop {
     /// A worker on `queue` and `database`, at work.
     pub(crate) async fn open(queue: Arc<Queue>, database: Arc<Database>) -> Self {
         let stop = Stop::new(DRAIN);
+        let instruments = Instruments::new(Health::new(Duration::from_secs(10)), stop.clone());
         let settings = Settings {
             concurrency: 2,
             batch_size: 10,
@@ -366,7 +373,9 @@ impl Shop {
             ledger_retention: Duration::from_secs(86_400),
             threads: 2,
         };
-        let recipe = Arc::new(Recipe::compile(&[]).unwrap());
+        // The extractor of this test stands in for it; sinks only pass it on.
+        let spec = serde_json::json!({"tables": [{"table": "t", "columns": {"name": "record.Name"}}]});
+        let recipe = Arc::new(Recipe::compile(&[serde_json::from_value(spec).unwrap()]).unwrap());
         let extractor: Extractor = Arc::new(extract);
         let worker = Arc::new(Worker::new(
             settings,
@@ -374,15 +383,15 @@ impl Shop {
             database.clone() as Arc<dyn Sink>,
             recipe,
             extractor,
-            stop.clone(),
+            instruments.clone(),
         ));
         queue.register().await.unwrap();
-        worker.health().set_registered(true);
+        instruments.health.set_registered(true);
         let running = tokio::spawn({
             let worker = Arc::clone(&worker);
             async move { worker.run().await }
         });
-        Self { queue, stop, worker, running }
+        Self { queue, stop, instruments, running }
     }
 
     /// Waits for the worker to end.

@@ -1,0 +1,176 @@
+//! From settings to a worker that may run: connect, check the recipe, announce. What is away is waited for; what is
+//! wrong ends the start, with everything that is wrong in one message.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jobqueue_ingest::{DatabaseUrl, Recipe, RecipeProblem, Sink, SinkError, SinkOptions};
+use jobqueue_queue::{Backend, Connection, ConnectionUrl, QueueConfig, QueueError, Timeouts, TlsOptions};
+
+use crate::backoff::Backoff;
+use crate::instruments::Instruments;
+
+/// Waits between attempts.
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+
+/// Where everything is.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The queue's Redis.
+    pub redis: ConnectionUrl,
+    /// For `rediss://`.
+    pub tls: TlsOptions,
+    /// The rows' database.
+    pub database: DatabaseUrl,
+}
+
+/// Why a start ended. Being away is none of them, except where somebody asked to know now.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting is wrong.
+    #[error("{0}")]
+    Config(String),
+    /// The recipe is wrong, or does not fit the database.
+    #[error("the recipe has {} problem(s):\n{}", .0.len(), list(.0))]
+    Recipe(Vec<RecipeProblem>),
+    /// Redis is away or refused us.
+    #[error(transparent)]
+    Redis(QueueError),
+    /// The database is away or refused us.
+    #[error(transparent)]
+    Database(SinkError),
+    /// Asked to stop meanwhile.
+    #[error("asked to stop during the start")]
+    Stopped,
+}
+
+fn list(problems: &[RecipeProblem]) -> String {
+    let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+    lines.join("\n")
+}
+
+impl StartError {
+    /// True where waiting may help.
+    pub const fn may_pass(&self) -> bool {
+        matches!(self, Self::Redis(_) | Self::Database(_))
+    }
+}
+
+impl From<QueueError> for StartError {
+    fn from(error: QueueError) -> Self {
+        match error {
+            QueueError::Config(words) => Self::Config(words),
+            other => Self::Redis(other),
+        }
+    }
+}
+
+impl From<SinkError> for StartError {
+    fn from(error: SinkError) -> Self {
+        match error {
+            SinkError::Config(words) => Self::Config(words),
+            other => Self::Database(other),
+        }
+    }
+}
+
+/// A queue of the protocol that `config` says; nothing is sent yet.
+pub fn open_queue(places: &Places, config: QueueConfig) -> Result<Arc<dyn Backend>, QueueError> {
+    let connection = Connection::new(&places.redis, &places.tls, Timeouts::default())?;
+    jobqueue_queue::connect(&connection, config)
+}
+
+/// Asks Redis whether it is there and lets us in.
+pub async fn ping_queue(places: &Places) -> Result<(), StartError> {
+    Ok(Connection::new(&places.redis, &places.tls, Timeouts::default())?.ping().await?)
+}
+
+/// Opens the database and checks the recipe against it.
+pub async fn open_database(places: &Places, recipe: &Recipe, connections: usize) -> Result<Arc<dyn Sink>, StartError> {
+    let max_connections = u32::try_from(connections).unwrap_or(u32::MAX);
+    let options = SinkOptions { max_connections, ..SinkOptions::default() };
+    let sink: Arc<dyn Sink> = Arc::from(jobqueue_ingest::connect(&places.database, options).await?);
+    sink.validate(recipe).await?.map_err(StartError::Recipe)?;
+    Ok(sink)
+}
+
+/// Repeats `attempt` until it succeeds, fails for good, or the worker is asked to stop. Says once what is away.
+pub async fn persist<T, F>(instruments: &Instruments, what: &str, attempt: impl Fn() -> F) -> Result<T, StartError>
+where
+    F: Future<Output = Result<T, StartError>>,
+{
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
+    let mut said = String::new();
+    loop {
+        instruments.health.beat();
+        let answer = tokio::select! {
+            biased;
+            () = instruments.stop.draining() => return Err(StartError::Stopped),
+            answer = attempt() => answer,
+        };
+        match answer {
+            Err(error) if error.may_pass() => {
+                let words = error.to_string();
+                if words != said {
+                    tracing::warn!(error = words, "{what}: not possible yet; trying again");
+                    said = words;
+                }
+            }
+            answer => return answer,
+        }
+        tokio::select! {
+            () = instruments.stop.draining() => {}
+            () = tokio::time::sleep(backoff.next(rand::random())) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::drain::Stop;
+    use crate::health::Health;
+
+    fn instruments() -> Instruments {
+        Instruments::new(Health::new(Duration::from_secs(10)), Stop::new(Duration::from_secs(1)))
+    }
+
+    fn away() -> StartError {
+        SinkError::Unavailable { endpoint: "db".into(), cause: "refused".into() }.into()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_away_is_waited_for() {
+        let instruments = instruments();
+        let left = Cell::new(20);
+        let answer = persist(&instruments, "the database", || {
+            left.set(left.get() - 1);
+            let gone = left.get() > 0;
+            async move { if gone { Err(away()) } else { Ok(7) } }
+        });
+        assert_eq!(answer.await.unwrap(), 7);
+        assert!(instruments.health.is_alive());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_wrong_ends_the_start() {
+        let problem = RecipeProblem { path: "ingest[0]".into(), message: "no such table".into() };
+        let instruments = instruments();
+        let answer = persist(&instruments, "the database", || {
+            let problems = vec![problem.clone(), problem.clone()];
+            async move { Err::<(), _>(StartError::Recipe(problems)) }
+        });
+        let words = answer.await.unwrap_err().to_string();
+        assert_eq!(words, "the recipe has 2 problem(s):\n  ingest[0]: no such table\n  ingest[0]: no such table");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_ends_the_waiting() {
+        let instruments = instruments();
+        instruments.stop.request();
+        let answer = persist(&instruments, "the database", || async { Err::<(), _>(away()) }).await;
+        assert!(matches!(answer, Err(StartError::Stopped)));
+    }
+}
