@@ -4,6 +4,7 @@
 
 mod bay;
 mod claim;
+mod cost;
 mod maintain;
 mod settle;
 mod worker;
