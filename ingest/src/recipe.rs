@@ -1,10 +1,13 @@
 //! The compiled recipe: expressions checked once, evaluated per job, no I/O.
 
+#[cfg(test)]
+mod agreement;
 mod calendar;
 mod check;
 mod compile;
 mod datum;
 mod diagnose;
+mod direct;
 mod expression;
 mod extract;
 mod helpers;

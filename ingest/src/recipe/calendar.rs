@@ -173,3 +173,58 @@ fn offset_ends(rest: &[u8]) -> bool {
 fn digits(bytes: &[u8]) -> Option<u32> {
     bytes.iter().try_fold(0_u32, |n, b| b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0')))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(format: &str, text: &str) -> Option<String> {
+        Format::parse(format).unwrap().read(text).map(|d| d.to_string())
+    }
+
+    #[test]
+    fn iso_text_is_read_as_written() {
+        for (text, expected) in [
+            ("2010-10-22", "2010-10-22 00:00:00"),
+            ("2010-10-22T00:00:00+08:00", "2010-10-22 00:00:00"),
+            ("2010-10-22T23:59:59.5-0330", "2010-10-22 23:59:59.500"),
+            ("2010-10-22t07:08Z", "2010-10-22 07:08:00"),
+            ("2010-10-22 07:08:09,123456789123+08", "2010-10-22 07:08:09.123456789"),
+            ("2012-02-29", "2012-02-29 00:00:00"),
+        ] {
+            assert_eq!(read(ISO, text).as_deref(), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_quite_iso_is_refused() {
+        for text in [
+            "2010-10-2",
+            "2010-13-01",
+            "2011-02-29",
+            "20101022",
+            "2010-10-22T",
+            "2010-10-22T25:00",
+            "2010-10-22T07:08:09.",
+            "2010-10-22T07:08:09+8",
+            "2010-10-22 garbage",
+            "2010-10-22x",
+            "not a date",
+            "२०१०-10-22",
+        ] {
+            assert_eq!(read(ISO, text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn formats_are_read_and_must_determine_a_date() {
+        assert_eq!(read("%Y年%m月%d日", "2010年10月22日").as_deref(), Some("2010-10-22 00:00:00"));
+        assert_eq!(read("%d/%m/%Y %H:%M", "22/10/2010 13:45").as_deref(), Some("2010-10-22 13:45:00"));
+        assert_eq!(read("%Y年%m月%d日", "2010-10-22"), None);
+        for format in ["%Y年%m月", "%H:%M", "", "date", "%d.%m."] {
+            let error = Format::parse(format).unwrap_err();
+            assert!(error.contains("does not determine a year, month and day"), "{format}: {error}");
+        }
+        assert!(Format::parse("%Q").unwrap_err().contains("is not a date format"));
+    }
+}

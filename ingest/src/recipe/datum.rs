@@ -115,7 +115,7 @@ impl<'a> Datum<'a> {
     pub(crate) fn shown(&self) -> String {
         match self {
             Self::Null => "null".into(),
-            Self::Text(s) => format!("{:?}", shorten(s, SHOWN)),
+            Self::Text(s) => quote(s),
             Self::Bytes(b) => format!("{} bytes", b.len()),
             other => shorten(&other.text().unwrap_or_default(), SHOWN).into_owned(),
         }
@@ -199,18 +199,28 @@ impl<'a> Datum<'a> {
         if val.downcast_ref::<CelList>().is_some() || val.downcast_ref::<CelMap>().is_some() {
             return Ok(Self::Json(Cow::Owned(val_to_json(val)?)));
         }
-        Err(format!("a {} cannot be stored in a column", val.get_type().name()))
+        // `google.protobuf.Duration` is `duration` to whoever writes recipes.
+        let name = val.get_type().name().rsplit('.').next().unwrap_or_default().to_lowercase();
+        Err(format!("a {name} cannot be stored in a column"))
     }
 }
 
 /// Longest value quoted in an error message, in characters.
-pub(crate) const SHOWN: usize = 60;
+const SHOWN: usize = 60;
 
 /// At most `limit` characters of `text`, and how long it was.
 pub(crate) fn shorten(text: &str, limit: usize) -> Cow<'_, str> {
     match text.char_indices().nth(limit) {
         None => Cow::Borrowed(text),
         Some((end, _)) => Cow::Owned(format!("{}... ({} characters)", &text[..end], text.chars().count())),
+    }
+}
+
+/// Text in quotes, of a long one only the start.
+pub(crate) fn quote(text: &str) -> String {
+    match text.char_indices().nth(SHOWN) {
+        None => format!("{text:?}"),
+        Some((end, _)) => format!("{:?}... ({} characters)", &text[..end], text.chars().count()),
     }
 }
 

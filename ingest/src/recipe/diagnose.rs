@@ -4,7 +4,7 @@
 use cel::ExecutionError;
 use cel::common::ast::{Expr, IdedExpr, operators};
 
-use super::datum::Datum;
+use super::datum::{Datum, shorten};
 use super::expression::{Step, last_step};
 use super::interpreter::{Scope, evaluate};
 
@@ -53,6 +53,12 @@ fn reason(ast: &IdedExpr, error: &ExecutionError, scope: &Scope<'_>) -> String {
     if let (Some((operand, step)), Some(of)) = (last_step(ast), last_step(ast).and_then(|(o, _)| value(o))) {
         return step_reason(&name(operand), &of, &step);
     }
+    if let Expr::Select(select) = &ast.expr
+        && let Some(of) = value(&select.operand)
+    {
+        // `has(a.b)` on what is no map.
+        return step_reason(&name(&select.operand), &of, &Step::Field(&select.field));
+    }
     match error {
         ExecutionError::FunctionError { message, .. } => message.clone(),
         ExecutionError::NoSuchKey(key) => format!("no such key: {key}"),
@@ -68,7 +74,7 @@ fn reason(ast: &IdedExpr, error: &ExecutionError, scope: &Scope<'_>) -> String {
         }
         other => {
             // The interpreter's own words may hold whole records.
-            super::datum::shorten(&other.to_string(), 3 * super::datum::SHOWN).into_owned()
+            shorten(&other.to_string(), 200).into_owned()
         }
     }
 }
@@ -115,7 +121,6 @@ fn operation(ast: &IdedExpr) -> String {
             call.func_name.trim_matches(['_', '@']).to_owned()
         }
         Expr::Call(call) => format!("{}()", call.func_name),
-        Expr::Select(select) => format!("has(...{})", select.field),
         Expr::Comprehension(_) => "the loop".into(),
         _ => "this".into(),
     }
@@ -123,8 +128,8 @@ fn operation(ast: &IdedExpr) -> String {
 
 fn operands(ast: &IdedExpr, value: impl Fn(&IdedExpr) -> Option<Datum<'static>>) -> String {
     let parts: Vec<&IdedExpr> = match &ast.expr {
+        Expr::Call(call) if call.func_name == operators::CONDITIONAL => call.args.iter().take(1).collect(),
         Expr::Call(call) => call.target.as_deref().into_iter().chain(call.args.iter()).collect(),
-        Expr::Select(select) => vec![select.operand.as_ref()],
         Expr::Comprehension(c) => vec![&c.iter_range],
         _ => Vec::new(),
     };

@@ -5,6 +5,7 @@ use cel::common::types::{CelInt, CelString};
 
 use super::datum::{Datum, shorten};
 use super::diagnose::explain;
+use super::direct::Direct;
 use super::interpreter::{Scope, evaluate};
 
 /// Longest expression quoted in an error message, in characters.
@@ -15,17 +16,34 @@ const EXPRESSION_SHOWN: usize = 120;
 pub(crate) struct Expression {
     pub(crate) source: String,
     ast: IdedExpr,
+    /// Where the expression has one of the common forms.
+    direct: Option<Direct>,
 }
 
 impl Expression {
     /// Wraps a checked tree. `default(a.b, c)` is rewritten here, so that a missing `a.b` counts as null.
     pub(crate) fn new(source: &str, mut ast: IdedExpr) -> Self {
+        let direct = Direct::compile(&ast);
         expand_defaults(&mut ast);
-        Self { source: source.to_owned(), ast }
+        Self { source: source.to_owned(), ast, direct }
     }
 
     /// Evaluates for one row. The error says why, without table, column and expression, which the caller knows.
-    pub(crate) fn evaluate(&self, scope: &Scope<'_>) -> Result<Datum<'static>, String> {
+    pub(crate) fn evaluate<'s>(&'s self, scope: &Scope<'s>) -> Result<Datum<'s>, String> {
+        match self.evaluate_directly(scope) {
+            Some(value) => Ok(value),
+            None => self.interpret(scope),
+        }
+    }
+
+    /// Without the interpreter, if the expression and the values at hand are simple enough. None says nothing about
+    /// the outcome: errors, too, are for the interpreter to find.
+    pub(crate) fn evaluate_directly<'s>(&'s self, scope: &Scope<'s>) -> Option<Datum<'s>> {
+        self.direct.as_ref()?.evaluate(scope)
+    }
+
+    /// With the interpreter.
+    pub(crate) fn interpret<'r>(&self, scope: &Scope<'_>) -> Result<Datum<'r>, String> {
         evaluate(&self.ast, scope, |result| match result {
             Ok(val) => Datum::from_val(val).map(Datum::into_owned),
             Err(_) => Err(explain(&self.ast, scope)),

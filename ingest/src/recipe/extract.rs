@@ -49,9 +49,10 @@ impl Recipe {
         if !job_is_shallow(job) {
             return Err(RecipeError(format!("the job's data is nested deeper than {MAX_DEPTH} levels")));
         }
-        let record = extraction.record(job, now)?;
+        let vals = JobVals::new(job, None, now);
+        let record = extraction.record(&Scope { job, record: None, item: None, now, vals: &vals })?;
         let vals = JobVals::new(job, Some(&record), now);
-        let scope = Scope { vals: &vals };
+        let scope = Scope { job, record: Some(&record), item: None, now, vals: &vals };
         let mut rows = Vec::new();
         for table in &extraction.tables {
             self.add_rows(table, &scope, &mut rows)?;
@@ -88,7 +89,7 @@ impl Recipe {
         let items = list.as_array().map_or(&[][..], Vec::as_slice);
         for (position, item) in items.iter().enumerate() {
             let vals = ItemVals::new(scope.vals, item);
-            let scope = Scope { vals: &vals };
+            let scope = Scope { item: Some(item), vals: &vals, ..*scope };
             self.add_row(table, &scope, Some(position), rows)?;
         }
         Ok(())
@@ -135,24 +136,20 @@ impl Recipe {
 }
 
 impl Extraction {
-    fn record<'a>(&self, job: &'a JobInput<'_>, now: DateTime<Utc>) -> Result<Cow<'a, Value>, RecipeError> {
-        let Some(expression) = &self.record else {
-            let fail = |reason: String| RecipeError(format!("record: job.args[0]: {reason}"));
-            let first = job.args.first().ok_or_else(|| fail("the job has no arguments".into()))?;
-            return match first {
-                Value::String(text) => parse_json(text).map(Cow::Owned).map_err(fail),
-                other => Ok(Cow::Borrowed(other)),
-            };
+    fn record<'s>(&'s self, scope: &Scope<'s>) -> Result<Cow<'s, Value>, RecipeError> {
+        let fail = |reason: String| {
+            let source = self.record.as_ref().map_or_else(|| "job.args[0]".to_owned(), Expression::shown);
+            RecipeError(format!("record: {source}: {reason}"))
         };
-        let fail = |reason: String| RecipeError(format!("record: {}: {reason}", expression.shown()));
-        let vals = JobVals::new(job, None, now);
-        let scope = Scope { vals: &vals };
-        let value = expression.evaluate(&scope).map_err(fail)?;
-        let value = match value {
-            Datum::Text(text) => parse_json(&text).map_err(fail)?,
-            other => other.into_json().map_err(fail)?.into_owned(),
+        let value = match (&self.record, scope.job.args.first()) {
+            (Some(expression), _) => expression.evaluate(scope).map_err(fail)?,
+            (None, Some(first)) => Datum::from_json(first),
+            (None, None) => return Err(fail("the job has no arguments".into())),
         };
-        Ok(Cow::Owned(value))
+        match value {
+            Datum::Text(text) => parse_json(&text).map(Cow::Owned).map_err(fail),
+            other => other.into_json().map_err(fail),
+        }
     }
 }
 

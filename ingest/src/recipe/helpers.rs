@@ -8,7 +8,7 @@ use serde_json::Value;
 use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use super::calendar::Format;
-use super::datum::{Datum, SHOWN, shorten};
+use super::datum::{Datum, quote};
 
 /// A function of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, EnumString, IntoStaticStr)]
@@ -233,10 +233,147 @@ pub(crate) fn parse_json(text: &str) -> Result<Value, String> {
         let message = error.to_string();
         let message = message.split(" at line ").next().unwrap_or_default();
         format!(
-            "not valid JSON at line {} column {}: {message}; the text is {:?}",
+            "not valid JSON at line {} column {}: {message}; the text is {}",
             error.line(),
             error.column(),
-            shorten(text, SHOWN)
+            quote(text)
         )
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn of(value: &Value) -> Datum<'_> {
+        Datum::from_json(value)
+    }
+
+    fn text_of(result: Result<Datum<'_>, String>) -> Result<Option<String>, String> {
+        result.map(|d| d.text())
+    }
+
+    #[test]
+    fn a_missing_date_is_null_or_the_default() {
+        let iso = [Format::Iso];
+        for missing in [json!(null), json!(""), json!("  ")] {
+            assert_eq!(date(Helper::Date, &of(&missing), &iso, None), Ok(Datum::Null));
+            let default = json!("1900-01-01");
+            let date = date(Helper::Date, &of(&missing), &iso, Some(&of(&default)));
+            assert_eq!(text_of(date), Ok(Some("1900-01-01".into())));
+        }
+    }
+
+    #[test]
+    fn the_default_is_for_what_is_missing_not_for_what_is_wrong() {
+        let (wrong, default) = (json!("not a date"), json!("1900-01-01"));
+        let error = date(Helper::Date, &of(&wrong), &[Format::Iso], Some(&of(&default))).unwrap_err();
+        assert!(error.starts_with("\"not a date\" is not a date in ISO 8601"), "{error}");
+        let error = date(Helper::Date, &of(&json!(20_101_022)), &[Format::Iso], None).unwrap_err();
+        assert_eq!(error, "20101022 is a number, not a date");
+        let error = date(Helper::Date, &Datum::Null, &[Format::Iso], Some(&of(&wrong))).unwrap_err();
+        assert_eq!(error, "the default \"not a date\" is not a date in ISO 8601 (1900-01-01)");
+    }
+
+    #[test]
+    fn datetime_keeps_the_time_as_written() {
+        let x = json!("2010-10-22T13:45:10.25+08:00");
+        let read = |helper| text_of(date(helper, &of(&x), &[Format::Iso], None));
+        assert_eq!(read(Helper::DateTime), Ok(Some("2010-10-22T13:45:10.250".into())));
+        assert_eq!(read(Helper::Date), Ok(Some("2010-10-22".into())));
+    }
+
+    #[test]
+    fn several_formats_are_tried_in_order() {
+        let list = json!(["%Y年%m月%d日", "iso"]);
+        let formats = formats(Some(&of(&list))).unwrap();
+        for x in ["2010年10月22日", "2010-10-22", " 2010-10-22T00:00:00Z "] {
+            let x = json!(x);
+            assert_eq!(text_of(date(Helper::Date, &of(&x), &formats, None)), Ok(Some("2010-10-22".into())));
+        }
+        let error = date(Helper::Date, &of(&json!("22.10.2010")), &formats, None).unwrap_err();
+        assert_eq!(error, "\"22.10.2010\" is not a date in any of the given formats");
+    }
+
+    #[test]
+    fn numbers_are_read_from_the_start_of_a_text() {
+        for (x, double, digits) in [
+            (json!("1,234.50"), 1234.5, "1234.50"),
+            (json!("500.000000万元"), 500.0, "500.000000"),
+            (json!(" -35 % "), -35.0, "-35"),
+            (json!("+7"), 7.0, "7"),
+            (json!(".5"), 0.5, "0.5"),
+            (json!("1.5e3"), 1500.0, "1.5e3"),
+            (json!("1,234,567"), 1_234_567.0, "1234567"),
+            (json!("3 eggs"), 3.0, "3"),
+            (json!(42), 42.0, "42"),
+            (json!(0.25), 0.25, "0.25"),
+        ] {
+            assert_eq!(number(&of(&x), None), Ok(Datum::Float(double)), "{x}");
+            assert_eq!(text_of(decimal(&of(&x), None)), Ok(Some(digits.into())), "{x}");
+        }
+    }
+
+    #[test]
+    fn what_only_resembles_a_number_is_refused() {
+        for x in ["2010-10-22", "1.2.3", "1,23", "12,3456", "万元", "-", ".", "e5", "x1", "1,,000"] {
+            let x = json!(x);
+            assert_eq!(number(&of(&x), None), Err(format!("{x} is not a number")));
+            assert_eq!(decimal(&of(&x), None), Err(format!("{x} is not a number")));
+        }
+        assert_eq!(number(&of(&json!([1])), None), Err("[1] is a list, not a number".into()));
+        assert_eq!(number(&of(&json!(true)), None), Err("true is a boolean, not a number".into()));
+    }
+
+    #[test]
+    fn a_missing_number_is_null_or_the_default() {
+        let default = json!(0);
+        assert_eq!(number(&Datum::Null, None), Ok(Datum::Null));
+        assert_eq!(number(&of(&json!(" ")), Some(&of(&default))), Ok(Datum::Float(0.0)));
+        assert_eq!(text_of(decimal(&Datum::Null, Some(&of(&default)))), Ok(Some("0".into())));
+        assert!(number(&of(&json!("x")), Some(&of(&default))).is_err());
+    }
+
+    #[test]
+    fn digits_that_a_double_would_lose_are_refused_by_number_and_kept_by_decimal() {
+        let long = json!("1234567890.1234567890");
+        let error = number(&of(&long), None).unwrap_err();
+        assert_eq!(error, "\"1234567890.1234567890\" has more digits than a double holds; decimal() keeps them");
+        assert_eq!(text_of(decimal(&of(&long), None)), Ok(Some("1234567890.1234567890".into())));
+        assert_eq!(number(&of(&json!("000100.000000000000000000")), None), Ok(Datum::Float(100.0)));
+    }
+
+    #[test]
+    fn text_writes_scalars_and_keeps_null() {
+        assert_eq!(text(Datum::Null), Ok(Datum::Null));
+        for (x, written) in
+            [(json!(7), "7"), (json!(12.0), "12.0"), (json!(true), "true"), (json!({"a": [1]}), "{\"a\":[1]}")]
+        {
+            assert_eq!(text_of(text(of(&x))), Ok(Some(written.into())));
+        }
+        assert!(text(Datum::Bytes(vec![0xff])).is_err());
+        assert_eq!(text_of(text(Datum::Bytes(b"ok".to_vec()))), Ok(Some("ok".into())));
+    }
+
+    #[test]
+    fn broken_json_is_located_and_shown_from_its_start() {
+        let error = parse_json("{\"a\": 1,\n \"b\"").unwrap_err();
+        assert_eq!(
+            error,
+            "not valid JSON at line 2 column 4: EOF while parsing an object; the text is \"{\\\"a\\\": 1,\\n \\\"b\\\"\""
+        );
+        let error = parse_json(&format!("x{}", "长".repeat(500))).unwrap_err();
+        assert!(error.ends_with("\"... (501 characters)"), "{error}");
+        assert!(error.chars().count() < 200, "{error}");
+    }
+
+    #[test]
+    fn json_may_start_with_a_byte_order_mark_and_must_not_be_deep() {
+        assert_eq!(parse_json("\u{feff}{}"), Ok(json!({})));
+        assert!(!parse_json(&"[".repeat(120)).unwrap_err().contains("recursion"));
+        let error = parse_json(&"[".repeat(10_000)).unwrap_err();
+        assert!(error.starts_with("not valid JSON at line 1 column 128: recursion limit exceeded"), "{error}");
+    }
 }

@@ -103,9 +103,14 @@ fn is_null(val: &dyn Val) -> bool {
     matches!(Datum::from_val(val), Ok(Datum::Null))
 }
 
-/// What the expressions of one row can see.
+/// What the expressions of one row can see: as JSON, and as CEL values for whoever asks for them.
 #[derive(Clone, Copy)]
 pub(crate) struct Scope<'s> {
+    pub(crate) job: &'s JobInput<'s>,
+    /// None while the record itself is being extracted.
+    pub(crate) record: Option<&'s Value>,
+    pub(crate) item: Option<&'s Value>,
+    pub(crate) now: DateTime<Utc>,
     pub(crate) vals: &'s dyn VariableResolver,
 }
 
