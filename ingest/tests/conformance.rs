@@ -5,8 +5,16 @@
 
 #[path = "conformance/concurrency.rs"]
 mod concurrency;
+#[path = "conformance/conflicts.rs"]
+mod conflicts;
 #[path = "conformance/fixture.rs"]
 mod fixture;
+#[path = "conformance/outages.rs"]
+mod outages;
+#[path = "conformance/upkeep.rs"]
+mod upkeep;
+#[path = "conformance/values.rs"]
+mod values;
 #[path = "conformance/writing.rs"]
 mod writing;
 
@@ -29,6 +37,25 @@ conformance! {
     writing::a_repeated_key_in_a_batch_is_applied_once,
     writing::one_bad_row_fails_alone,
     writing::units_without_rows_are_remembered,
+    values::values_arrive_exactly,
+    values::what_does_not_fit_is_refused_by_name,
+    values::a_value_that_only_the_database_can_judge_is_refused_in_its_words,
+    conflicts::fail_rejects_the_second_of_a_key,
+    conflicts::ignore_keeps_what_is_there,
+    conflicts::update_takes_the_last_value,
+    conflicts::children_of_an_ignored_row_are_not_written,
+    conflicts::children_of_an_updated_row_refer_to_it,
+    conflicts::only_the_named_key_counts,
+    conflicts::a_missing_foreign_row_may_come,
     concurrency::two_writers_of_the_same_units_apply_each_once,
     concurrency::a_missing_table_fails_no_job,
+    outages::a_connection_killed_inside_the_transaction_leaves_nothing,
+    outages::a_lock_held_too_long_is_no_fault_of_the_record,
+    outages::a_commit_whose_answer_is_lost_is_not_repeated,
+    outages::deadlocks_are_tried_again,
+    upkeep::the_ledger_can_be_ensured_again_and_is_what_the_ddl_says,
+    upkeep::old_entries_are_pruned_and_young_ones_stay,
+    upkeep::every_problem_of_a_recipe_is_reported_at_once,
+    upkeep::a_parent_without_a_generated_id_is_a_problem,
+    upkeep::errors_name_the_place_and_never_the_password,
 }

@@ -144,6 +144,12 @@ fn fit<'a>(text: Cow<'a, str>, chars: Option<u64>, bytes: Option<u64>, declared:
 }
 
 fn as_integer<'a>(value: &SqlValue, min: i128, max: i128, declared: &str) -> Result<Cell<'a>, String> {
+    // MySQL's BOOLEAN.
+    if declared == "tinyint(1)"
+        && let Ok(flag) = as_bool(value)
+    {
+        return Ok(flag);
+    }
     let number = match value {
         SqlValue::Int(number) => i128::from(*number),
         SqlValue::UInt(number) => i128::from(*number),

@@ -166,7 +166,7 @@ impl<S: Store> Engine<S> {
                         outcomes[*index] = Some(outcome);
                     }
                 }
-                Err(failure @ (Failure::Away(_) | Failure::Denied(_))) => return Err(failure),
+                Err(failure @ (Failure::Away(_) | Failure::Busy(_) | Failure::Denied(_))) => return Err(failure),
                 Err(failure @ Failure::Contention(_)) if part.len() == 1 || Instant::now() >= patience => {
                     let rejection = failure.into_rejection()?;
                     for (index, _) in part {
@@ -198,7 +198,7 @@ impl<S: Store> Engine<S> {
         loop {
             match self.attempt(layout, part, row_by_row).await {
                 Err(Failure::RepeatedKey(_)) if !row_by_row => row_by_row = true,
-                Err(Failure::Contention(words))
+                Err(Failure::Contention(words) | Failure::Busy(words))
                     if attempt < self.options.contention_attempts && Instant::now() < patience =>
                 {
                     tracing::debug!(attempt, words, "the batch collided with another transaction");

@@ -14,6 +14,9 @@ pub(super) enum Failure {
     Denied(String),
     /// Deadlock, serialization failure, lock time-out: the same transaction may well pass now.
     Contention(String),
+    /// No transaction could be started, because another one has the whole database (SQLite): worth another try, and
+    /// then the database counts as away.
+    Busy(String),
     /// The rows: a constraint, a value that does not fit.
     Refused { words: String, may_pass: bool },
     /// A statement met the same key twice; row by row it will do.
@@ -31,6 +34,7 @@ impl Failure {
         match self {
             Self::Refused { words, may_pass } => Self::Refused { words: with(words), may_pass },
             Self::Contention(words) => Self::Contention(with(words)),
+            Self::Busy(words) => Self::Busy(words),
             Self::Away(words) => Self::Away(words),
             Self::Denied(words) => Self::Denied(with(words)),
             Self::RepeatedKey(words) => Self::RepeatedKey(with(words)),
@@ -43,7 +47,7 @@ impl Failure {
         let endpoint = endpoint.to_owned();
         match self {
             Self::Denied(cause) => SinkError::Denied { endpoint, cause },
-            Self::Away(cause) | Self::Contention(cause) | Self::RepeatedKey(cause) => {
+            Self::Away(cause) | Self::Busy(cause) | Self::Contention(cause) | Self::RepeatedKey(cause) => {
                 SinkError::Unavailable { endpoint, cause }
             }
             Self::Refused { words, .. } => SinkError::Unavailable { endpoint, cause: words },

@@ -44,7 +44,7 @@ impl Default for SinkOptions {
         Self {
             max_connections: 5,
             acquire_timeout: Duration::from_secs(10),
-            lock_timeout: Duration::from_secs(10),
+            lock_timeout: Duration::from_secs(5),
             contention_attempts: 6,
         }
     }

@@ -107,7 +107,8 @@ impl Database {
         let mut connection = sqlx::SqliteConnection::connect(&self.url).await.unwrap();
         let rows = sqlx::query(AssertSqlSafe(query)).fetch_all(&mut connection).await.unwrap();
         let text = |row: &sqlx::sqlite::SqliteRow, index: usize| {
-            row.try_get_unchecked::<Option<String>, _>(index).unwrap().unwrap_or_else(|| "-".into())
+            let bytes = row.try_get_unchecked::<Option<Vec<u8>>, _>(index).unwrap();
+            bytes.map_or_else(|| "-".into(), |bytes| String::from_utf8_lossy(&bytes).into_owned())
         };
         rows.iter().map(|row| (0..row.len()).map(|index| text(row, index)).collect::<Vec<_>>().join("|")).collect()
     }

@@ -90,7 +90,7 @@ async fn open(options: &MySqlConnectOptions) -> Result<MySqlConnection, Failure>
 async fn set_up(connection: &mut MySqlConnection, lock_timeout: u64) -> Result<(), sqlx::Error> {
     let settings = format!(
         "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO'), \
-         SESSION innodb_lock_wait_timeout = {lock_timeout}, SESSION autocommit = 1"
+         SESSION innodb_lock_wait_timeout = {lock_timeout}, SESSION lock_wait_timeout = {lock_timeout}, SESSION autocommit = 1"
     );
     connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
     if let Err(error) = connection.execute("SET SESSION idle_transaction_timeout = 60").await {

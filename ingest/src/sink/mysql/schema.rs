@@ -54,7 +54,23 @@ async fn columns(pool: &MySqlPool, schema: Option<&str>, table: &str) -> Result<
          FROM information_schema.columns WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ? \
          ORDER BY ordinal_position",
     );
-    rows.bind(schema).bind(table).fetch_all(pool).await?.iter().map(column).collect()
+    let rows = rows.bind(schema).bind(table).fetch_all(pool).await?;
+    let mut columns: Vec<Column> = rows.iter().map(column).collect::<Result<_, _>>()?;
+    for checked in json_checks(pool, schema, table).await {
+        columns.iter_mut().filter(|column| column.name == checked).for_each(|column| column.kind = Kind::Json);
+    }
+    Ok(columns)
+}
+
+/// MariaDB's `JSON` is a text with a check. MySQL, which has the type, has no such column in the view: no answer there.
+async fn json_checks(pool: &MySqlPool, schema: Option<&str>, table: &str) -> Vec<String> {
+    let rows = sqlx::query(
+        "SELECT CAST(constraint_name AS CHAR) FROM information_schema.check_constraints \
+         WHERE constraint_schema = COALESCE(?, DATABASE()) AND table_name = ? \
+         AND check_clause = CONCAT('json_valid(`', constraint_name, '`)')",
+    );
+    let rows = rows.bind(schema).bind(table).fetch_all(pool).await.unwrap_or_default();
+    rows.iter().filter_map(|row| row.try_get(0).ok()).collect()
 }
 
 fn column(row: &MySqlRow) -> Result<Column, sqlx::Error> {
@@ -90,7 +106,6 @@ fn kind(row: &MySqlRow, declared: &str) -> Result<Kind, sqlx::Error> {
         "char" | "varchar" => Kind::text(number(6)?),
         // These count bytes; `character_maximum_length` repeats them.
         "tinytext" | "text" | "mediumtext" | "longtext" => Kind::Text { chars: None, bytes: number(7)? },
-        "tinyint" if declared.starts_with("tinyint(1)") => Kind::Integer { min: -128, max: 127 },
         "tinyint" => whole(8),
         "smallint" => whole(16),
         "mediumint" => whole(24),

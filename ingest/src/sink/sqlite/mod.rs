@@ -113,7 +113,10 @@ impl Store for SqliteStore {
     async fn begin(&self) -> Result<Self::Tx, Failure> {
         let writer = self.writer.clone().lock_owned().await;
         // The write lock is taken at once: a transaction that reads first may find that it can no longer write.
-        let tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| classify(&error))?;
+        let tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| match classify(&error) {
+            Failure::Contention(words) => Failure::Busy(words),
+            other => other,
+        })?;
         Ok(SqliteTx { tx, _writer: writer })
     }
 

@@ -1,0 +1,207 @@
+//! Connections that end at the worst moment, locks that are held too long, and a commit whose answer never comes.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use jobqueue_ingest::{DatabaseKind, SinkError, SinkOptions, Unit, UnitOutcome, connect};
+use serde_json::json;
+use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection, SqliteConnection};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::fixture::{Database, applied, companies, company, rejected};
+
+/// A transaction of somebody else that keeps everybody from writing partners.
+enum Blocker {
+    Postgres(PgConnection),
+    Mysql(MySqlConnection),
+    Sqlite(SqliteConnection),
+}
+
+impl Blocker {
+    async fn new(db: &Database) -> Self {
+        match db.kind {
+            DatabaseKind::Postgres => {
+                let mut connection = PgConnection::connect(&db.url).await.unwrap();
+                connection.execute("BEGIN").await.unwrap();
+                connection.execute("LOCK TABLE partner IN ACCESS EXCLUSIVE MODE").await.unwrap();
+                Self::Postgres(connection)
+            }
+            DatabaseKind::Mysql => {
+                let mut connection = MySqlConnection::connect(&db.url).await.unwrap();
+                connection.execute(sqlx::raw_sql("BEGIN; SELECT * FROM partner FOR UPDATE")).await.unwrap();
+                Self::Mysql(connection)
+            }
+            DatabaseKind::Sqlite => {
+                let mut connection = SqliteConnection::connect(&db.url).await.unwrap();
+                connection.execute("BEGIN IMMEDIATE").await.unwrap();
+                Self::Sqlite(connection)
+            }
+        }
+    }
+
+    async fn end(self) {
+        match self {
+            Self::Postgres(connection) => connection.close().await.unwrap(),
+            Self::Mysql(connection) => connection.close().await.unwrap(),
+            Self::Sqlite(connection) => connection.close().await.unwrap(),
+        }
+    }
+}
+
+/// Ends the server's side of the connection that waits to write partners, as soon as there is one.
+async fn kill_the_waiting(db: &Database) {
+    for _ in 0..500 {
+        let killed = if db.kind == DatabaseKind::Postgres {
+            db.rows(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity \
+                 WHERE wait_event_type = 'Lock' AND datname = current_database()",
+            )
+            .await
+        } else {
+            let waiting = db
+                .rows(
+                    "SELECT p.id FROM information_schema.innodb_trx t \
+                     JOIN information_schema.processlist p ON p.id = t.trx_mysql_thread_id \
+                     WHERE t.trx_state = 'LOCK WAIT' AND p.db = DATABASE()",
+                )
+                .await;
+            if let Some(id) = waiting.first() {
+                db.rows(&format!("KILL {id}")).await;
+            }
+            waiting
+        };
+        if !killed.is_empty() {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("nobody waits for the lock");
+}
+
+pub(crate) async fn a_connection_killed_inside_the_transaction_leaves_nothing(db: Database) {
+    if db.kind == DatabaseKind::Sqlite {
+        // There is no server that could end a connection.
+        return;
+    }
+    let recipe = companies(&json!({}));
+    let units: Vec<Unit> = (0..50).map(|n| company(&recipe, &format!("c{n}"), 2)).collect();
+    let blocker = Blocker::new(&db).await;
+    let (written, ()) = tokio::join!(db.sink.write(&recipe, &units), kill_the_waiting(&db));
+    let error = written.unwrap_err();
+    assert!(matches!(error, SinkError::Unavailable { .. }), "{error}");
+    blocker.end().await;
+    assert_eq!(db.counts().await, [0, 0, 0]);
+    let outcomes = db.sink.write(&recipe, &units).await.unwrap();
+    assert!(outcomes.iter().all(|outcome| *outcome == applied(3)), "{outcomes:?}");
+    assert_eq!(db.counts().await, [50, 100, 50]);
+}
+
+pub(crate) async fn a_lock_held_too_long_is_no_fault_of_the_record(db: Database) {
+    let options =
+        SinkOptions { lock_timeout: Duration::from_millis(200), contention_attempts: 2, ..SinkOptions::default() };
+    let impatient = db.second_sink(options).await;
+    let recipe = companies(&json!({}));
+    let units = [company(&recipe, "a", 1), company(&recipe, "childless", 0)];
+    // The schema is known by then, as it is in a worker.
+    impatient.write(&recipe, &[company(&recipe, "before", 0)]).await.unwrap();
+    let blocker = Blocker::new(&db).await;
+    let written = impatient.write(&recipe, &units).await;
+    if db.kind == DatabaseKind::Sqlite {
+        // The whole file is locked, which is nobody's fault in particular.
+        assert!(matches!(written, Err(SinkError::Unavailable { .. })), "{written:?}");
+    } else {
+        let outcomes = written.unwrap();
+        let (message, may_pass) = rejected(&outcomes[0]);
+        assert!(may_pass && message.starts_with("partner"), "{message}");
+        assert_eq!(outcomes[1], applied(1), "the others go on");
+    }
+    blocker.end().await;
+    impatient.write(&recipe, &units).await.unwrap();
+    assert_eq!(db.counts().await, [3, 1, 3]);
+}
+
+/// Passes everything on, until the answer to a COMMIT is to be swallowed together with the connection.
+async fn proxy(server: u16, swallow: Arc<AtomicBool>) -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
+            tokio::spawn(relay(client, server, swallow.clone()));
+        }
+    });
+    port
+}
+
+async fn relay(mut client: TcpStream, mut server: TcpStream, swallow: Arc<AtomicBool>) {
+    let (mut from_client, mut from_server) = (vec![0; 1 << 16], vec![0; 1 << 16]);
+    let mut committing = false;
+    loop {
+        tokio::select! {
+            read = client.read(&mut from_client) => {
+                let Ok(length @ 1..) = read else { return };
+                let commit = from_client[..length].windows(6).any(|word| word == b"COMMIT");
+                committing = commit && swallow.load(Ordering::SeqCst);
+                if server.write_all(&from_client[..length]).await.is_err() { return }
+            }
+            read = server.read(&mut from_server) => {
+                let Ok(length @ 1..) = read else { return };
+                // The server has answered, so that it has committed.
+                if committing { return }
+                if client.write_all(&from_server[..length]).await.is_err() { return }
+            }
+        }
+    }
+}
+
+pub(crate) async fn a_commit_whose_answer_is_lost_is_not_repeated(db: Database) {
+    let (port, off) = match db.kind {
+        DatabaseKind::Postgres => (jobqueue_testkit::postgres().port(), "?sslmode=disable"),
+        DatabaseKind::Mysql => (jobqueue_testkit::mariadb().port(), "?ssl-mode=DISABLED"),
+        // A commit of SQLite is a call, not a message.
+        DatabaseKind::Sqlite => return,
+    };
+    let swallow = Arc::new(AtomicBool::new(false));
+    let through = proxy(port, swallow.clone()).await;
+    let url = db.url.replace(&format!(":{port}/"), &format!(":{through}/")) + off;
+    let sink = connect(&url.parse().unwrap(), SinkOptions::default()).await.unwrap();
+    let recipe = companies(&json!({}));
+    let units: Vec<Unit> = (0..10).map(|n| company(&recipe, &format!("c{n}"), 2)).collect();
+    sink.write(&recipe, &units[..1]).await.unwrap();
+    swallow.store(true, Ordering::SeqCst);
+    let error = sink.write(&recipe, &units).await.unwrap_err();
+    assert!(matches!(error, SinkError::Unavailable { .. }), "{error}");
+    swallow.store(false, Ordering::SeqCst);
+    assert_eq!(db.counts().await, [10, 20, 10], "the server had committed");
+    let outcomes = sink.write(&recipe, &units).await.unwrap();
+    assert!(outcomes.iter().all(|outcome| *outcome == UnitOutcome::AlreadyApplied), "{outcomes:?}");
+    assert_eq!(db.counts().await, [10, 20, 10]);
+}
+
+/// Two workers update the same rows in opposite order, one row at a time: they deadlock, and neither job fails for it.
+pub(crate) async fn deadlocks_are_tried_again(db: Database) {
+    let recipe = companies(&json!({"onConflict": "Update", "key": ["reg_num"]}));
+    let other = db.second_sink(SinkOptions::default()).await;
+    let units = |round: usize, side: &str| -> Vec<Unit> {
+        let name =
+            |n: usize| crate::fixture::company_as(&recipe, &format!("{round}{side}{n}"), &format!("r{n}"), side, 1);
+        (0..30).map(name).collect()
+    };
+    db.sink.write(&recipe, &units(0, "x")).await.unwrap();
+    for round in 1..6 {
+        let (one, mut two) = (units(round, "a"), units(round, "b"));
+        two.reverse();
+        let (one, two) = tokio::join!(db.sink.write(&recipe, &one), other.write(&recipe, &two));
+        let outcomes = [one.unwrap(), two.unwrap()].concat();
+        assert!(outcomes.iter().all(|outcome| *outcome == applied(2)), "{outcomes:?}");
+    }
+    assert_eq!(db.counts().await, [30, 330, 330]);
+}
