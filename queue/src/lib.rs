@@ -5,7 +5,6 @@
 
 pub mod admin;
 mod backend;
-mod backoff;
 pub mod bookkeeping;
 mod config;
 mod connect;
@@ -19,11 +18,11 @@ pub mod producer;
 mod redis_error;
 pub mod rq;
 mod script;
+mod stats;
 mod stream;
 mod url;
 
 pub use backend::{Backend, Claim, Command, Maintenance, QueueError, Settled};
-pub use backoff::backoff;
 pub use config::{PayloadLimits, Protocol, QueueConfig, RetryPolicy};
 pub use connect::connect;
 pub use connection::{Connection, Timeouts, TlsOptions};
@@ -32,5 +31,6 @@ pub use doorbell::Doorbell;
 pub use list::ListBackend;
 pub use rq::RqQueue;
 pub use script::{Invocation, Script};
+pub use stats::{QueueStats, StatsQuery, WorkerStats, stats};
 pub use stream::StreamBackend;
 pub use url::ConnectionUrl;

@@ -9,7 +9,7 @@ mod heartbeat;
 mod keys;
 mod maintain;
 mod settle;
-pub(crate) mod text;
+mod text;
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -24,6 +24,7 @@ use crate::{
 };
 
 pub use keys::Keys;
+pub(crate) use text::parse_iso;
 
 const PRELUDE: &str = include_str!("lua/prelude.lua");
 const OUTCOME: &str = include_str!("lua/outcome.lua");
@@ -62,9 +63,6 @@ impl RqQueue {
         if config.names.is_empty() || config.names.iter().any(String::is_empty) {
             return Err(QueueError::Config("an RQ queue needs at least one name, and none may be empty".into()));
         }
-        if config.lease < Duration::from_secs(1) {
-            return Err(QueueError::Config("a lease is at least one second".into()));
-        }
         let bell = Doorbell::new(&connection, config.names.iter().map(|name| keys.queue(name)).collect());
         let record = heartbeat::record(&config);
         let gone = Gone { data: text::missing_data(), text: text::exc_string(text::RECORD_GONE) };
@@ -81,8 +79,9 @@ impl RqQueue {
         (self.config.lease.as_secs() * 2).max(60)
     }
 
+    /// Whole seconds, as RQ keeps them; never less than asked for.
     fn lease_seconds(&self) -> u64 {
-        self.config.lease.as_secs()
+        self.config.lease.as_secs() + u64::from(self.config.lease.subsec_nanos() > 0)
     }
 }
 

@@ -4,7 +4,6 @@ use chrono::{DateTime, Utc};
 
 use super::text::{STOPPED, epoch, exc_string, iso, return_value};
 use super::{RqQueue, SETTLE};
-use crate::backoff::backoff;
 use crate::{Completion, Outcome, Payload, QueueError, Retry, Serializer, Settled};
 
 /// Jobs per script call: enough to spread the call's own cost, few enough that other clients of the server wait a
@@ -70,7 +69,7 @@ impl RqQueue {
     /// Seconds before the next attempt by our own policy; none when there is none.
     fn next_delay(&self, retry: Retry, attempt: u32) -> Option<f64> {
         let allowed = retry == Retry::Allowed && attempt < self.config.retry.max_attempts;
-        allowed.then(|| backoff(&self.config.retry, attempt, rand::random()).as_secs_f64())
+        allowed.then(|| self.config.retry.delay(attempt, rand::random()).as_secs_f64())
     }
 }
 

@@ -15,6 +15,7 @@ use tokio::task::JoinSet;
 /// A test per case and protocol.
 macro_rules! conformance {
     ($($case:ident)*) => {
+        conformance!(@protocol rq, Protocol::Rq, $($case)*);
         conformance!(@protocol list, Protocol::List, $($case)*);
         conformance!(@protocol stream, Protocol::Stream, $($case)*);
     };
@@ -199,7 +200,13 @@ async fn a_lapsed_lease_is_reclaimed_in_order(stand: Stand) {
     stand.produce("q", &records.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let lost = crashing.claim(11).await;
     other.maintain_until(|total| total.reclaimed == 11).await;
-    let again = other.claim(20).await;
+    // Perhaps in several batches: a backend may keep apart what may have killed a worker.
+    let mut again = Vec::new();
+    while again.len() < records.len() {
+        let claimed = other.claim(20).await;
+        assert!(!claimed.is_empty());
+        again.extend(claimed);
+    }
     // Before the one that was waiting, in the order they had.
     assert_eq!(again.iter().map(record).collect::<Vec<_>>(), records);
     assert_eq!(again.iter().map(|job| job.attempt).collect::<Vec<_>>(), [[2; 11].as_slice(), &[1]].concat());

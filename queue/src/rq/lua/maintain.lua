@@ -138,13 +138,15 @@ local function each(ids, Q, key, step)
   end
 end
 
+local function execution_of(member) return string.match(member, '([^:]*)$') end
+
 local function every_time(Q)
   local lapsed = redis.call('ZRANGEBYSCORE', wip_key(Q), 0, now, 'LIMIT', 0, limit)
   if #lapsed == limit then full = 1 end
-  -- From the last to the first: each goes to the head, and the first claimed must end up first.
-  local backwards = {}
-  for i = #lapsed, 1, -1 do backwards[#backwards + 1] = lapsed[i] end
-  each(backwards, Q, wip_key(Q), reclaim)
+  -- From the last to the first: each goes to the head, and the first claimed must end up first. The execution ids of
+  -- one claim count upwards.
+  table.sort(lapsed, function(a, b) return execution_of(a) > execution_of(b) end)
+  each(lapsed, Q, wip_key(Q), reclaim)
 
   local until_ = now
   if redis.call('EXISTS', P .. ':scheduler-lock:' .. Q) == 1 then until_ = now - SCHEDULER_GRACE end

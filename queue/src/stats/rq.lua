@@ -1,0 +1,28 @@
+-- What one RQ queue looks like. Reads only; constant work but for the workers.
+-- ARGV: prefix, queue
+local P, Q = ARGV[1], ARGV[2]
+local time = redis.call('TIME')
+local queue = P .. ':queue:' .. Q
+local enqueued = false
+local head = redis.call('LINDEX', queue, 0)
+if head then enqueued = redis.call('HGET', P .. ':job:' .. head, 'enqueued_at') end
+local workers = {}
+for _, key in ipairs(redis.call('SMEMBERS', P .. ':workers:' .. Q)) do
+  local f = redis.call('HMGET', key, 'last_heartbeat', 'death', 'state', 'hostname', 'successful_job_count',
+    'failed_job_count', 'total_working_time', 'jobqueue_concurrency')
+  if f[1] and not f[2] then
+    local running = redis.call('SCARD', key .. ':executions')
+    workers[#workers + 1] = {string.sub(key, #P + 9), f[1], f[3] or '', f[4] or '', f[5] or '0', f[6] or '0',
+      f[7] or '0', f[8] or '1', running}
+  end
+end
+return {
+  {tonumber(time[1]), tonumber(time[2])},
+  redis.call('LLEN', queue),
+  redis.call('ZCARD', P .. ':wip:' .. Q) + redis.call('LLEN', queue .. ':intermediate'),
+  redis.call('ZCARD', P .. ':scheduled:' .. Q),
+  redis.call('ZCOUNT', P .. ':scheduled:' .. Q, 0, time[1]),
+  redis.call('ZCARD', P .. ':failed:' .. Q),
+  enqueued or '',
+  workers,
+}

@@ -1,0 +1,139 @@
+//! Stats against a real Redis: many queues of all protocols in one round trip, none of them touched.
+
+#![expect(clippy::unwrap_used, reason = "a test panics where something is not as it should be")]
+
+use std::sync::Arc;
+
+use jobqueue_queue::{
+    Backend, Completion, Connection, Outcome, Protocol, QueueConfig, Retry, StatsQuery, Timeouts, TlsOptions, connect,
+    stats,
+};
+use jobqueue_testkit::{Redis, unique};
+
+struct Stand {
+    redis: Redis,
+    connection: Connection,
+}
+
+impl Stand {
+    fn new() -> Self {
+        let redis = Redis::start(&[]);
+        let url = redis.url().parse().unwrap();
+        let connection = Connection::new(&url, &TlsOptions::default(), Timeouts::default()).unwrap();
+        Self { redis, connection }
+    }
+
+    async fn worker(&self, protocol: Protocol, names: &[&str]) -> (Arc<dyn Backend>, StatsQuery) {
+        let names = names.iter().map(ToString::to_string).collect();
+        let config = QueueConfig::new(protocol, names, unique("worker"));
+        let query = StatsQuery::from(&config);
+        let worker = connect(&self.connection, config).unwrap();
+        worker.register().await.unwrap();
+        (worker, query)
+    }
+
+    fn enqueue_rq(&self, queue: &str, id: &str, enqueued_at: &str) {
+        let key = format!("rq:job:{id}");
+        self.redis.cli(&[
+            "HSET",
+            &key,
+            "data",
+            r#"["m.f",null,[],{}]"#,
+            "created_at",
+            enqueued_at,
+            "enqueued_at",
+            enqueued_at,
+            "status",
+            "queued",
+        ]);
+        self.redis.cli(&["RPUSH", &format!("rq:queue:{queue}"), id]);
+    }
+}
+
+/// Takes one job and settles it.
+async fn work_one(worker: &Arc<dyn Backend>, outcome: Outcome) {
+    let delivery = worker.claim(1).await.unwrap().deliveries.remove(0);
+    let ended_at = chrono::Utc::now();
+    let started_at = ended_at - chrono::TimeDelta::milliseconds(250);
+    worker.settle(&[Completion { delivery, outcome, started_at, ended_at }]).await.unwrap();
+}
+
+fn failure() -> Outcome {
+    Outcome::Failed { error: "boom".into(), retry: Retry::Never }
+}
+
+fn success() -> Outcome {
+    Outcome::Finished { result: serde_json::Value::Null }
+}
+
+#[tokio::test]
+async fn rq_queues_are_counted_together() {
+    let stand = Stand::new();
+    let (worker, query) = stand.worker(Protocol::Rq, &["urgent", "normal"]).await;
+    let waited = chrono::Utc::now() - chrono::TimeDelta::seconds(90);
+    let waited = waited.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+    for i in 0..3 {
+        stand.enqueue_rq("urgent", &format!("u{i}"), &waited);
+        stand.enqueue_rq("normal", &format!("n{i}"), &waited);
+    }
+    work_one(&worker, success()).await;
+    work_one(&worker, failure()).await;
+    worker.claim(1).await.unwrap();
+    stand.redis.cli(&["ZADD", "rq:scheduled:normal", "1", "late", "99999999999", "early"]);
+    stand.redis.cli(&["RPUSH", "rq:queue:normal:intermediate", "taken"]);
+    let stats = stats(&stand.connection, &[query]).await.unwrap().remove(0).unwrap();
+    assert_eq!((stats.waiting, stats.running, stats.scheduled, stats.due, stats.failed), (3, 2, 2, 1, 1));
+    let wait = stats.oldest_wait.unwrap().as_secs();
+    assert!((90..100).contains(&wait), "{wait}");
+    let [worker] = &stats.workers[..] else { panic!("{:?}", stats.workers) };
+    assert_eq!((worker.succeeded, worker.failed, worker.running, worker.state.as_str()), (1, 1, 1, "busy"));
+    assert!((worker.busy_seconds - 0.5).abs() < 0.01, "{}", worker.busy_seconds);
+    assert!(worker.silent_for.as_secs() < 10);
+    assert!(!worker.hostname.is_empty());
+}
+
+#[tokio::test]
+async fn lists_and_streams_are_counted_too() {
+    let stand = Stand::new();
+    let (list, list_query) = stand.worker(Protocol::List, &["l"]).await;
+    let (stream, stream_query) = stand.worker(Protocol::Stream, &["s"]).await;
+    for i in 0..5 {
+        stand.redis.cli(&["RPUSH", "l", &i.to_string()]);
+        stand.redis.cli(&["XADD", "s", "*", "record", &i.to_string()]);
+    }
+    for worker in [&list, &stream] {
+        work_one(worker, success()).await;
+        work_one(worker, failure()).await;
+        worker.claim(1).await.unwrap();
+    }
+    for stats in stats(&stand.connection, &[list_query, stream_query]).await.unwrap() {
+        let stats = stats.unwrap();
+        assert_eq!((stats.waiting, stats.running, stats.scheduled, stats.failed), (2, 1, 0, 1));
+        let [worker] = &stats.workers[..] else { panic!("{:?}", stats.workers) };
+        assert_eq!((worker.succeeded, worker.failed), (1, 1));
+    }
+}
+
+#[tokio::test]
+async fn a_queue_that_cannot_be_read_does_not_hide_the_others() {
+    let stand = Stand::new();
+    let query = |protocol, name: &str| StatsQuery {
+        protocol,
+        names: vec![name.into()],
+        key_prefix: "rq".into(),
+        consumer_group: "jobqueue".into(),
+    };
+    stand.redis.cli(&["SET", "rq:queue:odd", "text"]);
+    stand.redis.cli(&["XADD", "fresh", "*", "a", "1"]);
+    let queries = [
+        query(Protocol::Rq, "odd"),
+        query(Protocol::Rq, "empty"),
+        query(Protocol::Stream, "absent"),
+        query(Protocol::Stream, "fresh"),
+    ];
+    let answers = stats(&stand.connection, &queries).await.unwrap();
+    assert!(answers[0].as_ref().unwrap_err().to_string().contains("WRONGTYPE"), "{answers:?}");
+    let waiting: Vec<u64> = answers[1..].iter().map(|stats| stats.as_ref().unwrap().waiting).collect();
+    assert_eq!(waiting, [0, 0, 1]);
+    assert_eq!(stand.redis.cli(&["EXISTS", "absent", "rq:queue:empty"]), "0");
+}
