@@ -8,9 +8,9 @@ pub(crate) struct Place {
     /// The user's key.
     pub(crate) key: String,
     /// `jobqueue:{key}` for a list, `jobqueue:{key}:group` for a stream; without braces of ours where the key has its
-    /// own hash tag. After it come `:job:ID` (hash: record, attempts, execution, worker, `error:N`, `failed_at`),
+    /// own hash tag. After it come `:job:ID` (hash: record, attempts, execution, worker, failures; `error:N`, `at:N`, `by:N`),
     /// `:ready` (list of ids to serve before the backlog), `:lease`, `:scheduled`, `:failed`, `:workers` (sorted sets by
-    /// time in ms), `:worker:NAME` (hash), `:totals` (hash) and, for lists, `:seq`.
+    /// time in ms), `:worker:NAME` (hash), and `:seq` for lists, `:cursor` for streams.
     pub(crate) prefix: String,
     /// The consumer group; empty for a list.
     pub(crate) group: String,

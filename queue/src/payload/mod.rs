@@ -80,10 +80,18 @@ fn call(value: Value, serializer: Serializer) -> Result<Call, PayloadError> {
             Ok(Call { function, args, kwargs, serializer })
         }
         [Value::String(function), instance, ..] if !instance.is_null() => {
+            let function = shortened(&function);
             Err(PayloadError::NotData(format!("{function} is a method of an object, and only functions are served")))
         }
         _ => Err(malformed("not a call: expected (text, None, list, dict)")),
     }
+}
+
+/// Names from a payload for a message: whoever wrote them does not decide how long it gets.
+fn shortened(name: &str) -> String {
+    const MOST: usize = 100;
+    let cut: String = name.chars().take(MOST).collect();
+    if cut.len() < name.len() { cut + "…" } else { cut }
 }
 
 pub(crate) fn malformed(what: impl Into<String>) -> PayloadError {

@@ -149,6 +149,20 @@ fn whatever_would_run_code_is_refused_by_name() {
 }
 
 #[test]
+fn messages_stay_short_whatever_the_names_in_the_payload() {
+    let name = "x".repeat(5000);
+    let key = [b"X".as_slice(), &5000_u32.to_le_bytes(), name.as_bytes()].concat();
+    for payload in [
+        call_with(&[b"c".as_slice(), name.as_bytes(), b"\nf\n"].concat()),
+        call_with(&[b"}".as_slice(), &key, b"Ns", &key, b"Ns"].concat()),
+        format!(r#"["{name}", 1, [], {{}}]"#).into_bytes(),
+    ] {
+        let message = decode(&payload, &limits()).unwrap_err().to_string();
+        assert!(message.contains("xxxxxxxxxx…") && message.len() < 500, "{message}");
+    }
+}
+
+#[test]
 fn a_zlib_bomb_stops_at_the_limit() {
     let small = PayloadLimits { max_inflated_bytes: 1 << 20, ..limits() };
     let bomb = zlib(&vec![0; 64 << 20]);

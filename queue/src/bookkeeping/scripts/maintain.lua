@@ -13,7 +13,6 @@ local function bring_back(id, attempts, worker)
   if attempts >= most_attempts then
     redis.call('ZADD', q.prefix .. ':failed', now, id)
     done(q, id)
-    redis.call('HINCRBY', q.prefix .. ':totals', 'failed', 1)
     abandoned = abandoned + 1
   else
     redis.call('LPUSH', q.prefix .. ':ready', id)

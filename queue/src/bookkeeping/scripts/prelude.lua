@@ -11,21 +11,19 @@ local function lease_end(now, lease, index) return now + lease + math.min(index,
 
 local function job_key(q, id) return q.prefix .. ':job:' .. id end
 
--- Keeps the reason of a failed attempt, and takes the job out of its worker's hands.
+-- Keeps why, when and in whose hands an attempt failed (the last ten), and takes the job out of those hands.
 local function note_failure(q, id, now, reason)
   local job = job_key(q, id)
-  local attempt = redis.call('HGET', job, 'attempts') or '0'
-  redis.call('HSET', job, 'error:' .. attempt, reason, 'failed_at', string.format('%.0f', now))
-  redis.call('HDEL', job, 'execution')
+  local n = redis.call('HINCRBY', job, 'failures', 1)
+  local worker = redis.call('HGET', job, 'worker') or ''
+  redis.call('HSET', job, 'error:' .. n, reason, 'at:' .. n, string.format('%.0f', now), 'by:' .. n, worker)
+  redis.call('HDEL', job, 'execution', 'error:' .. (n - 10), 'at:' .. (n - 10), 'by:' .. (n - 10))
 end
 
-local function count(q, worker, field, seconds)
-  redis.call('HINCRBY', q.prefix .. ':totals', field, 1)
-  if seconds > 0 then redis.call('HINCRBYFLOAT', q.prefix .. ':totals', 'busy_seconds', seconds) end
+-- Counts a run in the record of its worker. An expired record must not come back as one that never expires.
+local function count(q, worker, counter, seconds)
   local record = q.prefix .. ':worker:' .. worker
-  -- An expired record must not come back as one that never expires.
   if redis.call('EXISTS', record) == 1 then
-    local counter = field == 'finished' and 'successful_job_count' or 'failed_job_count'
     redis.call('HINCRBY', record, counter, 1)
     if seconds > 0 then redis.call('HINCRBYFLOAT', record, 'total_working_time', seconds) end
   end

@@ -12,7 +12,7 @@ redis.call('ZREM', q.prefix .. ':lease', id)
 if outcome == 'finished' then
   redis.call('DEL', job)
   done(q, id)
-  count(q, worker, 'finished', seconds)
+  count(q, worker, 'successful_job_count', seconds)
 elseif outcome == 'released' then
   redis.call('HINCRBY', job, 'attempts', -1)
   redis.call('HDEL', job, 'execution')
@@ -28,11 +28,11 @@ else
       redis.call('RPUSH', q.prefix .. ':ready', id)
     end
     park(q, id)
-    count(q, worker, 'retried', seconds)
   else
     redis.call('ZADD', q.prefix .. ':failed', now, id)
     done(q, id)
-    count(q, worker, 'failed', seconds)
   end
+  -- As rq counts it: every attempt that failed.
+  count(q, worker, 'failed_job_count', seconds)
 end
 return 1

@@ -57,10 +57,10 @@ end
 -- Entries that were delivered to somebody who is not one of ours and has been silent for a lease: {id, record,
 -- deliveries} each. A cursor carries on where the last look ended.
 local function adopt(q, lease, most)
-  local cursor = redis.call('HGET', q.prefix .. ':totals', 'cursor') or '0-0'
+  local cursor = redis.call('GET', q.prefix .. ':cursor') or '0-0'
   local answer = redis.pcall('XAUTOCLAIM', q.key, q.group, PARKED, lease, cursor, 'COUNT', most, 'JUSTID')
   if answer.err then return {} end
-  redis.call('HSET', q.prefix .. ':totals', 'cursor', answer[1])
+  redis.call('SET', q.prefix .. ':cursor', answer[1])
   local found = {}
   for _, id in ipairs(answer[2]) do
     if redis.call('EXISTS', job_key(q, id)) == 0 then

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::node::{Id, Node};
 use super::{Machine, dates};
 use crate::PayloadError;
-use crate::payload::malformed;
+use crate::payload::{malformed, shortened};
 
 /// A Python type (or one of two helper functions of the pickle module's own making) that is known to be data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display)]
@@ -76,10 +76,7 @@ impl Allowed {
             ("_codecs", "encode") => Self::Encode,
             ("copyreg" | "copy_reg", "_reconstructor") => Self::Reconstructor,
             ("builtins" | "__builtin__", "object" | "int" | "float" | "str" | "bool") => Self::Inert,
-            _ => {
-                let shown: String = format!("{module}.{name}").chars().take(200).collect();
-                return Err(PayloadError::NotData(shown));
-            }
+            _ => return Err(PayloadError::NotData(shortened(&format!("{module}.{name}")))),
         })
     }
 }

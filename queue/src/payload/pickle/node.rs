@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use serde_json::{Map, Number, Value};
 
 use super::allowed::Allowed;
-use crate::payload::{MAX_VALUES, malformed, too_large};
+use crate::payload::{MAX_VALUES, malformed, shortened, too_large};
 use crate::{PayloadError, PayloadLimits};
 
 /// Index of a [`Node`] in the arena.
@@ -88,6 +88,7 @@ impl Writer<'_, '_> {
                     let key = self.key(key, depth)?;
                     let value = self.value(value, depth)?;
                     if map.contains_key(&key) {
+                        let key = shortened(&key);
                         return Err(malformed(format!("two keys of a dict are both {key:?} as text")));
                     }
                     map.insert(key, value);
