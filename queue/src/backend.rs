@@ -35,6 +35,11 @@ pub trait Backend: Send + Sync {
 
     /// The next command addressed to this worker (RQ's pub/sub); pending for ever where the protocol has none.
     async fn next_command(&self) -> Command;
+
+    /// Callbacks of settled jobs that were skipped because they are code in another language (RQ only); each is logged.
+    fn skipped_callbacks(&self) -> u64 {
+        0
+    }
 }
 
 /// The answer to [`Backend::claim`].

@@ -1,10 +1,15 @@
 //! Maintenance: one script for all queues puts right what crashes and time leave behind.
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 
-use super::text::{abandoned, crashed, exc_string};
+use super::text::{self, exc_string, parse_iso};
+use super::webhook::End;
 use super::{MAINTAIN, RqQueue};
+use crate::payload::decode;
 use crate::{Maintenance, QueueError};
+
+/// Id, data, time of queueing and webhooks (JSON) of a job that was given up.
+type Hooks = (String, Vec<u8>, String, String);
 
 /// Registry entries one script call handles per queue, so that it never holds up the server for long.
 const ENTRIES_PER_CALL: usize = 200;
@@ -19,8 +24,15 @@ impl RqQueue {
     pub(super) async fn put_right(&self) -> Result<Maintenance, QueueError> {
         let mut total = Maintenance::default();
         for _ in 0..CALLS {
-            let (reclaimed, abandoned, due, expired, more): (u64, u64, u64, u64, u8) =
-                self.connection.invoke(&self.maintain_call()).await?;
+            let now = Utc::now();
+            let (reclaimed, abandoned, due, expired, more, hooks): (u64, u64, u64, u64, u8, Vec<Hooks>) =
+                self.connection.invoke(&self.maintain_call(now)).await?;
+            for (job_id, data, enqueued_at, hooks) in hooks {
+                let func_name = decode(&data, &self.config.limits).map(|call| call.function).unwrap_or_default();
+                let enqueued_at = parse_iso(&enqueued_at);
+                let end = End { job_id, func_name, enqueued_at, ended_at: now, exc_info: Some(text::abandoned(now)) };
+                self.webhooks.post(&hooks, &end);
+            }
             total.reclaimed += reclaimed;
             total.abandoned += abandoned;
             total.due += due;
@@ -32,8 +44,7 @@ impl RqQueue {
         Ok(total)
     }
 
-    fn maintain_call(&self) -> crate::Invocation<'static> {
-        let now = Utc::now();
+    fn maintain_call(&self, now: DateTime<Utc>) -> crate::Invocation<'static> {
         let retry = &self.config.retry;
         let mut call = MAINTAIN
             .on(&self.route())
@@ -48,8 +59,8 @@ impl RqQueue {
             .arg(SWEEP_SECONDS)
             .arg(self.gone.data.as_slice())
             .arg(&self.gone.text)
-            .arg(exc_string(&crashed(now)))
-            .arg(exc_string(&abandoned(now)));
+            .arg(exc_string(&text::crashed(now)))
+            .arg(exc_string(&text::abandoned(now)));
         for name in &self.config.names {
             call.push(name);
         }

@@ -10,8 +10,10 @@ mod keys;
 mod maintain;
 mod settle;
 mod text;
+mod webhook;
 
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -25,6 +27,7 @@ use crate::{
 
 pub use keys::Keys;
 pub(crate) use text::parse_iso;
+use webhook::Webhooks;
 
 const PRELUDE: &str = include_str!("lua/prelude.lua");
 const OUTCOME: &str = include_str!("lua/outcome.lua");
@@ -49,6 +52,8 @@ pub struct RqQueue {
     commands: Mutex<Option<PubSub>>,
     /// `exc_string` for ids without a record, encoded once.
     gone: Gone,
+    webhooks: Webhooks,
+    skipped_callbacks: AtomicU64,
 }
 
 struct Gone {
@@ -66,7 +71,17 @@ impl RqQueue {
         let bell = Doorbell::new(&connection, config.names.iter().map(|name| keys.queue(name)).collect());
         let record = heartbeat::record(&config);
         let gone = Gone { data: text::missing_data(), text: text::exc_string(text::RECORD_GONE) };
-        Ok(Self { connection, config, keys, bell, record, commands: Mutex::new(None), gone })
+        Ok(Self {
+            connection,
+            config,
+            keys,
+            bell,
+            record,
+            commands: Mutex::new(None),
+            gone,
+            webhooks: Webhooks::default(),
+            skipped_callbacks: AtomicU64::new(0),
+        })
     }
 
     /// A key that routes a script; all keys of a queue in a cluster share its slot.
@@ -94,6 +109,7 @@ impl Backend for RqQueue {
 
     async fn deregister(&self) -> Result<(), QueueError> {
         self.commands.lock().await.take();
+        self.webhooks.finish().await;
         self.withdraw().await
     }
 
@@ -119,5 +135,9 @@ impl Backend for RqQueue {
 
     async fn next_command(&self) -> Command {
         self.await_command().await
+    }
+
+    fn skipped_callbacks(&self) -> u64 {
+        self.skipped_callbacks.load(Ordering::Relaxed)
     }
 }

@@ -1,10 +1,16 @@
 //! Settling: outcomes are recorded a few dozen per script call, all calls in one pipeline.
 
+use std::sync::atomic::Ordering;
+
 use chrono::{DateTime, Utc};
 
 use super::text::{STOPPED, epoch, exc_string, iso, return_value};
+use super::webhook::End;
 use super::{RqQueue, SETTLE};
 use crate::{Completion, Outcome, Payload, QueueError, Retry, Serializer, Settled};
+
+/// Index within the chunk, webhooks (JSON) and name of the callback; either may be empty.
+type Notice = (usize, String, String);
 
 /// Jobs per script call: enough to spread the call's own cost, few enough that other clients of the server wait a
 /// millisecond or two at most.
@@ -32,9 +38,13 @@ impl RqQueue {
         }
         let mut settled = Vec::with_capacity(completions.len());
         for answer in self.connection.invoke_all(&calls).await?.into_iter().rev() {
-            let (outcomes, _hooks): (Vec<String>, redis::Value) = self.connection.read(answer?)?;
-            for outcome in outcomes {
-                settled.push(read_outcome(&outcome, &completions[settled.len()]));
+            let (outcomes, notices): (Vec<String>, Vec<Notice>) = self.connection.read(answer?)?;
+            let chunk = &completions[settled.len()..];
+            for (outcome, completion) in outcomes.iter().zip(chunk) {
+                settled.push(read_outcome(outcome, completion));
+            }
+            for (index, webhooks, callback) in notices {
+                self.heed(&chunk[index], &webhooks, &callback);
             }
         }
         Ok(settled)
@@ -64,6 +74,34 @@ impl RqQueue {
         call.push(epoch(completion.ended_at));
         call.push(text);
         call.push(delay.map_or(String::new(), |seconds| format!("{seconds:.3}")));
+    }
+
+    fn heed(&self, completion: &Completion, webhooks: &str, callback: &str) {
+        let job = &completion.delivery.id;
+        if !callback.is_empty() {
+            self.skipped_callbacks.fetch_add(1, Ordering::Relaxed);
+            tracing::warn!(job, callback, "skipped a callback: it is Python code, which this worker cannot run");
+        }
+        if !webhooks.is_empty() {
+            let function = match &completion.delivery.payload {
+                Ok(Payload::Call(call)) => call.function.clone(),
+                _ => String::new(),
+            };
+            let error = match &completion.outcome {
+                Outcome::Failed { error, .. } => Some(error.clone()),
+                _ => None,
+            };
+            self.webhooks.post(
+                webhooks,
+                &End {
+                    job_id: job.clone(),
+                    func_name: function,
+                    enqueued_at: completion.delivery.enqueued_at,
+                    ended_at: completion.ended_at,
+                    exc_info: error,
+                },
+            );
+        }
     }
 
     /// Seconds before the next attempt by our own policy; none when there is none.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests may")]
 
+mod aftermath;
 mod bay;
 mod claim;
 mod cost;

@@ -15,6 +15,7 @@ local SCHEDULER_GRACE = 3
 -- RQ 2.x schedules an id before it writes the record.
 local RECORD_GRACE = 60
 local reclaimed, abandoned, due, expired, full = 0, 0, 0, 0, 0
+local webhooks = {}
 
 -- Different for each job, the same for nobody to predict: jitter without a random source in here.
 local function jitter(J)
@@ -47,6 +48,10 @@ local function crashed(J, Q, E, job)
   local run = {text = final and abandoned_text or crash_text, ended_iso = now_iso}
   if fail(J, Q, job, run, delay, true, default_failure_ttl) == 'failed' then
     abandoned = abandoned + 1
+    if job.webhooks then
+      local data = redis.call('HGET', job_key(J), 'data') or ''
+      webhooks[#webhooks + 1] = {J, data, job.enqueued_at or '', job.webhooks}
+    end
   else
     reclaimed = reclaimed + 1
   end
@@ -185,4 +190,4 @@ for i = 14, #ARGV do
   attempt(every_time, Q)
   if redis.call('SET', P .. ':jobqueue:swept:' .. Q, W, 'NX', 'EX', int(sweep_every)) then attempt(sweep, Q) end
 end
-return {reclaimed, abandoned, due, expired, full}
+return {reclaimed, abandoned, due, expired, full, webhooks}

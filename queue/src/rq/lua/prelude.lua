@@ -44,7 +44,8 @@ local function worker_key(N) return P .. ':worker:' .. N end
 local FIELDS = {'created_at', 'status', 'result_ttl', 'failure_ttl', 'retries_left', 'retry_intervals',
   'enqueue_at_front_on_retry', 'repeats_left', 'repeat_intervals', 'enqueue_at_front', 'rate_limit_key',
   'rate_limit_concurrency', 'dependency_id', 'dependency_ids', 'jobqueue_generation', 'jobqueue_attempts',
-  'jobqueue_crashes', 'webhooks', 'origin', 'enqueued_at'}
+  'jobqueue_crashes', 'webhooks', 'enqueued_at', 'success_callback_name', 'failure_callback_name',
+  'stopped_callback_name'}
 
 -- The fields that decide what becomes of a job; nil where it has no record.
 local function read_job(J)

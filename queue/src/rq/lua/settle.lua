@@ -4,7 +4,7 @@
 --       outcome, queue, job, execution, started ISO, ended ISO, started epoch, ended epoch, return value or error,
 --       delay in seconds before the next attempt ('' for none)
 local worker_ttl, default_result_ttl, default_failure_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local answers, hooks, released, settled = {}, {}, {}, {}
+local answers, notices, released, settled = {}, {}, {}, {}
 local succeeded, failed = 0, 0
 
 local function repeat_later(J, Q, job, repeats)
@@ -55,6 +55,16 @@ local function release(J, Q, job)
   released[#released + 1] = {Q, J}
 end
 
+local CALLBACKS = {finished = 'success_callback_name', failed = 'failure_callback_name',
+  retried = 'failure_callback_name', stopped = 'stopped_callback_name'}
+
+-- What is left for the caller to do or to say: post webhooks, tell of a Python callback that nobody ran.
+local function notice(job, status)
+  local webhooks = (status == 'finished' or status == 'failed') and job.webhooks or ''
+  local callback = CALLBACKS[status] and job[CALLBACKS[status]] or ''
+  if webhooks ~= '' or callback ~= '' then notices[#notices + 1] = {#answers, webhooks, callback} end
+end
+
 local function settle(outcome, Q, J, run, delay)
   if redis.call('ZREM', wip_key(Q), J .. ':' .. run.execution) == 0 then return 'lost' end
   redis.call('DEL', execution_key(J, run.execution), executions_key(J))
@@ -75,10 +85,7 @@ local function settle(outcome, Q, J, run, delay)
     status = fail(J, Q, job, run, tonumber(delay), false, default_failure_ttl)
     failed = failed + 1
   end
-  if job.webhooks and (status == 'finished' or status == 'failed') then
-    local data = redis.call('HGET', job_key(J), 'data') or ''
-    hooks[#hooks + 1] = {J, status, job.webhooks, job.enqueued_at or '', run.ended_iso, data}
-  end
+  notice(job, status)
   return status
 end
 
@@ -109,4 +116,4 @@ if redis.call('EXISTS', worker) == 1 then
     redis.call('HDEL', worker, 'current_job')
   end
 end
-return {answers, hooks}
+return {answers, notices}
