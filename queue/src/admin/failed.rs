@@ -1,4 +1,5 @@
-//! RQ's failed registry: read it, give jobs another chance, remove them.
+//! The failed registry of a queue, RQ's or the one beside a list or stream: read it, give jobs another chance, remove
+//! them.
 
 use std::io::Read;
 
@@ -8,8 +9,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use flate2::read::ZlibDecoder;
 use redis::{Cmd, Value, cmd};
 
-use super::time;
-use crate::{Call, Connection, PayloadError, PayloadLimits, QueueError, Script, payload};
+use super::{beside, time};
+use crate::bookkeeping::Place;
+use crate::{Call, Connection, Invocation, PayloadError, PayloadLimits, Protocol, QueueError, Script, payload};
 
 /// Ids and jobs in one round trip.
 const PAGE: usize = 500;
@@ -24,7 +26,8 @@ pub struct FailedJob {
     pub id: String,
     /// The queue that it goes back to.
     pub queue: String,
-    /// The call, or why it cannot be read; `None` if the job's record is gone.
+    /// The call, or why it cannot be read; `None` if the job's record is gone. An element of a list or an entry of a
+    /// stream is a call of no function, with the record as its only argument.
     pub call: Option<Result<Call, PayloadError>>,
     /// RQ's description of the call.
     pub description: String,
@@ -46,7 +49,7 @@ impl FailedJob {
     /// The function, as far as it is known.
     pub fn function(&self) -> Option<&str> {
         match &self.call {
-            Some(Ok(call)) => Some(&call.function),
+            Some(Ok(call)) => Some(call.function.as_str()).filter(|function| !function.is_empty()),
             Some(Err(_)) | None => self.description.split_once('(').map(|(function, _)| function),
         }
     }
@@ -85,18 +88,46 @@ pub enum Requeued {
 #[derive(Debug, Clone)]
 pub struct FailedJobs {
     connection: Connection,
-    prefix: String,
-    queue: String,
+    registry: Registry,
+}
+
+#[derive(Debug, Clone)]
+enum Registry {
+    Rq { prefix: String, queue: String },
+    Beside { protocol: Protocol, place: Place },
 }
 
 impl FailedJobs {
-    /// `prefix` is RQ's key prefix.
+    /// Of an RQ queue; `prefix` is RQ's key prefix.
     pub fn new(connection: Connection, prefix: impl Into<String>, queue: impl Into<String>) -> Self {
-        Self { connection, prefix: prefix.into(), queue: queue.into() }
+        Self { connection, registry: Registry::Rq { prefix: prefix.into(), queue: queue.into() } }
+    }
+
+    /// Of a queue of any protocol. `prefix` is RQ's, `group` the consumer group of a stream.
+    ///
+    /// # Errors
+    /// [`QueueError::Config`] for a key that no list or stream of ours can have.
+    pub fn of(
+        connection: Connection,
+        protocol: Protocol,
+        prefix: &str,
+        group: &str,
+        queue: &str,
+    ) -> Result<Self, QueueError> {
+        Ok(match protocol {
+            Protocol::Rq => Self::new(connection, prefix, queue),
+            Protocol::List | Protocol::Stream => {
+                let place = Place::new(protocol, queue, group)?;
+                Self { connection, registry: Registry::Beside { protocol, place } }
+            }
+        })
     }
 
     fn key(&self) -> String {
-        format!("{}:failed:{}", self.prefix, self.queue)
+        match &self.registry {
+            Registry::Rq { prefix, queue } => format!("{prefix}:failed:{queue}"),
+            Registry::Beside { place, .. } => format!("{}:failed", place.prefix),
+        }
     }
 
     /// The ids of all failed jobs, in the order of the registry (first to expire first).
@@ -124,36 +155,62 @@ impl FailedJobs {
     pub async fn fetch(&self, ids: &[String], limits: &PayloadLimits) -> Result<Vec<FailedJob>, QueueError> {
         let mut jobs = Vec::with_capacity(ids.len());
         for page in ids.chunks(PAGE) {
-            let commands: Vec<Cmd> = page.iter().flat_map(|id| self.read_commands(id)).collect();
-            let mut answers = self.connection.pipeline(&commands).await?.into_iter();
-            for id in page {
-                let (fields, results) = answers.next().zip(answers.next()).expect("two answers for each job");
-                jobs.push(self.job(id, fields?, results?, limits)?);
+            match &self.registry {
+                Registry::Rq { prefix, queue } => {
+                    let commands: Vec<Cmd> = page.iter().flat_map(|id| read_commands(prefix, id)).collect();
+                    let mut answers = self.connection.pipeline(&commands).await?.into_iter();
+                    for id in page {
+                        let (fields, results) = answers.next().zip(answers.next()).expect("two answers for each job");
+                        jobs.push(self.job(queue, id, fields?, results?, limits)?);
+                    }
+                }
+                Registry::Beside { protocol, place } => {
+                    let commands: Vec<Cmd> = page.iter().map(|id| beside::read_command(place, id)).collect();
+                    for (id, answer) in page.iter().zip(self.connection.pipeline(&commands).await?) {
+                        jobs.push(beside::job(&self.connection, (*protocol, place), id, answer?, limits)?);
+                    }
+                }
             }
         }
         Ok(jobs)
     }
 
-    /// What the result stream still has of the job's runs, the latest first.
+    /// What is still known of the job's runs, the latest first; beside a list or stream, of those that failed.
     pub async fn attempts(&self, id: &str) -> Result<Vec<Attempt>, QueueError> {
-        let entries: Value = self.connection.query(&self.results(id, None)).await?;
-        self.entries(entries)
+        match &self.registry {
+            Registry::Rq { prefix, .. } => {
+                let entries: Value = self.connection.query(&results(prefix, id, None)).await?;
+                self.entries(entries)
+            }
+            Registry::Beside { place, .. } => {
+                let fields: Value = self.connection.query(&beside::read_command(place, id)).await?;
+                beside::attempts(&self.connection, fields)
+            }
+        }
     }
 
-    /// Gives these jobs another chance, 500 in a step.
+    /// Gives these jobs another chance, 500 in a step: at the end of the queue or at its head. Jobs of a list or stream
+    /// are served before its backlog in any case.
     pub async fn requeue(
         &self,
         ids: &[String],
         at_front: bool,
         now: DateTime<Utc>,
     ) -> Result<Vec<Requeued>, QueueError> {
-        let script = Script::new(&[include_str!("requeue.lua")]);
+        let script = Script::new(&[match &self.registry {
+            Registry::Rq { .. } => include_str!("requeue.lua"),
+            Registry::Beside { .. } => include_str!("requeue_beside.lua"),
+        }]);
         let push = if at_front { "LPUSH" } else { "RPUSH" };
         let now = now.to_rfc3339_opts(SecondsFormat::Micros, true);
         let mut outcomes = Vec::with_capacity(ids.len());
         for page in ids.chunks(PAGE) {
-            let call = script.on(&self.key()).arg(&self.prefix).arg(&self.queue).arg(push).arg(&now).arg(page);
-            let answers: Vec<String> = self.connection.invoke(&call).await?;
+            let mut call = self.script(&script);
+            match &self.registry {
+                Registry::Rq { queue, .. } => call = call.arg(queue).arg(push).arg(&now),
+                Registry::Beside { .. } => call.push(push),
+            }
+            let answers: Vec<String> = self.connection.invoke(&call.arg(page)).await?;
             outcomes.extend(answers.iter().map(|answer| match answer.as_str() {
                 "QUEUED" => Requeued::Queued,
                 "GONE" => Requeued::Gone,
@@ -165,31 +222,34 @@ impl FailedJobs {
 
     /// Removes these jobs and their records; answers how many were there.
     pub async fn purge(&self, ids: &[String]) -> Result<u64, QueueError> {
-        let script = Script::new(&[include_str!("purge.lua")]);
+        let script = Script::new(&[match &self.registry {
+            Registry::Rq { .. } => include_str!("purge.lua"),
+            Registry::Beside { .. } => include_str!("purge_beside.lua"),
+        }]);
         let mut removed = 0;
         for page in ids.chunks(PAGE) {
-            let call = script.on(&self.key()).arg(&self.prefix).arg(page);
-            removed += self.connection.invoke::<u64>(&call).await?;
+            removed += self.connection.invoke::<u64>(&self.script(&script).arg(page)).await?;
         }
         Ok(removed)
     }
 
-    fn read_commands(&self, id: &str) -> [Cmd; 2] {
-        let mut fields = cmd("HMGET");
-        fields.arg(format!("{}:job:{id}", self.prefix)).arg(&FIELDS);
-        [fields, self.results(id, Some(1))]
+    /// A script on the registry; all of them take the prefix first.
+    fn script<'a>(&self, script: &'a Script) -> Invocation<'a> {
+        let prefix = match &self.registry {
+            Registry::Rq { prefix, .. } => prefix,
+            Registry::Beside { place, .. } => &place.prefix,
+        };
+        script.on(&self.key()).arg(prefix)
     }
 
-    fn results(&self, id: &str, count: Option<usize>) -> Cmd {
-        let mut command = cmd("XREVRANGE");
-        command.arg(format!("{}:results:{id}", self.prefix)).arg("+").arg("-");
-        if let Some(count) = count {
-            command.arg("COUNT").arg(count);
-        }
-        command
-    }
-
-    fn job(&self, id: &str, fields: Value, results: Value, limits: &PayloadLimits) -> Result<FailedJob, QueueError> {
+    fn job(
+        &self,
+        queue: &str,
+        id: &str,
+        fields: Value,
+        results: Value,
+        limits: &PayloadLimits,
+    ) -> Result<FailedJob, QueueError> {
         let fields: Vec<Option<Vec<u8>>> = self.connection.read(fields)?;
         let [data, origin, description, status, created, enqueued, ended, worker, exc_info] =
             <[Option<Vec<u8>>; FIELDS.len()]>::try_from(fields)
@@ -205,7 +265,7 @@ impl FailedJobs {
         };
         Ok(FailedJob {
             id: id.to_owned(),
-            queue: text(origin).filter(|origin| !origin.is_empty()).unwrap_or_else(|| self.queue.clone()),
+            queue: text(origin).filter(|origin| !origin.is_empty()).unwrap_or_else(|| queue.to_owned()),
             call: data.map(|data| payload::decode(&data, limits)),
             description: text(description).unwrap_or_default(),
             status: text(status).unwrap_or_default(),
@@ -221,6 +281,21 @@ impl FailedJobs {
         let entries: Vec<(String, Fields)> = self.connection.read(entries)?;
         Ok(entries.into_iter().map(|(id, fields)| attempt(&id, &fields)).collect())
     }
+}
+
+fn read_commands(prefix: &str, id: &str) -> [Cmd; 2] {
+    let mut fields = cmd("HMGET");
+    fields.arg(format!("{prefix}:job:{id}")).arg(&FIELDS);
+    [fields, results(prefix, id, Some(1))]
+}
+
+fn results(prefix: &str, id: &str, count: Option<usize>) -> Cmd {
+    let mut command = cmd("XREVRANGE");
+    command.arg(format!("{prefix}:results:{id}")).arg("+").arg("-");
+    if let Some(count) = count {
+        command.arg("COUNT").arg(count);
+    }
+    command
 }
 
 /// Of a stream entry.

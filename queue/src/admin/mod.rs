@@ -1,5 +1,6 @@
 //! For a person: the jobs that failed, what to do with them, and who works.
 
+mod beside;
 mod failed;
 mod workers;
 

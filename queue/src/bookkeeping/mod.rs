@@ -10,12 +10,15 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub(crate) use self::place::Place;
+use crate::rq::hostname;
 use crate::{
     Backend, Claim, Command, Completion, Connection, Delivery, Invocation, Lease, Maintenance, Outcome, Payload,
     PayloadError, PayloadLimits, Protocol, QueueConfig, QueueError, Retry, Script, Settled,
 };
 
 const PRELUDE: &str = include_str!("scripts/prelude.lua");
+/// The reason of a job that was stopped.
+pub(crate) const STOPPED: &str = "stopped by a person";
 /// A longer reason is cut: it is for a person.
 const MAX_REASON_BYTES: usize = 16 << 10;
 
@@ -99,13 +102,14 @@ impl<S: Source> Bookkeeper<S> {
         script.on(&place.key).arg(&place.key).arg(&place.prefix).arg(&place.group)
     }
 
+    /// Claims from `places`, of which the first is number `first` of all; answers what is wrong with single queues.
     async fn claim_from(
         &self,
         places: &[Place],
         first: usize,
         max: usize,
         claim: &mut Claim,
-    ) -> Result<(), QueueError> {
+    ) -> Result<Vec<QueueError>, QueueError> {
         let seed = Uuid::new_v4().simple().to_string();
         let mut invocation = (self.scripts.claim.on(&places[0].key))
             .arg(max)
@@ -133,17 +137,8 @@ impl<S: Source> Bookkeeper<S> {
             lease: Lease { queue: name(index), job: id.clone(), execution },
             id,
         }));
-        match errors.into_iter().next() {
-            // A broken queue must not keep the others from being served.
-            Some((index, error)) if claim.deliveries.is_empty() => {
-                Err(QueueError::Data(format!("{}: {error}", name(index))))
-            }
-            Some((index, error)) => {
-                tracing::warn!(queue = name(index), error, "a queue cannot be read; the others are served");
-                Ok(())
-            }
-            None => Ok(()),
-        }
+        let broken = errors.into_iter().map(|(index, error)| QueueError::Data(format!("{}: {error}", name(index))));
+        Ok(broken.collect())
     }
 
     /// The outcome as `settle.lua` takes it, and what it will have been.
@@ -152,7 +147,7 @@ impl<S: Source> Bookkeeper<S> {
         match &completion.outcome {
             Outcome::Finished { .. } => ("finished", String::new(), Duration::ZERO, Settled::Finished),
             Outcome::Released => ("released", String::new(), Duration::ZERO, Settled::Released),
-            Outcome::Stopped => ("failed", "stopped by a person".into(), Duration::ZERO, Settled::Stopped),
+            Outcome::Stopped => ("failed", STOPPED.into(), Duration::ZERO, Settled::Stopped),
             Outcome::Failed { error, retry: Retry::Allowed } if completion.delivery.attempt < policy.max_attempts => {
                 let delay = policy.delay(completion.delivery.attempt, rand::random());
                 ("retry", shortened(error), delay, Settled::Retried)
@@ -183,23 +178,25 @@ impl<S: Source> Backend for Bookkeeper<S> {
         if max == 0 {
             return Ok(claim);
         }
-        if self.connection.is_cluster() {
-            // Each queue is in a slot of its own, so one step per queue is the most that can be atomic.
-            for (index, place) in self.places.iter().enumerate() {
-                let left = max - claim.deliveries.len();
-                if left == 0 {
-                    break;
-                }
-                match self.claim_from(std::slice::from_ref(place), index, left, &mut claim).await {
-                    // What is claimed already must reach the worker.
-                    Err(error) if !claim.deliveries.is_empty() => {
-                        tracing::warn!(queue = place.key, %error, "a queue cannot be read; the others are served");
-                    }
-                    result => result?,
+        // In a cluster each queue is in a slot of its own: one step per queue is the most that can be atomic.
+        let steps: Vec<&[Place]> =
+            if self.connection.is_cluster() { self.places.chunks(1).collect() } else { vec![&self.places[..]] };
+        let (mut first, mut broken) = (0, Vec::new());
+        for places in steps {
+            if claim.deliveries.len() < max {
+                match self.claim_from(places, first, max - claim.deliveries.len(), &mut claim).await {
+                    Ok(errors) => broken.extend(errors),
+                    Err(error) => broken.push(error),
                 }
             }
-        } else if !self.places.is_empty() {
-            self.claim_from(&self.places, 0, max, &mut claim).await?;
+            first += places.len();
+        }
+        // One broken queue must not keep the others from being served, and what is claimed must reach the worker.
+        if claim.deliveries.is_empty() && !broken.is_empty() {
+            return Err(broken.swap_remove(0));
+        }
+        for error in broken {
+            tracing::warn!(%error, "a queue cannot be read; the others are served");
         }
         Ok(claim)
     }
@@ -210,8 +207,17 @@ impl<S: Source> Backend for Bookkeeper<S> {
 
     async fn heartbeat(&self, leases: &[Lease]) -> Result<Vec<Lease>, QueueError> {
         let state = if leases.is_empty() { "idle" } else { "busy" };
-        let (queues, pid) = (self.config.names.join(","), std::process::id().to_string());
-        let record = ["state", state, "queues", &queues, "pid", &pid, "version", env!("CARGO_PKG_VERSION")];
+        let (queues, pid, host) = (self.config.names.join(","), std::process::id().to_string(), hostname());
+        let concurrency = self.config.concurrency.to_string();
+        let record = [
+            ["state", state],
+            ["queues", &queues],
+            ["pid", &pid],
+            ["hostname", &host],
+            ["version", env!("CARGO_PKG_VERSION")],
+            ["jobqueue_concurrency", &concurrency],
+        ]
+        .concat();
         let invocations: Vec<_> = (self.places.iter())
             .map(|place| {
                 let mut invocation = Self::at(&self.scripts.heartbeat, place)

@@ -33,6 +33,11 @@ impl Place {
             }
         })
     }
+
+    /// A job's hash.
+    pub(crate) fn job(&self, id: &str) -> String {
+        format!("{}:job:{id}", self.prefix)
+    }
 }
 
 /// What a cluster hashes instead of the whole key: the text between the first `{` and the next `}`, unless empty.

@@ -23,7 +23,7 @@ pub(super) fn record(config: &QueueConfig) -> Vec<(&'static str, String)> {
     ]
 }
 
-fn hostname() -> String {
+pub(crate) fn hostname() -> String {
     let from_kernel = || std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     std::env::var("HOSTNAME").ok().or_else(from_kernel).map_or_else(|| "unknown".into(), |name| name.trim().to_owned())
 }

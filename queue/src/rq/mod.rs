@@ -25,6 +25,7 @@ use crate::{
     Settled,
 };
 
+pub(crate) use heartbeat::hostname;
 pub use keys::Keys;
 pub(crate) use text::parse_iso;
 use webhook::Webhooks;

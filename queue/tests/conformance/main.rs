@@ -8,27 +8,38 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jobqueue_queue::{Lease, Outcome, Protocol, Retry, Settled};
+use chrono::Utc;
+use jobqueue_queue::admin::Requeued;
+use jobqueue_queue::{Lease, Outcome, PayloadLimits, Protocol, Retry, Settled};
 use stand::{Stand, failed, finished, record};
 use tokio::task::JoinSet;
 
 /// A test per case and protocol.
 macro_rules! conformance {
     ($($case:ident)*) => {
-        conformance!(@protocol rq, Protocol::Rq, $($case)*);
-        conformance!(@protocol list, Protocol::List, $($case)*);
-        conformance!(@protocol stream, Protocol::Stream, $($case)*);
+        conformance!(@on rq, Stand::new(Protocol::Rq), $($case)*);
+        conformance!(@on list, Stand::new(Protocol::List), $($case)*);
+        conformance!(@on stream, Stand::new(Protocol::Stream), $($case)*);
     };
-    (@protocol $name:ident, $protocol:expr, $($case:ident)*) => {
+    (@on $name:ident, $stand:expr, $($case:ident)*) => {
         mod $name {
             use super::*;
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    super::$case(Stand::new($protocol)).await;
+                    super::$case($stand).await;
                 }
             )*
         }
+    };
+}
+
+/// The cases that touch every script, in a cluster (which takes two seconds to be ready).
+macro_rules! conformance_in_a_cluster {
+    ($($case:ident)*) => {
+        conformance!(@on rq_in_a_cluster, Stand::cluster(Protocol::Rq).await, $($case)*);
+        conformance!(@on list_in_a_cluster, Stand::cluster(Protocol::List).await, $($case)*);
+        conformance!(@on stream_in_a_cluster, Stand::cluster(Protocol::Stream).await, $($case)*);
     };
 }
 
@@ -52,6 +63,17 @@ conformance! {
     waiting_takes_nothing
     one_broken_queue_does_not_stop_the_others
     leaving_and_returning
+    failed_jobs_are_listed_requeued_and_purged
+    a_server_that_lost_its_data_is_served_again
+}
+
+conformance_in_a_cluster! {
+    earlier_queues_are_served_first
+    a_failure_is_retried_until_attempts_run_out
+    a_lost_job_cannot_be_settled_or_kept
+    one_broken_queue_does_not_stop_the_others
+    leaving_and_returning
+    failed_jobs_are_listed_requeued_and_purged
 }
 
 async fn jobs_come_in_order_and_in_batches(stand: Stand) {
@@ -306,9 +328,9 @@ async fn waiting_takes_nothing(stand: Stand) {
 
 async fn one_broken_queue_does_not_stop_the_others(stand: Stand) {
     let worker = stand.worker_with(stand.config("w", &["broken", "q"])).await;
-    let key = if stand.protocol == Protocol::Rq { "rq:queue:broken" } else { "broken" };
-    stand.redis.cli(&["DEL", key]);
-    assert_eq!(stand.redis.cli(&["SET", key, "text"]), "OK");
+    let key = if stand.protocol == Protocol::Rq { format!("{}:queue:broken", stand.prefix) } else { "broken".into() };
+    stand.redis.cli(&["DEL", &key]);
+    assert_eq!(stand.redis.cli(&["SET", &key, "text"]), "OK");
     assert!(worker.backend.claim(1).await.is_err());
     stand.produce("q", &["1"]).await;
     assert_eq!(worker.records(10).await, ["1"]);
@@ -324,4 +346,52 @@ async fn leaving_and_returning(stand: Stand) {
     assert_eq!(successor.records(10).await, ["1", "2"]);
     worker.backend.register().await.unwrap();
     assert!(worker.claim(10).await.is_empty());
+}
+
+async fn failed_jobs_are_listed_requeued_and_purged(stand: Stand) {
+    let worker = stand.worker("w").await;
+    stand.produce("q", &["1", "2", "3", "4"]).await;
+    let claimed = worker.claim(3).await;
+    assert_eq!(worker.settle_all(&claimed, &failed(Retry::Never)).await, [Settled::Failed; 3]);
+    let registry = stand.failed();
+    let ids = registry.ids().await.unwrap();
+    assert_eq!(ids.iter().collect::<BTreeSet<_>>(), claimed.iter().map(|job| &job.id).collect());
+    let jobs = registry.fetch(&ids, &PayloadLimits::default()).await.unwrap();
+    for (job, claimed) in jobs.iter().zip(ids.iter().map(|id| claimed.iter().find(|job| job.id == *id).unwrap())) {
+        assert_eq!((job.queue.as_str(), job.status.as_str(), job.worker.as_str()), ("q", "failed", "w"));
+        assert_eq!(job.record().unwrap().as_str(), Some(record(claimed).as_str()));
+        assert!(job.error.contains("no such table: companies") && job.failed_at.is_some(), "{job:?}");
+    }
+    let [kept, requeued, purged] = &ids[..] else { panic!("{ids:?}") };
+    let again = registry.requeue(&[requeued.clone(), "nonsense".into()], true, Utc::now()).await.unwrap();
+    assert_eq!(again, [Requeued::Queued, Requeued::NotFailed]);
+    assert_eq!(
+        registry.requeue(std::slice::from_ref(requeued), true, Utc::now()).await.unwrap(),
+        [Requeued::NotFailed]
+    );
+    assert_eq!(registry.purge(&[purged.clone(), requeued.clone()]).await.unwrap(), 1);
+    assert_eq!(registry.ids().await.unwrap(), std::slice::from_ref(kept));
+    // It comes first, with all its attempts; the runs that failed are remembered.
+    let job = worker.claim_one().await;
+    assert_eq!((&job.id, job.attempt), (requeued, 1));
+    assert_eq!(worker.settle(&job, failed(Retry::Never)).await, Settled::Failed);
+    let attempts = registry.attempts(requeued).await.unwrap();
+    assert_eq!(attempts.len(), 2);
+    assert!(attempts.iter().all(|run| !run.succeeded && run.worker == "w" && run.ended_at.is_some()), "{attempts:?}");
+    assert_eq!(worker.records(10).await, ["4"]);
+}
+
+async fn a_server_that_lost_its_data_is_served_again(stand: Stand) {
+    let worker = stand.worker("w").await;
+    stand.produce("q", &["1", "2"]).await;
+    let before = worker.claim_one().await;
+    stand.redis.cli(&["FLUSHALL"]);
+    assert_eq!(worker.backend.heartbeat(std::slice::from_ref(&before.lease)).await.unwrap().len(), 1);
+    assert_eq!(worker.settle(&before, finished()).await, Settled::NotOwned);
+    worker.backend.maintain().await.unwrap();
+    stand.produce("q", &["3"]).await;
+    let after = worker.claim_one().await;
+    assert_eq!(record(&after), "3");
+    assert_ne!(after.id, before.id);
+    assert_eq!(worker.settle(&after, finished()).await, Settled::Finished);
 }

@@ -1,9 +1,11 @@
 //! What a case of the suite works with: a Redis of its own, a producer and workers of one protocol.
 
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use chrono::Utc;
+use jobqueue_queue::admin::FailedJobs;
 use jobqueue_queue::{
     Backend, Claim, Completion, Connection, Delivery, Maintenance, Outcome, Payload, Protocol, QueueConfig, Retry,
     Serializer, Settled, Timeouts, TlsOptions, connect, payload,
@@ -20,6 +22,8 @@ pub(crate) struct Stand {
     pub(crate) protocol: Protocol,
     pub(crate) redis: Redis,
     pub(crate) connection: Connection,
+    /// RQ's key prefix.
+    pub(crate) prefix: &'static str,
 }
 
 pub(crate) struct Worker {
@@ -31,11 +35,33 @@ impl Stand {
         let redis = Redis::start(&[]);
         let url = redis.url().parse().unwrap();
         let connection = Connection::new(&url, &TlsOptions::default(), Timeouts::default()).unwrap();
-        Self { protocol, redis, connection }
+        Self { protocol, redis, connection, prefix: "rq" }
+    }
+
+    /// On a cluster (of one node, which does not make it less strict about slots).
+    pub(crate) async fn cluster(protocol: Protocol) -> Self {
+        // By default the bus listens at the port plus 10000, which may be no port at all.
+        let bus = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let redis = Redis::start(&["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()]);
+        assert_eq!(redis.cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "OK");
+        let begun = Instant::now();
+        while !redis.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok") {
+            assert!(begun.elapsed() < PATIENCE, "{}", redis.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let url = format!("redis+cluster://127.0.0.1:{}", redis.port()).parse().unwrap();
+        let connection = Connection::new(&url, &TlsOptions::default(), Timeouts::default()).unwrap();
+        Self { protocol, redis, connection, prefix: "{rq}" }
+    }
+
+    /// The failed registry of the queue `q`.
+    pub(crate) fn failed(&self) -> FailedJobs {
+        FailedJobs::of(self.connection.clone(), self.protocol, self.prefix, "jobqueue", "q").unwrap()
     }
 
     pub(crate) fn config(&self, name: &str, queues: &[&str]) -> QueueConfig {
         let mut config = QueueConfig::new(self.protocol, queues.iter().map(ToString::to_string).collect(), name);
+        config.key_prefix = self.prefix.into();
         config.lease = LONG;
         config.retry.backoff = Duration::from_millis(20);
         config
@@ -73,13 +99,14 @@ impl Stand {
         let data = payload::encode_call("m.f", &[Value::from(record)], &Map::new(), Serializer::Pickle);
         let id = format!("{queue}-{record}");
         let mut set = redis::cmd("HSET");
-        set.arg(format!("rq:job:{id}")).arg("data").arg(data);
+        set.arg(format!("{}:job:{id}", self.prefix)).arg("data").arg(data);
         for (field, value) in [("created_at", "2026-01-02T03:04:05.000006Z"), ("status", "queued"), ("origin", queue)] {
             set.arg(field).arg(value);
         }
         self.connection.query::<i64>(&set).await.unwrap();
-        self.run(&["SADD", "rq:queues", &format!("rq:queue:{queue}")]).await;
-        self.run(&["RPUSH", &format!("rq:queue:{queue}"), &id]).await
+        let key = format!("{}:queue:{queue}", self.prefix);
+        self.run(&["SADD", &format!("{}:queues", self.prefix), &key]).await;
+        self.run(&["RPUSH", &key, &id]).await
     }
 
     async fn run(&self, words: &[&str]) -> redis::Value {

@@ -1,0 +1,10 @@
+-- Failed jobs of a list or stream removed for good. One that is not in the registry is left alone.
+-- ARGV[1] prefix, then the ids. Answers how many.
+local removed = 0
+for i = 2, #ARGV do
+  if redis.call('ZREM', ARGV[1] .. ':failed', ARGV[i]) == 1 then
+    removed = removed + 1
+    redis.call('DEL', ARGV[1] .. ':job:' .. ARGV[i])
+  end
+end
+return removed
