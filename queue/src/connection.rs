@@ -127,6 +127,11 @@ impl Connection {
         }
     }
 
+    /// Asks whether Redis is there and lets us in; changes nothing.
+    pub async fn ping(&self) -> Result<(), QueueError> {
+        self.query::<Value>(&redis::cmd("PING")).await.map(drop)
+    }
+
     /// Sends commands in one round trip (in a cluster: at the same time, each to its node). The outer error is the
     /// connection's; each command has its own.
     pub async fn pipeline(&self, commands: &[Cmd]) -> Result<Vec<Result<Value, QueueError>>, QueueError> {
