@@ -48,7 +48,8 @@ class JobQueueWorker(Process):
         config.write_text(json.dumps(worker_config(queues, **changes), ensure_ascii=False), encoding="utf-8")
         super().__init__(
             [binary("jobqueue-worker"), "--config", config], directory / f"{name}.log",
-            env={"JOBQUEUE_REDIS_URL": redis_url, "JOBQUEUE_DATABASE_URL": database_url, "RUST_LOG": "info", **(env or {})})
+            env={"JOBQUEUE_REDIS_URL": redis_url, "JOBQUEUE_DATABASE_URL": database_url, "JOBQUEUE_LISTEN": "", "JOBQUEUE_LOG_FORMAT": "text",
+                 **(env or {})})
 
 
 class PythonWorker(Process):
