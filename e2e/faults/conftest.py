@@ -1,0 +1,98 @@
+"""The big proofs, in two sizes: small for every change, `--full` for what the README claims.
+
+Both sizes run the same code; what was measured is printed at the end and kept in `target/proofs.json`.
+"""
+import json
+import os
+import random
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "e2e"))
+
+from harness import databases  # noqa: E402
+from harness.redis_server import RedisServer  # noqa: E402
+
+MEASURED = []
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="the sizes that are claimed, not those of every change")
+    parser.addoption("--seed", type=int, default=0, help="of the random choices (0: a new one each time, printed)")
+    parser.addoption("--databases", default=",".join(databases.KINDS), help="which ones, with commas between")
+
+
+def pytest_generate_tests(metafunc):
+    if "database" in metafunc.fixturenames:
+        metafunc.parametrize("database", metafunc.config.getoption("--databases").split(","), indirect=True)
+
+
+@pytest.fixture
+def full(request):
+    return request.config.getoption("--full")
+
+
+@pytest.fixture
+def rng(request, measure):
+    seed = request.config.getoption("--seed") or int.from_bytes(os.urandom(3), "big")
+    measure(seed=seed)
+    return random.Random(seed)
+
+
+@pytest.fixture
+def measure(request):
+    """Keeps numbers beside the test's name: `measure(jobs=100, seconds=2.5)`."""
+    entry = {"test": request.node.name}
+    MEASURED.append(entry)
+
+    def note(**numbers):
+        entry.update({name: round(value, 2) if isinstance(value, float) else value for name, value in numbers.items()})
+    return note
+
+
+def pytest_terminal_summary(terminalreporter):
+    terminalreporter.section("measured")
+    for entry in MEASURED:
+        terminalreporter.line("  ".join(f"{name} {value}" for name, value in entry.items()))
+    target = ROOT / "target"
+    target.mkdir(exist_ok=True)
+    (target / "proofs.json").write_text(json.dumps(MEASURED, indent=1), encoding="utf-8")
+
+
+@pytest.fixture
+def database(request, tmp_path):
+    started = databases.start(request.param, tmp_path / "database")
+    yield started
+    started.stop()
+
+
+@pytest.fixture
+def redis_server(tmp_path):
+    """It forgets nothing that it has acknowledged, also when it is killed."""
+    server = RedisServer(tmp_path / "redis", durable=True)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis(redis_server):
+    return redis_server.client()
+
+
+@pytest.fixture
+def crew(tmp_path, redis_server, database):
+    """Starts worker processes and ends them."""
+    from harness.workers import JobQueueWorker
+    started = []
+
+    def start(**changes):
+        worker = JobQueueWorker(tmp_path, redis_server.url, database.url, name=f"worker{len(started)}", **changes)
+        started.append(worker)
+        return worker
+    yield start
+    for worker in started:
+        if worker.alive():
+            worker.kill()
