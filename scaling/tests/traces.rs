@@ -182,3 +182,13 @@ fn due_work_of_a_dead_worker_wakes_one() {
     story.rate(100.0, 1000.0);
     says(story.at(0.0, 0, 1), 1, "1 jobs at 100/s per worker clear in 0.01 s with 1 worker");
 }
+
+#[test]
+fn a_budget_used_up_by_others_does_not_stop_the_last_worker_at_work() {
+    let connections = Some(ConnectionBudget { connections: 2, per_worker: 4 });
+    let mut story = Story::new(Policy { connections, ..targets(Targets::default()) });
+    assert_eq!(story.at(0.0, 10, 0).0, 0);
+    story.seen.workers.desired = 3;
+    assert_eq!(story.at(1.0, 10, 2).0, 1);
+    assert_eq!(story.at(200.0, 0, 0).0, 0);
+}
