@@ -7,7 +7,7 @@ use crate::schema::rule;
 use crate::{SecretKeyRef, TlsSpec};
 
 /// The database that takes the rows: exactly one of `url` and `urlSecretKeyRef`.
-#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     rule("has(self.url) != has(self.urlSecretKeyRef)", "give exactly one of url and urlSecretKeyRef"),
@@ -34,6 +34,22 @@ pub struct DatabaseSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub budget: Option<String>,
+    /// How long a worker keeps its jobs while the database is away, in seconds, before it gives them back.
+    #[serde(default = "default_hold")]
+    #[schemars(range(min = 0, max = 86400))]
+    pub hold_seconds: u32,
+    /// Days after which entries of `jobqueue_ledger` are removed: longer than any retry of any job.
+    #[serde(default = "default_ledger_retention")]
+    #[schemars(range(min = 1, max = 3650))]
+    pub ledger_retention_days: u32,
+}
+
+fn default_hold() -> u32 {
+    60
+}
+
+fn default_ledger_retention() -> u32 {
+    7
 }
 
 /// A password may stand in the URL: only its presence is shown.
@@ -45,6 +61,8 @@ impl std::fmt::Debug for DatabaseSpec {
             .field("tls", &self.tls)
             .field("max_connections", &self.max_connections)
             .field("budget", &self.budget)
+            .field("hold_seconds", &self.hold_seconds)
+            .field("ledger_retention_days", &self.ledger_retention_days)
             .finish()
     }
 }

@@ -49,7 +49,8 @@ mod tests {
         assert_eq!(config["queue"]["leaseSeconds"], 30);
         assert_eq!(config["retry"]["maxAttempts"], 5);
         assert_eq!(config["worker"], serde_json::json!({"concurrency": 4, "batchSize": 200, "drainSeconds": 60}));
-        assert_eq!(config["database"], serde_json::json!({"maxConnections": 50}));
+        let database = serde_json::json!({"maxConnections": 50, "holdSeconds": 60, "ledgerRetentionDays": 7});
+        assert_eq!(config["database"], database);
         assert_eq!(config["ingest"][0]["tables"][0]["table"], "company_regist_info");
         let text = config.to_string();
         assert!(!text.contains("redis://") && !text.contains("postgres"), "{text}");

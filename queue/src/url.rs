@@ -56,6 +56,15 @@ impl ConnectionUrl {
         matches!(self.topology, Topology::Cluster(_))
     }
 
+    /// The hosts and ports that it names; an IPv6 address without brackets.
+    pub fn hosts(&self) -> Vec<(String, u16)> {
+        let nodes = match &self.topology {
+            Topology::Standalone(node) => std::slice::from_ref(node),
+            Topology::Sentinel { sentinels: nodes, .. } | Topology::Cluster(nodes) => nodes,
+        };
+        nodes.iter().map(|node| (node.host.clone(), node.port)).collect()
+    }
+
     /// The same place with the database number replaced; `Config` for a cluster, which has none.
     pub fn with_db(mut self, db: i64) -> Result<Self, QueueError> {
         if self.is_cluster() && db != 0 {
@@ -254,6 +263,13 @@ mod tests {
 
     fn shown(text: &str) -> String {
         text.parse::<ConnectionUrl>().unwrap().to_string()
+    }
+
+    #[test]
+    fn hosts_are_those_of_every_topology() {
+        let hosts = |text: &str| text.parse::<ConnectionUrl>().unwrap().hosts();
+        assert_eq!(hosts("redis://u:p@[::1]/2"), [("::1".to_owned(), 6379)]);
+        assert_eq!(hosts("redis+sentinel://a,b:7/m"), [("a".to_owned(), 26379), ("b".to_owned(), 7)]);
     }
 
     fn refused(text: &str) -> String {

@@ -81,6 +81,14 @@ impl DatabaseUrl {
         self.kind
     }
 
+    /// The server's host; none for a file.
+    pub fn host(&self) -> Option<&str> {
+        match &self.place {
+            Place::Server(url) => url.host_str(),
+            Place::File { .. } => None,
+        }
+    }
+
     pub(super) fn place(&self) -> &Place {
         &self.place
     }
@@ -205,6 +213,12 @@ mod tests {
             assert_eq!(url.to_string(), printed);
             assert!(!format!("{url:?}{url:#?}").contains("s3cret"));
         }
+    }
+
+    #[test]
+    fn a_server_has_a_host_and_a_file_has_none() {
+        assert_eq!(parsed("postgres://u@db:5433/shop").host(), Some("db"));
+        assert_eq!(parsed("sqlite:shop.sqlite").host(), None);
     }
 
     #[test]
