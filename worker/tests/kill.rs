@@ -31,7 +31,7 @@ fn killed_at_random(rows: Rows) {
         workers[victim].kill();
         workers[victim] = crew.start();
     }
-    crew.until_done(jobs);
+    crew.until_done(jobs, &mut workers);
     for worker in workers {
         worker.terminate();
     }

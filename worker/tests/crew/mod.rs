@@ -59,8 +59,7 @@ impl Rows {
     fn url(&self) -> String {
         match self {
             Self::Sqlite(directory) => format!("sqlite:{}", Self::file(directory).display()),
-            Self::Postgres(database) => jobqueue_testkit::postgres().url(database),
-            Self::MariaDb(database) => jobqueue_testkit::mariadb().url(database),
+            Self::Postgres(url) | Self::MariaDb(url) => url.clone(),
         }
     }
 
@@ -176,8 +175,9 @@ impl Crew {
     }
 
     /// Waits until every job is finished or failed, and nothing waits or runs.
-    pub(crate) fn until_done(&self, jobs: usize) {
+    pub(crate) fn until_done(&self, jobs: usize, workers: &mut [Process]) {
         jobqueue_testkit::until("every job is finished or failed", Duration::from_secs(300), || {
+            workers.iter_mut().for_each(Process::assert_alive);
             let left = self.size("LLEN", "rq:queue:people").saturating_add(self.size("ZCARD", "rq:wip:people"));
             left == 0 && self.size("ZCARD", "rq:scheduled:people") == 0 && self.over() == jobs
         });
@@ -243,6 +243,14 @@ impl Process {
                 Ok(line) => self.seen.push(line),
                 Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    /// Panics with the log if the process ended by itself.
+    fn assert_alive(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            self.wait_for_lines(usize::MAX, Duration::from_millis(200));
+            panic!("a worker ended with {status}: {}", self.seen.join("\n"));
         }
     }
 
