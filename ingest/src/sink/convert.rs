@@ -113,7 +113,7 @@ fn as_text(value: &SqlValue) -> Result<Cow<'_, str>, String> {
         SqlValue::Int(number) => number.to_string().into(),
         SqlValue::UInt(number) => number.to_string().into(),
         SqlValue::Float(number) => number.to_string().into(),
-        SqlValue::Date(date) => date.format("%Y-%m-%d").to_string().into(),
+        SqlValue::Date(date) => print_date(*date)?.into(),
         SqlValue::DateTime(moment) => print_time(*moment, 6)?.into(),
         SqlValue::Timestamp(moment) => (print_time(moment.naive_utc(), 6)? + "+00:00").into(),
         SqlValue::Json(json) => json.to_string().into(),
@@ -288,8 +288,7 @@ fn as_date(value: &SqlValue) -> Result<String, String> {
         },
         other => return Err(format!("{} is not a date", show_value(other))),
     };
-    in_range(date)?;
-    Ok(date.format("%Y-%m-%d").to_string())
+    print_date(date)
 }
 
 /// Columns without a zone take instants as UTC.
@@ -308,14 +307,35 @@ fn as_datetime(value: &SqlValue) -> Result<NaiveDateTime, String> {
     })
 }
 
-fn in_range(date: NaiveDate) -> Result<(), String> {
-    if (1..=9999).contains(&date.year()) { Ok(()) } else { Err(format!("`{date}` is outside the years 1 to 9999")) }
+/// `2010-10-22`. By hand, since chrono's formatting was a tenth of the time of a batch.
+fn print_date(date: NaiveDate) -> Result<String, String> {
+    if !(1..=9999).contains(&date.year()) {
+        return Err(format!("`{date}` is outside the years 1 to 9999"));
+    }
+    let mut text = String::with_capacity(32);
+    push_digits(&mut text, date.year().unsigned_abs(), 1000);
+    text.push('-');
+    push_digits(&mut text, date.month(), 10);
+    text.push('-');
+    push_digits(&mut text, date.day(), 10);
+    Ok(text)
+}
+
+/// The decimal digits of `number` from the place of `unit` down.
+fn push_digits(text: &mut String, number: u32, mut unit: u32) {
+    while unit > 0 {
+        text.push(char::from_digit(number / unit % 10, 10).expect("a number modulo 10 is a digit"));
+        unit /= 10;
+    }
 }
 
 /// `2010-10-22 08:00:00.25`: digits beyond the column's are cut, not rounded into the next day.
 fn print_time(moment: NaiveDateTime, fraction: u8) -> Result<String, String> {
-    in_range(moment.date())?;
-    let mut text = moment.format("%Y-%m-%d %H:%M:%S").to_string();
+    let mut text = print_date(moment.date())?;
+    for (before, part) in [(' ', moment.hour()), (':', moment.minute()), (':', moment.second())] {
+        text.push(before);
+        push_digits(&mut text, part, 10);
+    }
     let nanos = moment.nanosecond() % 1_000_000_000;
     if fraction > 0 && nanos > 0 {
         text.push('.');

@@ -2,7 +2,7 @@
 //! transaction; tried again where it collided with another, split where a row is at fault.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -11,75 +11,15 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{
-    DatabaseKind, Sink, SinkError, SinkOptions, Unit, UnitOutcome,
+    Sink, SinkError, SinkOptions, Unit, UnitOutcome,
     convert::Cell,
     failure::Failure,
     layout::{Layout, Plan},
     ledger::{Digest, Entry},
-    schema::Table,
+    store::{Landed, Store},
     units::{BoundRow, Prepared, prepare},
 };
 use crate::{OnConflict, Recipe, RecipeProblem, recipe::TablePlan};
-
-/// What a database has to bring.
-#[async_trait]
-pub(super) trait Store: Send + Sync {
-    /// An open transaction.
-    type Tx: Send;
-
-    const KIND: DatabaseKind;
-
-    /// Redacted URL.
-    fn endpoint(&self) -> &str;
-
-    async fn begin(&self) -> Result<Self::Tx, Failure>;
-
-    /// Writes ledger entries (all different, in ascending order); returns those that were not there.
-    async fn enter(&self, tx: &mut Self::Tx, entries: &[&Entry]) -> Result<HashSet<Digest>, Failure>;
-
-    /// Writes rows under the plan's conflict policy.
-    async fn insert(&self, tx: &mut Self::Tx, plan: &Plan, rows: &[BoundRow<'_>]) -> Result<(), Failure>;
-
-    /// Writes rows where a duplicate is an error, and returns their ids in order.
-    async fn insert_with_ids(
-        &self,
-        tx: &mut Self::Tx,
-        plan: &Plan,
-        rows: &[BoundRow<'_>],
-    ) -> Result<Vec<Cell<'static>>, Failure>;
-
-    /// Writes one row under the plan's conflict policy and reports what became of it.
-    async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure>;
-
-    async fn commit(&self, tx: Self::Tx) -> Result<(), Failure>;
-
-    async fn rollback(&self, tx: Self::Tx);
-
-    /// `None` where there is no such table.
-    async fn table(&self, name: &str) -> Result<Option<Table>, Failure>;
-
-    async fn table_names(&self) -> Result<Vec<String>, Failure>;
-
-    async fn ensure_ledger(&self) -> Result<(), Failure>;
-
-    async fn prune_ledger(&self, age: Duration) -> Result<u64, Failure>;
-
-    async fn ping(&self) -> Result<(), Failure>;
-
-    async fn count(&self, table: &str) -> Result<u64, Failure>;
-
-    /// Why there is no connection: a pool only knows that its time is up.
-    async fn diagnose(&self) -> Result<(), Failure>;
-}
-
-/// What became of a row.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) enum Landed {
-    /// It is in the table; its id if the plan has one.
-    There(Option<Cell<'static>>),
-    /// Another row had its key, and stays.
-    Ignored,
-}
 
 /// A [`Sink`] over any [`Store`].
 pub(super) struct Engine<S> {
@@ -216,14 +156,21 @@ impl<S: Store> Engine<S> {
         part: &[(usize, Prepared<'_>)],
         row_by_row: bool,
     ) -> Result<Vec<UnitOutcome>, Failure> {
-        let mut tx = self.store.begin().await?;
-        match self.apply(&mut tx, layout, part, row_by_row).await {
-            Ok(outcomes) => self.store.commit(tx).await.map(|()| outcomes),
-            Err(failure) => {
-                self.store.rollback(tx).await;
-                Err(failure)
+        let transaction = async {
+            let mut tx = self.store.begin().await?;
+            match self.apply(&mut tx, layout, part, row_by_row).await {
+                Ok(outcomes) => self.store.commit(tx).await.map(|()| outcomes),
+                Err(failure) => {
+                    self.store.rollback(tx).await;
+                    Err(failure)
+                }
             }
-        }
+        };
+        // A network that swallows packets would keep us for as long as the kernel goes on trying.
+        let limit = self.options.answer_timeout;
+        tokio::time::timeout(limit, transaction)
+            .await
+            .unwrap_or_else(|_| Err(Failure::Away(format!("no answer within {} s", limit.as_secs_f64()))))
     }
 
     async fn apply(

@@ -13,6 +13,7 @@ mod mysql;
 mod postgres;
 mod schema;
 mod sqlite;
+mod store;
 mod units;
 mod url;
 
@@ -37,6 +38,8 @@ pub struct SinkOptions {
     pub lock_timeout: Duration,
     /// How often a batch is tried in all when it meets a deadlock, a serialization failure or a lock time-out.
     pub contention_attempts: u32,
+    /// How long a transaction may take in all before the database counts as away.
+    pub answer_timeout: Duration,
 }
 
 impl Default for SinkOptions {
@@ -46,6 +49,7 @@ impl Default for SinkOptions {
             acquire_timeout: Duration::from_secs(10),
             lock_timeout: Duration::from_secs(5),
             contention_attempts: 6,
+            answer_timeout: Duration::from_secs(120),
         }
     }
 }

@@ -27,7 +27,7 @@ CREATE TABLE partner (
 CREATE TABLE tag (label VARCHAR(20) NOT NULL PRIMARY KEY, weight INTEGER NOT NULL DEFAULT 0);
 ";
 
-fn schema(kind: DatabaseKind) -> String {
+pub(crate) fn schema(kind: DatabaseKind) -> String {
     let words = match kind {
         DatabaseKind::Postgres => [
             ("{id}", "bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY"),
@@ -78,6 +78,11 @@ impl Database {
         let sink = connect(&parsed, SinkOptions::default()).await.unwrap();
         sink.ensure_ledger().await.unwrap();
         Self { kind, url, sink, _directory: directory }
+    }
+
+    /// The database's name on its server.
+    pub(crate) fn name(&self) -> &str {
+        self.url.rsplit('/').next().unwrap_or_default()
     }
 
     /// Another sink on the same database, as another worker has it.

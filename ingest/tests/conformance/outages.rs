@@ -3,12 +3,12 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     time::Duration,
 };
 
-use jobqueue_ingest::{DatabaseKind, SinkError, SinkOptions, Unit, UnitOutcome, connect};
+use jobqueue_ingest::{DatabaseKind, Sink, SinkError, SinkOptions, Unit, UnitOutcome, connect};
 use serde_json::json;
 use sqlx::{Connection as _, Executor as _, MySqlConnection, PgConnection, SqliteConnection};
 use tokio::{
@@ -129,20 +129,26 @@ pub(crate) async fn a_lock_held_too_long_is_no_fault_of_the_record(db: Database)
     assert_eq!(db.counts().await, [3, 1, 3]);
 }
 
-/// Passes everything on, until the answer to a COMMIT is to be swallowed together with the connection.
-async fn proxy(server: u16, swallow: Arc<AtomicBool>) -> u16 {
+/// What the proxy does to the connections through it.
+const PASS: u8 = 0;
+/// A COMMIT arrives, its answer is swallowed, and the connection ends.
+const SWALLOW_COMMIT: u8 = 1;
+/// Nothing arrives any more, in neither direction, and nobody is told.
+const SILENT: u8 = 2;
+
+async fn proxy(server: u16, mode: Arc<AtomicU8>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let server = TcpStream::connect(("127.0.0.1", server)).await.unwrap();
-            tokio::spawn(relay(client, server, swallow.clone()));
+            tokio::spawn(relay(client, server, mode.clone()));
         }
     });
     port
 }
 
-async fn relay(mut client: TcpStream, mut server: TcpStream, swallow: Arc<AtomicBool>) {
+async fn relay(mut client: TcpStream, mut server: TcpStream, mode: Arc<AtomicU8>) {
     let (mut from_client, mut from_server) = (vec![0; 1 << 16], vec![0; 1 << 16]);
     let mut committing = false;
     loop {
@@ -150,37 +156,68 @@ async fn relay(mut client: TcpStream, mut server: TcpStream, swallow: Arc<Atomic
             read = client.read(&mut from_client) => {
                 let Ok(length @ 1..) = read else { return };
                 let commit = from_client[..length].windows(6).any(|word| word == b"COMMIT");
-                committing = commit && swallow.load(Ordering::SeqCst);
+                if silent(&mode).await { return }
+                committing = commit && mode.load(Ordering::SeqCst) == SWALLOW_COMMIT;
                 if server.write_all(&from_client[..length]).await.is_err() { return }
             }
             read = server.read(&mut from_server) => {
                 let Ok(length @ 1..) = read else { return };
                 // The server has answered, so that it has committed.
-                if committing { return }
+                if committing || silent(&mode).await { return }
                 if client.write_all(&from_server[..length]).await.is_err() { return }
             }
         }
     }
 }
 
-pub(crate) async fn a_commit_whose_answer_is_lost_is_not_repeated(db: Database) {
+/// While the network is silent, waits; then the connection is of no use any more.
+async fn silent(mode: &AtomicU8) -> bool {
+    let was_silent = mode.load(Ordering::SeqCst) == SILENT;
+    while mode.load(Ordering::SeqCst) == SILENT {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    was_silent
+}
+
+/// A sink behind a proxy; `None` for SQLite, whose commits are calls and not messages.
+async fn through_proxy(db: &Database, options: SinkOptions) -> Option<(Box<dyn Sink>, Arc<AtomicU8>)> {
     let (port, off) = match db.kind {
         DatabaseKind::Postgres => (jobqueue_testkit::postgres().port(), "?sslmode=disable"),
         DatabaseKind::Mysql => (jobqueue_testkit::mariadb().port(), "?ssl-mode=DISABLED"),
-        // A commit of SQLite is a call, not a message.
-        DatabaseKind::Sqlite => return,
+        DatabaseKind::Sqlite => return None,
     };
-    let swallow = Arc::new(AtomicBool::new(false));
-    let through = proxy(port, swallow.clone()).await;
+    let mode = Arc::new(AtomicU8::new(PASS));
+    let through = proxy(port, mode.clone()).await;
     let url = db.url.replace(&format!(":{port}/"), &format!(":{through}/")) + off;
-    let sink = connect(&url.parse().unwrap(), SinkOptions::default()).await.unwrap();
+    Some((connect(&url.parse().unwrap(), options).await.unwrap(), mode))
+}
+
+pub(crate) async fn a_silent_network_is_an_absent_database(db: Database) {
+    let options = SinkOptions { answer_timeout: Duration::from_secs(1), ..SinkOptions::default() };
+    let Some((sink, mode)) = through_proxy(&db, options).await else { return };
     let recipe = companies(&json!({}));
     let units: Vec<Unit> = (0..10).map(|n| company(&recipe, &format!("c{n}"), 2)).collect();
     sink.write(&recipe, &units[..1]).await.unwrap();
-    swallow.store(true, Ordering::SeqCst);
+    mode.store(SILENT, Ordering::SeqCst);
+    let written = tokio::time::timeout(Duration::from_secs(30), sink.write(&recipe, &units)).await;
+    let error = written.expect("the call ends by itself").unwrap_err();
+    assert!(matches!(error, SinkError::Unavailable { .. }), "{error}");
+    mode.store(PASS, Ordering::SeqCst);
+    let outcomes = sink.write(&recipe, &units).await.unwrap();
+    assert_eq!(outcomes[0], UnitOutcome::AlreadyApplied);
+    assert!(outcomes[1..].iter().all(|outcome| *outcome == applied(3)), "{outcomes:?}");
+    assert_eq!(db.counts().await, [10, 20, 10]);
+}
+
+pub(crate) async fn a_commit_whose_answer_is_lost_is_not_repeated(db: Database) {
+    let Some((sink, mode)) = through_proxy(&db, SinkOptions::default()).await else { return };
+    let recipe = companies(&json!({}));
+    let units: Vec<Unit> = (0..10).map(|n| company(&recipe, &format!("c{n}"), 2)).collect();
+    sink.write(&recipe, &units[..1]).await.unwrap();
+    mode.store(SWALLOW_COMMIT, Ordering::SeqCst);
     let error = sink.write(&recipe, &units).await.unwrap_err();
     assert!(matches!(error, SinkError::Unavailable { .. }), "{error}");
-    swallow.store(false, Ordering::SeqCst);
+    mode.store(PASS, Ordering::SeqCst);
     assert_eq!(db.counts().await, [10, 20, 10], "the server had committed");
     let outcomes = sink.write(&recipe, &units).await.unwrap();
     assert!(outcomes.iter().all(|outcome| *outcome == UnitOutcome::AlreadyApplied), "{outcomes:?}");

@@ -20,6 +20,39 @@ pub(crate) async fn the_ledger_can_be_ensured_again_and_is_what_the_ddl_says(db:
     db.sink.ping().await.unwrap();
 }
 
+/// An account that may only write rows needs somebody else to create the ledger, and is told so.
+pub(crate) async fn without_the_right_to_create_the_ddl_is_asked_for(db: Database) {
+    let name = jobqueue_testkit::unique("limited");
+    let port = match db.kind {
+        DatabaseKind::Postgres => {
+            db.run(&format!("CREATE ROLE {name} LOGIN PASSWORD 'secret'; GRANT SELECT, INSERT ON ALL TABLES IN SCHEMA public TO {name}")).await;
+            jobqueue_testkit::postgres().port()
+        }
+        DatabaseKind::Mysql => {
+            db.run(&format!(
+                "CREATE USER {name}@'%' IDENTIFIED BY 'secret'; GRANT SELECT, INSERT ON {}.* TO {name}@'%'",
+                db.name()
+            ))
+            .await;
+            jobqueue_testkit::mariadb().port()
+        }
+        DatabaseKind::Sqlite => return,
+    };
+    let scheme = if db.kind == DatabaseKind::Postgres { "postgres" } else { "mysql" };
+    let url = format!("{scheme}://{name}:secret@127.0.0.1:{port}/{}", db.name());
+    let sink = connect(&url.parse().unwrap(), SinkOptions::default()).await.unwrap();
+    // The table is there: nothing has to be created.
+    sink.ensure_ledger().await.unwrap();
+    let recipe = companies(&json!({}));
+    assert_eq!(sink.validate(&recipe).await.unwrap(), Ok(()));
+    let outcomes = sink.write(&recipe, &[company(&recipe, "a", 2)]).await.unwrap();
+    assert_eq!(outcomes, [UnitOutcome::Applied { rows: 3 }]);
+    db.run("DROP TABLE jobqueue_ledger").await;
+    let error = sink.ensure_ledger().await.unwrap_err();
+    assert!(matches!(error, SinkError::Denied { .. }), "{error}");
+    assert!(error.to_string().contains("jobqueue schema") && !format!("{error:?}").contains("secret"), "{error}");
+}
+
 pub(crate) async fn old_entries_are_pruned_and_young_ones_stay(db: Database) {
     let recipe = companies(&json!({}));
     let units: Vec<Unit> = (0..20).map(|n| company(&recipe, &format!("c{n:02}"), 0)).collect();

@@ -11,10 +11,10 @@ use crate::{
         DatabaseKind,
         chunks::{chunks, floor_power, placeholders},
         convert::Cell,
-        engine::Landed,
         failure::Failure,
         layout::{Plan, quote},
         ledger::{Digest, Entry},
+        store::Landed,
         units::BoundRow,
     },
 };

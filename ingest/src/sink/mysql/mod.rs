@@ -17,11 +17,12 @@ use self::{error::classify, insert::Limits};
 use super::{
     DatabaseKind, DatabaseUrl, LEDGER_TABLE, PRUNE_LIMIT, SinkError, SinkOptions,
     convert::Cell,
-    engine::{Engine, Landed, Store},
+    engine::Engine,
     failure::Failure,
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, ledger_ddl},
     schema::Table,
+    store::{Landed, Store},
     units::BoundRow,
     url::Place,
 };

@@ -12,10 +12,10 @@ use crate::{
     sink::{
         DatabaseKind,
         convert::Cell,
-        engine::Landed,
         layout::{Id, Plan, quote},
         ledger::{Digest, Entry},
         schema::{Column, Filled},
+        store::Landed,
         units::BoundRow,
     },
 };

@@ -10,15 +10,15 @@ use crate::{
         DatabaseKind,
         chunks::{chunks, floor_power, placeholders},
         convert::Cell,
-        engine::Landed,
         layout::{Id, Plan, quote},
         ledger::{Digest, Entry},
+        store::Landed,
         units::BoundRow,
     },
 };
 
 /// Rows per statement. Each one is a message to the driver's thread, which is what a longer statement saves.
-const MOST_ROWS: usize = 64;
+const MOST_ROWS: usize = 256;
 
 /// SQLite's default bound on parameters is 32,766.
 const MOST_PARAMETERS: usize = 32_766;

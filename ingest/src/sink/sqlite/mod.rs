@@ -20,11 +20,12 @@ use self::error::classify;
 use super::{
     DatabaseKind, DatabaseUrl, PRUNE_LIMIT, SinkError, SinkOptions,
     convert::Cell,
-    engine::{Engine, Landed, Store},
+    engine::Engine,
     failure::Failure,
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, ledger_ddl},
     schema::Table,
+    store::{Landed, Store},
     units::BoundRow,
     url::{FileMode, Place},
 };
@@ -35,17 +36,10 @@ pub(super) type SqliteSink = Engine<SqliteStore>;
 /// Connections to one SQLite file.
 pub(super) struct SqliteStore {
     endpoint: String,
+    /// Of one connection: SQLite has one writer, whose page cache stays valid as long as no other connection writes. The
+    /// tasks of this process queue for it, and only processes have to poll the file's lock.
     pool: SqlitePool,
     options: SqliteConnectOptions,
-    /// SQLite has one writer: the tasks of this process queue here, where they wake each other, and only processes
-    /// have to poll the file's lock.
-    writer: std::sync::Arc<tokio::sync::Mutex<()>>,
-}
-
-/// The write lock of this process is held as long as its transaction.
-pub(super) struct SqliteTx {
-    tx: Transaction<'static, Sqlite>,
-    _writer: tokio::sync::OwnedMutexGuard<()>,
 }
 
 fn connect_options(url: &DatabaseUrl) -> Result<SqliteConnectOptions, SinkError> {
@@ -58,6 +52,8 @@ fn connect_options(url: &DatabaseUrl) -> Result<SqliteConnectOptions, SinkError>
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        .pragma("cache_size", "-16000") // KiB
+        .pragma("wal_autocheckpoint", "4000") // pages; each checkpoint is two more waits for the disk
         .disable_statement_logging())
 }
 
@@ -65,11 +61,12 @@ impl SqliteSink {
     pub(super) async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Self, SinkError> {
         let connect = connect_options(url)?.busy_timeout(options.lock_timeout);
         let pool = SqlitePoolOptions::new()
-            .max_connections(options.max_connections.max(1))
-            .acquire_timeout(options.acquire_timeout)
+            .max_connections(1)
+            // As long as the one before may wait for another process, and a little more.
+            .acquire_timeout(options.acquire_timeout + options.lock_timeout)
+            .test_before_acquire(false)
             .connect_lazy_with(connect.clone());
-        let store =
-            SqliteStore { endpoint: url.to_string(), pool, options: connect, writer: std::sync::Arc::default() };
+        let store = SqliteStore { endpoint: url.to_string(), pool, options: connect };
         store.diagnose().await.map_err(|failure| failure.into_error(&store.endpoint))?;
         Ok(Self::new(store, options))
     }
@@ -102,7 +99,7 @@ pub(super) async fn run_script(url: &DatabaseUrl, script: &str) -> Result<(), Si
 
 #[async_trait]
 impl Store for SqliteStore {
-    type Tx = SqliteTx;
+    type Tx = Transaction<'static, Sqlite>;
 
     const KIND: DatabaseKind = DatabaseKind::Sqlite;
 
@@ -111,21 +108,19 @@ impl Store for SqliteStore {
     }
 
     async fn begin(&self) -> Result<Self::Tx, Failure> {
-        let writer = self.writer.clone().lock_owned().await;
         // The write lock is taken at once: a transaction that reads first may find that it can no longer write.
-        let tx = self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| match classify(&error) {
+        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| match classify(&error) {
             Failure::Contention(words) => Failure::Busy(words),
             other => other,
-        })?;
-        Ok(SqliteTx { tx, _writer: writer })
+        })
     }
 
     async fn enter(&self, tx: &mut Self::Tx, entries: &[&Entry]) -> Result<HashSet<Digest>, Failure> {
-        insert::enter(&mut tx.tx, entries).await.map_err(|error| classify(&error))
+        insert::enter(tx, entries).await.map_err(|error| classify(&error))
     }
 
     async fn insert(&self, tx: &mut Self::Tx, plan: &Plan, rows: &[BoundRow<'_>]) -> Result<(), Failure> {
-        insert::rows(&mut tx.tx, plan, rows, None).await.map_err(|error| classify(&error))
+        insert::rows(tx, plan, rows, None).await.map_err(|error| classify(&error))
     }
 
     async fn insert_with_ids(
@@ -134,19 +129,19 @@ impl Store for SqliteStore {
         plan: &Plan,
         rows: &[BoundRow<'_>],
     ) -> Result<Vec<Cell<'static>>, Failure> {
-        insert::rows_with_ids(&mut tx.tx, plan, rows).await.map_err(|error| classify(&error))
+        insert::rows_with_ids(tx, plan, rows).await.map_err(|error| classify(&error))
     }
 
     async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
-        insert::one(&mut tx.tx, plan, row).await.map_err(|error| classify(&error))
+        insert::one(tx, plan, row).await.map_err(|error| classify(&error))
     }
 
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {
-        tx.tx.commit().await.map_err(|error| classify(&error))
+        tx.commit().await.map_err(|error| classify(&error))
     }
 
     async fn rollback(&self, tx: Self::Tx) {
-        if let Err(error) = tx.tx.rollback().await {
+        if let Err(error) = tx.rollback().await {
             tracing::debug!(%error, "SQLite had rolled back by itself");
         }
     }
@@ -168,7 +163,6 @@ impl Store for SqliteStore {
     }
 
     async fn prune_ledger(&self, age: Duration) -> Result<u64, Failure> {
-        let _writer = self.writer.lock().await;
         // Entries are numbered as they are written, so that the old ones are the first ones.
         let delete = sqlx::query(
             "DELETE FROM jobqueue_ledger WHERE entry IN (SELECT entry FROM (SELECT entry, applied_at FROM jobqueue_ledger \
