@@ -1,0 +1,32 @@
+//! Passwords, ACL users, databases.
+
+use jobqueue_queue::QueueError;
+use jobqueue_testkit::Redis;
+use redis::Value;
+
+use crate::{connection, run};
+
+#[tokio::test]
+async fn an_acl_user_logs_in_and_a_wrong_one_is_denied_without_the_password_in_the_message() {
+    let server = Redis::start(&[]);
+    server.cli(&["ACL", "SETUSER", "worker", "on", ">s3cret/@x", "~rq:*", "+@all", "-@dangerous"]);
+    let at = |login: &str| connection(&format!("redis://{login}127.0.0.1:{}/2", server.port()));
+    let good = at("worker:s3cret%2F%40x@");
+    run(&good, &["SET", "rq:a", "1"]).await.unwrap();
+    assert_eq!(server.cli(&["-n", "2", "GET", "rq:a"]), "1", "the database of the URL");
+    let Err(error @ QueueError::Denied { .. }) = run(&good, &["SET", "elsewhere", "1"]).await else { panic!() };
+    assert!(error.to_string().contains("worker:***@"), "{error}");
+    let Err(error @ QueueError::Denied { .. }) = run(&at("worker:wr0ng@"), &["PING"]).await else { panic!() };
+    assert!(!error.to_string().contains("wr0ng"), "{error}");
+}
+
+#[tokio::test]
+async fn a_password_is_asked_for_and_a_changed_one_is_followed_by_a_new_connection() {
+    let server = Redis::start(&["--requirepass", "one"]);
+    let at = |login: &str| connection(&format!("redis://{login}127.0.0.1:{}", server.port()));
+    assert!(matches!(run(&at(""), &["PING"]).await, Err(QueueError::Denied { .. })));
+    assert_eq!(run(&at(":one@"), &["PING"]).await.unwrap(), Value::SimpleString("PONG".into()));
+    server.cli(&["-a", "one", "CONFIG", "SET", "requirepass", "two"]);
+    assert!(matches!(run(&at(":one@"), &["PING"]).await, Err(QueueError::Denied { .. })));
+    assert!(run(&at(":two@"), &["PING"]).await.is_ok());
+}
