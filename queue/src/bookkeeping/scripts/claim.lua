@@ -8,7 +8,7 @@ local jobs, dropped, errors = {}, {}, {}
 
 local function hand_out(q, index, id, attempt, record)
   local execution = seed .. '-' .. (#jobs + 1)
-  redis.call('HSET', job_key(q, id), 'execution', execution, 'worker', worker, 'attempts', attempt)
+  redis.call('HSET', job_key(q, id), 'record', record, 'execution', execution, 'worker', worker, 'attempts', attempt)
   redis.call('ZADD', q.prefix .. ':lease', lease_end(now, lease, #jobs), id)
   jobs[#jobs + 1] = {index, id, execution, attempt, record}
 end
@@ -35,7 +35,6 @@ for i = 5, #ARGV, 3 do
     local taken, err = take(q, most - #jobs, now, worker)
     if err then errors[#errors + 1] = {index, err} end
     for _, element in ipairs(taken) do
-      redis.call('HSET', job_key(q, element[1]), 'record', element[2])
       hand_out(q, index, element[1], 1, element[2])
     end
   end

@@ -16,7 +16,7 @@ local lost = {}
 for i = 7 + fields, #ARGV, 2 do
   local id, execution = ARGV[i], ARGV[i + 1]
   if redis.call('HGET', job_key(q, id), 'execution') == execution then
-    redis.call('ZADD', q.prefix .. ':lease', lease_end(now, lease, i / 2), id)
+    redis.call('ZADD', q.prefix .. ':lease', lease_end(now, lease, (i - 7 - fields) / 2), id)
     touch(q, id, worker)
   else
     lost[#lost + 1] = id

@@ -22,7 +22,8 @@ local function bring_back(id, attempts, worker)
 end
 
 -- Latest first, because each goes to the head.
-local lapsed = redis.call('ZRANGEBYSCORE', q.prefix .. ':lease', '-inf', '(' .. string.format('%.0f', now), 'LIMIT', 0, 1000)
+local over = string.format('(%.0f', now * 1000)
+local lapsed = redis.call('ZRANGEBYSCORE', q.prefix .. ':lease', '-inf', over, 'LIMIT', 0, 1000)
 for i = #lapsed, 1, -1 do
   local id = lapsed[i]
   redis.call('ZREM', q.prefix .. ':lease', id)
