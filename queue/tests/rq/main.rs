@@ -6,6 +6,7 @@ mod aftermath;
 mod bay;
 mod claim;
 mod cost;
+mod faults;
 mod maintain;
 mod settle;
 mod worker;
