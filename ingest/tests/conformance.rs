@@ -40,6 +40,7 @@ conformance! {
     values::values_arrive_exactly,
     values::what_does_not_fit_is_refused_by_name,
     values::a_value_that_only_the_database_can_judge_is_refused_in_its_words,
+    values::a_word_that_is_none_of_the_enum_is_refused,
     conflicts::fail_rejects_the_second_of_a_key,
     conflicts::ignore_keeps_what_is_there,
     conflicts::update_takes_the_last_value,

@@ -142,3 +142,23 @@ pub(crate) async fn a_value_that_only_the_database_can_judge_is_refused_in_its_w
     assert!(message.starts_with("company") && message.to_lowercase().contains("constraint"), "{message}");
     assert!(!may_pass);
 }
+
+/// A type that the sink leaves to the database.
+pub(crate) async fn a_word_that_is_none_of_the_enum_is_refused(db: Database) {
+    db.run(match db.kind {
+        DatabaseKind::Postgres => "CREATE TYPE size AS ENUM ('s', 'm'); ALTER TABLE tag ADD COLUMN size size",
+        DatabaseKind::Mysql => "ALTER TABLE tag ADD COLUMN size ENUM('s', 'm')",
+        DatabaseKind::Sqlite => "ALTER TABLE tag ADD COLUMN size VARCHAR(1) CHECK (size IN ('s', 'm'))",
+    })
+    .await;
+    let recipe = recipe(&json!([{"table": "tag", "columns": {"label": "record.l", "size": "record.s"}}]));
+    let sized = |size: &str| {
+        let row = row(&recipe, 0, &[("label", text(size)), ("size", text(size))], Vec::new());
+        Unit { key: key(size), rows: RowTree { rows: vec![row] } }
+    };
+    let outcomes = db.sink.write(&recipe, &[sized("s"), sized("x"), sized("m")]).await.unwrap();
+    assert_eq!([&outcomes[0], &outcomes[2]], [&applied(1), &applied(1)]);
+    let (message, may_pass) = rejected(&outcomes[1]);
+    assert!(message.starts_with("tag") && message.contains("size") && !may_pass, "{message}");
+    assert_eq!(db.rows("SELECT label, size FROM tag ORDER BY label").await, ["m|m", "s|s"]);
+}
