@@ -18,6 +18,7 @@ pub mod producer;
 mod redis_error;
 pub mod rq;
 mod script;
+mod server_check;
 mod stats;
 mod stream;
 mod url;

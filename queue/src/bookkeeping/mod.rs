@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 pub(crate) use self::place::Place;
 use crate::rq::hostname;
+use crate::server_check::check_server;
 use crate::{
     Backend, Claim, Command, Completion, Connection, Delivery, Invocation, Lease, Maintenance, Outcome, Payload,
     PayloadError, PayloadLimits, Protocol, QueueConfig, QueueError, Retry, Script, Settled,
@@ -160,6 +161,7 @@ impl<S: Source> Bookkeeper<S> {
 #[async_trait]
 impl<S: Source> Backend for Bookkeeper<S> {
     async fn register(&self) -> Result<(), QueueError> {
+        check_server(&self.connection).await?;
         for place in &self.places {
             self.source.prepare(&self.connection, &place.key, &place.group).await?;
         }

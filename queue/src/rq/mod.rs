@@ -25,6 +25,7 @@ use crate::{
     Settled,
 };
 
+use crate::server_check::check_server;
 pub(crate) use heartbeat::hostname;
 pub use keys::Keys;
 pub(crate) use text::parse_iso;
@@ -39,7 +40,7 @@ static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME
 static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("lua/settle.lua")]));
 static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/heartbeat.lua")]));
 static MAINTAIN: LazyLock<Script> =
-    LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("lua/maintain.lua")]));
+    LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("lua/sweep.lua"), include_str!("lua/maintain.lua")]));
 
 /// RQ queues served by one worker.
 pub struct RqQueue {
@@ -104,6 +105,7 @@ impl RqQueue {
 #[async_trait]
 impl Backend for RqQueue {
     async fn register(&self) -> Result<(), QueueError> {
+        check_server(&self.connection).await?;
         self.announce().await?;
         self.listen_for_commands().await
     }

@@ -186,6 +186,35 @@ async fn expired_entries_and_dead_workers_are_swept() {
 }
 
 #[tokio::test]
+async fn leaked_slots_are_freed_and_groups_forget_jobs_that_are_gone() {
+    // On a server of its own: these sweeps are for all queues of a Redis together.
+    let server: &'static jobqueue_testkit::Redis = Box::leak(Box::new(jobqueue_testkit::Redis::start(&[])));
+    let mut bay = Bay::on(server).await;
+    let worker = bay.worker();
+    let name = bay.name.clone();
+    bay.write_job(&name, "canceled", "canceled", &[("rate_limit_key", "k")]).await;
+    bay.write_job(&name, "next", "rate_limited", &[("rate_limit_key", "k"), ("rate_limit_concurrency", "1")]).await;
+    for command in [
+        "SADD rq:rl-keys k idle",
+        "HSET rq:rl:k concurrency 1",
+        "HSET rq:rl:idle concurrency 1",
+        "ZADD rq:rl:k:allowed 1 canceled",
+        "ZADD rq:rl:k:rate_limited 2 next",
+        "SADD rq:groups g empty",
+        "SADD rq:group:g canceled gone",
+        "SADD rq:group:empty gone",
+    ] {
+        bay.redis::<()>(command).await;
+    }
+    worker.maintain().await.unwrap();
+    assert_eq!(bay.waiting().await, ["next"]);
+    assert_eq!(bay.redis::<Vec<String>>("SMEMBERS rq:rl-keys").await, ["k"]);
+    assert_eq!(bay.redis::<Vec<String>>("SMEMBERS rq:group:g").await, ["canceled"]);
+    assert_eq!(bay.redis::<Vec<String>>("SMEMBERS rq:groups").await, ["g"]);
+    server.cli(&["SHUTDOWN", "NOSAVE"]);
+}
+
+#[tokio::test]
 async fn many_lapsed_leases_come_back_in_order_in_one_go() {
     let mut bay = Bay::new().await;
     let worker = bay.worker();

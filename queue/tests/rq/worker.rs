@@ -23,6 +23,9 @@ async fn a_worker_is_on_record_from_birth_to_death() {
     assert!(bay.redis::<bool>(&format!("SISMEMBER rq:workers:Q {key}")).await);
     // It expired (a long pause); the next heartbeat writes it whole.
     bay.redis::<()>(&format!("DEL {key}")).await;
+    bay.enqueue(&unique("job"), &[]).await;
+    worker.claim(1).await.unwrap();
+    assert!(!bay.redis::<bool>(&format!("EXISTS {key}")).await, "half a record upsets every reader");
     worker.heartbeat(&[]).await.unwrap();
     let fields: Vec<Option<String>> = bay.redis(&format!("HMGET {key} birth queues pid")).await;
     assert!(fields.iter().all(Option::is_some), "{fields:?}");

@@ -119,7 +119,7 @@ local function serve(Q)
 end
 
 if redis.call('EXISTS', P .. ':suspended') == 1 then
-  redis.call('HSET', worker_key(W), 'state', 'suspended')
+  if redis.call('EXISTS', worker_key(W)) == 1 then redis.call('HSET', worker_key(W), 'state', 'suspended') end
   return {1, {}, {}}
 end
 
@@ -140,8 +140,10 @@ if #jobs > 0 then
   local executions = worker_key(W) .. ':executions'
   for k = 1, #held, 500 do redis.call('SADD', executions, unpack(held, k, math.min(k + 499, #held))) end
   redis.call('EXPIRE', executions, int(worker_ttl))
-  redis.call('HSET', worker_key(W), 'state', 'busy', 'current_job', jobs[1][2], 'current_job_working_time', '0',
-    'last_heartbeat', now_iso)
-  redis.call('EXPIRE', worker_key(W), int(worker_ttl))
+  -- A record that expired is written anew by the next heartbeat, whole.
+  if redis.call('EXPIRE', worker_key(W), int(worker_ttl)) == 1 then
+    redis.call('HSET', worker_key(W), 'state', 'busy', 'current_job', jobs[1][2], 'current_job_working_time', '0',
+      'last_heartbeat', now_iso)
+  end
 end
 return {0, jobs, dropped}

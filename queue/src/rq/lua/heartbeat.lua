@@ -8,7 +8,7 @@ local queues_at = 6 + 2 * fields
 local queues = tonumber(ARGV[queues_at])
 local worker = worker_key(W)
 
-if redis.call('EXISTS', worker) == 0 then
+if redis.call('HEXISTS', worker, 'birth') == 0 then
   redis.call('HSET', worker, unpack(ARGV, 6, queues_at - 1))
   redis.call('HSET', worker, 'birth', now_iso)
   redis.call('SADD', P .. ':workers', worker)

@@ -190,4 +190,5 @@ for i = 14, #ARGV do
   attempt(every_time, Q)
   if redis.call('SET', P .. ':jobqueue:swept:' .. Q, W, 'NX', 'EX', int(sweep_every)) then attempt(sweep, Q) end
 end
+if redis.call('SET', P .. ':jobqueue:swept', W, 'NX', 'EX', int(sweep_every * 3)) then pcall(sweep_prefix) end
 return {reclaimed, abandoned, due, expired, full, webhooks}
