@@ -5,12 +5,16 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::completion::CompletionArgs;
+use crate::enqueue::EnqueueArgs;
 use crate::exit::EXIT_HELP;
+use crate::failed::FailedArgs;
 use crate::local::LocalArgs;
 use crate::output::Format;
+use crate::schema::SchemaArgs;
+use crate::trial::TryArgs;
 
 /// Turn a backlog in Redis into rows in your database, and see how it is doing.
-#[derive(Debug, Parser)]
+#[derive(Parser)]
 #[command(name = "jobqueue", version, after_help = EXIT_HELP, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// Flags that every command knows.
@@ -21,8 +25,8 @@ pub(crate) struct Cli {
     pub(crate) command: Command,
 }
 
-/// Where the queue is, and how to print.
-#[derive(Debug, Clone, Args)]
+/// Where the queue is, and how to print. Without Debug: the URLs may hold passwords.
+#[derive(Clone, Args)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct GlobalArgs {
     /// How data is printed on stdout
@@ -64,6 +68,14 @@ pub(crate) enum ProtocolArg {
 pub(crate) enum Command {
     /// Run a manifest on this machine: worker processes, scaled with the backlog
     Local(LocalArgs),
+    /// Turn a file of records into jobs, one a line
+    Enqueue(EnqueueArgs),
+    /// List, show, requeue, export or remove failed jobs
+    Failed(FailedArgs),
+    /// Show the rows that a record would become; writes nothing
+    Try(TryArgs),
+    /// Print the table that makes effects exactly once, for accounts that may not create it
+    Schema(SchemaArgs),
     /// Print a completion script for your shell
     Completion(CompletionArgs),
 }

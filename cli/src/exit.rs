@@ -4,6 +4,8 @@ use std::fmt;
 use std::io;
 use std::process::ExitCode;
 
+use jobqueue_queue::QueueError;
+
 use crate::output::Output;
 
 /// How the command ended. The numbers are stable and listed in `--help`.
@@ -89,4 +91,20 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .chain()
         .filter_map(|cause| cause.downcast_ref::<io::Error>())
         .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+impl From<&QueueError> for Exit {
+    fn from(error: &QueueError) -> Self {
+        match error {
+            QueueError::Unavailable { .. } | QueueError::Denied { .. } => Self::Unreachable,
+            QueueError::Config(_) => Self::Usage,
+            QueueError::Data(_) => Self::Failure,
+        }
+    }
+}
+
+/// Redis' failure with its exit code.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+pub(crate) fn queue_failure(error: QueueError) -> anyhow::Error {
+    Failure::new(Exit::from(&error), error.to_string()).into()
 }

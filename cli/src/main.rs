@@ -2,13 +2,18 @@
 //!
 //! Data goes to stdout and messages to stderr; the exit code is one of [`exit::Exit`], which `--help` lists.
 
-#![expect(dead_code, reason = "used by the commands that follow")]
-
 mod args;
 mod completion;
+mod enqueue;
 mod exit;
+mod failed;
+mod grouping;
 mod local;
 mod output;
+mod schema;
+mod sink;
+mod target;
+mod trial;
 
 use std::process::ExitCode;
 
@@ -36,6 +41,10 @@ fn main() -> ExitCode {
 async fn run(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Local(args) => local::run(&cli.global, args, output).await,
+        Command::Enqueue(args) => enqueue::run(&cli.global, args, output).await,
+        Command::Failed(args) => failed::run(&cli.global, args, output).await,
+        Command::Try(args) => trial::run(&cli.global, args, output).await,
+        Command::Schema(args) => schema::run(&cli.global, args, output),
         Command::Completion(args) => completion::run(args, output),
     }
 }

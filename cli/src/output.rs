@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 
+use chrono::{DateTime, Utc};
 use clap::ValueEnum;
 use comfy_table::{CellAlignment, ContentArrangement, Table, presets};
 use serde::Serialize;
@@ -49,6 +50,14 @@ impl Output {
         let _ = writeln!(io::stderr().lock(), "{message}");
     }
 
+    /// A question, on stderr; the answer follows on the same line.
+    #[expect(clippy::unused_self, reason = "the one door to stderr")]
+    pub(crate) fn ask(self, question: &str) {
+        let mut err = io::stderr().lock();
+        // A closed stderr leaves nobody to ask.
+        let _ = write!(err, "{question}").and_then(|()| err.flush());
+    }
+
     /// What failed.
     pub(crate) fn error(self, message: &str) {
         self.say(&format!("{} {message}", self.paint("error:", "1;31")));
@@ -88,6 +97,21 @@ impl Output {
 
     fn paint(self, text: &str, code: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// How long ago, as `kubectl` shows ages: `12s`, `5m`, `3h`, `9d`; `-` if unknown.
+pub(crate) fn age(moment: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    moment.map_or_else(|| "-".to_owned(), |moment| span((now - moment).num_seconds()))
+}
+
+/// A length of time in seconds, in its largest fitting unit.
+pub(crate) fn span(seconds: i64) -> String {
+    match seconds.max(0) {
+        seconds @ 0..120 => format!("{seconds}s"),
+        seconds @ 120..7200 => format!("{}m", seconds / 60),
+        seconds @ 7200..172_800 => format!("{}h", seconds / 3600),
+        seconds => format!("{}d", seconds / 86_400),
     }
 }
 

@@ -1,0 +1,111 @@
+//! Tells failures apart by their cause: the line that names it, with what differs from job to job left out.
+
+/// The cause in an error text: the last line of a Python traceback, else the first line.
+pub(crate) fn cause(error: &str) -> &str {
+    let mut lines = error.lines().map(str::trim_end).filter(|line| !line.trim().is_empty());
+    let cause = if error.trim_start().starts_with("Traceback (most recent call last)") {
+        lines.next_back()
+    } else {
+        lines.next()
+    };
+    cause.unwrap_or("").trim()
+}
+
+/// The cause with numbers as `N`, quoted values as `'…'` and ids as `ID`, so that failures of one kind read the same.
+pub(crate) fn normalised(error: &str) -> String {
+    let text = cause(error);
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(c) = rest.chars().next() {
+        if let Some(length) = quoted(rest, out.chars().next_back()) {
+            out.push(c);
+            out.push('…');
+            out.push(c);
+            rest = &rest[length..];
+        } else if c.is_ascii_hexdigit() && !out.ends_with(|before: char| before.is_alphanumeric() || before == '_') {
+            let word = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '-' || c == '_')).unwrap_or(rest.len());
+            out.push_str(&collapsed(&rest[..word]));
+            rest = &rest[word..];
+        } else if c.is_ascii_digit() {
+            out.push('N');
+            rest = rest.trim_start_matches(|c: char| c.is_ascii_digit());
+        } else {
+            out.push(c);
+            rest = &rest[c.len_utf8()..];
+        }
+    }
+    out
+}
+
+/// Length of a quoted value at the start of `text`. An apostrophe within a word opens nothing.
+fn quoted(text: &str, before: Option<char>) -> Option<usize> {
+    let quote = text.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
+    if quote == '\'' && before.is_some_and(char::is_alphanumeric) {
+        return None;
+    }
+    let mut escaped = false;
+    for (index, c) in text.char_indices().skip(1) {
+        match c {
+            '\\' if !escaped => escaped = true,
+            c if c == quote && !escaped => return Some(index + 1),
+            _ => escaped = false,
+        }
+    }
+    None
+}
+
+/// A word: `ID` for a UUID or a long hexadecimal number, else with its digits collapsed.
+fn collapsed(word: &str) -> String {
+    let hex = word.chars().filter(char::is_ascii_hexdigit).count();
+    let dashes = word.chars().filter(|c| *c == '-').count();
+    if hex >= 16 && hex + dashes == word.len() && word.contains(|c: char| c.is_ascii_digit()) {
+        return "ID".to_owned();
+    }
+    let mut out = String::new();
+    let mut in_number = false;
+    for c in word.chars() {
+        if c.is_ascii_digit() {
+            if !in_number {
+                out.push('N');
+            }
+            in_number = true;
+        } else {
+            in_number = false;
+            out.push(c);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_cause_of_a_traceback_is_its_last_line() {
+        let text = "Traceback (most recent call last):\n  File \"x.py\", line 3, in f\nValueError: bad literal: 'x'\n";
+        assert_eq!(cause(text), "ValueError: bad literal: 'x'");
+        assert_eq!(cause("not a date\nmore detail"), "not a date");
+        assert_eq!(cause(""), "");
+    }
+
+    #[test]
+    fn failures_of_one_kind_read_the_same() {
+        let pairs = [
+            ("line 12 column 40: expected , at 7", "line 3 column 4: expected , at 191"),
+            ("column founded_date: '2010-13-45' is not a date", "column founded_date: 'n\\'a' is not a date"),
+            ("value \"ab\" too long for 20", "value \"c\" too long for 20"),
+            ("job 550e8400-e29b-41d4-a716-446655440000 is gone", "job 0b4c9f0e-8a3e-4c5b-9d56-aaaaaaaaaaaa is gone"),
+        ];
+        for (one, other) in pairs {
+            assert_eq!(normalised(one), normalised(other));
+        }
+    }
+
+    #[test]
+    fn failures_of_different_kinds_stay_apart_and_readable() {
+        assert_eq!(normalised("column 'a' of t2: it's 15 too many"), "column '…' of tN: it's N too many");
+        assert_ne!(normalised("missing field Name"), normalised("missing field No"));
+        assert_eq!(normalised("an open 'quote 7"), "an open 'quote N");
+    }
+}

@@ -1,0 +1,58 @@
+//! Opens the database of a command, with its recipe checked against it.
+
+use jobqueue_ingest::{DatabaseUrl, Recipe, Sink, SinkError, SinkOptions};
+
+use crate::exit::{Exit, Failure};
+use crate::target::{Target, required, usage};
+
+impl Target {
+    /// The database's URL, if one is given anywhere.
+    pub(crate) fn database_if_given(&self) -> anyhow::Result<Option<DatabaseUrl>> {
+        let manifest = self.manifest.as_ref().and_then(|manifest| manifest.spec.database.as_ref());
+        let text = self.database.as_deref().or_else(|| manifest.and_then(|database| database.url.as_deref()));
+        text.map(|text| text.parse().map_err(|error| usage(&error))).transpose()
+    }
+
+    /// The database's URL.
+    pub(crate) fn database(&self) -> anyhow::Result<DatabaseUrl> {
+        if let Some(url) = self.database_if_given()? {
+            return Ok(url);
+        }
+        let manifest = self.manifest.as_ref().and_then(|manifest| manifest.spec.database.as_ref());
+        let secret = manifest.and_then(|database| database.url_secret_key_ref.as_ref());
+        required(None, secret, "the database", "--database URL", "JOBQUEUE_DATABASE_URL")
+            .and_then(|text| text.parse().map_err(|error| usage(&error)))
+    }
+}
+
+/// Connects, checks the recipe against the schema, and makes sure of the ledger.
+pub(crate) async fn open(url: &DatabaseUrl, recipe: &Recipe) -> anyhow::Result<Box<dyn Sink>> {
+    let sink = connect(url).await?;
+    check(sink.as_ref(), recipe).await?;
+    sink.ensure_ledger().await.map_err(sink_failure)?;
+    Ok(sink)
+}
+
+/// Connects.
+pub(crate) async fn connect(url: &DatabaseUrl) -> anyhow::Result<Box<dyn Sink>> {
+    jobqueue_ingest::sink::connect(url, SinkOptions::default()).await.map_err(sink_failure)
+}
+
+/// Every way in which the recipe and the schema disagree.
+pub(crate) async fn check(sink: &dyn Sink, recipe: &Recipe) -> anyhow::Result<()> {
+    sink.validate(recipe).await.map_err(sink_failure)?.map_err(|problems| {
+        let list: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
+        let message = format!("the recipe does not fit the database in {} place(s):\n{}", list.len(), list.join("\n"));
+        Failure::new(Exit::Usage, message).into()
+    })
+}
+
+/// The database's failure with its exit code.
+#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+pub(crate) fn sink_failure(error: SinkError) -> anyhow::Error {
+    let exit = match &error {
+        SinkError::Unavailable { .. } | SinkError::Denied { .. } => Exit::Unreachable,
+        SinkError::Config(_) => Exit::Usage,
+    };
+    Failure::new(exit, error.to_string()).into()
+}
