@@ -18,6 +18,9 @@ pub struct Delivery {
     pub generation: u64,
     /// 1 for the first run, counting crashed ones.
     pub attempt: u32,
+    /// How many of the earlier attempts ended with the death of their worker: the job may be what kills it. A protocol
+    /// that does not tell counts every earlier attempt.
+    pub crashes: u32,
     /// When the producer (or a retry) put it on the queue, if the protocol says.
     pub enqueued_at: Option<DateTime<Utc>>,
     /// The time a run may take, if the producer limited it.

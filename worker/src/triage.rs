@@ -1,30 +1,30 @@
 //! Which claimed jobs may share a batch. A job that kills its worker takes an attempt from every job in hand with it, so
-//! jobs that did not get through their first attempt are kept apart, few at a time and finally alone. Pure.
+//! jobs whose worker died are suspects: they are kept apart, few at a time and finally alone. Pure.
 //!
 //! With this rule a job loses at most two attempts to a deadly neighbour (one if `maxAttempts` is 2), so that only the
 //! deadly one ever reaches `maxAttempts`.
 
 use jobqueue_queue::Delivery;
 
-/// How many jobs on their second attempt may share a batch.
-const SECOND_ATTEMPTS: usize = 16;
+/// How many jobs that saw one crash may share a batch (RQ's `claim.lua` has the same number).
+const AFTER_ONE_CRASH: usize = 16;
 
 /// A claim, sorted. Order within each part is the order of the queue.
 #[derive(Debug, Default)]
 pub struct Sorted {
-    /// First attempts: one batch.
+    /// No suspects: one batch.
     pub fresh: Vec<Delivery>,
-    /// Later attempts that may share a batch; no others of their kind may be in hand.
+    /// Suspects that may share a batch; no others of their kind may be in hand.
     pub suspects: Vec<Delivery>,
-    /// Later attempts whose turn is not now.
+    /// Suspects whose turn is not now.
     pub give_back: Vec<Delivery>,
 }
 
-/// How many jobs like one on its `attempt`-th run (of `max_attempts`) may be in hand together; none: any number.
-pub fn company(attempt: u32, max_attempts: u32) -> Option<usize> {
-    match attempt {
-        0 | 1 => None,
-        2 if max_attempts > 2 => Some(SECOND_ATTEMPTS),
+/// How many jobs that saw so many crashes (of `max_attempts` attempts) may be in hand together; none: any number.
+pub fn company(crashes: u32, max_attempts: u32) -> Option<usize> {
+    match crashes {
+        0 => None,
+        1 if max_attempts > 2 => Some(AFTER_ONE_CRASH),
         _ => Some(1),
     }
 }
@@ -32,9 +32,9 @@ pub fn company(attempt: u32, max_attempts: u32) -> Option<usize> {
 /// Sorts a claim; `suspects_allowed` is false while others are in hand.
 pub fn sort(deliveries: Vec<Delivery>, max_attempts: u32, suspects_allowed: bool) -> Sorted {
     let mut sorted = Sorted::default();
-    let mut room = usize::from(suspects_allowed).saturating_mul(SECOND_ATTEMPTS);
+    let mut room = usize::from(suspects_allowed).saturating_mul(AFTER_ONE_CRASH);
     for delivery in deliveries {
-        match company(delivery.attempt, max_attempts) {
+        match company(delivery.crashes, max_attempts) {
             None => sorted.fresh.push(delivery),
             Some(limit) if room > 0 && sorted.suspects.len() < limit => {
                 room = room.min(limit) - 1;
@@ -57,7 +57,7 @@ impl Sorted {
             (None, Some(last)) if self.fresh.is_empty() => last,
             _ => return None,
         };
-        company(next.attempt, max_attempts)
+        company(next.crashes, max_attempts)
     }
 }
 
@@ -67,19 +67,21 @@ mod tests {
 
     use super::*;
 
-    fn deliveries(attempts: &[u32]) -> Vec<Delivery> {
-        let one = |(number, attempt): (usize, &u32)| Delivery {
+    /// One job for each number of crashes.
+    fn deliveries(crashes: &[u32]) -> Vec<Delivery> {
+        let one = |(number, crashes): (usize, &u32)| Delivery {
             queue: "q".into(),
             id: number.to_string(),
             created_at: String::new(),
             generation: 0,
-            attempt: *attempt,
+            attempt: 1 + *crashes,
+            crashes: *crashes,
             enqueued_at: None,
             timeout: None,
             payload: Ok(Payload::Record("{}".into())),
             lease: Lease { queue: "q".into(), job: number.to_string(), execution: number.to_string() },
         };
-        attempts.iter().enumerate().map(one).collect()
+        crashes.iter().enumerate().map(one).collect()
     }
 
     fn ids(part: &[Delivery]) -> Vec<usize> {
@@ -87,39 +89,39 @@ mod tests {
     }
 
     #[test]
-    fn first_attempts_share_one_batch() {
-        let sorted = sort(deliveries(&[1; 300]), 5, true);
+    fn jobs_without_a_crash_share_one_batch() {
+        let sorted = sort(deliveries(&[0; 300]), 5, true);
         assert_eq!(sorted.fresh.len(), 300);
         assert!(sorted.suspects.is_empty() && sorted.give_back.is_empty());
         assert_eq!(sorted.next_claim(5), None);
     }
 
     #[test]
-    fn second_attempts_go_in_small_company_and_third_alone() {
-        let sorted = sort(deliveries(&[2, 1, 2, 3, 2]), 5, true);
+    fn suspects_go_in_small_company_and_then_alone() {
+        let sorted = sort(deliveries(&[1, 0, 1, 2, 1]), 5, true);
         assert_eq!(ids(&sorted.fresh), [1]);
         assert_eq!(ids(&sorted.suspects), [0, 2]);
         assert_eq!(ids(&sorted.give_back), [3, 4]);
         assert_eq!(sorted.next_claim(5), Some(1));
 
-        let sorted = sort(deliveries(&[3, 2, 2]), 5, true);
+        let sorted = sort(deliveries(&[2, 1, 1]), 5, true);
         assert_eq!(ids(&sorted.suspects), [0]);
         assert_eq!(ids(&sorted.give_back), [1, 2]);
-        assert_eq!(sorted.next_claim(5), Some(SECOND_ATTEMPTS));
+        assert_eq!(sorted.next_claim(5), Some(AFTER_ONE_CRASH));
 
-        assert_eq!(sort(deliveries(&[2; 20]), 5, true).suspects.len(), SECOND_ATTEMPTS);
+        assert_eq!(sort(deliveries(&[1; 20]), 5, true).suspects.len(), AFTER_ONE_CRASH);
     }
 
     #[test]
     fn the_last_attempt_is_always_alone() {
-        let sorted = sort(deliveries(&[2, 2, 2]), 2, true);
+        let sorted = sort(deliveries(&[1, 1, 1]), 2, true);
         assert_eq!(ids(&sorted.suspects), [0]);
         assert_eq!(ids(&sorted.give_back), [1, 2]);
     }
 
     #[test]
     fn no_suspect_joins_others_in_hand() {
-        let sorted = sort(deliveries(&[2, 1, 3]), 5, false);
+        let sorted = sort(deliveries(&[1, 0, 2]), 5, false);
         assert_eq!(ids(&sorted.fresh), [1]);
         assert!(sorted.suspects.is_empty());
         assert_eq!(ids(&sorted.give_back), [0, 2]);
@@ -127,9 +129,9 @@ mod tests {
 
     #[test]
     fn small_claims_go_on_while_only_suspects_come() {
-        assert_eq!(sort(deliveries(&[3]), 5, true).next_claim(5), Some(1));
-        assert_eq!(sort(deliveries(&[2, 2]), 5, true).next_claim(5), Some(SECOND_ATTEMPTS));
-        assert_eq!(sort(deliveries(&[2, 1]), 5, true).next_claim(5), None, "the suspects are at an end");
+        assert_eq!(sort(deliveries(&[2]), 5, true).next_claim(5), Some(1));
+        assert_eq!(sort(deliveries(&[1, 1]), 5, true).next_claim(5), Some(AFTER_ONE_CRASH));
+        assert_eq!(sort(deliveries(&[1, 0]), 5, true).next_claim(5), None, "the suspects are at an end");
         assert_eq!(sort(deliveries(&[]), 5, true).next_claim(5), None);
     }
 
@@ -138,13 +140,13 @@ mod tests {
     #[test]
     fn only_the_deadly_job_uses_up_its_attempts() {
         for max_attempts in 2..6 {
-            let mut queue = vec![1_u32; 100];
+            let mut queue = vec![0_u32; 100];
             let deadly = 50;
             let mut done = vec![false; queue.len()];
             for _ in 0..1000 {
                 let order: Vec<usize> = (0..queue.len()).filter(|job| !done[*job]).collect();
-                let attempts: Vec<u32> = order.iter().map(|job| queue[*job]).collect();
-                let sorted = sort(deliveries(&attempts), max_attempts, true);
+                let crashes: Vec<u32> = order.iter().map(|job| queue[*job]).collect();
+                let sorted = sort(deliveries(&crashes), max_attempts, true);
                 // The fresh batch is settled before the suspects begin.
                 let part = if sorted.fresh.is_empty() { &sorted.suspects } else { &sorted.fresh };
                 let jobs: Vec<usize> = ids(part).into_iter().map(|index| order[index]).collect();
@@ -152,7 +154,7 @@ mod tests {
                 for job in jobs {
                     if !dies {
                         done[job] = true;
-                    } else if queue[job] == max_attempts {
+                    } else if queue[job] + 1 == max_attempts {
                         assert_eq!(job, deadly, "an innocent job was given up with maxAttempts {max_attempts}");
                         done[job] = true;
                     } else {

@@ -170,6 +170,7 @@ mod tests {
             created_at: String::new(),
             generation: 0,
             attempt: 2,
+            crashes: 0,
             enqueued_at: None,
             timeout: None,
             payload: Ok(Payload::Call(Call {

@@ -288,7 +288,7 @@ async fn a_stuck_write_fails_only_the_job_that_is_stuck() {
     let (queue, database) = (Queue::new(), Database::new());
     for number in 0..8 {
         let timeout = Some(Duration::from_secs(3));
-        queue.push_job(Job { id: format!("j{number}"), body: "{}".into(), attempt: 4, timeout });
+        queue.push_job(Job { id: format!("j{number}"), body: "{}".into(), attempt: 4, crashes: 0, timeout });
     }
     database.stuck.lock().unwrap().push("j5".into());
     let shop = Shop::open(queue.clone(), database.clone()).await;
@@ -300,16 +300,17 @@ async fn a_stuck_write_fails_only_the_job_that_is_stuck() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn later_attempts_are_kept_apart() {
+async fn jobs_whose_worker_died_are_kept_apart() {
     let (queue, database) = (Queue::new(), Database::new());
     for number in 0..40 {
-        let attempt = if number < 20 { 1 } else { 2 };
-        queue.push_job(Job { id: format!("j{number}"), body: "{}".into(), attempt, timeout: None });
+        let crashes = if number < 20 { 1 } else { 2 };
+        let id = format!("j{number}");
+        queue.push_job(Job { id, body: "{}".into(), attempt: crashes, crashes, timeout: None });
     }
     let shop = Shop::open(queue.clone(), database.clone()).await;
     queue.until("done", |stock| stock.finished.len() == 40).await;
     let writes = database.writes.lock().unwrap().clone();
-    assert_eq!(writes.iter().filter(|jobs| **jobs == 1).count(), 20, "third attempts go alone: {writes:?}");
+    assert_eq!(writes.iter().filter(|jobs| **jobs == 1).count(), 20, "after two crashes each goes alone: {writes:?}");
     assert!((0..40).all(|number| database.count(&format!("j{number}")) == 1));
     shop.close().await;
 }

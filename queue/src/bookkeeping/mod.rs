@@ -128,6 +128,7 @@ impl<S: Source> Bookkeeper<S> {
             created_at: String::new(),
             generation: 0,
             attempt,
+            crashes: attempt.saturating_sub(1),
             enqueued_at: S::enqueued_at(&id),
             timeout: None,
             payload: if record.len() > self.config.limits.max_bytes {

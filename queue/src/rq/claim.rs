@@ -10,8 +10,8 @@ use crate::{Claim, Delivery, Lease, Payload, QueueError};
 /// Payload bytes one claim brings at most (a single job may exceed it), whatever the batch size.
 const MAX_BATCH_BYTES: usize = 32 << 20;
 
-/// Queue, job, execution, data, size of the data, creation, enqueueing, timeout, generation, attempt.
-type Row = (Vec<u8>, Vec<u8>, String, Vec<u8>, usize, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, u32);
+/// Queue, job, execution, data, size of the data, creation, enqueueing, timeout, generation, attempt, crashes.
+type Row = (Vec<u8>, Vec<u8>, String, Vec<u8>, usize, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, u32, u32);
 
 impl RqQueue {
     pub(super) async fn claim_jobs(&self, max: usize) -> Result<Claim, QueueError> {
@@ -40,7 +40,7 @@ impl RqQueue {
     }
 
     fn delivery(&self, row: Row) -> Delivery {
-        let (queue, id, execution, data, size, created_at, enqueued_at, timeout, generation, attempt) = row;
+        let (queue, id, execution, data, size, created_at, enqueued_at, timeout, generation, attempt, crashes) = row;
         let limits = &self.config.limits;
         let payload = if size > limits.max_bytes {
             Err(oversized(size, limits.max_bytes))
@@ -55,6 +55,7 @@ impl RqQueue {
             created_at: lossy(&created_at),
             generation: lossy(&generation).parse().unwrap_or(0),
             attempt,
+            crashes,
             enqueued_at: parse_iso(&lossy(&enqueued_at)),
             // -1 means no limit.
             timeout: lossy(&timeout).parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs),

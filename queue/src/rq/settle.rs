@@ -156,6 +156,7 @@ mod tests {
             created_at: String::new(),
             generation: 0,
             attempt: 1,
+            crashes: 0,
             enqueued_at: None,
             timeout: None,
             payload: Ok(Payload::Record(String::new())),

@@ -70,7 +70,7 @@ async fn suspects_run_in_small_batches_and_then_alone() {
         }
         worker.maintain().await.unwrap();
     }
-    assert_eq!(size, [32, 4, 1]);
+    assert_eq!(size, [32, 16, 1]);
     assert_eq!(bay.waiting().await.len(), 40);
 }
 

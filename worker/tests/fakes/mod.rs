@@ -26,6 +26,7 @@ pub(crate) struct Job {
     pub(crate) id: String,
     pub(crate) body: String,
     pub(crate) attempt: u32,
+    pub(crate) crashes: u32,
     pub(crate) timeout: Option<Duration>,
 }
 
@@ -77,7 +78,7 @@ impl Queue {
     }
 
     pub(crate) fn push(&self, id: &str, body: &str) {
-        self.push_job(Job { id: id.into(), body: body.into(), attempt: 0, timeout: None });
+        self.push_job(Job { id: id.into(), body: body.into(), attempt: 0, crashes: 0, timeout: None });
     }
 
     pub(crate) fn push_job(&self, job: Job) {
@@ -171,6 +172,7 @@ impl Backend for Queue {
                 created_at: "2026-01-01T00:00:00.000000Z".into(),
                 generation: 0,
                 attempt: job.attempt,
+                crashes: job.crashes,
                 enqueued_at: None,
                 timeout: job.timeout,
                 payload: Ok(Payload::Record(job.body.clone())),
@@ -225,7 +227,8 @@ impl Backend for Queue {
         let lapsed: Vec<String> =
             stock.running.iter().filter(|(_, (_, expires))| *expires < now).map(|(key, _)| key.clone()).collect();
         for execution in &lapsed {
-            let (job, _) = stock.running.remove(execution).unwrap();
+            let (mut job, _) = stock.running.remove(execution).unwrap();
+            job.crashes += 1;
             stock.waiting.push_front(job);
         }
         Ok(Maintenance { reclaimed: lapsed.len() as u64, ..Maintenance::default() })

@@ -25,7 +25,7 @@ end
 -- alone, so that one that kills its worker does not take the others' attempts with it.
 local function batch_for(crashes)
   if crashes == 0 then return max end
-  if crashes == 1 then return math.max(1, math.floor(max / 8)) end
+  if crashes == 1 then return math.min(max, 16) end
   return 1
 end
 
@@ -84,7 +84,8 @@ local function take(J, Q)
   else
     bytes = bytes + size
   end
-  jobs[#jobs + 1] = {Q, J, E, data, int(size), f[3] or '', f[4] or '', f[5] or '', f[6] or '0', int(attempts)}
+  jobs[#jobs + 1] = {Q, J, E, data, int(size), f[3] or '', f[4] or '', f[5] or '', f[6] or '0', int(attempts),
+    int(crashes)}
   return true
 end
 
