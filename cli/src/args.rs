@@ -11,6 +11,7 @@ use crate::failed::FailedArgs;
 use crate::local::LocalArgs;
 use crate::output::Format;
 use crate::schema::SchemaArgs;
+use crate::status::StatusArgs;
 use crate::trial::TryArgs;
 
 /// Turn a backlog in Redis into rows in your database, and see how it is doing.
@@ -70,6 +71,8 @@ pub(crate) enum Command {
     Local(LocalArgs),
     /// Turn a file of records into jobs, one a line
     Enqueue(EnqueueArgs),
+    /// Show what waits, runs and failed, and who works on it
+    Status(StatusArgs),
     /// List, show, requeue, export or remove failed jobs
     Failed(FailedArgs),
     /// Show the rows that a record would become; writes nothing

@@ -12,6 +12,7 @@ mod local;
 mod output;
 mod schema;
 mod sink;
+mod status;
 mod target;
 mod trial;
 
@@ -42,6 +43,7 @@ async fn run(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
     match &cli.command {
         Command::Local(args) => local::run(&cli.global, args, output).await,
         Command::Enqueue(args) => enqueue::run(&cli.global, args, output).await,
+        Command::Status(args) => status::run(&cli.global, args, output).await,
         Command::Failed(args) => failed::run(&cli.global, args, output).await,
         Command::Try(args) => trial::run(&cli.global, args, output).await,
         Command::Schema(args) => schema::run(&cli.global, args, output),

@@ -21,6 +21,8 @@ pub(crate) struct Target {
     pub(crate) queues: Vec<String>,
     /// RQ's key prefix.
     pub(crate) key_prefix: String,
+    /// A stream's consumer group.
+    pub(crate) consumer_group: String,
     redis: Option<String>,
     pub(crate) database: Option<String>,
 }
@@ -37,6 +39,7 @@ impl Target {
             protocol: protocol.unwrap_or(Protocol::Rq),
             queues: if args.queue.is_empty() { names } else { args.queue.clone() },
             key_prefix: prefix.unwrap_or_else(|| "rq".into()),
+            consumer_group: queue.map_or_else(|| "jobqueue".into(), |queue| queue.consumer_group.clone()),
             redis: args.redis.clone(),
             database: args.database.clone(),
             manifest,

@@ -32,7 +32,7 @@ pub(super) struct RequeueArgs {
 #[derive(Debug, Args)]
 pub(super) struct ExportArgs {
     /// File to write, or `-` for standard output
-    #[arg(value_name = "FILE")]
+    #[arg(value_name = "FILE", default_value = "-")]
     file: PathBuf,
     #[command(flatten)]
     filters: Filters,

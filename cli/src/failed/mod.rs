@@ -6,14 +6,13 @@ mod list;
 mod show;
 
 use clap::{Args, Subcommand};
-use jobqueue_queue::Protocol;
 use jobqueue_queue::admin::FailedJobs;
 
 use self::act::{ExportArgs, PurgeArgs, RequeueArgs};
 use self::list::ListArgs;
 use self::show::ShowArgs;
 use crate::args::GlobalArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, queue_failure};
 use crate::output::Output;
 use crate::target::Target;
 
@@ -68,14 +67,11 @@ struct Registry {
 }
 
 fn registries(target: &Target) -> anyhow::Result<Vec<Registry>> {
-    if target.protocol != Protocol::Rq {
-        let message = format!("{} queues have no failed registry", target.protocol);
-        return Err(Failure::new(Exit::Usage, message).into());
-    }
     let connection = target.redis()?;
-    let registry = |queue: &String| Registry {
-        queue: queue.clone(),
-        jobs: FailedJobs::new(connection.clone(), &target.key_prefix, queue),
+    let registry = |queue: &String| {
+        let (prefix, group) = (&target.key_prefix, &target.consumer_group);
+        let jobs = FailedJobs::of(connection.clone(), target.protocol, prefix, group, queue).map_err(queue_failure)?;
+        Ok(Registry { queue: queue.clone(), jobs })
     };
-    Ok(target.some_queues()?.iter().map(registry).collect())
+    target.some_queues()?.iter().map(registry).collect()
 }

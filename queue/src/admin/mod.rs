@@ -1,15 +1,24 @@
-//! For a person: the jobs that failed, what to do with them, and who works.
+//! For a person: which queues there are, the jobs that failed, and what to do with them.
 
 mod beside;
 mod failed;
-mod workers;
 
 pub use failed::{Attempt, FailedJob, FailedJobs, Requeued};
-pub use workers::{WorkerRecord, workers};
 
 use chrono::{DateTime, Utc};
+
+use crate::{Connection, QueueError};
 
 /// A time as RQ writes it; none where the field is empty or not a time.
 fn time(text: Option<&str>) -> Option<DateTime<Utc>> {
     Some(DateTime::parse_from_rfc3339(text?).ok()?.with_timezone(&Utc))
+}
+
+/// The names of all RQ queues that jobs were ever put on, in alphabetical order; `prefix` is RQ's key prefix.
+pub async fn queue_names(connection: &Connection, prefix: &str) -> Result<Vec<String>, QueueError> {
+    let keys: Vec<String> = connection.query(redis::cmd("SMEMBERS").arg(format!("{prefix}:queues"))).await?;
+    let start = format!("{prefix}:queue:");
+    let mut names: Vec<String> = keys.iter().filter_map(|key| key.strip_prefix(&start)).map(str::to_owned).collect();
+    names.sort_unstable();
+    Ok(names)
 }

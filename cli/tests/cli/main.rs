@@ -1,0 +1,9 @@
+//! The built command as a person or a script meets it, one file a subject.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests may")]
+
+mod enqueue;
+mod failed;
+mod interface;
+mod support;
+mod worker_config;
