@@ -11,13 +11,19 @@ from rq.suspension import resume, suspend
 
 
 @pytest.fixture
-def locked(database):
-    """SQLite held by somebody else: a job that writes runs until it is let go."""
-    connection = database.connect()
-    connection.isolation_level = None
-    connection.execute("BEGIN IMMEDIATE")
-    yield connection
-    connection.close()
+def lock(database):
+    """Holds SQLite as somebody else would: a job that writes runs until it is let go."""
+    held = []
+
+    def take():
+        connection = database.connect()
+        connection.isolation_level = None
+        connection.execute("BEGIN IMMEDIATE")
+        held.append(connection)
+        return connection
+    yield take
+    for connection in held:
+        connection.close()
 
 
 def states(redis):
@@ -67,7 +73,8 @@ def test_sigterm_when_idle(redis, queue, workshop, worker, lines):
     assert Worker.all(connection=redis) == []
 
 
-def test_a_running_job_is_seen_running(redis, queue, workshop, worker, database, locked, lines):
+def test_a_running_job_is_seen_running(redis, queue, workshop, worker, database, lock, lines):
+    locked = lock()
     job = queue.enqueue(FUNCTION, lines[2])
     workshop.reaches(job, JobStatus.STARTED)
     assert queue.started_job_registry.get_job_ids(cleanup=False) == [job.id]
@@ -82,7 +89,8 @@ def test_a_running_job_is_seen_running(redis, queue, workshop, worker, database,
     assert database.companies() == Expected(lines[2:3]).rows
 
 
-def test_stop_job(redis, queue, workshop, worker, database, locked, lines):
+def test_stop_job(redis, queue, workshop, worker, database, lock, lines):
+    locked = lock()
     job = queue.enqueue(FUNCTION, lines[3])
     workshop.reaches(job, JobStatus.STARTED)
     until(lambda: states(redis) == ["busy"], lambda: f"{states(redis)}", 5)
@@ -96,9 +104,10 @@ def test_stop_job(redis, queue, workshop, worker, database, locked, lines):
 
 
 @pytest.mark.ours
-def test_sigterm_gives_back_what_cannot_be_finished(redis, queue, workshop, database, locked, lines):
+def test_sigterm_gives_back_what_cannot_be_finished(redis, queue, workshop, database, lock, lines):
     """rq would wait for ever, and lose the job to the SIGKILL that follows."""
     worker = workshop.start(worker={"drainSeconds": 1})
+    locked = lock()
     job = queue.enqueue(FUNCTION, lines[5])
     workshop.reaches(job, JobStatus.STARTED)
     worker.send(signal.SIGTERM)

@@ -44,7 +44,7 @@ def test_json_serializer(json_queue, redis, workshop, database, lines):
     assert database.companies() == Expected(lines[2:3]).rows
     again = Job.fetch(job.id, connection=redis, serializer=JSONSerializer)
     assert again.args == [lines[2]]
-    assert again.return_value() is not None
+    assert again.return_value() == 1 + Expected(lines[2:3]).partners
     assert again.latest_result().return_value == again.return_value()
 
 
@@ -52,9 +52,9 @@ def test_json_serializer(json_queue, redis, workshop, database, lines):
 def test_both_serializers_in_one_queue(queue, json_queue, workshop, worker, database, lines):
     """An rq worker is told one serializer and fails on the other; ours sees which it is."""
     jobs = [(queue if number % 2 else json_queue).enqueue(FUNCTION, line) for number, line in enumerate(lines[:10])]
-    for job in jobs:
+    for job, line in zip(jobs, lines[:10], strict=True):
         workshop.reaches(job, JobStatus.FINISHED)
-        assert job.return_value() is not None
+        assert job.return_value() == 1 + Expected([line]).partners
     assert database.companies() == Expected(lines[:10]).rows
 
 

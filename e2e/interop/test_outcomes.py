@@ -31,7 +31,7 @@ def test_a_finished_job(queue, redis, workshop, lines):
     assert job.worker_name
     result = job.latest_result()
     assert result.type == Result.Type.SUCCESSFUL
-    assert result.return_value == job.return_value()
+    assert result.return_value == job.return_value() == 1 + Expected(lines[:1]).partners  # the rows it wrote
     assert result.worker_name == job.worker_name
     assert job.id in queue.finished_job_registry
     assert job.id not in queue.failed_job_registry

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use jobqueue_queue::Lease;
+use tokio::sync::Notify;
 
 /// What is known about a lease in hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,6 +22,7 @@ pub enum Fate {
 #[derive(Debug, Default)]
 pub struct Hand {
     held: Mutex<HashMap<Lease, Fate>>,
+    stopped: Notify,
 }
 
 /// Keeps some leases in the [`Hand`] until dropped.
@@ -80,7 +82,22 @@ impl Hand {
                 found = true;
             }
         }
+        if found {
+            self.stopped.notify_waiters();
+        }
         found
+    }
+
+    /// Returns once one of `leases` is to be stopped.
+    pub async fn any_stopped(&self, leases: impl Iterator<Item = &Lease> + Clone) {
+        loop {
+            // Listens before it looks, so that nothing falls in between.
+            let news = self.stopped.notified();
+            if leases.clone().any(|lease| self.fate(lease) == Fate::Stopped) {
+                return;
+            }
+            news.await;
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Lease, Fate>> {

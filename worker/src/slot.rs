@@ -61,6 +61,8 @@ enum Attempt {
     Away(SinkError),
     /// The drain is overdue.
     Overdue,
+    /// A person stopped one of the jobs; the others are to be written without it.
+    Interrupted,
 }
 
 /// Writes a batch, whatever it takes: a database that is away is waited for, within bounds.
@@ -90,6 +92,7 @@ async fn write(worker: &Worker, batch: Part) -> Vec<Done> {
                     break;
                 }
             }
+            Attempt::Interrupted => parts.push(part),
             Attempt::Overdue => {
                 parts.push(part);
                 break;
@@ -116,6 +119,8 @@ async fn attempt(worker: &Worker, part: &Part) -> Attempt {
     let answer = tokio::select! {
         biased;
         () = worker.stop.overdue() => return Attempt::Overdue,
+        // What was committed in this very moment stays, and the ledger knows it: the others are not written twice.
+        () = worker.hand.any_stopped(part.deliveries.iter().map(|delivery| &delivery.lease)) => return Attempt::Interrupted,
         answer = within(limit, writing) => answer,
     };
     drop(permit);

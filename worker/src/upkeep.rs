@@ -57,8 +57,8 @@ pub(crate) async fn prune(worker: &Worker) {
 
 /// Follows the commands that people send to this worker, until dropped.
 ///
-/// `stop-job` works until the job's rows are being written, which ends in milliseconds; then it is too late. RQ's
-/// `kill-horse` has no meaning here: no process belongs to a single job, and killing all of them for one would take
+/// `stop-job` interrupts the batch that is being written, and the batch is written without that job; where the commit was
+/// on its way already, the job ends stopped with its rows in place. RQ's `kill-horse` has no meaning here: no process belongs to a single job, and killing all of them for one would take
 /// an attempt from each. It is logged and otherwise ignored.
 pub(crate) async fn obey(worker: &Worker) {
     loop {

@@ -131,7 +131,8 @@ impl Done {
     /// What to tell the queue; none for a lost lease, which is no longer ours to speak of.
     pub fn outcome(&self) -> Option<Outcome> {
         Some(match &self.verdict {
-            Verdict::Applied { .. } | Verdict::AlreadyApplied => Outcome::Finished { result: Value::Null },
+            Verdict::Applied { rows } => Outcome::Finished { result: Value::from(*rows) },
+            Verdict::AlreadyApplied => Outcome::Finished { result: Value::Null },
             Verdict::Failed(failure) => Outcome::Failed { error: failure.text(&self.delivery), retry: failure.retry },
             Verdict::Released => Outcome::Released,
             Verdict::Stopped => Outcome::Stopped,
