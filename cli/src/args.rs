@@ -1,6 +1,7 @@
 //! The command line: flags that every command knows, and the commands.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -16,7 +17,7 @@ use crate::trial::TryArgs;
 
 /// Turn a backlog in Redis into rows in your database, and see how it is doing.
 #[derive(Parser)]
-#[command(name = "jobqueue", version, after_help = EXIT_HELP, arg_required_else_help = true)]
+#[command(name = "jobqueue", version, long_version = BUILD.as_str(), after_help = EXIT_HELP, arg_required_else_help = true)]
 pub(crate) struct Cli {
     /// Flags that every command knows.
     #[command(flatten)]
@@ -82,3 +83,11 @@ pub(crate) enum Command {
     /// Print a completion script for your shell
     Completion(CompletionArgs),
 }
+
+/// Version, commit (where the build was told one), profile and platform.
+static BUILD: LazyLock<String> = LazyLock::new(|| {
+    let commit = option_env!("JOBQUEUE_COMMIT").unwrap_or("unknown");
+    let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+    let (arch, os) = (std::env::consts::ARCH, std::env::consts::OS);
+    format!("{}\ncommit: {commit}\nbuild: {profile}, {arch}-{os}", env!("CARGO_PKG_VERSION"))
+});

@@ -16,16 +16,17 @@ mod status;
 mod target;
 mod trial;
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, FromArgMatches};
 
 use crate::args::{Cli, Command};
 use crate::exit::Exit;
 use crate::output::Output;
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = parse();
     let output = Output::for_process(cli.global.output);
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -37,6 +38,14 @@ fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => exit::report(output, &error).into(),
     }
+}
+
+/// Reads the command line; help speaks of `kubectl jobqueue` where that is how it was called.
+fn parse() -> Cli {
+    let called = std::env::args_os().next().map(PathBuf::from);
+    let as_plugin = called.and_then(|path| path.file_stem().map(|name| name == "kubectl-jobqueue")).unwrap_or(false);
+    let command = if as_plugin { Cli::command().bin_name("kubectl jobqueue") } else { Cli::command() };
+    Cli::from_arg_matches(&command.get_matches()).unwrap_or_else(|error| error.exit())
 }
 
 async fn run(cli: &Cli, output: Output) -> anyhow::Result<Exit> {

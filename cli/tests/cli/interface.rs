@@ -20,6 +20,18 @@ fn help_goes_to_stdout_and_names_commands_and_exit_codes() {
 fn the_version_is_the_crates() {
     let ran = jobqueue(&["--version"]);
     assert!(ran.out.starts_with(concat!("jobqueue ", env!("CARGO_PKG_VERSION"))), "{}", ran.out);
+    assert!(ran.out.contains("commit: ") && ran.out.contains(std::env::consts::ARCH), "{}", ran.out);
+    assert_eq!(jobqueue(&["-V"]).out, concat!("jobqueue ", env!("CARGO_PKG_VERSION"), "\n"));
+}
+
+#[test]
+fn as_a_plugin_its_help_speaks_of_kubectl() {
+    let directory = tempfile::tempdir().unwrap();
+    let plugin = directory.path().join("kubectl-jobqueue");
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_jobqueue"), &plugin).unwrap();
+    let output = std::process::Command::new(plugin).args(["status", "--help"]).output().unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    assert!(help.contains("Usage: kubectl jobqueue status"), "{help}");
 }
 
 #[test]
