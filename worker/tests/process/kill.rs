@@ -3,13 +3,9 @@
 //!
 //! `JOBQUEUE_TEST_KILLS` and `JOBQUEUE_TEST_JOBS` make it as long as wanted; `JOBQUEUE_TEST_SEED` repeats a run.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
-
-mod crew;
-
 use std::time::Duration;
 
-use crew::{Crew, Rows, number};
+use crate::crew::{Crew, Rows, number};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 

@@ -1,0 +1,92 @@
+//! The real binary from start to end: exit codes, a drain on SIGTERM, servers that are not there yet, or go away and
+//! come back while it works.
+
+use crate::crew::{Crew, Process, Rows};
+use jobqueue_testkit::{Postgres, free_port};
+
+fn check(crew: &Crew, redis: &str, database: &str) -> (Option<i32>, String) {
+    Process::start(&crew.config(), redis, database, &["--check"]).end()
+}
+
+#[test]
+fn check_tells_by_its_exit_code_what_is_wrong() {
+    let crew = Crew::new(Rows::sqlite());
+    let (redis, database) = (crew.redis.url(), crew.rows.url());
+    let (code, log) = check(&crew, &redis, &database);
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!(crew.redis.cli(&["DBSIZE"]).trim(), "0", "a check leaves nothing behind");
+
+    let nobody = format!("redis://:sesame@127.0.0.1:{}", free_port());
+    let (code, log) = check(&crew, &nobody, &database);
+    assert_eq!(code, Some(69), "{log}");
+    assert!(!log.contains("sesame"), "a password in the log: {log}");
+
+    crew.rows.sql("DROP TABLE child; ALTER TABLE parent RENAME COLUMN name TO title;");
+    let (code, log) = check(&crew, &redis, &database);
+    assert_eq!(code, Some(78), "{log}");
+    assert!(log.contains("child") && log.contains("name"), "both problems at once: {log}");
+
+    std::fs::write(crew.config(), "queue: {naems: [a]}\ningest: []\n").unwrap();
+    let (code, log) = check(&crew, &redis, &database);
+    assert_eq!(code, Some(78), "{log}");
+    assert!(log.contains("did you mean `names`?"), "{log}");
+}
+
+#[test]
+fn a_recipe_that_does_not_fit_ends_the_start() {
+    let crew = Crew::new(Rows::sqlite());
+    crew.rows.sql("DROP TABLE child;");
+    let (code, log) = crew.start().end();
+    assert_eq!(code, Some(78), "{log}");
+}
+
+#[test]
+fn a_term_signal_leaves_nothing_in_hand_and_no_trace_of_the_worker() {
+    let crew = Crew::new(Rows::sqlite());
+    crew.enqueue(2000, 0);
+    let mut worker = crew.start();
+    worker.wait_for("written");
+    worker.terminate();
+    assert_eq!(crew.size("ZCARD", "rq:wip:people"), 0, "nothing is left running");
+    assert_eq!(crew.size("SCARD", "rq:workers"), 0, "the worker is no longer listed");
+    let (done, waiting) = (crew.size("ZCARD", "rq:finished:people"), crew.size("LLEN", "rq:queue:people"));
+    assert_eq!(done + waiting, 2000);
+    let mut rest = [crew.start()];
+    crew.until_done(2000, &mut rest);
+    crew.check(2000, 0);
+}
+
+#[test]
+fn a_database_that_is_not_there_yet_is_waited_for() {
+    let mut server = Postgres::start();
+    let crew = Crew::new(Rows::on(&server));
+    let spoiled = crew.enqueue(300, 50);
+    server.crash();
+    let mut worker = crew.start();
+    worker.wait_for("not possible yet");
+    server.revive();
+    let mut workers = [worker];
+    crew.until_done(300, &mut workers);
+    crew.check(300, spoiled);
+}
+
+#[test]
+fn servers_that_restart_cost_no_job() {
+    let mut server = Postgres::start();
+    let mut crew = Crew::new(Rows::on(&server));
+    let spoiled = crew.enqueue(4000, 50);
+    let mut workers = [crew.start(), crew.start()];
+    workers[0].wait_for("written");
+    server.crash();
+    workers[0].wait_for("the database is away");
+    server.revive();
+    workers[0].wait_for("the database is back");
+    crew.redis.kill();
+    workers[0].wait_for("Redis is away");
+    crew.redis.revive();
+    crew.until_done(4000, &mut workers);
+    for worker in workers {
+        worker.terminate();
+    }
+    crew.check(4000, spoiled);
+}
