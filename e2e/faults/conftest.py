@@ -56,7 +56,7 @@ def measure(request):
 def pytest_terminal_summary(terminalreporter):
     terminalreporter.section("measured")
     for entry in MEASURED:
-        terminalreporter.line("  ".join(f"{name} {value}" for name, value in entry.items()))
+        terminalreporter.line("  ".join(f"{name} {value}" for name, value in entry.items())[:180])
     target = ROOT / "target"
     target.mkdir(exist_ok=True)
     (target / "proofs.json").write_text(json.dumps(MEASURED, indent=1), encoding="utf-8")
