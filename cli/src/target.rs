@@ -9,6 +9,7 @@ use jobqueue_queue::{Connection, ConnectionUrl, Protocol, Timeouts, TlsOptions};
 
 use crate::args::{GlobalArgs, ProtocolArg};
 use crate::exit::{Exit, Failure};
+use crate::local::private_redis_url;
 
 /// What the command line and the manifest say together.
 // No Debug: the URLs may hold passwords.
@@ -30,17 +31,23 @@ pub(crate) struct Target {
 impl Target {
     /// Reads the manifest, if there is one, and lets the flags win.
     pub(crate) fn from_args(args: &GlobalArgs) -> anyhow::Result<Self> {
-        let manifest = args.filename.as_deref().map(read_manifest).transpose()?;
+        let manifest = args.filename.as_deref().map(|path| read_manifest(path, None)).transpose()?;
         let queue = manifest.as_ref().map(|manifest| &manifest.spec.queue);
         let protocol = args.protocol.map(protocol_of_flag).or_else(|| queue.map(|queue| protocol_of(queue.protocol)));
         let names = queue.map(|queue| queue.names.clone()).unwrap_or_default();
         let prefix = args.key_prefix.clone().or_else(|| queue.map(|queue| queue.key_prefix.clone()));
+        // What `jobqueue local` serves with this manifest, other commands find too.
+        let private = || {
+            let name = manifest.as_ref()?.metadata.name.as_deref()?;
+            private_redis_url(name, args.filename.as_deref()?)
+        };
+        let redis = args.redis.clone().or_else(private);
         Ok(Self {
             protocol: protocol.unwrap_or(Protocol::Rq),
             queues: if args.queue.is_empty() { names } else { args.queue.clone() },
             key_prefix: prefix.unwrap_or_else(|| "rq".into()),
             consumer_group: queue.map_or_else(|| "jobqueue".into(), |queue| queue.consumer_group.clone()),
-            redis: args.redis.clone(),
+            redis,
             database: args.database.clone(),
             manifest,
         })
@@ -105,13 +112,14 @@ impl Target {
     }
 }
 
-fn read_manifest(path: &Path) -> anyhow::Result<JobQueue> {
+/// The JobQueue called `name`, or the only one in the file.
+pub(crate) fn read_manifest(path: &Path, name: Option<&str>) -> anyhow::Result<JobQueue> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
         let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failure };
         Failure::new(exit, format!("cannot read the manifest {shown}: {error}"))
     })?;
-    JobQueue::one_from_yaml(&text, None)
+    JobQueue::one_from_yaml(&text, name)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
         .with_context(|| format!("{shown}"))
 }

@@ -18,7 +18,6 @@ mod view;
 
 use std::path::PathBuf;
 
-use anyhow::Context;
 use clap::Args;
 use jobqueue_crds::{JobQueue, worker_config};
 use jobqueue_ingest::{IngestSpec, Recipe};
@@ -34,6 +33,7 @@ use self::view::View;
 use crate::args::GlobalArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::target::read_manifest;
 
 pub(crate) use self::private_redis::url_of_manifest as private_redis_url;
 
@@ -48,6 +48,7 @@ The first Ctrl-C (or SIGTERM) drains the workers, the second gives back what the
 With -o json or yaml, every event is a JSON object on a line of its own on stdout; the last one is the summary.";
 
 /// Flags of `local`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 #[derive(Debug, Args)]
 #[command(after_help = LOCAL_HELP)]
 pub(crate) struct LocalArgs {
@@ -82,7 +83,10 @@ pub(crate) struct LocalArgs {
 
 /// Runs the manifest until interrupted, or until its queue is empty.
 pub(crate) async fn run(global: &GlobalArgs, args: &LocalArgs, output: Output) -> anyhow::Result<Exit> {
-    let manifest = read_manifest(global, args)?;
+    let path = global.filename.as_deref().ok_or_else(|| {
+        Failure::new(Exit::Usage, "local mode needs a manifest").hint("pass it with -f, e.g. -f jobqueue.yaml")
+    })?;
+    let manifest = read_manifest(path, args.name.as_deref())?;
     let ingest = manifest.spec.ingest.as_ref().ok_or_else(|| {
         Failure::new(Exit::Usage, "the manifest has no ingest section: local mode runs the workers of this release")
             .hint("add spec.ingest and spec.database")
@@ -93,7 +97,7 @@ pub(crate) async fn run(global: &GlobalArgs, args: &LocalArgs, output: Output) -
         Failure::new(Exit::Usage, format!("the recipe has {} problem(s):{}", list.len(), list.concat()))
     })?;
     let name = manifest.metadata.name.clone().unwrap_or_default();
-    let state = StateDir::open(&name, global.filename.as_deref(), args.state_dir.as_deref())?;
+    let state = StateDir::open(&name, path, args.state_dir.as_deref())?;
     let worker = find_worker(args.workers_binary.as_deref())?;
     let mut view = View::new(output, &name, args.verbose);
 
@@ -140,20 +144,6 @@ async fn serve(
         Outcome::Unusable => Err(unusable(Exit::Usage, state, args.verbose, "the workers refuse to start")),
         Outcome::Hopeless => Err(unusable(Exit::Failure, state, args.verbose, "the workers crash again and again")),
     }
-}
-
-fn read_manifest(global: &GlobalArgs, args: &LocalArgs) -> anyhow::Result<JobQueue> {
-    let path = global.filename.as_deref().ok_or_else(|| {
-        Failure::new(Exit::Usage, "local mode needs a manifest").hint("pass it with -f, e.g. -f jobqueue.yaml")
-    })?;
-    let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failure };
-        Failure::new(exit, format!("cannot read the manifest {shown}: {error}"))
-    })?;
-    JobQueue::one_from_yaml(&text, args.name.as_deref())
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
-        .with_context(|| shown.to_string())
 }
 
 fn stats_query(manifest: &JobQueue) -> StatsQuery {

@@ -13,7 +13,8 @@ use super::private_redis::PrivateRedis;
 use super::state_dir::StateDir;
 use super::view::View;
 use crate::args::GlobalArgs;
-use crate::exit::{Exit, Failure};
+use crate::exit::{Exit, Failure, queue_failure};
+use crate::sink::sink_failure;
 
 /// How long a name server may take.
 const LOOKUP: Duration = Duration::from_secs(3);
@@ -43,12 +44,15 @@ impl Redis {
                 Some(host) => view.event(&Event::UnknownHost { url: parsed.to_string(), host }),
             }
         }
+        let directory = state.redis();
         if let Some(url) = given {
             let shown = parse_redis(&url)?.to_string();
-            view.event(&Event::Redis { url: shown, directory: None, found: true });
-            return Ok(Self { url, private: None });
+            // `--prepare` exports the URL of our own.
+            let private = PrivateRedis::at(&url, &directory);
+            let directory = private.is_some().then_some(directory);
+            view.event(&Event::Redis { url: shown, directory, found: true });
+            return Ok(Self { url, private });
         }
-        let directory = state.redis();
         let server = PrivateRedis::start(&directory).await?;
         let url = server.url();
         view.event(&Event::Redis { url: url.clone(), directory: Some(directory), found: server.found });
@@ -74,7 +78,7 @@ impl Redis {
 }
 
 fn parse_redis(url: &str) -> anyhow::Result<ConnectionUrl> {
-    url.parse().map_err(|error: jobqueue_queue::QueueError| Failure::new(Exit::Usage, error.to_string()).into())
+    url.parse().map_err(queue_failure)
 }
 
 /// The database of this run.
@@ -113,16 +117,16 @@ impl Database {
         let first = match self.check(recipe).await {
             Ok(problems) => problems,
             // A file that does not exist yet is made by the DDL.
-            Err(error) if schema.is_none() || self.url.host().is_some() => return Err(failure(&error)),
+            Err(error) if schema.is_none() || self.url.host().is_some() => return Err(sink_failure(error)),
             Err(error) => vec![error.to_string()],
         };
         let mut problems = first;
         if let (false, Some(path)) = (problems.is_empty(), schema) {
             let script =
                 std::fs::read_to_string(path).with_context(|| format!("cannot read the schema {}", path.display()))?;
-            sink::run_script(&self.url, &script).await.map_err(|error| failure(&error))?;
+            sink::run_script(&self.url, &script).await.map_err(sink_failure)?;
             view.event(&Event::Schema { path: path.to_path_buf() });
-            problems = self.check(recipe).await.map_err(|error| failure(&error))?;
+            problems = self.check(recipe).await.map_err(sink_failure)?;
         }
         if problems.is_empty() {
             return Ok(());
@@ -146,15 +150,7 @@ impl Database {
 }
 
 fn parse_database(text: &str) -> anyhow::Result<DatabaseUrl> {
-    text.parse().map_err(|error: SinkError| failure(&error))
-}
-
-fn failure(error: &SinkError) -> anyhow::Error {
-    let exit = match error {
-        SinkError::Unavailable { .. } | SinkError::Denied { .. } => Exit::Unreachable,
-        SinkError::Config(_) => Exit::Usage,
-    };
-    Failure::new(exit, error.to_string()).into()
+    text.parse().map_err(sink_failure)
 }
 
 /// The first host without an address here.

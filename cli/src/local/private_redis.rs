@@ -59,6 +59,13 @@ impl PrivateRedis {
         Ok(server)
     }
 
+    /// The running server of `directory`, if `url` is its.
+    pub(crate) fn at(url: &str, directory: &Path) -> Option<Self> {
+        let port = noted_port(directory).filter(|port| self::url(*port) == url)?;
+        let pid = serves(port, directory)?;
+        Some(Self { directory: directory.into(), port, pid, child: None, found: true })
+    }
+
     /// Its URL.
     pub(crate) fn url(&self) -> String {
         url(self.port)
@@ -111,7 +118,7 @@ impl PrivateRedis {
 /// The URL of the private Redis that a manifest's `jobqueue local` left running or still uses, if it answers: so that
 /// other commands with the same manifest find it.
 pub(crate) fn url_of_manifest(name: &str, manifest: &Path) -> Option<String> {
-    let directory = default_path(name, Some(manifest)).join("redis").canonicalize().ok()?;
+    let directory = default_path(name, manifest).join("redis").canonicalize().ok()?;
     let port = noted_port(&directory)?;
     serves(port, &directory).map(|_| url(port))
 }
@@ -174,6 +181,8 @@ mod tests {
         let directory = place.path().canonicalize().expect("a path").join(".jobqueue/q/redis");
         let mut first = PrivateRedis::start(&directory).await.expect("started");
         assert_eq!(ask(first.port, "SET k v").as_deref(), Some("+OK\r\n"));
+        assert!(PrivateRedis::at(&first.url(), &directory).is_some());
+        assert!(PrivateRedis::at("redis://127.0.0.1:6379/0", &directory).is_none());
         let found = PrivateRedis::start(&directory).await.expect("found");
         assert_eq!((found.found, found.port, found.pid), (true, first.port, first.pid));
         assert_eq!(url_of_manifest("q", &manifest), Some(first.url()));

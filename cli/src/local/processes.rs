@@ -160,26 +160,26 @@ fn how(status: ExitStatus) -> Ended {
 
 fn words(status: ExitStatus) -> String {
     match (status.code(), status.signal()) {
-        (Some(0), _) => "ended".into(),
-        (Some(code), _) => format!("ended with exit code {code}"),
+        (Some(code), _) if code != 0 => format!("ended with exit code {code}"),
         (None, Some(signal)) => {
             let name = Signal::try_from(signal).map_or_else(|_| signal.to_string(), |signal| signal.to_string());
             format!("was killed by {name}")
         }
-        (None, None) => "ended".into(),
+        (Some(_), _) | (None, None) => "ended unasked".into(),
     }
 }
 
 /// The worker's executable: as given, beside our own, or on PATH.
 pub(crate) fn find_worker(given: Option<&Path>) -> anyhow::Result<PathBuf> {
     let name = "jobqueue-worker";
-    let found = match given {
-        Some(path) => Some(path.to_path_buf()).filter(|path| path.is_file()),
-        None => {
-            let own = std::env::current_exe().ok();
-            let beside = own.and_then(|own| Some(own.parent()?.join(name))).filter(|path| path.is_file());
-            beside.or_else(|| find_on_path(name))
-        }
+    let beside = || {
+        let own = std::env::current_exe().ok()?;
+        Some(own.parent()?.join(name)).filter(|path| path.is_file())
+    };
+    let found = if let Some(path) = given {
+        Some(path.to_path_buf()).filter(|path| path.is_file())
+    } else {
+        beside().or_else(|| find_on_path(name))
     };
     found.ok_or_else(|| {
         let what = given.map_or_else(

@@ -151,15 +151,9 @@ impl Session {
 
     /// Shows the summary on stdout.
     pub(crate) fn finish(&self, summary: &Summary) -> anyhow::Result<()> {
-        #[derive(serde::Serialize)]
-        struct Line<'a> {
-            event: &'a str,
-            #[serde(flatten)]
-            summary: &'a Summary,
-        }
         let output = self.view.output();
         if output.is_machine() {
-            self.view.json(&Line { event: "summary", summary });
+            self.view.json(Some("summary"), summary);
             return Ok(());
         }
         Ok(output.data(&summary.text())?)
@@ -224,13 +218,13 @@ impl Session {
         self.status.message = decision.to_string();
     }
 
-    fn note(&mut self, stats: &QueueStats, completions: Option<f64>, arrivals: Option<f64>) {
-        let jobs = stats.waiting + stats.due + stats.running;
+    fn note(&mut self, seen: &QueueStats, completions: Option<f64>, arrivals: Option<f64>) {
+        let jobs = seen.waiting + seen.due + seen.running;
         let status = &mut self.status;
-        status.waiting = stats.waiting;
-        status.running = stats.running;
-        status.scheduled = stats.scheduled;
-        status.failed = stats.failed;
+        status.waiting = seen.waiting;
+        status.running = seen.running;
+        status.scheduled = seen.scheduled;
+        status.failed = seen.failed;
         status.done = self.follower.done().0;
         status.jobs_per_second = completions;
         status.eta_seconds = completions.and_then(|rate| eta_seconds(jobs, rate, arrivals.unwrap_or(0.0)));

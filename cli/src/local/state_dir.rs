@@ -23,7 +23,7 @@ pub(crate) struct StateDir {
 
 impl StateDir {
     /// `given`, or `.jobqueue/NAME` beside the manifest; made if it is missing.
-    pub(crate) fn open(name: &str, manifest: Option<&Path>, given: Option<&Path>) -> anyhow::Result<Self> {
+    pub(crate) fn open(name: &str, manifest: &Path, given: Option<&Path>) -> anyhow::Result<Self> {
         let path = given.map_or_else(|| default_path(name, manifest), Path::to_path_buf);
         let shown = path.display().to_string();
         fs::create_dir_all(&path).with_context(|| format!("cannot make the directory {shown}"))?;
@@ -71,12 +71,12 @@ impl StateDir {
 }
 
 /// `.jobqueue/NAME` beside the manifest.
-pub(crate) fn default_path(name: &str, manifest: Option<&Path>) -> PathBuf {
+pub(crate) fn default_path(name: &str, manifest: &Path) -> PathBuf {
     beside(manifest).join(".jobqueue").join(name)
 }
 
-fn beside(manifest: Option<&Path>) -> PathBuf {
-    let parent = manifest.and_then(Path::parent).filter(|parent| !parent.as_os_str().is_empty());
+fn beside(manifest: &Path) -> PathBuf {
+    let parent = manifest.parent().filter(|parent| !parent.as_os_str().is_empty());
     parent.map_or_else(|| PathBuf::from("."), Path::to_path_buf)
 }
 
@@ -97,13 +97,13 @@ mod tests {
     fn a_directory_serves_one_at_a_time() {
         let place = tempfile::tempdir().expect("a directory");
         let manifest = place.path().join("jobqueue.yaml");
-        let first = StateDir::open("q", Some(&manifest), None).expect("free");
+        let first = StateDir::open("q", &manifest, None).expect("free");
         assert_eq!(first.sqlite(), place.path().canonicalize().expect("a path").join("q.sqlite"));
         assert!(first.redis().ends_with(".jobqueue/q/redis"));
-        let second = StateDir::open("q", Some(&manifest), None).expect_err("in use");
+        let second = StateDir::open("q", &manifest, None).expect_err("in use");
         assert!(second.to_string().contains("another `jobqueue local`"), "{second}");
         drop(first);
-        StateDir::open("q", Some(&manifest), None).expect("free again");
+        StateDir::open("q", &manifest, None).expect("free again");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::place::Database;
 use super::view::rounded;
-use crate::exit::{Exit, Failure};
+use crate::exit::queue_failure;
 use crate::grouping::normalised;
 
 /// Counting rows may take so long; a large table is then left out.
@@ -64,7 +64,7 @@ pub(crate) struct Kind {
 #[derive(Debug, Serialize)]
 pub(crate) struct Table {
     /// Its name.
-    pub(crate) table: String,
+    pub(crate) name: String,
     /// Rows now.
     pub(crate) rows: u64,
     /// Rows that came in this run.
@@ -79,14 +79,7 @@ impl Before {
         database: &Database,
         recipe: &Recipe,
     ) -> anyhow::Result<Self> {
-        let look = look(connection, query).await.map_err(|error| {
-            let exit = match &error {
-                QueueError::Unavailable { .. } | QueueError::Denied { .. } => Exit::Unreachable,
-                QueueError::Data(_) => Exit::Failure,
-                QueueError::Config(_) => Exit::Usage,
-            };
-            Failure::new(exit, error.to_string())
-        })?;
+        let look = look(connection, query).await.map_err(queue_failure)?;
         Ok(Self { at: look.observed_at, rows: rows(database, recipe).await })
     }
 }
@@ -114,11 +107,11 @@ pub(crate) async fn collect(
     summary.done = added(LEDGER_TABLE).unwrap_or(0);
     for (table, rows) in &after {
         if let (Some(added), true) = (added(table), table != LEDGER_TABLE) {
-            summary.tables.push(Table { table: table.clone(), rows: *rows, added });
+            summary.tables.push(Table { name: table.clone(), rows: *rows, added });
         }
     }
     // The order of the recipe: parents first.
-    let place = |table: &Table| recipe.tables.iter().position(|plan| plan.table == table.table);
+    let place = |table: &Table| recipe.tables.iter().position(|plan| plan.table == table.name);
     summary.tables.sort_by_key(place);
     let kinds = failures(before.at, connection, query).await.unwrap_or_default();
     summary.failed = kinds.values().sum();
@@ -178,8 +171,8 @@ impl Summary {
         for kind in &self.failures {
             lines.push(format!("{:>10}    {}", count_text(kind.count), kind.reason));
         }
-        for Table { table, rows, added } in &self.tables {
-            lines.push(format!("{:>10}  rows in {table} ({} new)", count_text(*rows), count_text(*added)));
+        for Table { name, rows, added } in &self.tables {
+            lines.push(format!("{:>10}  rows in {name} ({} new)", count_text(*rows), count_text(*added)));
         }
         if self.crashes > 0 {
             lines.push(format!("{:>10}  times a worker ended unasked", self.crashes));
@@ -206,7 +199,7 @@ mod tests {
             most_workers: 4,
             crashes: 1,
             failures: vec![Kind { count: 200, reason: "not a date: '…'".into() }],
-            tables: vec![Table { table: "stockholder".into(), rows: 80_000, added: 79_000 }],
+            tables: vec![Table { name: "stockholder".into(), rows: 80_000, added: 79_000 }],
         };
         assert_eq!(
             summary.text(),

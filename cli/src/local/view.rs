@@ -84,7 +84,7 @@ impl View {
             Kind::Live(live) => live.all.suspend(tell),
             Kind::Lines { .. } => tell(),
             Kind::Json { .. } => {
-                self.json(event);
+                self.json(None, event);
                 if event.is_warning() {
                     tell();
                 }
@@ -106,13 +106,7 @@ impl View {
             }
             Kind::Json { last } if is_due(last, STATUS_JSON) => {
                 *last = Some((now, status.clone()));
-                #[derive(Serialize)]
-                struct Line<'a> {
-                    event: &'a str,
-                    #[serde(flatten)]
-                    status: &'a Status,
-                }
-                self.json(&Line { event: "status", status });
+                self.json(Some("status"), status);
             }
             Kind::Lines { .. } | Kind::Json { .. } => {}
         }
@@ -132,20 +126,23 @@ impl View {
         self.output
     }
 
-    /// One line on stdout, with the seconds since the start.
-    pub(crate) fn json(&self, value: &impl Serialize) {
-        #[derive(Serialize)]
-        struct Timed<'a, T> {
-            seconds: f64,
-            #[serde(flatten)]
-            value: &'a T,
-        }
+    /// One line on stdout, with the seconds since the start. `event`: what it is, where the value does not say.
+    pub(crate) fn json(&self, event: Option<&str>, value: &impl Serialize) {
         let seconds = (self.start.elapsed().as_secs_f64() * 1000.0).round() / 1000.0;
-        if let Ok(text) = serde_json::to_string(&Timed { seconds, value }) {
+        if let Ok(text) = serde_json::to_string(&Line { seconds, event, value }) {
             // A reader that closed the pipe has seen enough.
             let _ = self.output.data(&format!("{text}\n"));
         }
     }
+}
+
+#[derive(Serialize)]
+struct Line<'a, T> {
+    seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    event: Option<&'a str>,
+    #[serde(flatten)]
+    value: &'a T,
 }
 
 impl Live {
@@ -174,16 +171,13 @@ impl Live {
 
 fn progress(status: &Status) -> String {
     let left = status.waiting + status.running;
-    let mut text = format!("{} done, {} to do", HumanCount(status.done), HumanCount(left));
-    if left > 0
-        && let Some(rate) = status.jobs_per_second
-    {
-        text += &format!(", {} jobs/s", rounded(rate));
+    let mut parts = vec![format!("{} done", HumanCount(status.done)), format!("{} to do", HumanCount(left))];
+    if left > 0 {
+        parts.extend(status.jobs_per_second.map(|rate| format!("{} jobs/s", rounded(rate))));
+        let span = |seconds: f64| HumanDuration(Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
+        parts.extend(status.eta_seconds.map(|seconds| format!("{} left", span(seconds))));
     }
-    if let (true, Some(seconds)) = (left > 0, status.eta_seconds) {
-        text += &format!(", {} left", HumanDuration(Duration::from_secs_f64(seconds.clamp(0.0, 1e9))));
-    }
-    text
+    parts.join(", ")
 }
 
 fn counts(status: &Status) -> String {
