@@ -53,23 +53,17 @@ impl Target {
         })
     }
 
-    /// The one queue that the command is about.
-    pub(crate) fn one_queue(&self) -> anyhow::Result<&str> {
-        match self.queues.as_slice() {
-            [one] => Ok(one),
-            [] => Err(Failure::new(Exit::Usage, "no queue is named")
-                .hint("name it with --queue NAME, or give a manifest with -f")
-                .into()),
-            several => Err(Failure::new(Exit::Usage, format!("several queues are named: {}", several.join(", ")))
-                .hint("choose one with --queue NAME")
-                .into()),
-        }
+    /// The queue that new jobs go to: of several, the last, since the earlier ones are for what is more urgent.
+    pub(crate) fn ordinary_queue(&self) -> anyhow::Result<&str> {
+        let queues = self.some_queues()?;
+        Ok(&queues[queues.len() - 1])
     }
 
     /// The queues that the command is about, one at least.
     pub(crate) fn some_queues(&self) -> anyhow::Result<&[String]> {
         if self.queues.is_empty() {
-            self.one_queue()?;
+            let hint = "name it with --queue NAME, or give a manifest with -f";
+            return Err(Failure::new(Exit::Usage, "no queue is named").hint(hint).into());
         }
         Ok(&self.queues)
     }

@@ -74,7 +74,7 @@ async fn a_record_that_is_gone_is_told_and_forgotten_when_requeued() {
     redis().cli(&["DEL", &format!("rq:job:{}", ids[0]), &format!("rq:results:{}", ids[0])]);
     let jobs = failed.fetch(&ids, &PayloadLimits::default()).await.unwrap();
     assert_eq!((jobs[0].call.is_none(), jobs[0].error.as_str()), (true, "the record of this job is gone"));
-    assert_eq!(failed.requeue(&ids, false, Utc::now()).await.unwrap(), [Requeued::Gone, Requeued::Queued]);
+    assert_eq!(failed.requeue(&ids, false).await.unwrap(), [Requeued::Gone, Requeued::Queued]);
     assert_eq!(failed.ids().await.unwrap(), Vec::<String>::new());
     assert_eq!(redis().cli(&["EXISTS", &format!("rq:job:{}", ids[0])]), "0");
 }
@@ -83,12 +83,25 @@ async fn a_record_that_is_gone_is_told_and_forgotten_when_requeued() {
 async fn a_job_is_requeued_once_and_as_new() {
     let queue = unique("failed");
     let (failed, ids) = failed_jobs(&queue).await;
-    assert_eq!(failed.requeue(&ids[..1], true, Utc::now()).await.unwrap(), [Requeued::Queued]);
-    assert_eq!(failed.requeue(&ids[..1], true, Utc::now()).await.unwrap(), [Requeued::NotFailed]);
+    assert_eq!(failed.requeue(&ids[..1], true).await.unwrap(), [Requeued::Queued]);
+    assert_eq!(failed.requeue(&ids[..1], true).await.unwrap(), [Requeued::NotFailed]);
     assert_eq!(redis().cli(&["LRANGE", &format!("rq:queue:{queue}"), "0", "-1"]), ids[0]);
     let fields = redis().cli(&["HMGET", &format!("rq:job:{}", ids[0]), "status", "started_at", "ended_at"]);
     assert_eq!(fields.trim_end(), "queued");
     assert_eq!(failed.ids().await.unwrap(), ids[1..]);
+}
+
+#[tokio::test]
+async fn a_rate_limited_job_that_is_requeued_stands_in_line() {
+    let queue = unique("failed");
+    let (failed, ids) = failed_jobs(&queue).await;
+    let limit = unique("limit");
+    for id in &ids {
+        redis().cli(&["HSET", &format!("rq:job:{id}"), "rate_limit_key", &limit, "rate_limit_concurrency", "1"]);
+    }
+    assert_eq!(failed.requeue(&ids, false).await.unwrap(), [Requeued::Queued, Requeued::Queued]);
+    assert_eq!(redis().cli(&["LRANGE", &format!("rq:queue:{queue}"), "0", "-1"]), ids[0]);
+    assert_eq!(redis().cli(&["HGET", &format!("rq:job:{}", ids[1]), "status"]), "rate_limited");
 }
 
 #[tokio::test]

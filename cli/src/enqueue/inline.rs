@@ -26,7 +26,7 @@ pub(super) async fn run(target: &Target, args: &EnqueueArgs, output: Output) -> 
     let sink = sink::open(&target.database()?, &recipe).await?;
     let errors = args.errors.as_ref().map(std::fs::File::create).transpose()?.map(std::io::BufWriter::new);
     let function = args.function.clone().or_else(|| target.first_function());
-    let queue = target.queues.first().cloned().unwrap_or_else(|| "inline".into());
+    let queue = target.queues.last().cloned().unwrap_or_else(|| "inline".into());
     let mut hand = Hand {
         recipe: &recipe,
         sink: sink.as_ref(),

@@ -28,6 +28,7 @@ Examples:
   jobqueue enqueue companies.jsonl --queue companies --resume -f jobqueue.yaml    # after an interruption
   zcat records.gz | jobqueue enqueue - --protocol list --queue records
 
+The jobs go to --queue, or to the last queue of the manifest (the earlier ones are for what is more urgent).
 Each line is printed as `line : job id` once it is in. Progress is kept in Redis, in the same step as the jobs, so that
 --resume goes on exactly where an earlier run stopped, however it ended.";
 

@@ -78,7 +78,7 @@ fn destination(target: &Target, args: &EnqueueArgs) -> anyhow::Result<Destinatio
         refuse_rq_flags(target.protocol, args)?;
     }
     Ok(Destination {
-        queue: target.one_queue()?.to_owned(),
+        queue: target.ordinary_queue()?.to_owned(),
         key_prefix: target.key_prefix.clone(),
         shape,
         at_front: args.at_front,

@@ -5,7 +5,6 @@ use std::fs::OpenOptions;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use chrono::Utc;
 use clap::Args;
 use jobqueue_queue::admin::{FailedJob, Requeued};
 use serde_json::{Value, json};
@@ -85,7 +84,7 @@ pub(super) async fn requeue(registries: &[Registry], args: &RequeueArgs, output:
     require_choice(&args.filters, args.all)?;
     let (mut queued, mut gone, mut elsewhere) = (0_u64, 0_u64, 0_u64);
     for (index, ids) in chosen(registries, &args.filters).await? {
-        let outcomes = registries[index].jobs.requeue(&ids, args.at_front, Utc::now()).await.map_err(queue_failure)?;
+        let outcomes = registries[index].jobs.requeue(&ids, args.at_front).await.map_err(queue_failure)?;
         for outcome in outcomes {
             match outcome {
                 Requeued::Queued => queued += 1,

@@ -52,6 +52,15 @@ fn options_become_the_fields_that_rq_reads() {
 }
 
 #[test]
+fn of_several_queues_the_last_takes_the_jobs() {
+    let (urgent, ordinary, url) = (unique("urgent"), unique("ordinary"), redis().url());
+    let args = ["enqueue", "-", "--protocol", "list", "--queue", &urgent, "--queue", &ordinary, "--redis", &url];
+    let ran = jobqueue_with(&args, "a\n");
+    assert!(ran.code == 0 && ran.err.contains(&format!("enqueued 1 job(s) to {ordinary}")), "{}", ran.err);
+    assert_eq!(redis().cli(&["LRANGE", &ordinary, "0", "-1"]), "a");
+}
+
+#[test]
 fn lists_and_streams_take_the_lines_as_they_are() {
     let (list, stream) = (unique("list"), unique("stream"));
     let url = redis().url();

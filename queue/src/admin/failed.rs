@@ -5,12 +5,13 @@ use std::io::Read;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use flate2::read::ZlibDecoder;
 use redis::{Cmd, Value, cmd};
 
 use super::{beside, time};
 use crate::bookkeeping::Place;
+use crate::rq::{OUTCOME, PRELUDE};
 use crate::{Call, Connection, Invocation, PayloadError, PayloadLimits, Protocol, QueueError, Script, payload};
 
 /// Ids and jobs in one round trip.
@@ -191,23 +192,17 @@ impl FailedJobs {
 
     /// Gives these jobs another chance, 500 in a step: at the end of the queue or at its head. Jobs of a list or stream
     /// are served before its backlog in any case.
-    pub async fn requeue(
-        &self,
-        ids: &[String],
-        at_front: bool,
-        now: DateTime<Utc>,
-    ) -> Result<Vec<Requeued>, QueueError> {
-        let script = Script::new(&[match &self.registry {
-            Registry::Rq { .. } => include_str!("requeue.lua"),
-            Registry::Beside { .. } => include_str!("requeue_beside.lua"),
-        }]);
+    pub async fn requeue(&self, ids: &[String], at_front: bool) -> Result<Vec<Requeued>, QueueError> {
+        let script = match &self.registry {
+            Registry::Rq { .. } => Script::new(&[PRELUDE, OUTCOME, include_str!("requeue.lua")]),
+            Registry::Beside { .. } => Script::new(&[include_str!("requeue_beside.lua")]),
+        };
         let push = if at_front { "LPUSH" } else { "RPUSH" };
-        let now = now.to_rfc3339_opts(SecondsFormat::Micros, true);
         let mut outcomes = Vec::with_capacity(ids.len());
         for page in ids.chunks(PAGE) {
             let mut call = self.script(&script);
             match &self.registry {
-                Registry::Rq { queue, .. } => call = call.arg(queue).arg(push).arg(&now),
+                Registry::Rq { queue, .. } => call = call.arg("").arg(queue).arg(push),
                 Registry::Beside { .. } => call.push(push),
             }
             let answers: Vec<String> = self.connection.invoke(&call.arg(page)).await?;

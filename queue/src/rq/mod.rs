@@ -31,8 +31,8 @@ pub use keys::Keys;
 pub(crate) use text::parse_iso;
 use webhook::Webhooks;
 
-const PRELUDE: &str = include_str!("lua/prelude.lua");
-const OUTCOME: &str = include_str!("lua/outcome.lua");
+pub(crate) const PRELUDE: &str = include_str!("lua/prelude.lua");
+pub(crate) const OUTCOME: &str = include_str!("lua/outcome.lua");
 
 static REGISTER: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/register.lua")]));
 static DEREGISTER: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/deregister.lua")]));

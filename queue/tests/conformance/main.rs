@@ -8,7 +8,6 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use chrono::Utc;
 use jobqueue_queue::admin::Requeued;
 use jobqueue_queue::{Lease, Outcome, PayloadLimits, Protocol, Retry, Settled};
 use stand::{Stand, failed, finished, record};
@@ -363,12 +362,9 @@ async fn failed_jobs_are_listed_requeued_and_purged(stand: Stand) {
         assert!(job.error.contains("no such table: companies") && job.failed_at.is_some(), "{job:?}");
     }
     let [kept, requeued, purged] = &ids[..] else { panic!("{ids:?}") };
-    let again = registry.requeue(&[requeued.clone(), "nonsense".into()], true, Utc::now()).await.unwrap();
+    let again = registry.requeue(&[requeued.clone(), "nonsense".into()], true).await.unwrap();
     assert_eq!(again, [Requeued::Queued, Requeued::NotFailed]);
-    assert_eq!(
-        registry.requeue(std::slice::from_ref(requeued), true, Utc::now()).await.unwrap(),
-        [Requeued::NotFailed]
-    );
+    assert_eq!(registry.requeue(std::slice::from_ref(requeued), true).await.unwrap(), [Requeued::NotFailed]);
     assert_eq!(registry.purge(&[purged.clone(), requeued.clone()]).await.unwrap(), 1);
     assert_eq!(registry.ids().await.unwrap(), std::slice::from_ref(kept));
     // It comes first, with all its attempts; the runs that failed are remembered.
