@@ -34,7 +34,8 @@ pub(crate) fn normalised(error: &str) -> String {
             rest = &rest[c.len_utf8()..];
         }
     }
-    out
+    // How recipes show a long value: cut, with its length behind.
+    out.replace("... (N characters)", "")
 }
 
 /// Length of a quoted value at the start of `text`. An apostrophe within a word opens nothing.
@@ -94,6 +95,7 @@ mod tests {
         let pairs = [
             ("line 12 column 40: expected , at 7", "line 3 column 4: expected , at 191"),
             ("column founded_date: '2010-13-45' is not a date", "column founded_date: 'n\\'a' is not a date"),
+            ("the text is \"abc\"... (93 characters)", "the text is \"x\""),
             ("value \"ab\" too long for 20", "value \"c\" too long for 20"),
             ("job 550e8400-e29b-41d4-a716-446655440000 is gone", "job 0b4c9f0e-8a3e-4c5b-9d56-aaaaaaaaaaaa is gone"),
         ];

@@ -142,7 +142,9 @@ impl Hand<'_> {
     }
 
     fn close(&mut self) -> std::io::Result<()> {
-        for (reason, count) in &self.reasons {
+        let mut reasons: Vec<(&String, &u64)> = self.reasons.iter().collect();
+        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
+        for (reason, count) in reasons {
             self.output.say(&format!("{count:>8} failed: {reason}"));
         }
         self.errors.as_mut().map_or(Ok(()), Write::flush)
