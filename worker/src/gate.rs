@@ -1,10 +1,11 @@
 //! Whether the database can be worked with. A write or a ping that fails closes the gate; a write that succeeds opens it.
 //!
 //! A ping alone does not open it (a full disk still answers `SELECT 1`): it only lets the batches in hand be tried again,
-//! or, with none in hand, one job be claimed as a trial. Many workers so come back without a rush, and no job fails
+//! or, with none in hand, two jobs be claimed as a trial. Many workers so come back without a rush, and no job fails
 //! because the database was away.
 
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jobqueue_ingest::SinkError;
@@ -16,12 +17,16 @@ use crate::backoff::Backoff;
 /// The first wait after a failure, and the longest.
 const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
 
+/// The size of a trial: two, so that one job that breaks every connection it is written on is told from a database
+/// that takes nothing.
+pub const TRIAL: usize = 2;
+
 /// How much may be claimed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowance {
     /// As much as is wanted.
     Full,
-    /// One job, to see whether it can be written.
+    /// Very few ([`TRIAL`]), to see whether they can be written.
     Trial,
 }
 
@@ -39,6 +44,8 @@ pub struct Gate {
     /// Counts the pings that succeeded while the gate was closed; a change means "try again".
     nudges: watch::Sender<u64>,
     backoff: Mutex<Backoff>,
+    /// Writes that went through.
+    successes: AtomicU64,
 }
 
 /// Held by a batch that waits to be written again; while there is one, nothing is claimed.
@@ -51,6 +58,7 @@ impl Default for Gate {
             state: watch::Sender::new(State::Open),
             nudges: watch::Sender::new(0),
             backoff: Mutex::new(Backoff::new(RETRY.0, RETRY.1)),
+            successes: AtomicU64::new(0),
         }
     }
 }
@@ -61,8 +69,14 @@ impl Gate {
         *self.state.borrow() == State::Open
     }
 
+    /// How many writes went through so far.
+    pub fn successes(&self) -> u64 {
+        self.successes.load(Ordering::Relaxed)
+    }
+
     /// A write went through.
     pub fn write_succeeded(&self) {
+        self.successes.fetch_add(1, Ordering::Relaxed);
         let mut away = None;
         self.state.send_if_modified(|state| match *state {
             State::Open => false,

@@ -7,7 +7,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::gate::Allowance;
+use crate::gate::{Allowance, TRIAL};
 use crate::hand::Grip;
 use crate::triage::{self, Sorted};
 use crate::verdict::{Done, Verdict};
@@ -66,7 +66,7 @@ pub(crate) async fn next(worker: &Worker) -> Option<Vec<Share>> {
         let usual = worker.settings.batch_size.max(1);
         let max = match allowance {
             Allowance::Full => turn.careful.map_or(usual, |careful| careful.min(usual)),
-            Allowance::Trial => 1,
+            Allowance::Trial => TRIAL.min(usual),
         };
         // Never cancelled: a claim whose answer is dropped would come back only when its lease lapses.
         let began = Instant::now();

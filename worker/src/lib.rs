@@ -1,7 +1,7 @@
 //! The worker: claims jobs, applies them to the database, acknowledges.
 //!
 //! [`Worker::run`] keeps a few slots busy (`slot`): each takes its turn to claim (`intake`), extracts rows (`extract`),
-//! writes them in one transaction and only then tells the queue (`settle`). Beside them run the heartbeat, the upkeep
+//! writes them in one transaction (`writing`) and only then tells the queue (`settle`). Beside them run the heartbeat, the upkeep
 //! of the queues, and the probe of the database (`gate`). What is decided, is decided in files without I/O: `triage`,
 //! `verdict`, `backoff`.
 
@@ -24,6 +24,7 @@ pub mod triage;
 mod upkeep;
 pub mod verdict;
 pub mod worker;
+mod writing;
 
 pub use drain::Stop;
 pub use worker::{Settings, Worker};

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use jobqueue_ingest::{Rejection, UnitOutcome};
+use jobqueue_ingest::{Rejection, SinkError, UnitOutcome};
 use jobqueue_queue::{Completion, Delivery, Outcome, Payload, Retry};
 use serde_json::Value;
 
@@ -81,6 +81,12 @@ impl Failure {
     pub fn rejected(rejection: Rejection) -> Self {
         let retry = if rejection.may_pass { Retry::Allowed } else { Retry::Never };
         Self { kind: FailureKind::Rejected, message: rejection.message, retry }
+    }
+
+    /// Whenever this job was written the database went away, and other jobs went through in between.
+    pub fn breaker(error: &SinkError) -> Self {
+        let message = format!("writing this job broke the connection each time, others went through: {error}");
+        Self { kind: FailureKind::Rejected, message, retry: Retry::Allowed }
     }
 
     /// The producer's limit passed; the words are RQ's.

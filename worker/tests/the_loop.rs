@@ -314,3 +314,24 @@ async fn jobs_whose_worker_died_are_kept_apart() {
     assert!((0..40).all(|number| database.count(&format!("j{number}")) == 1));
     shop.close().await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_breaks_every_connection_fails_alone() {
+    let (queue, database) = (Queue::new(), Database::new());
+    push(&queue, 40);
+    database.breakers.lock().unwrap().push("j0".into());
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("the others are done", |stock| stock.finished.len() == 39).await;
+    // Without others that go through, it cannot be told from a database that takes nothing.
+    let mut pushed = 0;
+    while queue.stock.lock().unwrap().failed.is_empty() {
+        assert!(pushed < 2000, "never given up");
+        queue.push(&format!("k{pushed}"), "{}");
+        pushed += 1;
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+    let error = queue.stock.lock().unwrap().failed[0].1.clone();
+    assert!(error.starts_with("writing this job broke the connection each time"), "{error}");
+    queue.until("the others went on", |stock| stock.finished.len() == 39 + pushed).await;
+    shop.close().await;
+}

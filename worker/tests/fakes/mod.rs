@@ -251,6 +251,8 @@ pub(crate) struct Database {
     ledger: Mutex<std::collections::HashSet<LedgerKey>>,
     pub(crate) refuse: Mutex<HashMap<String, Rejection>>,
     pub(crate) stuck: Mutex<Vec<String>>,
+    /// Jobs that break the connection they are written on.
+    pub(crate) breakers: Mutex<Vec<String>>,
     pub(crate) away: AtomicBool,
     /// Pings succeed although writes fail, as with a full disk.
     pub(crate) pings_anyway: AtomicBool,
@@ -292,6 +294,10 @@ impl Sink for Database {
         let stuck = self.stuck.lock().unwrap().clone();
         if units.iter().any(|unit| stuck.contains(&unit.key.job_id)) {
             std::future::pending::<()>().await;
+        }
+        let breakers = self.breakers.lock().unwrap().clone();
+        if units.iter().any(|unit| breakers.contains(&unit.key.job_id)) {
+            return Err(Self::unavailable());
         }
         if self.away.load(Ordering::SeqCst) {
             self.attempts_while_away.fetch_add(1, Ordering::SeqCst);
