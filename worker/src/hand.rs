@@ -144,4 +144,19 @@ mod tests {
         assert_eq!(hand.fate(&lease("b")), Fate::Stopped);
         assert!(!hand.mark_stopped("z"));
     }
+
+    #[tokio::test]
+    async fn a_stop_is_heard_by_whoever_holds_the_job_and_nobody_else() {
+        let hand = Arc::new(Hand::default());
+        let _grip = hand.hold(vec![lease("a"), lease("b")]);
+        let (mine, other) = ([lease("a")], [lease("b")]);
+        let mut heard = std::pin::pin!(hand.any_stopped(mine.iter()));
+        let mut unheard = std::pin::pin!(hand.any_stopped(other.iter()));
+        assert!(futures::poll!(heard.as_mut()).is_pending());
+        assert!(futures::poll!(unheard.as_mut()).is_pending());
+        hand.mark_stopped("a");
+        heard.await;
+        assert!(futures::poll!(unheard.as_mut()).is_pending());
+        hand.any_stopped(mine.iter()).await;
+    }
 }

@@ -1,0 +1,74 @@
+"""A worker that is gone without a word: its jobs run again, in another of ours, and rq's readers keep working."""
+import pytest
+from harness.companies import FUNCTION, Expected
+from harness.waiting import until
+from rq import Queue, Retry, Worker
+from rq.job import JobStatus
+from rq.results import Result
+
+pytestmark = pytest.mark.ours
+
+
+SHORT_LEASE = {"leaseSeconds": 2}
+
+
+@pytest.fixture
+def strike(queue, workshop, database):
+    """Kills a worker in the middle of a job; returns the job."""
+    def enqueue_and_kill(line, **options):
+        worker = workshop.start(queue=SHORT_LEASE)
+        holder = database.connect()
+        holder.isolation_level = None
+        holder.execute("BEGIN IMMEDIATE")
+        job = queue.enqueue(FUNCTION, line, **options)
+        workshop.reaches(job, JobStatus.STARTED)
+        worker.kill()
+        workshop.processes.remove(worker)
+        holder.execute("ROLLBACK")
+        holder.close()
+        return job
+    return enqueue_and_kill
+
+
+@pytest.fixture
+def struck(strike, lines):
+    return strike(lines[0])
+
+
+def test_another_takes_over_within_the_lease(struck, workshop, database, lines):
+    workshop.start(queue=SHORT_LEASE)
+    workshop.reaches(struck, JobStatus.FINISHED, seconds=15)
+    assert database.companies() == Expected(lines[:1]).rows
+
+
+def test_readers_are_not_upset_meanwhile(struck, queue, redis):
+    assert struck.get_status(refresh=True) == JobStatus.STARTED
+    assert [execution.job_id for execution in struck.get_executions()] == [struck.id]
+    assert queue.started_job_registry.get_job_ids(cleanup=False) == [struck.id]
+    [ghost] = Worker.all(connection=redis)
+    assert ghost.get_current_job().id == struck.id
+
+
+def test_rq_may_be_the_one_that_finds_it(struck, queue, redis, workshop):
+    """rq's own maintenance knows no second run without a `Retry`: it fails the job, in its own words."""
+    until(lambda: queue.started_job_registry.get_expired_job_ids(), "the lease lapses", seconds=10)
+    queue.started_job_registry.cleanup()
+    assert struck.get_status(refresh=True) == JobStatus.FAILED
+    assert "AbandonedJobError" in struck.latest_result().exc_string
+
+
+def test_a_retry_set_by_the_producer_covers_a_crash(strike, workshop, database, lines):
+    job = strike(lines[1], retry=Retry(max=2))
+    workshop.start(queue=SHORT_LEASE)
+    workshop.reaches(job, JobStatus.FINISHED, seconds=15)
+    assert job.latest_result().type == Result.Type.SUCCESSFUL
+    assert database.companies() == Expected(lines[1:2]).rows
+
+
+def test_two_of_ours_share_a_queue(queue, redis, workshop, database, lines):
+    workshop.start(worker={"batchSize": 2, "concurrency": 1})
+    workshop.start(worker={"batchSize": 2, "concurrency": 1})
+    queue.enqueue_many([Queue.prepare_data(FUNCTION, args=(line,)) for line in lines])
+    until(lambda: queue.finished_job_registry.count == len(lines), lambda: f"all finish\n{workshop.log()}")
+    assert database.companies() == Expected(lines).rows
+    assert sum(worker.successful_job_count for worker in Worker.all(connection=redis)) == len(lines)
