@@ -1,6 +1,7 @@
 //! The numbers of a worker for Prometheus, all under `jobqueue_worker_`.
 
 use std::fmt;
+use std::sync::atomic::Ordering;
 
 use jobqueue_ingest::SinkError;
 use jobqueue_queue::{Maintenance, QueueError, Settled};
@@ -61,6 +62,7 @@ pub struct Metrics {
     redis_errors: Family<Class, Counter>,
     maintained: Family<Action, Counter>,
     ledger_pruned: Counter,
+    callbacks_skipped: Counter,
 }
 
 impl fmt::Debug for Metrics {
@@ -102,6 +104,7 @@ impl Metrics {
             redis_errors: Family::default(),
             maintained: Family::default(),
             ledger_pruned: Counter::default(),
+            callbacks_skipped: Counter::default(),
         };
         metrics.register();
         metrics
@@ -139,6 +142,8 @@ impl Metrics {
         let help = "What this worker's upkeep did to the queues, by action";
         to.register("maintained_jobs", help, self.maintained.clone());
         to.register("ledger_entries_pruned", "Old ledger entries removed", self.ledger_pruned.clone());
+        let help = "Callbacks of jobs that were skipped because they are code in another language";
+        to.register("callbacks_skipped", help, self.callbacks_skipped.clone());
     }
 
     /// Counts what the queue recorded for a job.
@@ -216,6 +221,11 @@ impl Metrics {
     /// Counts pruned ledger entries.
     pub fn pruned(&self, entries: u64) {
         self.ledger_pruned.inc_by(entries);
+    }
+
+    /// Brings the count of skipped callbacks up to `total`.
+    pub fn callbacks_skipped(&self, total: u64) {
+        self.callbacks_skipped.inner().store(total, Ordering::Relaxed);
     }
 
     /// The text of `/metrics`.

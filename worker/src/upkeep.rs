@@ -22,6 +22,7 @@ fn jittered(wait: Duration) -> Duration {
 pub(crate) async fn maintain(worker: &Worker) {
     loop {
         tokio::time::sleep(jittered(MAINTAIN_EVERY)).await;
+        worker.metrics().callbacks_skipped(worker.backend.skipped_callbacks());
         if let Ok(done) = worker.heard(worker.backend.maintain().await) {
             worker.metrics().maintained(done);
             if done.reclaimed > 0 || done.abandoned > 0 {
