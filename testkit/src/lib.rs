@@ -29,17 +29,17 @@ pub fn unique(prefix: &str) -> String {
 /// The Redis that the tests of this binary share. Use [`unique`] queue names on it, and never flush it.
 pub fn redis() -> &'static Redis {
     static SHARED: OnceLock<Redis> = OnceLock::new();
-    SHARED.get_or_init(|| process::on_lasting_thread(|| Redis::start(&[])))
+    SHARED.get_or_init(|| Redis::start(&[]))
 }
 
 /// The PostgreSQL that the tests of this binary share; take a database of your own with [`Postgres::database`].
 pub fn postgres() -> &'static Postgres {
     static SHARED: OnceLock<Postgres> = OnceLock::new();
-    SHARED.get_or_init(|| process::on_lasting_thread(Postgres::start))
+    SHARED.get_or_init(Postgres::start)
 }
 
 /// The MariaDB that the tests of this binary share; take a database of your own with [`MariaDb::database`].
 pub fn mariadb() -> &'static MariaDb {
     static SHARED: OnceLock<MariaDb> = OnceLock::new();
-    SHARED.get_or_init(|| process::on_lasting_thread(MariaDb::start))
+    SHARED.get_or_init(MariaDb::start)
 }

@@ -4,7 +4,7 @@ use std::{
     net::TcpListener,
     path::Path,
     process::{Child, Command, Stdio},
-    sync::mpsc,
+    sync::{OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
@@ -23,16 +23,25 @@ pub fn until(what: &str, limit: Duration, mut ready: impl FnMut() -> bool) {
     }
 }
 
-/// Runs `start` on a thread that never ends: the kernel ties a server's life to the *thread* that started it.
-pub(crate) fn on_lasting_thread<T: Send + 'static>(start: impl FnOnce() -> T + Send + 'static) -> T {
-    let (sender, receiver) = mpsc::channel();
-    std::thread::spawn(move || {
-        let _ = sender.send(start());
-        loop {
-            std::thread::park();
-        }
+/// A command to start, and where to send the child.
+type Request = (Command, mpsc::Sender<std::io::Result<Child>>);
+
+/// Starts a process from a thread that never ends: the kernel ties the server's life to the *thread* that started it,
+/// and threads of tests and of runtimes come and go.
+fn spawn(command: Command) -> std::io::Result<Child> {
+    static SPAWNER: OnceLock<mpsc::Sender<Request>> = OnceLock::new();
+    let spawner = SPAWNER.get_or_init(|| {
+        let (sender, receiver) = mpsc::channel::<Request>();
+        std::thread::spawn(move || {
+            for (mut command, answer) in receiver {
+                let _ = answer.send(command.spawn());
+            }
+        });
+        sender
     });
-    receiver.recv().expect("the server started")
+    let (answer, child) = mpsc::channel();
+    spawner.send((command, answer)).expect("the spawning thread lives as long as the process");
+    child.recv().expect("the spawning thread answers")
 }
 
 pub(crate) fn is_root() -> bool {
@@ -40,7 +49,7 @@ pub(crate) fn is_root() -> bool {
     output.stdout.starts_with(b"0\n")
 }
 
-/// A child process that is killed when it is dropped, or when the thread that started it ends.
+/// A child process that is killed when it is dropped, or when this process ends.
 #[derive(Debug)]
 pub(crate) struct Server(Child);
 
@@ -55,7 +64,7 @@ impl Server {
         }
         command.arg("--").arg(program).args(arguments);
         command.stdin(Stdio::null()).stdout(log.try_clone().expect("a log handle")).stderr(log);
-        Self(command.spawn().unwrap_or_else(|error| panic!("{program} did not start: {error}")))
+        Self(spawn(command).unwrap_or_else(|error| panic!("{program} did not start: {error}")))
     }
 
     pub(crate) fn pid(&self) -> u32 {
