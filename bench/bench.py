@@ -69,9 +69,11 @@ def measure(kind, jobs, lines, directory, redis_server, database, name):
     client = redis_server.client()
     client.flushall()
     database.empty()
+    database.tidy()
     Producer(client).enqueue(lines[:jobs])
     traffic = Traffic(client)
     worker = start_worker(kind, directory, redis_server, database, name)
+    servers = {"cpu_redis": redis_server.process, "cpu_database": database.process} if database.process else {"cpu_redis": redis_server.process}
     most = 0
 
     def ended(number):
@@ -83,14 +85,17 @@ def measure(kind, jobs, lines, directory, redis_server, database, name):
     try:
         first = until(lambda: ended(1), lambda: f"a first job ends\n{worker.output()}", 120, pause=0.005)
         start = time.perf_counter()
+        processes = {"cpu_worker": worker, **servers}
+        before = {who: process.cpu_seconds() for who, process in processes.items()}
         until(lambda: ended(jobs), lambda: f"all end: {backlog.read(client)}\n{worker.output()}", 900, pause=0.01)
         seconds = time.perf_counter() - start
+        used = {who: (process.cpu_seconds() - before[who]) * 1e6 / (jobs - first) for who, process in processes.items()}
         commands, trips = traffic.read(jobs)
     finally:
         worker.stop()
     found = database.counts()[0]
     assert found == jobs, f"{kind}: {found} of {jobs} companies"
-    return {"per_second": (jobs - first) / seconds, "resident_mib": most / 1024, "commands": commands, "round_trips": trips}
+    return {"per_second": (jobs - first) / seconds, "resident_mib": most / 1024, "commands": commands, "round_trips": trips, **used}
 
 
 def rounds_of(database, args, directory, redis_server, lines):
@@ -114,7 +119,7 @@ def note(database, turn, kind, rate):
 
 def table(results):
     yield (f"{'database':10}{'worker':12}{'jobs/s':>9}{'x simple':>10}{'x default':>11}{'of ceiling':>12}{'resident':>11}"
-           f"{'commands/job':>14}{'trips/job':>11}")
+           f"{'commands/job':>14}{'trips/job':>11}  {'processor µs/job: worker, Redis, database'}")
     for database, kinds in results.items():
         for kind, numbers in kinds.items():
             rate = numbers["per_second"]
@@ -123,6 +128,7 @@ def table(results):
             row += f"{rate / kinds['ceiling']['per_second']:11.0%} "
             if "resident_mib" in numbers:
                 row += f"{numbers['resident_mib']:6.0f} MiB{numbers['commands']:14.1f}{numbers['round_trips']:11.2f}"
+                row += "".join(f"{numbers[who]:9,.0f}" for who in ("cpu_worker", "cpu_redis", "cpu_database") if who in numbers)
             yield row
 
 

@@ -27,6 +27,7 @@ class Database:
 
     kind = ""
     url = ""
+    process = None
 
     def connect(self):
         raise NotImplementedError
@@ -78,6 +79,9 @@ class Database:
             return 0
         return self.query("SELECT count(*) FROM jobqueue_ledger")[0][0]
 
+    def tidy(self):
+        """Does now what the database would otherwise do in the middle of a measurement."""
+
     def has_table(self, name):
         return bool(self.query(f"SELECT 1 FROM information_schema.tables WHERE table_name = '{name}'"))
 
@@ -104,6 +108,9 @@ class Sqlite(Database):
 
     def connect(self):
         return sqlite3.connect(self.path, timeout=60)
+
+    def tidy(self):
+        self.query("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def has_table(self, name):
         return bool(self.query(f"SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = '{name}'"))
@@ -153,6 +160,13 @@ class Postgres(Database):
     def connect(self):
         import psycopg
         return psycopg.connect(self.url, connect_timeout=5)
+
+    def tidy(self):
+        connection = self.connect()
+        connection.autocommit = True
+        for statement in ("VACUUM ANALYZE", "CHECKPOINT"):
+            connection.execute(statement)
+        connection.close()
 
     def _answers(self):
         import psycopg
