@@ -1,6 +1,5 @@
-//! The rules between fields: the same as the CEL rules of the definition, for those who have no API server.
-//!
-//! `tests/cel.rs` evaluates the CEL rules on the same specs and compares the messages, so the two cannot drift apart.
+//! The rules between fields, for those who have no API server: whoever changes one changes the CEL rule of the same
+//! message beside the type, and the other way round.
 
 use std::fmt;
 
