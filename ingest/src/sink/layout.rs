@@ -222,6 +222,27 @@ pub(super) fn quote(database: DatabaseKind, name: &str) -> String {
     }
 }
 
+/// What PostgreSQL and SQLite are told to do about a duplicate key, in the words that they share.
+pub(super) fn on_conflict(database: DatabaseKind, plan: &Plan) -> String {
+    let name = |column: &str| quote(database, column);
+    let key: Vec<String> = plan.key.iter().map(|column| name(column)).collect();
+    match plan.on_conflict {
+        OnConflict::Fail => String::new(),
+        OnConflict::Ignore if key.is_empty() => " ON CONFLICT DO NOTHING".into(),
+        OnConflict::Ignore => format!(" ON CONFLICT ({}) DO NOTHING", key.join(", ")),
+        OnConflict::Update => {
+            let updated = plan.columns.iter().filter(|column| !plan.key.contains(&column.name));
+            let mut assignments: Vec<String> =
+                updated.map(|column| format!("{0} = EXCLUDED.{0}", name(&column.name))).collect();
+            if assignments.is_empty() {
+                // Something has to be set for the statement to return the row.
+                assignments = key.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
+            }
+            format!(" ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), assignments.join(", "))
+        }
+    }
+}
+
 fn suggest_column(table: &Table, name: &str) -> String {
     let names: Vec<String> = table.columns.iter().map(|column| column.name.clone()).collect();
     did_you_mean(name, &names)

@@ -12,7 +12,7 @@ use crate::{
     sink::{
         DatabaseKind,
         convert::Cell,
-        layout::{Id, Plan, quote},
+        layout::{Id, Plan, on_conflict, quote},
         ledger::{Digest, Entry},
         schema::{Column, Filled},
         store::Landed,
@@ -155,7 +155,7 @@ async fn unnest(
         casts.join(", "),
         arrays.join(", "),
         fields.join(", "),
-        conflict(plan),
+        on_conflict(DatabaseKind::Postgres, plan),
     );
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for column in 0..plan.columns.len() {
@@ -170,25 +170,6 @@ async fn unnest(
 /// Needed where a value is given for a `GENERATED ALWAYS` identity.
 fn overriding<'a>(mut columns: impl Iterator<Item = &'a Column>) -> &'static str {
     if columns.any(|column| column.filled == Filled::GeneratedAlways) { " OVERRIDING SYSTEM VALUE" } else { "" }
-}
-
-fn conflict(plan: &Plan) -> String {
-    let key: Vec<String> = plan.key.iter().map(|column| name(column)).collect();
-    match plan.on_conflict {
-        OnConflict::Fail => String::new(),
-        OnConflict::Ignore if key.is_empty() => " ON CONFLICT DO NOTHING".into(),
-        OnConflict::Ignore => format!(" ON CONFLICT ({}) DO NOTHING", key.join(", ")),
-        OnConflict::Update => {
-            let updated = plan.columns.iter().filter(|column| !plan.key.contains(&column.name));
-            let mut assignments: Vec<String> =
-                updated.map(|column| format!("{0} = EXCLUDED.{0}", name(&column.name))).collect();
-            if assignments.is_empty() {
-                // Something has to be set for the statement to return the row.
-                assignments = key.iter().map(|column| format!("{column} = EXCLUDED.{column}")).collect();
-            }
-            format!(" ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), assignments.join(", "))
-        }
-    }
 }
 
 /// Draws the ids first, by evaluating the column's default (or its sequence) once per row, and then writes all rows
@@ -256,7 +237,7 @@ pub(super) async fn one(connection: &mut PgConnection, plan: &Plan, row: BoundRo
         names.join(", "),
         overriding(plan.columns.iter()),
         casts.join(", "),
-        conflict(plan),
+        on_conflict(DatabaseKind::Postgres, plan),
     );
     let mut query = sqlx::query(AssertSqlSafe(statement));
     for column in 0..plan.columns.len() {

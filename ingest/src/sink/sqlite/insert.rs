@@ -4,17 +4,14 @@ use std::collections::HashSet;
 
 use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
 
-use crate::{
-    OnConflict,
-    sink::{
-        DatabaseKind,
-        chunks::{chunks, floor_power, placeholders},
-        convert::Cell,
-        layout::{Id, Plan, quote},
-        ledger::{Digest, Entry},
-        store::Landed,
-        units::BoundRow,
-    },
+use crate::sink::{
+    DatabaseKind,
+    chunks::{chunks, floor_power, placeholders},
+    convert::Cell,
+    layout::{Id, Plan, on_conflict, quote},
+    ledger::{Digest, Entry},
+    store::Landed,
+    units::BoundRow,
 };
 
 /// Rows per statement. Each one is a message to the driver's thread, which is what a longer statement saves.
@@ -77,7 +74,7 @@ pub(super) async fn rows(
             plan.target,
             names.join(", "),
             placeholders(chunk.len(), names.len()),
-            conflict(plan)
+            on_conflict(DatabaseKind::Sqlite, plan)
         );
         let mut query: Statement = sqlx::query(AssertSqlSafe(statement));
         for row in chunk {
@@ -90,25 +87,6 @@ pub(super) async fn rows(
         query.execute(&mut *connection).await?;
     }
     Ok(())
-}
-
-fn conflict(plan: &Plan) -> String {
-    let key: Vec<String> = plan.key.iter().map(|column| name(column)).collect();
-    match plan.on_conflict {
-        OnConflict::Fail => String::new(),
-        OnConflict::Ignore if key.is_empty() => " ON CONFLICT DO NOTHING".into(),
-        OnConflict::Ignore => format!(" ON CONFLICT ({}) DO NOTHING", key.join(", ")),
-        OnConflict::Update => {
-            let updated = plan.columns.iter().filter(|column| !plan.key.contains(&column.name));
-            let mut assignments: Vec<String> =
-                updated.map(|column| format!("{0} = excluded.{0}", name(&column.name))).collect();
-            if assignments.is_empty() {
-                // Something has to be set for the statement to return the row.
-                assignments = key.iter().map(|column| format!("{column} = excluded.{column}")).collect();
-            }
-            format!(" ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), assignments.join(", "))
-        }
-    }
 }
 
 /// The write lock is held, so that the ids above the largest one are ours to give. `AUTOINCREMENT` remembers the
@@ -151,7 +129,7 @@ pub(super) async fn one(
         plan.target,
         names.join(", "),
         placeholders(1, names.len()),
-        conflict(plan)
+        on_conflict(DatabaseKind::Sqlite, plan)
     );
     let query = bind_row(sqlx::query(AssertSqlSafe(statement)), plan, row);
     let Some(found) = query.fetch_all(connection).await?.into_iter().next() else { return Ok(Landed::Ignored) };
