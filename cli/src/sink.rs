@@ -50,9 +50,14 @@ pub(crate) async fn check(sink: &dyn Sink, recipe: &Recipe) -> anyhow::Result<()
 /// The database's failure with its exit code.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
 pub(crate) fn sink_failure(error: SinkError) -> anyhow::Error {
-    let exit = match &error {
-        SinkError::Unavailable { .. } | SinkError::Denied { .. } => Exit::Unreachable,
-        SinkError::Config(_) => Exit::Usage,
-    };
-    Failure::new(exit, error.to_string()).into()
+    Failure::new(Exit::from(&error), error.to_string()).into()
+}
+
+impl From<&SinkError> for Exit {
+    fn from(error: &SinkError) -> Self {
+        match error {
+            SinkError::Unavailable { .. } | SinkError::Denied { .. } => Self::Unreachable,
+            SinkError::Config(_) => Self::Usage,
+        }
+    }
 }

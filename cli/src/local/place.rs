@@ -117,7 +117,7 @@ impl Database {
         let first = match self.check(recipe).await {
             Ok(problems) => problems,
             // A file that does not exist yet is made by the DDL.
-            Err(error) if schema.is_none() || self.url.host().is_some() => return Err(sink_failure(error)),
+            Err(error) if schema.is_none() || self.url.host().is_some() => return Err(self.unusable(error)),
             Err(error) => vec![error.to_string()],
         };
         let mut problems = first;
@@ -136,6 +136,16 @@ impl Database {
         let hint =
             if schema.is_some() { "correct the schema or the recipe" } else { "pass its DDL with --schema FILE" };
         Err(Failure::new(Exit::Usage, message).hint(hint).into())
+    }
+
+    /// A file that is missing from a directory that is there can be made here.
+    fn unusable(&self, error: SinkError) -> anyhow::Error {
+        let file = self.url.file().and_then(|path| std::path::absolute(path).ok());
+        if !file.is_some_and(|file| !file.exists() && file.parent().is_some_and(Path::is_dir)) {
+            return sink_failure(error);
+        }
+        let hint = "pass the tables' DDL with --schema FILE: the file is made with them";
+        Failure::new(Exit::from(&error), error.to_string()).hint(hint).into()
     }
 
     async fn check(&self, recipe: &Recipe) -> Result<Vec<String>, SinkError> {

@@ -5,5 +5,6 @@
 mod enqueue;
 mod failed;
 mod interface;
+mod local;
 mod support;
 mod worker_config;

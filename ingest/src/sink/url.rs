@@ -1,6 +1,10 @@
 //! Where a database is: one string in one format everywhere, that never prints its password.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
 
 use url::Url;
 
@@ -86,6 +90,14 @@ impl DatabaseUrl {
         match &self.place {
             Place::Server(url) => url.host_str(),
             Place::File { .. } => None,
+        }
+    }
+
+    /// The path of an SQLite file; none for a server.
+    pub fn file(&self) -> Option<&Path> {
+        match &self.place {
+            Place::Server(_) => None,
+            Place::File { path, .. } => Some(path),
         }
     }
 
@@ -219,6 +231,8 @@ mod tests {
     fn a_server_has_a_host_and_a_file_has_none() {
         assert_eq!(parsed("postgres://u@db:5433/shop").host(), Some("db"));
         assert_eq!(parsed("sqlite:shop.sqlite").host(), None);
+        assert_eq!(parsed("sqlite:data/shop.sqlite?mode=rwc").file(), Some(Path::new("data/shop.sqlite")));
+        assert_eq!(parsed("postgres://u@db/shop").file(), None);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 mod error;
 mod insert;
+mod missing;
 mod schema;
 
 use std::{collections::HashSet, path::PathBuf, time::Duration};
@@ -82,6 +83,7 @@ async fn open(options: &SqliteConnectOptions) -> Result<SqliteConnection, Failur
                 attempt += 1;
                 tokio::time::sleep(Duration::from_millis(100).mul_f64(rand::random())).await;
             }
+            Err(Failure::Away(words)) => return Err(Failure::Away(missing::explain(options.get_filename(), words))),
             other => return other,
         }
     }

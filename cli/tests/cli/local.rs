@@ -1,0 +1,37 @@
+//! `jobqueue local` before the first worker starts: what is wrong is told with what to do.
+
+use crate::support::{file, jobqueue, text};
+
+const MANIFEST: &str = r#"
+apiVersion: jobqueue.dev/v1alpha1
+kind: JobQueue
+metadata: {name: people}
+spec:
+  queue: {names: [people], redis: {url: "redis://127.0.0.1:1/0"}}
+  database: {url: "postgres://127.0.0.1:1/people"}
+  ingest: [{functions: [people.add], record: "job.args[0]", tables: [{table: person, columns: {name: record.name}}]}]
+"#;
+
+#[test]
+fn a_missing_sqlite_file_or_directory_is_named_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = file(directory.path(), "jobqueue.yaml", MANIFEST);
+    let schema = file(directory.path(), "schema.sql", "CREATE TABLE person (name TEXT)");
+    let local = |path: &str, more: &[&str]| {
+        let database = format!("sqlite:{}", directory.path().join(path).display());
+        // Any program will do: no worker is started.
+        let args = ["local", "-f", text(&manifest), "--workers-binary", "/bin/sh", "--database", &database];
+        jobqueue(&[&args[..], more].concat())
+    };
+    let ran = local("people.sqlite", &[]);
+    assert_eq!(ran.code, 4, "{}", ran.err);
+    for words in ["there is no file", "people.sqlite", "--schema FILE"] {
+        assert!(ran.err.contains(words), "{words}: {}", ran.err);
+    }
+    for more in [&[][..], &["--schema", text(&schema)]] {
+        let ran = local("data/people.sqlite?mode=rwc", more);
+        assert_eq!(ran.code, 4, "{}", ran.err);
+        let expected = format!("there is no directory {}: create it", directory.path().join("data").display());
+        assert!(ran.err.contains(&expected) && !ran.err.contains("--schema"), "{}", ran.err);
+    }
+}
