@@ -1,4 +1,56 @@
-//! Tells failures apart by their cause: the line that names it, with what differs from job to job left out.
+//! Tells failures apart by their cause: the line that names it, with what differs from job to job left out. A person is
+//! shown the cause of one of them as it was written.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+/// Failures of one kind.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Kind {
+    /// How many jobs.
+    pub(crate) count: u64,
+    /// The cause of the first of them, as it was written.
+    pub(crate) reason: String,
+    /// What they have in common: see [`normalised`].
+    pub(crate) pattern: String,
+    /// Whether all causes read as `reason` does.
+    #[serde(skip)]
+    alike: bool,
+}
+
+impl Kind {
+    /// For a person; says whether it is an example.
+    pub(crate) fn text(&self) -> String {
+        if self.alike { self.reason.clone() } else { format!("such as: {}", self.reason) }
+    }
+}
+
+/// Failures, counted by kind.
+#[derive(Debug, Default)]
+pub(crate) struct Kinds(BTreeMap<String, Kind>);
+
+impl Kinds {
+    /// Counts one.
+    pub(crate) fn add(&mut self, error: &str) {
+        let (pattern, reason) = (normalised(error), cause(error));
+        let kind = self.0.entry(pattern).or_insert_with_key(|pattern| Kind {
+            count: 0,
+            reason: reason.to_owned(),
+            pattern: pattern.clone(),
+            alike: true,
+        });
+        kind.count += 1;
+        kind.alike &= kind.reason == reason;
+    }
+
+    /// All kinds, the most frequent first.
+    pub(crate) fn most_frequent_first(&self) -> Vec<Kind> {
+        let mut kinds: Vec<Kind> = self.0.values().cloned().collect();
+        kinds.sort_by_key(|kind| std::cmp::Reverse(kind.count));
+        kinds
+    }
+}
 
 /// The cause in an error text: the last line of a Python traceback, else the first line.
 pub(crate) fn cause(error: &str) -> &str {
@@ -102,6 +154,20 @@ mod tests {
         for (one, other) in pairs {
             assert_eq!(normalised(one), normalised(other));
         }
+    }
+
+    #[test]
+    fn a_kind_shows_what_one_of_its_failures_says() {
+        let mut kinds = Kinds::default();
+        for error in ["'n/a' is not a date", "no Name", "'2010-13-45' is not a date\nmore", "no Name", "no Name"] {
+            kinds.add(error);
+        }
+        let kinds = kinds.most_frequent_first();
+        let shown: Vec<(u64, String)> = kinds.iter().map(|kind| (kind.count, kind.text())).collect();
+        assert_eq!(shown, [(3, "no Name".to_owned()), (2, "such as: 'n/a' is not a date".to_owned())]);
+        let json = serde_json::to_value(&kinds[1]).expect("JSON");
+        let expected = serde_json::json!({"count": 2, "reason": "'n/a' is not a date", "pattern": "'…' is not a date"});
+        assert_eq!(json, expected);
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! `--inline`: the recipe runs here and now, without a queue, as RQ's synchronous mode does with a function.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -12,7 +11,7 @@ use super::lines::Line;
 use super::meter::Meter;
 use super::{EnqueueArgs, Summary, input_failure, interruption};
 use crate::exit::{Exit, Failure};
-use crate::grouping;
+use crate::grouping::Kinds;
 use crate::output::Output;
 use crate::sink::{self, sink_failure};
 use crate::target::Target;
@@ -34,7 +33,7 @@ pub(super) async fn run(target: &Target, args: &EnqueueArgs, output: Output) -> 
         queue,
         output,
         errors,
-        reasons: BTreeMap::new(),
+        reasons: Kinds::default(),
         meter: Meter::new(args, output),
         done: 0,
         failed: 0,
@@ -73,7 +72,7 @@ struct Hand<'a> {
     queue: String,
     output: Output,
     errors: Option<std::io::BufWriter<std::fs::File>>,
-    reasons: BTreeMap<String, u64>,
+    reasons: Kinds,
     meter: Meter,
     done: u64,
     failed: u64,
@@ -129,7 +128,7 @@ impl Hand<'_> {
 
     fn fails(&mut self, line: &Line, reason: &str) -> std::io::Result<()> {
         self.failed += 1;
-        *self.reasons.entry(grouping::normalised(reason)).or_default() += 1;
+        self.reasons.add(reason);
         if self.failed <= TOLD {
             self.meter.say(&format!("line {}: {reason}", line.number));
         } else if self.failed == TOLD + 1 {
@@ -142,10 +141,8 @@ impl Hand<'_> {
     }
 
     fn close(&mut self) -> std::io::Result<()> {
-        let mut reasons: Vec<(&String, &u64)> = self.reasons.iter().collect();
-        reasons.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
-        for (reason, count) in reasons {
-            self.output.say(&format!("{count:>8} failed: {reason}"));
+        for kind in self.reasons.most_frequent_first() {
+            self.output.say(&format!("{:>8} failed: {}", kind.count, kind.text()));
         }
         self.errors.as_mut().map_or(Ok(()), Write::flush)
     }

@@ -27,7 +27,10 @@ pub(super) struct ListArgs {
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Group {
+    /// The error of `example`, as it was written.
     error: String,
+    /// What the errors have in common.
+    pattern: String,
     count: u64,
     queue: String,
     functions: Vec<String>,
@@ -63,7 +66,7 @@ async fn grouped(registries: &[Registry], args: &ListArgs, output: Output) -> an
         })
         .await?;
     let mut groups: Vec<Group> = groups.into_values().collect();
-    groups.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.error.cmp(&other.error)));
+    groups.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.pattern.cmp(&other.pattern)));
     let now = Utc::now();
     match output.format {
         Format::Json | Format::Yaml => output.document(&groups)?,
@@ -90,9 +93,10 @@ async fn grouped(registries: &[Registry], args: &ListArgs, output: Output) -> an
 }
 
 fn add(groups: &mut BTreeMap<(String, String), Group>, queue: &str, job: &FailedJob) {
-    let error = grouping::normalised(&job.error);
-    let group = groups.entry((queue.to_owned(), error.clone())).or_insert_with(|| Group {
-        error,
+    let pattern = grouping::normalised(&job.error);
+    let group = groups.entry((queue.to_owned(), pattern.clone())).or_insert_with(|| Group {
+        error: grouping::cause(&job.error).to_owned(),
+        pattern,
         count: 0,
         queue: queue.to_owned(),
         functions: Vec::new(),

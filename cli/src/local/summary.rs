@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::place::Database;
 use super::view::rounded;
 use crate::exit::queue_failure;
-use crate::grouping::normalised;
+use crate::grouping::{Kind, Kinds};
 
 /// Counting rows may take so long; a large table is then left out.
 const COUNTING: Duration = Duration::from_secs(5);
@@ -49,15 +49,6 @@ pub(crate) struct Summary {
     pub(crate) failures: Vec<Kind>,
     /// The tables of the recipe.
     pub(crate) tables: Vec<Table>,
-}
-
-/// Failures of one kind.
-#[derive(Debug, Serialize)]
-pub(crate) struct Kind {
-    /// How many jobs.
-    pub(crate) count: u64,
-    /// What they have in common.
-    pub(crate) reason: String,
 }
 
 /// A table of the recipe.
@@ -113,10 +104,8 @@ pub(crate) async fn collect(
     // The order of the recipe: parents first.
     let place = |table: &Table| recipe.tables.iter().position(|plan| plan.table == table.name);
     summary.tables.sort_by_key(place);
-    let kinds = failures(before.at, connection, query).await.unwrap_or_default();
-    summary.failed = kinds.values().sum();
-    summary.failures = kinds.into_iter().map(|(reason, count)| Kind { count, reason }).collect();
-    summary.failures.sort_by_key(|kind| std::cmp::Reverse(kind.count));
+    summary.failures = failures(before.at, connection, query).await.unwrap_or_default().most_frequent_first();
+    summary.failed = summary.failures.iter().map(|kind| kind.count).sum();
     summary
 }
 
@@ -139,20 +128,15 @@ async fn count(sink: &dyn Sink, table: &str) -> Option<u64> {
 }
 
 /// Jobs that failed since, by kind.
-async fn failures(
-    since: DateTime<Utc>,
-    connection: &Connection,
-    query: &StatsQuery,
-) -> Result<BTreeMap<String, u64>, QueueError> {
-    let mut kinds = BTreeMap::new();
+async fn failures(since: DateTime<Utc>, connection: &Connection, query: &StatsQuery) -> Result<Kinds, QueueError> {
+    let mut kinds = Kinds::default();
     for queue in &query.names {
         let (prefix, group) = (&query.key_prefix, &query.consumer_group);
         let registry = FailedJobs::of(connection.clone(), query.protocol, prefix, group, queue)?;
         for page in registry.ids().await?.chunks(PAGE) {
             for job in registry.fetch(page, &PayloadLimits::default()).await? {
                 if job.failed_at.is_none_or(|at| at >= since) {
-                    let reason = if job.error.is_empty() { "(no reason is kept)" } else { &job.error };
-                    *kinds.entry(normalised(reason)).or_insert(0) += 1;
+                    kinds.add(if job.error.is_empty() { "(no reason is kept)" } else { &job.error });
                 }
             }
         }
@@ -169,7 +153,7 @@ impl Summary {
             format!("{:>10}  jobs failed", count_text(self.failed)),
         ];
         for kind in &self.failures {
-            lines.push(format!("{:>10}    {}", count_text(kind.count), kind.reason));
+            lines.push(format!("{:>10}    {}", count_text(kind.count), kind.text()));
         }
         for Table { name, rows, added } in &self.tables {
             lines.push(format!("{:>10}  rows in {name} ({} new)", count_text(*rows), count_text(*added)));
@@ -191,6 +175,10 @@ mod tests {
 
     #[test]
     fn a_summary_reads_like_a_bill() {
+        let mut kinds = Kinds::default();
+        for number in 0..200 {
+            kinds.add(&format!("not a date: '2010-13-{number}'"));
+        }
         let summary = Summary {
             done: 19_800,
             failed: 200,
@@ -198,13 +186,13 @@ mod tests {
             jobs_per_second: 2008.0,
             most_workers: 4,
             crashes: 1,
-            failures: vec![Kind { count: 200, reason: "not a date: '…'".into() }],
+            failures: kinds.most_frequent_first(),
             tables: vec![Table { name: "stockholder".into(), rows: 80_000, added: 79_000 }],
         };
         assert_eq!(
             summary.text(),
             "    19,800  jobs done in 10.0 s, 2,008 jobs/s, at most 4 workers\n       200  jobs failed\n       200    \
-             not a date: '…'\n    80,000  rows in stockholder (79,000 new)\n         1  times a worker ended unasked\n"
+             such as: not a date: '2010-13-0'\n    80,000  rows in stockholder (79,000 new)\n         1  times a worker ended unasked\n"
         );
     }
 }

@@ -54,10 +54,14 @@ fn failures_are_grouped_by_cause_with_an_example() {
         let ran = run(protocol, &queue, &["failed", "list", "-o", "json"]);
         assert_eq!(ran.code, 0, "{}", ran.err);
         let groups: Value = serde_json::from_str(&ran.out).unwrap();
-        assert_eq!((&groups[0]["error"], &groups[0]["count"]), (&"n is N, not '…'".into(), &2.into()));
-        assert_eq!((&groups[1]["error"], &groups[1]["count"]), (&"not JSON: line N".into(), &1.into()));
+        assert_eq!((&groups[0]["pattern"], &groups[0]["count"]), (&"n is N, not '…'".into(), &2.into()));
+        let error = groups[0]["error"].as_str().unwrap();
+        assert!(["n is 1, not 'x'", "n is 2, not 'y'"].contains(&error), "{error}");
+        assert_eq!((&groups[1]["error"], &groups[1]["count"]), (&"not JSON: line 1".into(), &1.into()));
         assert!(ran.err.contains("3 failed job(s) of 2 kind(s)"), "{}", ran.err);
 
+        let ran = run(protocol, &queue, &["failed", "show", groups[0]["example"].as_str().unwrap()]);
+        assert!(ran.out.contains(error), "the error shown is that of the example: {}", ran.out);
         let example = groups[1]["example"].as_str().unwrap();
         let ran = run(protocol, &queue, &["failed", "show", example]);
         assert_eq!(ran.code, 0, "{}", ran.err);
@@ -67,6 +71,7 @@ fn failures_are_grouped_by_cause_with_an_example() {
         let header: Vec<&str> = ran.out.lines().next().unwrap().split_whitespace().collect();
         assert_eq!(header, ["COUNT", "LAST", "EXAMPLE", "ERROR"]);
         assert_eq!(ran.out.lines().count(), 3);
+        assert!(ran.out.contains(error) && !ran.out.contains('…'), "{}", ran.out);
         let ran = run(protocol, &queue, &["failed", "list", "--each", "--error", "n is", "--limit", "1"]);
         assert_eq!(ran.out.lines().count(), 2, "{}", ran.out);
     }
