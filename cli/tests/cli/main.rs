@@ -6,5 +6,6 @@ mod enqueue;
 mod failed;
 mod interface;
 mod local;
+mod local_runs;
 mod support;
 mod worker_config;
