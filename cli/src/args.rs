@@ -13,6 +13,7 @@ use crate::local::LocalArgs;
 use crate::output::Format;
 use crate::schema::SchemaArgs;
 use crate::status::StatusArgs;
+use crate::tls::TlsFiles;
 use crate::trial::TryArgs;
 
 /// Turn a backlog in Redis into rows in your database, and see how it is doing.
@@ -40,6 +41,8 @@ pub(crate) struct GlobalArgs {
     /// Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/MASTER/DB`, `redis+cluster://h1,h2`
     #[arg(long, global = true, env = "JOBQUEUE_REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) redis: Option<String>,
+    #[command(flatten)]
+    pub(crate) tls: TlsFiles,
     /// Database: `postgres://`, `mysql://`, `sqlite:PATH`
     #[arg(long, global = true, env = "JOBQUEUE_DATABASE_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) database: Option<String>,

@@ -14,6 +14,7 @@ mod schema;
 mod sink;
 mod status;
 mod target;
+mod tls;
 mod trial;
 
 use std::path::PathBuf;

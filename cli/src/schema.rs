@@ -39,7 +39,7 @@ impl From<Dialect> for DatabaseKind {
 pub(crate) fn run(global: &GlobalArgs, args: &SchemaArgs, output: Output) -> anyhow::Result<Exit> {
     let kind = match args.dialect {
         Some(dialect) => dialect.into(),
-        None => match Target::from_args(global)?.database_if_given()? {
+        None => match Target::from_args(global)?.database_as_written()? {
             Some(url) => url.kind(),
             None => {
                 return Err(Failure::new(Exit::Usage, "which database is it?")

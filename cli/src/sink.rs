@@ -4,10 +4,19 @@ use jobqueue_ingest::{DatabaseUrl, Recipe, Sink, SinkError, SinkOptions};
 
 use crate::exit::{Exit, Failure};
 use crate::target::{Target, required, usage};
+use crate::tls::replace_for_database;
 
 impl Target {
-    /// The database's URL, if one is given anywhere.
+    /// The database's URL, if one is given anywhere, to connect to.
     pub(crate) fn database_if_given(&self) -> anyhow::Result<Option<DatabaseUrl>> {
+        let manifest = self.manifest.as_ref().and_then(|manifest| manifest.spec.database.as_ref());
+        let written = manifest.filter(|database| self.database.is_none() && database.url.is_some());
+        replace_for_database(written.and_then(|database| database.tls.as_ref()))?;
+        self.database_as_written()
+    }
+
+    /// The same, to look at only.
+    pub(crate) fn database_as_written(&self) -> anyhow::Result<Option<DatabaseUrl>> {
         let manifest = self.manifest.as_ref().and_then(|manifest| manifest.spec.database.as_ref());
         let text = self.database.as_deref().or_else(|| manifest.and_then(|database| database.url.as_deref()));
         text.map(|text| text.parse().map_err(|error| usage(&error))).transpose()

@@ -5,11 +5,12 @@ use std::path::Path;
 use anyhow::Context;
 use jobqueue_crds::{JobQueue, SecretKeyRef};
 use jobqueue_ingest::{IngestSpec, Recipe};
-use jobqueue_queue::{Connection, ConnectionUrl, Protocol, Timeouts, TlsOptions};
+use jobqueue_queue::{Connection, ConnectionUrl, Protocol, Timeouts};
 
 use crate::args::{GlobalArgs, ProtocolArg};
 use crate::exit::{Exit, Failure};
 use crate::local::private_redis_url;
+use crate::tls::TlsFiles;
 
 /// What the command line and the manifest say together.
 // No Debug: the URLs may hold passwords.
@@ -25,6 +26,7 @@ pub(crate) struct Target {
     /// A stream's consumer group.
     pub(crate) consumer_group: String,
     redis: Option<String>,
+    tls: TlsFiles,
     pub(crate) database: Option<String>,
 }
 
@@ -41,13 +43,17 @@ impl Target {
             let name = manifest.as_ref()?.metadata.name.as_deref()?;
             private_redis_url(name, args.filename.as_deref()?)
         };
-        let redis = args.redis.clone().or_else(private);
+        let given = args.redis.clone().filter(|url| !url.is_empty());
+        let private = if given.is_none() { private() } else { None };
+        // Our own Redis is on the loopback, without TLS.
+        let tls = if private.is_some() { TlsFiles::default() } else { args.tls.clone() };
         Ok(Self {
             protocol: protocol.unwrap_or(Protocol::Rq),
             queues: if args.queue.is_empty() { names } else { args.queue.clone() },
             key_prefix: prefix.unwrap_or_else(|| "rq".into()),
             consumer_group: queue.map_or_else(|| "jobqueue".into(), |queue| queue.consumer_group.clone()),
-            redis,
+            redis: given.or(private),
+            tls,
             database: args.database.clone(),
             manifest,
         })
@@ -75,7 +81,10 @@ impl Target {
         let given = self.redis.as_deref().or_else(|| connection.and_then(|redis| redis.url.as_deref()));
         let text = required(given, secret, "Redis", "--redis URL", "JOBQUEUE_REDIS_URL")?;
         let url: ConnectionUrl = text.parse().map_err(|error| usage(&error))?;
-        Connection::new(&url, &TlsOptions::default(), Timeouts::default()).map_err(|error| usage(&error))
+        if self.redis.is_none() {
+            self.tls.replace(connection.and_then(|redis| redis.tls.as_ref()))?;
+        }
+        Connection::new(&url, &self.tls.read()?, Timeouts::default()).map_err(|error| usage(&error))
     }
 
     /// The manifest's recipes as written, one at least.

@@ -4,11 +4,13 @@
 //! share. Every server dies with the test process, also when that is killed. Needs Debian's `redis-server`,
 //! `postgresql` and `mariadb-server`; as root, the databases run under their own accounts.
 
+mod authority;
 mod mariadb;
 mod postgres;
 mod process;
 mod redis;
 
+pub use authority::Authority;
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;
 pub use process::{free_port, until};

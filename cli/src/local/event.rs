@@ -16,6 +16,17 @@ pub(crate) enum Event {
         /// The host.
         host: String,
     },
+    /// The manifest keeps a URL in a Secret, and no other was given: something of our own is used.
+    Secret {
+        /// Of what.
+        what: &'static str,
+        /// The Secret's name.
+        name: String,
+        /// The key within it.
+        key: String,
+        /// The flag that gives another URL.
+        flag: &'static str,
+    },
     /// The Redis of this run.
     Redis {
         /// Its URL, redacted.
@@ -115,6 +126,9 @@ impl fmt::Display for Event {
         match self {
             Self::UnknownHost { url, host } => {
                 write!(f, "the manifest's {url} is not used: the host {host} is not known here")
+            }
+            Self::Secret { what, name, key, flag } => {
+                write!(f, "Secret {name} (key {key}) is not read here: for another URL of {what} pass {flag}")
             }
             Self::Redis { url, directory: None, .. } => write!(f, "redis     {url}"),
             Self::Redis { url, directory: Some(directory), found } => {

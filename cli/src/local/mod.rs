@@ -21,7 +21,7 @@ use std::path::PathBuf;
 use clap::Args;
 use jobqueue_crds::{JobQueue, worker_config};
 use jobqueue_ingest::{IngestSpec, Recipe};
-use jobqueue_queue::{Connection, Protocol, StatsQuery, Timeouts, TlsOptions};
+use jobqueue_queue::{Connection, Protocol, StatsQuery, Timeouts};
 
 use self::event::Event;
 use self::place::{Database, Redis};
@@ -41,7 +41,8 @@ const LOCAL_HELP: &str = "\
 Where things are, unless told otherwise: a Redis of its own on 127.0.0.1 (port 6390, or the next free one; append-only \
 file on) in .jobqueue/NAME beside the manifest, with the workers' log; an SQLite file NAME.sqlite beside the manifest. \
 --redis and --database (or JOBQUEUE_REDIS_URL and JOBQUEUE_DATABASE_URL) win over the manifest. A URL in the manifest \
-is used where its host is known here; the name of a Service of a cluster is not.
+is used where its host is known here; the name of a Service of a cluster is not. Secrets are not read: \
+certificates for Redis come from --redis-ca, --redis-cert and --redis-key, those for the database from its URL.
 
 The first Ctrl-C (or SIGTERM) drains the workers, the second gives back what they have at once, the third kills them.
 
@@ -105,8 +106,11 @@ pub(crate) async fn run(global: &GlobalArgs, args: &LocalArgs, output: Output) -
     database.prepare(&recipe, args.schema.as_deref(), &mut view).await?;
     let mut redis = Redis::resolve(&manifest, global, &state, &mut view).await?;
     if args.prepare {
-        let lines =
+        let mut lines =
             format!("export JOBQUEUE_REDIS_URL='{}'\nexport JOBQUEUE_DATABASE_URL='{}'\n", redis.url, database.text);
+        for (variable, file) in redis.tls.environment() {
+            lines.extend(file.map(|file| format!("export {variable}='{}'\n", file.display())));
+        }
         output.data(&lines)?;
         return Ok(Exit::Ok);
     }
@@ -125,13 +129,13 @@ async fn serve(
     (state, worker): (&StateDir, PathBuf),
     mut view: View,
 ) -> anyhow::Result<Exit> {
-    let connection = Connection::new(&redis.parsed()?, &TlsOptions::default(), Timeouts::default())
+    let connection = Connection::new(&redis.parsed()?, &redis.tls.read()?, Timeouts::default())
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let query = stats_query(manifest);
     let before = Before::take(&connection, &query, database, recipe).await?;
     let config = state.write_config(&worker_config(manifest))?;
     let log = if args.verbose { None } else { Some(state.workers_log()) };
-    let processes = Processes::new(worker, manifest, config, log.as_deref(), (&redis.url, &database.text))?;
+    let processes = Processes::new(worker, manifest, config, log.as_deref(), (redis, database))?;
     view.event(&Event::Workers { binary: processes.binary().into(), log });
     let mut session = Session::new(manifest, args.max_replicas, args.until_empty, processes, view);
     let outcome = session.run(redis, &connection, query.clone()).await?;

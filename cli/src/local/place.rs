@@ -15,6 +15,7 @@ use super::view::View;
 use crate::args::GlobalArgs;
 use crate::exit::{Exit, Failure, queue_failure};
 use crate::sink::sink_failure;
+use crate::tls::{TlsFiles, replace_for_database};
 
 /// How long a name server may take.
 const LOOKUP: Duration = Duration::from_secs(3);
@@ -24,6 +25,8 @@ const LOOKUP: Duration = Duration::from_secs(3);
 pub(crate) struct Redis {
     /// Its URL, with the password.
     pub(crate) url: String,
+    /// Certificates for it.
+    pub(crate) tls: TlsFiles,
     private: Option<PrivateRedis>,
 }
 
@@ -35,12 +38,16 @@ impl Redis {
         state: &StateDir,
         view: &mut View,
     ) -> anyhow::Result<Self> {
-        let written = manifest.spec.queue.redis.url.as_deref();
+        let spec = &manifest.spec.queue.redis;
+        let written = spec.url.as_deref();
         let mut given = global.redis.as_deref().filter(|url| !url.is_empty()).map(str::to_owned);
         if let (None, Some(url)) = (&given, written) {
             let parsed: ConnectionUrl = parse_redis(url)?;
             match first_unknown(parsed.hosts().into_iter().map(|(host, _)| host)).await {
-                None => given = Some(url.to_owned()),
+                None => {
+                    global.tls.replace(spec.tls.as_ref())?;
+                    given = Some(url.to_owned());
+                }
                 Some(host) => view.event(&Event::UnknownHost { url: parsed.to_string(), host }),
             }
         }
@@ -49,14 +56,16 @@ impl Redis {
             let shown = parse_redis(&url)?.to_string();
             // `--prepare` exports the URL of our own.
             let private = PrivateRedis::at(&url, &directory);
+            let tls = if private.is_some() { TlsFiles::default() } else { global.tls.clone() };
             let directory = private.is_some().then_some(directory);
             view.event(&Event::Redis { url: shown, directory, found: true });
-            return Ok(Self { url, private });
+            return Ok(Self { url, tls, private });
         }
+        view.secret("Redis", spec.url_secret_key_ref.as_ref(), "--redis URL");
         let server = PrivateRedis::start(&directory).await?;
         let url = server.url();
         view.event(&Event::Redis { url: url.clone(), directory: Some(directory), found: server.found });
-        Ok(Self { url, private: Some(server) })
+        Ok(Self { url, tls: TlsFiles::default(), private: Some(server) })
     }
 
     /// Parsed; it was checked before.
@@ -97,14 +106,21 @@ impl Database {
         state: &StateDir,
         view: &mut View,
     ) -> anyhow::Result<Self> {
-        let written = manifest.spec.database.as_ref().and_then(|database| database.url.as_deref());
+        let spec = manifest.spec.database.as_ref();
+        let written = spec.and_then(|database| database.url.as_deref());
         let mut given = global.database.as_deref().filter(|url| !url.is_empty()).map(str::to_owned);
         if let (None, Some(text)) = (&given, written) {
             let url = parse_database(text)?;
             match first_unknown(url.host().map(str::to_owned).into_iter()).await {
-                None => given = Some(text.to_owned()),
+                None => {
+                    replace_for_database(spec.and_then(|database| database.tls.as_ref()))?;
+                    given = Some(text.to_owned());
+                }
                 Some(host) => view.event(&Event::UnknownHost { url: url.to_string(), host }),
             }
+        }
+        if given.is_none() {
+            view.secret("the database", spec.and_then(|spec| spec.url_secret_key_ref.as_ref()), "--database URL");
         }
         let text = given.unwrap_or_else(|| format!("sqlite:{}?mode=rwc", state.sqlite().display()));
         let url = parse_database(&text)?;

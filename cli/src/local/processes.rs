@@ -13,8 +13,10 @@ use nix::unistd::Pid;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
+use super::place::{Database, Redis};
 use super::supervisor::{Ended, WorkerId};
 use crate::exit::{Exit, Failure};
+use crate::tls::TlsFiles;
 
 /// `jobqueue-worker` ends with it when its config or recipe is wrong.
 const WORKER_EXIT_CONFIG: i32 = 78;
@@ -39,6 +41,7 @@ pub(crate) struct Processes {
     /// Kills the workers when this process dies without a chance to drain them, where the system has it.
     tether: bool,
     environment: Vec<(&'static str, String)>,
+    tls: TlsFiles,
     log: Option<File>,
     /// Distinguishes the workers of this run from those of any other: `NAME-local-RUN-`.
     prefix: String,
@@ -48,13 +51,13 @@ pub(crate) struct Processes {
 }
 
 impl Processes {
-    /// `log`: where the workers' stderr goes; none: to ours. `urls`: of Redis and the database.
+    /// `log`: where the workers' stderr goes; none: to ours.
     pub(crate) fn new(
         binary: PathBuf,
         manifest: &JobQueue,
         config: PathBuf,
         log: Option<&Path>,
-        (redis, database): (&str, &str),
+        (redis, database): (&Redis, &Database),
     ) -> anyhow::Result<Self> {
         let open = |path: &Path| {
             let file = OpenOptions::new().create(true).append(true).open(path);
@@ -63,8 +66,8 @@ impl Processes {
         let log = log.map(open).transpose()?;
         let mut environment = vec![
             ("JOBQUEUE_CONFIG", config.into_os_string().into_string().ok().context("the path is not UTF-8")?),
-            ("JOBQUEUE_REDIS_URL", redis.to_owned()),
-            ("JOBQUEUE_DATABASE_URL", database.to_owned()),
+            ("JOBQUEUE_REDIS_URL", redis.url.clone()),
+            ("JOBQUEUE_DATABASE_URL", database.text.clone()),
             ("JOBQUEUE_LISTEN", String::new()),
         ];
         if log.is_some() {
@@ -78,7 +81,8 @@ impl Processes {
         let (ended, endings) = mpsc::unbounded_channel();
         let tether = find_on_path("setpriv").is_some();
         let prefix = format!("{name}-local-{}-", &run[..6]);
-        Ok(Self { binary, tether, environment, log, prefix, pids: BTreeMap::new(), ended, endings })
+        let tls = redis.tls.clone();
+        Ok(Self { binary, tether, environment, tls, log, prefix, pids: BTreeMap::new(), ended, endings })
     }
 
     /// The executable.
@@ -96,6 +100,12 @@ impl Processes {
             Command::new(&self.binary)
         };
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        for (variable, file) in self.tls.environment() {
+            match file {
+                Some(file) => command.env(variable, file),
+                None => command.env_remove(variable),
+            };
+        }
         command.env("JOBQUEUE_WORKER_NAME", format!("{}{}", self.prefix, worker.0));
         // A group of its own: Ctrl-C in the terminal is for us, who then tell the workers in order.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use indicatif::{HumanCount, HumanDuration, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use jobqueue_crds::SecretKeyRef;
 use serde::Serialize;
 
 use super::event::Event;
@@ -89,6 +90,13 @@ impl View {
                     tell();
                 }
             }
+        }
+    }
+
+    /// The manifest keeps the URL of `what` in a Secret, if it does: it is not read here, and `flag` is another way.
+    pub(crate) fn secret(&mut self, what: &'static str, secret: Option<&SecretKeyRef>, flag: &'static str) {
+        if let Some(SecretKeyRef { name, key }) = secret {
+            self.event(&Event::Secret { what, name: name.clone(), key: key.clone(), flag });
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ use jobqueue_testkit::{Redis, until};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::support::{Ran, command, file, jobqueue, jobqueue_with, text};
+use crate::support::{Ran, command, file, jobqueue, jobqueue_with, text, worker};
 
 /// Small batches, one worker: a run of a few thousand jobs can be met in the middle. No unique key in the table, so that
 /// a second effect would show.
@@ -32,14 +32,6 @@ const LONG: Duration = Duration::from_secs(120);
 
 /// Enough to be met in the middle.
 const MANY: usize = 4000;
-
-/// The worker's executable: cargo builds it for the tests of the whole workspace, not for those of this crate alone.
-fn worker() -> PathBuf {
-    let worker = Path::new(env!("CARGO_BIN_EXE_jobqueue")).with_file_name("jobqueue-worker");
-    let hint = "build it with `cargo build -p jobqueue-worker` (`cargo test --workspace` does)";
-    assert!(worker.is_file(), "these tests run the worker, and there is none at {}: {hint}", worker.display());
-    worker
-}
 
 /// A manifest in a directory of its own, and a Redis.
 struct Place {

@@ -8,4 +8,5 @@ mod interface;
 mod local;
 mod local_runs;
 mod support;
+mod tls;
 mod worker_config;
