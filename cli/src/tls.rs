@@ -13,14 +13,14 @@ use crate::exit::{Exit, Failure};
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct TlsFiles {
     /// Certificate authority for `rediss://` (PEM); omitted: the public ones
-    #[arg(long, global = true, env = "JOBQUEUE_REDIS_CA", value_name = "PATH")]
-    redis_ca: Option<PathBuf>,
+    #[arg(id = "redis_ca", long = "redis-ca", global = true, env = "JOBQUEUE_REDIS_CA", value_name = "PATH")]
+    ca: Option<PathBuf>,
     /// Client certificate for `rediss://` (PEM), together with --redis-key
-    #[arg(long, global = true, env = "JOBQUEUE_REDIS_CERT", value_name = "PATH")]
-    redis_cert: Option<PathBuf>,
+    #[arg(id = "redis_cert", long = "redis-cert", global = true, env = "JOBQUEUE_REDIS_CERT", value_name = "PATH")]
+    certificate: Option<PathBuf>,
     /// Key of the client certificate (PEM)
-    #[arg(long, global = true, env = "JOBQUEUE_REDIS_KEY", value_name = "PATH")]
-    redis_key: Option<PathBuf>,
+    #[arg(id = "redis_key", long = "redis-key", global = true, env = "JOBQUEUE_REDIS_KEY", value_name = "PATH")]
+    key: Option<PathBuf>,
 }
 
 impl TlsFiles {
@@ -32,19 +32,15 @@ impl TlsFiles {
             });
             bytes.transpose().map_err(|error| Failure::new(Exit::Usage, format!("{error:#}")))
         };
-        Ok(TlsOptions {
-            ca: read(&self.redis_ca)?,
-            client_cert: read(&self.redis_cert)?,
-            client_key: read(&self.redis_key)?,
-        })
+        Ok(TlsOptions { ca: read(&self.ca)?, client_cert: read(&self.certificate)?, client_key: read(&self.key)? })
     }
 
     /// As a worker process takes them. A variable without a file is to be removed from the environment of the worker.
     pub(crate) fn environment(&self) -> [(&'static str, Option<&Path>); 3] {
         [
-            ("JOBQUEUE_REDIS_CA", self.redis_ca.as_deref()),
-            ("JOBQUEUE_REDIS_CERT", self.redis_cert.as_deref()),
-            ("JOBQUEUE_REDIS_KEY", self.redis_key.as_deref()),
+            ("JOBQUEUE_REDIS_CA", self.ca.as_deref()),
+            ("JOBQUEUE_REDIS_CERT", self.certificate.as_deref()),
+            ("JOBQUEUE_REDIS_KEY", self.key.as_deref()),
         ]
     }
 
@@ -53,7 +49,7 @@ impl TlsFiles {
         let Some(TlsSpec { ca_secret_key_ref: authority, client_certificate_secret_ref: client }) = tls else {
             return Ok(());
         };
-        if let (Some(SecretKeyRef { name, key }), None) = (authority, &self.redis_ca) {
+        if let (Some(SecretKeyRef { name, key }), None) = (authority, &self.ca) {
             let message = format!(
                 "the manifest takes the certificate authority of Redis from key {key} of Secret {name}, which is not read \
                  here"
@@ -61,7 +57,7 @@ impl TlsFiles {
             let hint = "pass the file with --redis-ca PATH, or set JOBQUEUE_REDIS_CA";
             return Err(Failure::new(Exit::Usage, message).hint(hint).into());
         }
-        if let (Some(SecretRef { name }), None) = (client, self.redis_cert.as_ref().and(self.redis_key.as_ref())) {
+        if let (Some(SecretRef { name }), None) = (client, self.certificate.as_ref().and(self.key.as_ref())) {
             let message = format!(
                 "the manifest takes the client certificate for Redis from Secret {name} (tls.crt, tls.key), which is not \
                  read here"
@@ -110,10 +106,10 @@ mod tests {
         files.replace(None).expect("nothing is named");
         let said = |files: &TlsFiles| files.replace(Some(&tls())).expect_err("a file is missing").to_string();
         assert!(said(&files).contains("key ca.crt of Secret authority"), "{}", said(&files));
-        files.redis_ca = Some("ca.pem".into());
-        files.redis_cert = Some("client.pem".into());
+        files.ca = Some("ca.pem".into());
+        files.certificate = Some("client.pem".into());
         assert!(said(&files).contains("Secret client"), "{}", said(&files));
-        files.redis_key = Some("client.key".into());
+        files.key = Some("client.key".into());
         files.replace(Some(&tls())).expect("all are there");
     }
 
@@ -126,7 +122,7 @@ mod tests {
 
     #[test]
     fn a_file_that_cannot_be_read_is_named() {
-        let files = TlsFiles { redis_ca: Some("/nowhere/ca.pem".into()), ..TlsFiles::default() };
+        let files = TlsFiles { ca: Some("/nowhere/ca.pem".into()), ..TlsFiles::default() };
         let error = files.read().expect_err("it is not there").to_string();
         assert!(error.contains("/nowhere/ca.pem"), "{error}");
     }
