@@ -30,7 +30,7 @@ async fn write_until_in(sink: &dyn Sink, recipe: &Recipe, units: &[Unit], notice
                 assert!(!outcomes.iter().any(|outcome| matches!(outcome, UnitOutcome::Rejected(_))), "{outcomes:?}");
                 return;
             }
-            Err(SinkError::Unavailable { .. }) => {
+            Err(SinkError::Unavailable { .. } | SinkError::Disconnected { .. }) => {
                 // Once the server is back nobody listens any more.
                 let _ = noticed.send(());
                 tokio::time::sleep(Duration::from_millis(50)).await;

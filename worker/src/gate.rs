@@ -74,9 +74,19 @@ impl Gate {
         self.successes.load(Ordering::Relaxed)
     }
 
-    /// A write went through.
+    /// A write of jobs went through.
     pub fn write_succeeded(&self) {
         self.successes.fetch_add(1, Ordering::Relaxed);
+        self.open();
+    }
+
+    /// A write without a job went through: the database is back. It does not count among [`Gate::successes`], which
+    /// speak of jobs.
+    pub fn probe_succeeded(&self) {
+        self.open();
+    }
+
+    fn open(&self) {
         let mut away = None;
         self.state.send_if_modified(|state| match *state {
             State::Open => false,

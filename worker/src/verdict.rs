@@ -83,9 +83,9 @@ impl Failure {
         Self { kind: FailureKind::Rejected, message: rejection.message, retry }
     }
 
-    /// Whenever this job was written the database went away, and other jobs went through in between.
+    /// Whenever this job was written the connection ended, and other writes went through in between.
     pub fn breaker(error: &SinkError) -> Self {
-        let message = format!("writing this job broke the connection each time, others went through: {error}");
+        let message = format!("writing this job broke the connection each time, other writes went through: {error}");
         Self { kind: FailureKind::Rejected, message, retry: Retry::Allowed }
     }
 

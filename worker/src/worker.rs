@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobqueue_ingest::{Recipe, Sink};
+use jobqueue_ingest::{Recipe, Sink, SinkError};
 use jobqueue_queue::Backend;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
@@ -166,19 +166,18 @@ impl Worker {
     }
 
     /// Asks the database whether it is there, within [`PING_LIMIT`].
-    pub(crate) async fn ping(&self) -> Result<(), jobqueue_ingest::SinkError> {
-        let answer = tokio::time::timeout(PING_LIMIT, self.sink.ping()).await;
-        answer.unwrap_or_else(|_| {
-            Err(jobqueue_ingest::SinkError::Unavailable {
-                endpoint: "its address".into(),
-                cause: format!("no answer to a ping within {} s", PING_LIMIT.as_secs()),
-            })
-        })
+    pub(crate) async fn ping(&self) -> Result<(), SinkError> {
+        soon("ping", self.sink.ping()).await
+    }
+
+    /// Asks the database whether it takes writes, within [`PING_LIMIT`].
+    pub(crate) async fn probe(&self) -> Result<(), SinkError> {
+        soon("trial write", self.sink.probe()).await
     }
 
     /// As [`Worker::ping`], but while all is well and writes run, those tell more than a ping that would wait for a
     /// connection behind them.
-    async fn ping_if_idle(&self) -> Result<(), jobqueue_ingest::SinkError> {
+    async fn ping_if_idle(&self) -> Result<(), SinkError> {
         if self.gate.is_open() && self.writes.available_permits() < self.settings.concurrency {
             return Ok(());
         }
@@ -203,4 +202,12 @@ impl Worker {
         }
         answer
     }
+}
+
+/// The answer, if it comes within [`PING_LIMIT`].
+async fn soon(what: &str, answer: impl Future<Output = Result<(), SinkError>>) -> Result<(), SinkError> {
+    tokio::time::timeout(PING_LIMIT, answer).await.unwrap_or_else(|_| {
+        let cause = format!("no answer to a {what} within {} s", PING_LIMIT.as_secs());
+        Err(SinkError::Unavailable { endpoint: "its address".into(), cause })
+    })
 }

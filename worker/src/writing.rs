@@ -13,7 +13,8 @@ use crate::hand::Fate;
 use crate::verdict::{Done, Failure, Verdict};
 use crate::worker::Worker;
 
-/// How often a lone job may break the connection while others go through before it is held responsible.
+/// How often a lone job may break the connection before it is held responsible, if each time others went through, or the
+/// database took a trial write right after it.
 const BLAME: u32 = 5;
 
 /// The wait of such a job before its next attempt, which doubles.
@@ -26,7 +27,7 @@ pub(crate) struct Part {
     units: Vec<Unit>,
     /// How often the database went away when this was written.
     setbacks: u32,
-    /// How often others were written between two of those: it is this part then, not the database.
+    /// How often the database was seen to take writes between two of those: it is this part then, not the database.
     blame: u32,
     /// [`crate::gate::Gate::successes`] at the last setback.
     successes: u64,
@@ -48,9 +49,9 @@ impl Part {
         Self { deliveries, units, ..Self::default() }
     }
 
-    /// Judges a setback by what was written in between.
-    fn set_back(mut self, successes: u64) -> AfterSetback {
-        if self.setbacks > 0 && successes > self.successes {
+    /// Judges a setback by what was written in between, and by whether it was this part that `broke` the connection.
+    fn set_back(mut self, successes: u64, broke: bool) -> AfterSetback {
+        if broke || (self.setbacks > 0 && successes > self.successes) {
             self.blame += 1;
         }
         self.setbacks += 1;
@@ -102,8 +103,13 @@ pub(crate) async fn write(worker: &Worker, batch: Part) -> Vec<Done> {
                 Err(alone) => done.extend(judged(alone, |_| Verdict::Failed(Failure::timed_out(limit)))),
             },
             Attempt::Away(error) => {
+                let alone = part.units.len() == 1 && matches!(error, SinkError::Disconnected { .. });
+                if alone && !prove(worker, &mut holding).await {
+                    parts.push_back(part);
+                    break;
+                }
                 let mut blame = 0;
-                match part.set_back(worker.gate.successes()) {
+                match part.set_back(worker.gate.successes(), alone) {
                     AfterSetback::Again(part) => {
                         blame = part.blame;
                         parts.push_back(part);
@@ -129,6 +135,20 @@ pub(crate) async fn write(worker: &Worker, batch: Part) -> Vec<Done> {
         done.extend(judged(part, |_| Verdict::Released));
     }
     done
+}
+
+/// Waits until the database takes a write without the job that was on the connection when that ended: the job broke it,
+/// or an outage is over, which [`BLAME`] tells apart. False when the claims must be given back.
+async fn prove(worker: &Worker, holding: &mut Option<(Instant, Nudge)>) -> bool {
+    while let Err(error) = worker.probe().await {
+        if !keep(worker, &error, 0, holding).await {
+            return false;
+        }
+    }
+    *holding = None;
+    worker.gate.probe_succeeded();
+    worker.metrics().database_up.set(1);
+    true
 }
 
 async fn attempt(worker: &Worker, part: &Part) -> Attempt {
@@ -171,11 +191,17 @@ async fn within<T>(limit: Option<Duration>, future: impl Future<Output = T>) -> 
 async fn keep(worker: &Worker, error: &SinkError, blame: u32, holding: &mut Option<(Instant, Nudge)>) -> bool {
     worker.metrics().database_failed(error);
     if blame > 0 {
-        let since = holding.as_ref().map_or_else(Instant::now, |(since, _)| *since);
+        let given_back = async {
+            match holding {
+                Some((since, _)) => tokio::time::sleep_until(*since + worker.settings.hold).await,
+                // The database is not away.
+                None => std::future::pending().await,
+            }
+        };
         return tokio::select! {
             biased;
             () = worker.stop.draining() => false,
-            () = tokio::time::sleep_until(since + worker.settings.hold) => false,
+            () = given_back => false,
             () = tokio::time::sleep(BLAMED_AGAIN * (1 << blame.min(BLAME))) => true,
         };
     }

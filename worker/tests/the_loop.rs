@@ -115,6 +115,7 @@ async fn a_full_disk_that_answers_pings_causes_no_churn() {
     let (queue, database) = (Queue::new(), Database::new());
     database.away.store(true, Ordering::SeqCst);
     database.pings_anyway.store(true, Ordering::SeqCst);
+    database.probes_anyway.store(true, Ordering::SeqCst);
     push(&queue, 100);
     let shop = Shop::open(queue.clone(), database.clone()).await;
     tokio::time::sleep(Duration::from_secs(600)).await;
@@ -322,7 +323,7 @@ async fn a_job_that_breaks_every_connection_fails_alone() {
     database.breakers.lock().unwrap().push("j0".into());
     let shop = Shop::open(queue.clone(), database.clone()).await;
     queue.until("the others are done", |stock| stock.finished.len() == 39).await;
-    // Without others that go through, it cannot be told from a database that takes nothing.
+    // It says that the database is away: without others that go through, it cannot be told from one that is.
     let mut pushed = 0;
     while queue.stock.lock().unwrap().failed.is_empty() {
         assert!(pushed < 2000, "never given up");
@@ -333,5 +334,50 @@ async fn a_job_that_breaks_every_connection_fails_alone() {
     let error = queue.stock.lock().unwrap().failed[0].1.clone();
     assert!(error.starts_with("writing this job broke the connection each time"), "{error}");
     queue.until("the others went on", |stock| stock.finished.len() == 39 + pushed).await;
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_job_that_ends_every_connection_is_given_up_after_its_attempts() {
+    // The connection alone, or the whole server for longer than the first waits.
+    for recovery in [Duration::ZERO, Duration::from_secs(2)] {
+        let (queue, database) = (Queue::new(), Database::new());
+        *database.recovery.lock().unwrap() = recovery;
+        database.cutters.lock().unwrap().push("alone".into());
+        queue.push("alone", "{}");
+        let shop = Shop::open(queue.clone(), database.clone()).await;
+        queue.until("given up after maxAttempts", |stock| stock.failed.len() == 1).await;
+        {
+            let stock = queue.stock.lock().unwrap();
+            let error = &stock.failed[0].1;
+            assert!(error.starts_with("writing this job broke the connection each time"), "{error}");
+            assert!(error.contains("attempt 5"), "{error}");
+            assert_eq!(stock.released, 0, "an attempt was not counted");
+        }
+        let begin = Instant::now();
+        queue.push("next", "{}");
+        queue.until("the next job is done", |stock| stock.finished == ["next"]).await;
+        assert!(begin.elapsed() < Duration::from_secs(5), "{:?}", begin.elapsed());
+        shop.close().await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_that_ends_connections_fails_no_lone_job() {
+    let (queue, database) = (Queue::new(), Database::new());
+    database.away.store(true, Ordering::SeqCst);
+    database.cuts.store(true, Ordering::SeqCst);
+    database.pings_anyway.store(true, Ordering::SeqCst);
+    queue.push("alone", "{}");
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    tokio::time::sleep(Duration::from_secs(3000)).await;
+    assert!(database.attempts_while_away.load(Ordering::SeqCst) > 30);
+    {
+        let stock = queue.stock.lock().unwrap();
+        assert!(stock.failed.is_empty(), "{:?}", stock.failed);
+        assert!(stock.waiting.iter().all(|job| job.attempt == 0), "no attempt is counted");
+    }
+    database.away.store(false, Ordering::SeqCst);
+    queue.until("it is done", |stock| stock.finished == ["alone"]).await;
     shop.close().await;
 }

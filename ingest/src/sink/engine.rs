@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{
-    Sink, SinkError, SinkOptions, Unit, UnitOutcome,
+    LedgerKey, Sink, SinkError, SinkOptions, Unit, UnitOutcome,
     convert::Cell,
     failure::Failure,
     layout::{Layout, Plan},
@@ -106,7 +106,9 @@ impl<S: Store> Engine<S> {
                         outcomes[*index] = Some(outcome);
                     }
                 }
-                Err(failure @ (Failure::Away(_) | Failure::Busy(_) | Failure::Denied(_))) => return Err(failure),
+                Err(failure @ (Failure::Away(_) | Failure::Broken(_) | Failure::Busy(_) | Failure::Denied(_))) => {
+                    return Err(failure);
+                }
                 Err(failure @ Failure::Contention(_)) if part.len() == 1 || Instant::now() >= patience => {
                     let rejection = failure.into_rejection()?;
                     for (index, _) in part {
@@ -157,7 +159,7 @@ impl<S: Store> Engine<S> {
         row_by_row: bool,
     ) -> Result<Vec<UnitOutcome>, Failure> {
         let transaction = async {
-            let mut tx = self.store.begin().await?;
+            let mut tx = self.store.begin().await.map_err(Failure::at_the_door)?;
             match self.apply(&mut tx, layout, part, row_by_row).await {
                 Ok(outcomes) => self.store.commit(tx).await.map(|()| outcomes),
                 Err(failure) => {
@@ -346,7 +348,11 @@ impl<S: Store> Sink for Engine<S> {
             }
             if let Err(failure) = self.write_prepared(&known.layout, &batch, &mut outcomes).await {
                 self.forget_layout();
-                return Err(self.away(failure));
+                let endpoint = self.store.endpoint().to_owned();
+                return Err(match failure {
+                    Failure::Broken(cause) => SinkError::Disconnected { endpoint, cause },
+                    other => self.away(other),
+                });
             }
             break;
         }
@@ -359,6 +365,23 @@ impl<S: Store> Sink for Engine<S> {
 
     async fn ping(&self) -> Result<(), SinkError> {
         self.store.ping().await.map_err(|failure| self.away(failure))
+    }
+
+    async fn probe(&self) -> Result<(), SinkError> {
+        let key = LedgerKey {
+            queue: "probe".into(),
+            job_id: String::new(),
+            created_at: String::new(),
+            generation: rand::random(),
+        };
+        let entry = Entry::new(&key);
+        let transaction = async {
+            let mut tx = self.store.begin().await?;
+            self.store.enter(&mut tx, &[&entry]).await?;
+            self.store.forget(&mut tx, &entry).await?;
+            self.store.commit(tx).await
+        };
+        transaction.await.map_err(|failure| self.away(failure))
     }
 
     async fn count(&self, table: &str) -> Result<u64, SinkError> {

@@ -1,5 +1,7 @@
 //! What a failed statement means: the record's fault, a collision that passes, or a database that is away.
 
+use std::io::ErrorKind;
+
 use super::{Rejection, SinkError};
 
 /// Longest piece of a database's words in a message, in characters.
@@ -10,6 +12,8 @@ const WORDS: usize = 300;
 pub(super) enum Failure {
     /// The database does not serve us at the moment, or its schema is not what it was. No job is at fault.
     Away(String),
+    /// The connection ended without a word.
+    Broken(String),
     /// Wrong password, missing rights.
     Denied(String),
     /// Deadlock, serialization failure, lock time-out: the same transaction may well pass now.
@@ -36,6 +40,7 @@ impl Failure {
             Self::Contention(words) => Self::Contention(with(words)),
             Self::Busy(words) => Self::Busy(words),
             Self::Away(words) => Self::Away(words),
+            Self::Broken(words) => Self::Broken(words),
             Self::Denied(words) => Self::Denied(with(words)),
             Self::RepeatedKey(words) => Self::RepeatedKey(with(words)),
         }
@@ -47,10 +52,20 @@ impl Failure {
         let endpoint = endpoint.to_owned();
         match self {
             Self::Denied(cause) => SinkError::Denied { endpoint, cause },
-            Self::Away(cause) | Self::Busy(cause) | Self::Contention(cause) | Self::RepeatedKey(cause) => {
-                SinkError::Unavailable { endpoint, cause }
-            }
+            Self::Away(cause)
+            | Self::Broken(cause)
+            | Self::Busy(cause)
+            | Self::Contention(cause)
+            | Self::RepeatedKey(cause) => SinkError::Unavailable { endpoint, cause },
             Self::Refused { words, .. } => SinkError::Unavailable { endpoint, cause: words },
+        }
+    }
+
+    /// What it means before anything was written: a server that hangs up on whoever comes is away.
+    pub(super) fn at_the_door(self) -> Self {
+        match self {
+            Self::Broken(words) => Self::Away(words),
+            other => other,
         }
     }
 
@@ -79,10 +94,13 @@ pub(super) fn of_driver(error: &sqlx::Error) -> Option<Failure> {
     Some(match error {
         sqlx::Error::Database(_) => return None,
         sqlx::Error::PoolTimedOut => Failure::Away("no connection became free in time".into()),
-        sqlx::Error::Io(error) => Failure::Away(match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => "the connection was closed".into(),
-            _ => error.to_string(),
-        }),
+        sqlx::Error::Io(error) => match error.kind() {
+            ErrorKind::UnexpectedEof => Failure::Broken("the connection was closed".into()),
+            ErrorKind::ConnectionReset | ErrorKind::ConnectionAborted | ErrorKind::BrokenPipe => {
+                Failure::Broken(error.to_string())
+            }
+            _ => Failure::Away(error.to_string()),
+        },
         other => Failure::Away(shorten(&other.to_string())),
     })
 }

@@ -114,6 +114,10 @@ pub trait Sink: Send + Sync {
     /// `SELECT 1`, for readiness.
     async fn ping(&self) -> Result<(), SinkError>;
 
+    /// Writes to the ledger, takes it back and commits: whether the database takes writes now, which a ping does not
+    /// tell. Leaves nothing.
+    async fn probe(&self) -> Result<(), SinkError>;
+
     /// Rows of a table (`schema.table` allowed), counted by the database.
     async fn count(&self, table: &str) -> Result<u64, SinkError>;
 }
@@ -153,6 +157,15 @@ pub enum SinkError {
         /// Redacted URL.
         endpoint: String,
         /// The database's words.
+        cause: String,
+    },
+    /// The connection ended without a word while a transaction was being written. The network or the server may be at
+    /// fault, or what was written.
+    #[error("the connection to the database at {endpoint} ended while it was written to: {cause}")]
+    Disconnected {
+        /// Redacted URL.
+        endpoint: String,
+        /// The system's words.
         cause: String,
     },
     /// Wrong password or missing rights.

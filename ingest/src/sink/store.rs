@@ -30,6 +30,9 @@ pub(super) trait Store: Send + Sync {
     /// Writes ledger entries (all different, in ascending order); returns those that were not there.
     async fn enter(&self, tx: &mut Self::Tx, entries: &[&Entry]) -> Result<HashSet<Digest>, Failure>;
 
+    /// Takes a ledger entry back that was written in the same transaction.
+    async fn forget(&self, tx: &mut Self::Tx, entry: &Entry) -> Result<(), Failure>;
+
     /// Writes rows under the plan's conflict policy.
     async fn insert(&self, tx: &mut Self::Tx, plan: &Plan, rows: &[BoundRow<'_>]) -> Result<(), Failure>;
 

@@ -97,7 +97,7 @@ pub(crate) async fn a_connection_killed_inside_the_transaction_leaves_nothing(db
     let blocker = Blocker::new(&db).await;
     let (written, ()) = tokio::join!(db.sink.write(&recipe, &units), kill_the_waiting(&db));
     let error = written.unwrap_err();
-    assert!(matches!(error, SinkError::Unavailable { .. }), "{error}");
+    assert!(matches!(error, SinkError::Unavailable { .. } | SinkError::Disconnected { .. }), "{error}");
     blocker.end().await;
     assert_eq!(db.counts().await, [0, 0, 0]);
     let outcomes = db.sink.write(&recipe, &units).await.unwrap();
@@ -135,6 +135,10 @@ const PASS: u8 = 0;
 const SWALLOW_COMMIT: u8 = 1;
 /// Nothing arrives any more, in neither direction, and nobody is told.
 const SILENT: u8 = 2;
+/// Whoever sends the word gets no answer, and the connection ends.
+const CUT_POISON: u8 = 3;
+/// The connection ends at the first byte.
+const HANG_UP: u8 = 4;
 
 async fn proxy(server: u16, mode: Arc<AtomicU8>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -157,6 +161,12 @@ async fn relay(mut client: TcpStream, mut server: TcpStream, mode: Arc<AtomicU8>
                 let Ok(length @ 1..) = read else { return };
                 let commit = from_client[..length].windows(6).any(|word| word == b"COMMIT");
                 if silent(&mode).await { return }
+                let poison = || from_client[..length].windows(6).any(|word| word == b"poison");
+                match mode.load(Ordering::SeqCst) {
+                    CUT_POISON if poison() => return,
+                    HANG_UP => return,
+                    _ => {}
+                }
                 committing = commit && mode.load(Ordering::SeqCst) == SWALLOW_COMMIT;
                 if server.write_all(&from_client[..length]).await.is_err() { return }
             }
@@ -209,6 +219,28 @@ pub(crate) async fn a_silent_network_is_an_absent_database(db: Database) {
     assert_eq!(db.counts().await, [10, 20, 10]);
 }
 
+/// A job at which every connection ends is told from a server that lets nobody in.
+pub(crate) async fn a_write_that_ends_the_connection_is_told_from_an_absent_database(db: Database) {
+    let options = SinkOptions { acquire_timeout: Duration::from_secs(2), ..SinkOptions::default() };
+    let Some((sink, mode)) = through_proxy(&db, options).await else { return };
+    let recipe = companies(&json!({}));
+    let (poison, other) = ([company(&recipe, "poison", 1)], [company(&recipe, "other", 1)]);
+    sink.write(&recipe, &[company(&recipe, "before", 0)]).await.unwrap();
+    mode.store(CUT_POISON, Ordering::SeqCst);
+    for _ in 0..2 {
+        let error = sink.write(&recipe, &poison).await.unwrap_err();
+        assert!(matches!(error, SinkError::Disconnected { .. }), "{error}");
+        sink.probe().await.unwrap();
+    }
+    sink.write(&recipe, &other).await.unwrap();
+    mode.store(HANG_UP, Ordering::SeqCst);
+    let error = sink.write(&recipe, &poison).await.unwrap_err();
+    assert!(matches!(error, SinkError::Unavailable { .. }), "{error}");
+    sink.probe().await.unwrap_err();
+    mode.store(PASS, Ordering::SeqCst);
+    assert_eq!(db.counts().await, [2, 1, 2]);
+}
+
 pub(crate) async fn a_commit_whose_answer_is_lost_is_not_repeated(db: Database) {
     let Some((sink, mode)) = through_proxy(&db, SinkOptions::default()).await else { return };
     let recipe = companies(&json!({}));
@@ -216,7 +248,7 @@ pub(crate) async fn a_commit_whose_answer_is_lost_is_not_repeated(db: Database) 
     sink.write(&recipe, &units[..1]).await.unwrap();
     mode.store(SWALLOW_COMMIT, Ordering::SeqCst);
     let error = sink.write(&recipe, &units).await.unwrap_err();
-    assert!(matches!(error, SinkError::Unavailable { .. }), "{error}");
+    assert!(matches!(error, SinkError::Disconnected { .. }), "{error}");
     mode.store(PASS, Ordering::SeqCst);
     assert_eq!(db.counts().await, [10, 20, 10], "the server had committed");
     let outcomes = sink.write(&recipe, &units).await.unwrap();

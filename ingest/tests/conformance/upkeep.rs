@@ -21,6 +21,14 @@ pub(crate) async fn the_ledger_can_be_ensured_again_and_is_what_the_ddl_says(db:
 }
 
 /// An account that may only write rows needs somebody else to create the ledger, and is told so.
+pub(crate) async fn a_probe_writes_and_leaves_nothing(db: Database) {
+    db.sink.probe().await.unwrap();
+    assert_eq!(db.counts().await, [0, 0, 0]);
+    db.run("DROP TABLE jobqueue_ledger").await;
+    db.sink.ping().await.unwrap();
+    db.sink.probe().await.unwrap_err();
+}
+
 pub(crate) async fn without_the_right_to_create_the_ddl_is_asked_for(db: Database) {
     let name = jobqueue_testkit::unique("limited");
     let port = match db.kind {

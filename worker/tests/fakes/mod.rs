@@ -251,8 +251,17 @@ pub(crate) struct Database {
     ledger: Mutex<std::collections::HashSet<LedgerKey>>,
     pub(crate) refuse: Mutex<HashMap<String, Rejection>>,
     pub(crate) stuck: Mutex<Vec<String>>,
-    /// Jobs that break the connection they are written on.
+    /// Jobs at which the database seems to be away.
     pub(crate) breakers: Mutex<Vec<String>>,
+    /// Jobs that end the connection they are written on.
+    pub(crate) cutters: Mutex<Vec<String>>,
+    /// Being away, the database lets everybody in, and ends the connection at the first write.
+    pub(crate) cuts: AtomicBool,
+    /// A trial write, which is small, finds a place although others find none.
+    pub(crate) probes_anyway: AtomicBool,
+    /// A job that ends the connection takes the whole server with it, for so long.
+    pub(crate) recovery: Mutex<Duration>,
+    down_until: Mutex<Option<Instant>>,
     pub(crate) away: AtomicBool,
     /// Pings succeed although writes fail, as with a full disk.
     pub(crate) pings_anyway: AtomicBool,
@@ -271,6 +280,14 @@ impl Database {
 
     pub(crate) fn count(&self, job: &str) -> u32 {
         self.applied.lock().unwrap().get(job).copied().unwrap_or(0)
+    }
+
+    fn is_down(&self) -> bool {
+        self.away.load(Ordering::SeqCst) || self.down_until.lock().unwrap().is_some_and(|until| Instant::now() < until)
+    }
+
+    fn disconnected() -> SinkError {
+        SinkError::Disconnected { endpoint: "db://test".into(), cause: "the connection was closed".into() }
     }
 
     fn unavailable() -> SinkError {
@@ -299,9 +316,14 @@ impl Sink for Database {
         if units.iter().any(|unit| breakers.contains(&unit.key.job_id)) {
             return Err(Self::unavailable());
         }
-        if self.away.load(Ordering::SeqCst) {
+        if self.is_down() {
             self.attempts_while_away.fetch_add(1, Ordering::SeqCst);
-            return Err(Self::unavailable());
+            return Err(if self.cuts.load(Ordering::SeqCst) { Self::disconnected() } else { Self::unavailable() });
+        }
+        let cutters = self.cutters.lock().unwrap().clone();
+        if units.iter().any(|unit| cutters.contains(&unit.key.job_id)) {
+            *self.down_until.lock().unwrap() = Some(Instant::now() + *self.recovery.lock().unwrap());
+            return Err(Self::disconnected());
         }
         self.writes.lock().unwrap().push(units.len());
         let mut outcomes = Vec::new();
@@ -332,7 +354,14 @@ impl Sink for Database {
     }
 
     async fn ping(&self) -> Result<(), SinkError> {
-        if self.away.load(Ordering::SeqCst) && !self.pings_anyway.load(Ordering::SeqCst) {
+        if self.is_down() && !self.pings_anyway.load(Ordering::SeqCst) {
+            return Err(Self::unavailable());
+        }
+        Ok(())
+    }
+
+    async fn probe(&self) -> Result<(), SinkError> {
+        if self.is_down() && !self.probes_anyway.load(Ordering::SeqCst) {
             return Err(Self::unavailable());
         }
         Ok(())

@@ -134,6 +134,11 @@ impl Store for MysqlStore {
         insert::enter(tx, entries).await.map_err(|error| classify(&error))
     }
 
+    async fn forget(&self, tx: &mut Self::Tx, entry: &Entry) -> Result<(), Failure> {
+        let delete = sqlx::query("DELETE FROM jobqueue_ledger WHERE digest = ?").bind(entry.digest.to_vec());
+        delete.execute(&mut **tx).await.map(drop).map_err(|error| classify(&error))
+    }
+
     async fn insert(&self, tx: &mut Self::Tx, plan: &Plan, rows: &[BoundRow<'_>]) -> Result<(), Failure> {
         insert::rows(tx, plan, rows, &self.limits).await.map(drop)
     }
