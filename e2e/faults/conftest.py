@@ -6,6 +6,7 @@ import json
 import os
 import random
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -63,10 +64,12 @@ def pytest_terminal_summary(terminalreporter):
 
 
 @pytest.fixture
-def database(request, tmp_path):
-    started = databases.start(request.param, tmp_path / "database")
-    yield started
-    started.stop()
+def database(request):
+    """Not below pytest's own directory: another run closes that to other accounts, and PostgreSQL has its own."""
+    with tempfile.TemporaryDirectory(prefix="jobqueue-database-") as directory:
+        started = databases.start(request.param, Path(directory) / "database")
+        yield started
+        started.stop()
 
 
 @pytest.fixture
