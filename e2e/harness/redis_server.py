@@ -1,4 +1,5 @@
 """A real redis-server on a port of its own."""
+import os
 import shutil
 from pathlib import Path
 
@@ -10,7 +11,10 @@ from .waiting import until
 
 
 class RedisServer:
-    """`durable` writes the append-only file at every command, so that a restart forgets nothing."""
+    """`durable` writes the append-only file at every command, so that a restart forgets nothing.
+
+    JOBQUEUE_REDIS_SERVER names another binary than the one in PATH.
+    """
 
     def __init__(self, directory, durable=False):
         self.directory = Path(directory)
@@ -21,7 +25,7 @@ class RedisServer:
         self.start()
 
     def start(self):
-        binary = shutil.which("redis-server")
+        binary = os.environ.get("JOBQUEUE_REDIS_SERVER") or shutil.which("redis-server")
         assert binary, "redis-server is not installed"
         self.process = Process(
             [binary, "--port", self.port, "--bind", "127.0.0.1", "--dir", self.directory, "--save", "", "--daemonize", "no",
