@@ -1,6 +1,7 @@
 """Child processes that write to a file, are found again by nobody else, and never outlive the test."""
 import atexit
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -9,10 +10,21 @@ _children = []
 
 
 def free_port():
-    """A TCP port of the loopback interface that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """A TCP port of the loopback interface that nobody uses now.
+
+    Below those that Linux gives to outgoing connections (32768 and up), which would take one between our look and the
+    server's start, and below a cluster's node ports.
+    """
+    for _ in range(1000):
+        port = random.randrange(12_000, 30_000)
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError:
+                continue
+    raise AssertionError("no free port on the loopback")
 
 
 class Process:

@@ -8,10 +8,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+/// Ports below those that Linux gives to outgoing connections (32768 and up), which would take one between our look and
+/// the server's start, and below a cluster's node ports.
+const PORTS: std::ops::Range<u16> = 12_000..30_000;
+
 /// A TCP port on the loopback that was free a moment ago.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind(("127.0.0.1", 0)).expect("the loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(|| rand::random_range(PORTS)).take(1_000).find(free).expect("the loopback has a free port")
 }
 
 /// Polls `ready` until it holds; panics with `what` after `limit`.

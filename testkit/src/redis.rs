@@ -68,6 +68,8 @@ impl Redis {
     pub fn cli(&self, arguments: &[&str]) -> String {
         let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(arguments).output();
         let output = output.expect("redis-cli runs");
+        let complaint = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "redis-cli {arguments:?}: {complaint}\n{}", self.log());
         String::from_utf8_lossy(&output.stdout).trim_end_matches('\n').to_owned()
     }
 
