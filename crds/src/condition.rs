@@ -65,6 +65,10 @@ pub enum Reason {
     AsSpecified,
     /// Not looked at yet.
     Pending,
+    /// There is nothing to do.
+    Idle,
+    /// Workers are at work.
+    Working,
     /// The condition does not apply to this queue.
     NotApplicable,
     /// A new spec is being carried out.

@@ -6,7 +6,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// Why there should be so many workers.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames)]
 pub enum Reason {
     /// `drainSeconds`.
     Drain {
@@ -146,7 +146,7 @@ impl fmt::Display for Reason {
 }
 
 /// What keeps the number of workers from being what the reason asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, strum::IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames)]
 pub enum Limit {
     /// `maxReplicas`.
     MaxReplicas {
