@@ -3,13 +3,19 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::rule;
+use crate::schema::{no_link_local, rule, rule_at};
 
 /// Where a server is: exactly one of `url` and `urlSecretKeyRef`.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     rule("has(self.url) != has(self.urlSecretKeyRef)", "give exactly one of url and urlSecretKeyRef"),
+    rule_at(
+        ".url",
+        "!has(self.url) || self.url.matches('^(?i)rediss?([+](sentinel|cluster))?://')",
+        "a Redis URL starts with redis://, rediss://, redis+sentinel:// or redis+cluster://",
+    ),
+    no_link_local(),
 ]))]
 pub struct Connection {
     /// Connection URL: `redis://`, `rediss://`, `redis+sentinel://[user:pass@]h1,h2/MASTER/DB`, `redis+cluster://h1,h2`.

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::rule;
+use crate::schema::{no_link_local, rule, rule_at};
 use crate::{SecretKeyRef, TlsSpec};
 
 /// The database that takes the rows: exactly one of `url` and `urlSecretKeyRef`.
@@ -11,6 +11,12 @@ use crate::{SecretKeyRef, TlsSpec};
 #[serde(rename_all = "camelCase")]
 #[schemars(extend("x-kubernetes-validations" = [
     rule("has(self.url) != has(self.urlSecretKeyRef)", "give exactly one of url and urlSecretKeyRef"),
+    rule_at(
+        ".url",
+        "!has(self.url) || self.url.matches('^(?i)((postgres(ql)?|mysql|mariadb)://|sqlite:)')",
+        "a database URL starts with postgres://, mysql://, mariadb:// or sqlite:",
+    ),
+    no_link_local(),
     rule("!has(self.budget) || has(self.maxConnections)", "a budget needs maxConnections"),
 ]))]
 pub struct DatabaseSpec {

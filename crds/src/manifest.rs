@@ -6,6 +6,9 @@ use serde_json::Value;
 use crate::schema::{check_spec, did_you_mean};
 use crate::{JobQueue, Problem, validate};
 
+/// What a name may look like, for people; [`is_dns_name`] decides.
+pub(crate) const NAME_RULE: &str = "lower case letters, digits and - only, at most 63, no - at the ends";
+
 const API_VERSION: &str = "jobqueue.dev/v1alpha1";
 
 /// Why a manifest cannot be used.
@@ -135,8 +138,7 @@ fn envelope_problems(value: &Value) -> Vec<Problem> {
     match value["metadata"]["name"].as_str() {
         None => problems.push(Problem::new("metadata.name", "required, but missing")),
         Some(name) if !is_dns_name(name) => {
-            let text =
-                format!("{name:?} is not a name: lower case letters, digits and - only, at most 63, no - at the ends");
+            let text = format!("{name:?} is not a name: {NAME_RULE}");
             problems.push(Problem::new("metadata.name", text));
         }
         Some(_) => {}

@@ -4,7 +4,7 @@
 //! mistyped field is the most common mistake in a manifest.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
@@ -17,9 +17,19 @@ pub fn crd() -> CustomResourceDefinition {
     for version in &mut crd.spec.versions {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             tidy(schema);
+            schema.x_kubernetes_validations = Some(vec![name_rule()]);
         }
     }
     crd
+}
+
+/// The name becomes a label's value and part of other objects' names. Its counterpart is in [`crate::manifest`].
+fn name_rule() -> ValidationRule {
+    ValidationRule {
+        rule: "self.metadata.name.matches('^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$')".into(),
+        message: Some(format!("metadata.name: {}", crate::manifest::NAME_RULE)),
+        ..ValidationRule::default()
+    }
 }
 
 /// What the generator writes and an API server does not want: formats that it warns about, line breaks in
@@ -54,9 +64,7 @@ fn whole_numbers(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(whole_numbers),
         Value::Object(fields) => fields.values_mut().for_each(whole_numbers),
         Value::Number(number) if number.is_f64() => {
-            if let Ok(whole) = format!("{number:.0}").parse::<i64>()
-                && number.as_f64() == Some(whole as f64)
-            {
+            if let Some(whole) = number.to_string().strip_suffix(".0").and_then(|digits| digits.parse::<i64>().ok()) {
                 *value = json!(whole);
             }
         }
@@ -72,6 +80,15 @@ pub(crate) fn rule(rule: &str, message: &str) -> Value {
 /// A [`rule`] that blames the field at `path`, relative to where the rule stands.
 pub(crate) fn rule_at(path: &str, rule: &str, message: &str) -> Value {
     json!({"rule": rule, "message": message, "fieldPath": path})
+}
+
+/// The rule beside every `url`: no link-local host.
+pub(crate) fn no_link_local() -> Value {
+    rule_at(
+        ".url",
+        "!has(self.url) || !self.url.matches('[/@,](169[.]254[.]|(?i)[[]fe[89ab][0-9a-f]:)')",
+        crate::validate::LINK_LOCAL,
+    )
 }
 
 /// Compares `spec` with the schema: every problem, by path. Fields that are null and have a default are removed, as

@@ -60,6 +60,43 @@ pub fn validate_update(old: &JobQueueSpec, new: &JobQueueSpec) -> Vec<Problem> {
 }
 
 const ONE_URL: &str = "give exactly one of url and urlSecretKeyRef";
+const REDIS_URL: &str = "a Redis URL starts with redis://, rediss://, redis+sentinel:// or redis+cluster://";
+const DATABASE_URL: &str = "a database URL starts with postgres://, mysql://, mariadb:// or sqlite:";
+pub(crate) const LINK_LOCAL: &str = "a link-local address (169.254.0.0/16, fe80::/10) is no place for a server";
+
+fn url_rules(
+    url: Option<&str>,
+    path: &str,
+    is_ours: fn(&str) -> bool,
+    scheme: &str,
+    rule: &mut impl FnMut(bool, &str, &str),
+) {
+    let url = url.map(str::to_ascii_lowercase);
+    rule(url.as_deref().is_none_or(is_ours), path, scheme);
+    rule(!url.as_deref().is_some_and(is_link_local), path, LINK_LOCAL);
+}
+
+fn is_redis(url: &str) -> bool {
+    url.split_once("://").is_some_and(|(scheme, _)| {
+        let (kind, topology) = scheme.split_once('+').unwrap_or((scheme, "sentinel"));
+        ["redis", "rediss"].contains(&kind) && ["sentinel", "cluster"].contains(&topology)
+    })
+}
+
+fn is_database(url: &str) -> bool {
+    ["postgres://", "postgresql://", "mysql://", "mariadb://", "sqlite:"].iter().any(|scheme| url.starts_with(scheme))
+}
+
+/// Whether a host of a URL (in lower case) is link-local: where clouds keep the credentials of their machines.
+/// Addresses come after `/`, `@` or `,`.
+fn is_link_local(url: &str) -> bool {
+    url.split(['/', '@', ',']).skip(1).any(|host| {
+        let v6 = host.strip_prefix("[fe").is_some_and(|rest| {
+            rest.starts_with(['8', '9', 'a', 'b']) && rest.split(':').next().is_some_and(|group| group.len() == 2)
+        });
+        v6 || host.starts_with("169.254.")
+    })
+}
 
 fn queue_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) {
     let names = &spec.queue.names;
@@ -67,6 +104,7 @@ fn queue_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) {
     rule(unique, "spec.queue.names", "each name may appear once");
     let redis = &spec.queue.redis;
     rule(redis.url.is_some() != redis.url_secret_key_ref.is_some(), "spec.queue.redis", ONE_URL);
+    url_rules(redis.url.as_deref(), "spec.queue.redis.url", is_redis, REDIS_URL, rule);
 }
 
 fn database_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) {
@@ -78,6 +116,7 @@ fn database_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) 
     );
     let Some(DatabaseSpec { url, url_secret_key_ref, max_connections, budget, .. }) = &spec.database else { return };
     rule(url.is_some() != url_secret_key_ref.is_some(), "spec.database", ONE_URL);
+    url_rules(url.as_deref(), "spec.database.url", is_database, DATABASE_URL, rule);
     rule(budget.is_none() || max_connections.is_some(), "spec.database", "a budget needs maxConnections");
     rule(
         max_connections.is_none_or(|connections| connections >= spec.worker.concurrency),
@@ -143,5 +182,66 @@ pub(crate) mod fixtures {
 
     pub(crate) fn companies() -> JobQueue {
         JobQueue::one_from_yaml(COMPANIES, None).expect("a valid manifest")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fixtures::companies;
+    use super::*;
+
+    fn problems(change: impl FnOnce(&mut JobQueueSpec)) -> Vec<String> {
+        let mut queue = companies();
+        change(&mut queue.spec);
+        validate(&queue.spec).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn redis_urls_have_a_scheme_of_redis() {
+        let with = |url: &str| {
+            let url = Some(url.to_owned());
+            problems(|spec| (spec.queue.redis.url, spec.queue.redis.url_secret_key_ref) = (url, None))
+        };
+        for url in ["redis://a", "REDISS://a", "redis+sentinel://a,b/m/0", "rediss+cluster://a"] {
+            assert!(with(url).is_empty(), "{url}: {:?}", with(url));
+        }
+        for url in ["a:6379", "http://a", "redis:a", "redis+unix://a", "postgres://a/b"] {
+            assert_eq!(with(url), [format!("spec.queue.redis.url: {REDIS_URL}")], "{url}");
+        }
+    }
+
+    #[test]
+    fn database_urls_have_a_scheme_of_a_database() {
+        let with = |url: &str| {
+            let url = Some(url.to_owned());
+            problems(|spec| {
+                let database = spec.database.as_mut().expect("companies has one");
+                (database.url, database.url_secret_key_ref) = (url, None);
+            })
+        };
+        for url in ["postgres://a/b", "postgresql://a/b", "mysql://a/b", "MariaDB://a/b", "sqlite:file"] {
+            assert!(with(url).is_empty(), "{url}: {:?}", with(url));
+        }
+        for url in ["redis://a", "postgres:a", "a/b"] {
+            assert_eq!(with(url), [format!("spec.database.url: {DATABASE_URL}")], "{url}");
+        }
+    }
+
+    #[test]
+    fn link_local_hosts_are_refused() {
+        for url in [
+            "redis://169.254.169.254",
+            "redis://u:p@169.254.0.1:6379/0",
+            "redis+sentinel://a,169.254.1.2/m/0",
+            "postgres://[fe80::1]/b",
+            "redis://[febf::1]",
+        ] {
+            assert!(is_link_local(url), "{url}");
+        }
+        for url in
+            ["redis://10.169.254.1", "redis://169.254", "redis://[fec0::1]", "redis://[2001:db8::fe80]", "redis://fe80"]
+        {
+            assert!(!is_link_local(url), "{url}");
+        }
     }
 }

@@ -15,9 +15,12 @@ SCHEMA = Path(__file__).resolve().parents[2] / "examples" / "companies" / "schem
 KINDS = ("sqlite", "postgres", "mariadb")
 
 
-def start(kind, directory):
-    """A fresh database of that kind with the example's two tables."""
-    database = {"sqlite": Sqlite, "postgres": Postgres, "mariadb": Mariadb}[kind](directory)
+def start(kind, directory, host=None):
+    """A fresh database of that kind with the example's two tables; a server also listens at `host`, for pods."""
+    if kind == "sqlite":
+        database = Sqlite(directory)
+    else:
+        database = {"postgres": Postgres, "mariadb": Mariadb}[kind](directory, host)
     database.create_tables()
     return database
 
@@ -119,7 +122,7 @@ class Sqlite(Database):
 class Postgres(Database):
     kind, schema = "postgres", "postgres.sql"
 
-    def __init__(self, directory):
+    def __init__(self, directory, host=None):
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
         binary = found[-1] if found else shutil.which("postgres")
         assert binary, "PostgreSQL is not installed"
@@ -129,11 +132,17 @@ class Postgres(Database):
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
         self.url = f"postgres://jobqueue:secret@127.0.0.1:{self.port}/postgres"
+        self.listen, self.remote_url = ["127.0.0.1"], None
+        if host:
+            self.listen.append(host)
+            self.remote_url = self.url.replace("127.0.0.1", host)
         password = self.directory / "password"
         password.write_text("secret\n", encoding="ascii")
         self._own(self.directory, password)
         subprocess.run([*self._account(), self.bin / "initdb", "-D", self.data, "-U", "jobqueue", "-A", "scram-sha-256",
                         "--pwfile", password, "-E", "UTF8", "--locale", "C.UTF-8"], check=True, capture_output=True)
+        with open(self.data / "pg_hba.conf", "a", encoding="ascii") as rules:
+            rules.write("host all all all scram-sha-256\n" if host else "")
         self._start()
 
     @staticmethod
@@ -153,7 +162,7 @@ class Postgres(Database):
 
     def _start(self):
         self.process = Process(
-            [*self._account(), self.bin / "postgres", "-D", self.data, "-p", self.port, "-h", "127.0.0.1", "-k", self.directory],
+            [*self._account(), self.bin / "postgres", "-D", self.data, "-p", self.port, "-h", ",".join(self.listen), "-k", self.directory],
             self.directory.parent / f"{self.directory.name}.log", cwd="/")
         until(self._answers, lambda: f"PostgreSQL answers\n{self.process.output()}", seconds=60)
 
@@ -187,13 +196,17 @@ class Postgres(Database):
 class Mariadb(Database):
     kind, schema = "mariadb", "mysql.sql"
 
-    def __init__(self, directory):
+    def __init__(self, directory, host=None):
         self.binary = shutil.which("mariadbd") or shutil.which("mysqld") or "/usr/sbin/mariadbd"
         self.directory = Path(directory).resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.data = self.directory / "data"
         self.port = free_port()
         self.url = f"mysql://jobqueue:secret@127.0.0.1:{self.port}/companies"
+        self.listen, self.remote_url = "127.0.0.1", None
+        if host:
+            # One address or all: an older MariaDB knows no list.
+            self.listen, self.remote_url = "0.0.0.0", self.url.replace("127.0.0.1", host)
         subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={self.data}", f"--user={getpass.getuser()}",
                         "--auth-root-authentication-method=normal", "--skip-test-db"], check=True, capture_output=True)
         self._start()
@@ -204,8 +217,8 @@ class Mariadb(Database):
         with pymysql.connect(unix_socket=str(self._socket), user="root") as connection:
             with connection.cursor() as cursor:
                 cursor.execute("CREATE DATABASE companies CHARACTER SET utf8mb4")
-                cursor.execute("CREATE USER jobqueue@'127.0.0.1' IDENTIFIED BY 'secret'")
-                cursor.execute("GRANT ALL ON companies.* TO jobqueue@'127.0.0.1'")
+                cursor.execute("CREATE USER jobqueue@'%' IDENTIFIED BY 'secret'")
+                cursor.execute("GRANT ALL ON companies.* TO jobqueue@'%'")
 
     @property
     def _socket(self):
@@ -214,7 +227,7 @@ class Mariadb(Database):
     def _start(self):
         self.process = Process(
             [self.binary, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={self.data}", f"--port={self.port}",
-             "--bind-address=127.0.0.1", f"--socket={self._socket}", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=1",
+             f"--bind-address={self.listen}", f"--socket={self._socket}", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=1",
              "--innodb-buffer-pool-size=256M"],
             self.directory / "mariadb.log")
         until(self._answers, lambda: f"MariaDB answers\n{self.process.output()}", seconds=60)

@@ -13,14 +13,18 @@ from .waiting import until
 class RedisServer:
     """`durable` writes the append-only file at every command, so that a restart forgets nothing.
 
+    `host` is a further address to listen at, for those who are not on this machine: pods. `url` is for them.
     JOBQUEUE_REDIS_SERVER names another binary than the one in PATH.
     """
 
-    def __init__(self, directory, durable=False):
+    def __init__(self, directory, durable=False, host="127.0.0.1", password=""):
         self.directory = Path(directory)
         self.directory.mkdir(parents=True, exist_ok=True)
         self.port = free_port()
-        self.url = f"redis://127.0.0.1:{self.port}/0"
+        self.password = password
+        login = f":{password}@" if password else ""
+        self.url = f"redis://{login}{host}:{self.port}/0"
+        self._listen = ["--bind", *dict.fromkeys(("127.0.0.1", host)), "--protected-mode", "no"]
         self._durability = ["--appendonly", "yes", "--appendfsync", "always"] if durable else ["--appendonly", "no"]
         self.start()
 
@@ -28,8 +32,8 @@ class RedisServer:
         binary = os.environ.get("JOBQUEUE_REDIS_SERVER") or shutil.which("redis-server")
         assert binary, "redis-server is not installed"
         self.process = Process(
-            [binary, "--port", self.port, "--bind", "127.0.0.1", "--dir", self.directory, "--save", "", "--daemonize", "no",
-             *self._durability], self.directory / "redis.log")
+            [binary, "--port", self.port, *self._listen, "--dir", self.directory, "--save", "", "--daemonize", "no",
+             *(["--requirepass", self.password] if self.password else []), *self._durability], self.directory / "redis.log")
         until(self._answers, lambda: f"redis-server answers\n{self.process.output()}")
 
     def _answers(self):
@@ -39,7 +43,7 @@ class RedisServer:
             return False
 
     def client(self, **settings):
-        return Redis(port=self.port, **settings)
+        return Redis(port=self.port, password=self.password or None, **settings)
 
     def restart(self):
         """Killed and started again on the same data."""
