@@ -73,7 +73,9 @@ impl Page {
         self.rows("", object(schema), top, &mut rules);
         if !rules.is_empty() {
             self.line("\nRules:\n");
-            rules.iter().for_each(|rule| self.line(rule));
+            for rule in &rules {
+                self.line(rule);
+            }
         }
         if !top {
             return;
