@@ -1,0 +1,60 @@
+"""Rendering the chart with helm, as its users do."""
+import subprocess
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parents[2]
+CHART = ROOT / "charts" / "jobqueue-operator"
+VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
+
+
+class Refused(AssertionError):
+    """What helm or kubectl said when it refused."""
+
+
+def run(*command, stdin=None):
+    done = subprocess.run([str(part) for part in command], input=stdin, capture_output=True, text=True, check=False, timeout=120)
+    if done.returncode:
+        raise Refused(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
+    return done
+
+
+class Rendered:
+    """The objects of one rendering, by kind and name."""
+
+    def __init__(self, text):
+        self.text = text
+        self.objects = [each for each in yaml.safe_load_all(text) if each]
+
+    def all(self, kind):
+        return [each for each in self.objects if each["kind"] == kind]
+
+    def one(self, kind, name=None):
+        found = [each for each in self.all(kind) if name in (None, each["metadata"]["name"])]
+        assert len(found) == 1, f"{len(found)} of {kind} {name or ''}"
+        return found[0]
+
+    def kinds(self):
+        return {each["kind"] for each in self.objects}
+
+
+@pytest.fixture
+def render():
+    """`helm template jobs CHART`, with values as a dict or a file."""
+    def template(values=None, file=None, release="jobs", namespace="factory"):
+        command = ["helm", "template", release, CHART, "--namespace", namespace]
+        command += ["--values", file] if file else []
+        command += ["--values", "-"] if values else []
+        return Rendered(run(*command, stdin=yaml.safe_dump(values) if values else None).stdout)
+    return template
+
+
+def container(rendered):
+    [found] = rendered.one("Deployment")["spec"]["template"]["spec"]["containers"]
+    return found
+
+
+def environment(rendered):
+    return {each["name"]: each.get("value") for each in container(rendered)["env"]}

@@ -1,0 +1,225 @@
+"""What the chart renders, value by value. Needs helm, and no cluster."""
+import json
+import re
+
+import pytest
+import yaml
+
+from conftest import CHART, ROOT, VALUES, Refused, container, environment, run
+
+CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_lint(values):
+    run("helm", "lint", "--strict", CHART, "--values", values)
+
+
+def test_the_crd_is_the_generated_one_and_is_kept(render):
+    ours = render().one("CustomResourceDefinition")
+    generated = yaml.safe_load((ROOT / "crds" / "jobqueue.yaml").read_text(encoding="utf-8"))
+    assert ours["spec"] == generated["spec"]
+    assert ours["metadata"]["name"] == generated["metadata"]["name"]
+    assert ours["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
+    assert not render({"crds": {"install": False}}).all("CustomResourceDefinition")
+
+
+def test_versions_are_the_workspaces(render):
+    workspace = re.search(r'^\[workspace.package\]\nversion = "(.*)"', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.M)
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    assert chart["appVersion"] == workspace[1]
+    rendered = render()
+    assert container(rendered)["image"] == f"jobqueue/operator:{workspace[1]}"
+    assert environment(rendered)["JOBQUEUE_WORKER_IMAGE"] == f"jobqueue/worker:{workspace[1]}"
+
+
+def test_images(render):
+    digest = "sha256:" + "0" * 64
+    rendered = render({"image": {"registry": "mirror:5000/x", "tag": "2"}, "workerImage": {"digest": digest, "tag": "3"}})
+    assert container(rendered)["image"] == "mirror:5000/x/jobqueue/operator:2"
+    assert environment(rendered)["JOBQUEUE_WORKER_IMAGE"] == f"mirror:5000/x/jobqueue/worker@{digest}"
+    assert rendered.one("Pod")["spec"]["containers"][0]["image"] == "mirror:5000/x/jobqueue/operator:2"
+
+
+def test_namespaced_install_has_nothing_cluster_wide(render):
+    rendered = render(file=CHART / "ci" / "namespaced-values.yaml")
+    assert not rendered.kinds() & CLUSTER_WIDE
+    assert {each["metadata"]["namespace"] for each in rendered.objects} == {"factory"}
+    assert environment(rendered)["JOBQUEUE_NAMESPACE"] == "factory"
+
+
+def test_cluster_install_serves_every_namespace(render):
+    rendered = render()
+    assert "JOBQUEUE_NAMESPACE" not in environment(rendered)
+    binding = rendered.one("ClusterRoleBinding")
+    assert binding["roleRef"]["kind"] == "ClusterRole"
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "jobs-jobqueue-operator", "namespace": "factory"}]
+
+
+def test_both_scopes_have_the_same_rules(render):
+    wide = render().one("ClusterRole", "jobs-jobqueue-operator")
+    narrow = render({"scope": "Namespace"}).one("Role", "jobs-jobqueue-operator")
+    assert wide["rules"] == narrow["rules"]
+
+
+def test_rights_are_no_more_than_needed(render):
+    roles = [each for each in render().objects if each["kind"] in ("Role", "ClusterRole")]
+    rules = [rule for role in roles for rule in role["rules"]]
+    for rule in rules:
+        assert "*" not in rule["apiGroups"] + rule["resources"] + rule["verbs"], rule
+    [secrets] = [rule for rule in rules if "secrets" in rule["resources"]]
+    assert secrets["verbs"] == ["get"]
+    verbs = {verb for rule in rules if "pods" in rule["resources"] for verb in rule["verbs"]}
+    assert verbs == {"list", "patch"}
+
+
+def test_every_rule_has_its_reason():
+    lines = (CHART / "templates" / "rbac.yaml").read_text(encoding="utf-8").splitlines()
+    rules = [number for number, line in enumerate(lines) if line.strip().startswith("- apiGroups:")]
+    assert len(rules) > 10
+    silent = [f"line {number + 1}, {lines[number + 1].strip()}" for number in rules if not lines[number - 1].strip().startswith("#")]
+    assert not silent, "a rule without a comment: " + ", ".join(silent)
+
+
+def test_roles_for_people_are_aggregated(render):
+    rendered = render()
+    label = "rbac.authorization.k8s.io/aggregate-to-{}".format
+    view, edit = (rendered.one("ClusterRole", f"jobs-jobqueue-operator-{each}") for each in ("view", "edit"))
+    assert view["metadata"]["labels"][label("view")] == "true"
+    assert label("view") not in edit["metadata"]["labels"]
+    assert edit["metadata"]["labels"][label("edit")] == "true"
+    assert all({"get", "list", "watch"} >= set(rule["verbs"]) for rule in view["rules"])
+    assert "jobqueues/status" not in str(edit["rules"])
+    assert len(render({"rbac": {"aggregate": False}}).all("ClusterRole")) == 1
+    assert not {"Role", "ClusterRole"} & render({"rbac": {"create": False}}).kinds()
+
+
+@pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
+def test_pods_are_restricted(render, values):
+    rendered = render(file=values)
+    for pod in (rendered.one("Deployment")["spec"]["template"]["spec"], rendered.one("Pod")["spec"]):
+        assert pod["securityContext"]["runAsNonRoot"] is True
+        assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        for each in pod["containers"]:
+            assert each["securityContext"] == {
+                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+
+
+def test_the_platform_may_choose_the_user(render):
+    rendered = render({"podSecurityContext": {"runAsUser": None, "runAsGroup": None}})
+    assert rendered.one("Deployment")["spec"]["template"]["spec"]["securityContext"] == {
+        "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+
+
+def test_probes_reach_the_port_that_the_operator_listens_on(render):
+    rendered = render()
+    operator = container(rendered)
+    [port] = operator["ports"]
+    assert environment(rendered)["JOBQUEUE_LISTEN"] == f"0.0.0.0:{port['containerPort']}"
+    assert operator["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": port["name"]}
+    assert operator["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": port["name"]}
+    service = rendered.one("Service")
+    assert service["spec"]["ports"][0]["targetPort"] == port["name"]
+    assert service["spec"]["selector"].items() <= rendered.one("Deployment")["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_the_check_is_no_endpoint_of_the_service(render):
+    rendered = render()
+    labels = rendered.one("Pod")["metadata"]["labels"]
+    assert not rendered.one("Service")["spec"]["selector"].items() <= labels.items()
+
+
+def test_the_lease_that_may_be_written_is_the_one_that_is_used(render):
+    rendered = render()
+    named = [rule for rule in rendered.one("Role", "jobs-jobqueue-operator-leader")["rules"] if "resourceNames" in rule]
+    assert [rule["resourceNames"] for rule in named] == [[environment(rendered)["JOBQUEUE_LEASE_NAME"]]]
+
+
+def test_several_replicas(render):
+    assert "PodDisruptionBudget" not in render().kinds()
+    rendered = render({"replicas": 2})
+    assert rendered.one("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1
+    [spread] = rendered.one("Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]
+    assert spread["whenUnsatisfiable"] == "ScheduleAnyway"
+    assert "PodDisruptionBudget" not in render({"replicas": 2, "podDisruptionBudget": {"enabled": False}}).kinds()
+
+
+def test_network_policy(render):
+    assert "NetworkPolicy" not in render().kinds()
+    policy = render({"networkPolicy": {"enabled": True}}).one("NetworkPolicy")["spec"]
+    assert policy["ingress"] == [{"ports": [{"port": "metrics"}]}]
+    assert policy["egress"] == [{}]
+    fenced = render(file=CHART / "ci" / "available-values.yaml").one("NetworkPolicy")["spec"]
+    assert "namespaceSelector" in fenced["ingress"][0]["from"][0]
+
+
+def test_monitoring_is_asked_for(render):
+    assert not render().kinds() & {"ServiceMonitor", "PrometheusRule"}
+    rendered = render(file=CHART / "ci" / "available-values.yaml")
+    monitor = rendered.one("ServiceMonitor")
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= rendered.one("Service")["metadata"]["labels"].items()
+    assert monitor["metadata"]["labels"]["release"] == "prometheus"
+    [group] = rendered.one("PrometheusRule")["spec"]["groups"]
+    assert all(rule["annotations"]["summary"] for rule in group["rules"])
+    assert "{{ $labels.jobqueue }}" in str(group)
+    with pytest.raises(Refused, match="needs metrics.service"):
+        render({"serviceMonitor": {"enabled": True}, "metrics": {"service": False}})
+
+
+def test_extra_objects_are_templates(render):
+    rendered = render(file=CHART / "ci" / "full-values.yaml")
+    assert rendered.one("ConfigMap", "jobs-extra")["data"] == {"namespace": "factory"}
+    assert rendered.one("ConfigMap", "foreman-text")
+
+
+@pytest.mark.parametrize("values, named", [
+    ({"replica": 2}, "replica"),
+    ({"image": {"tagg": "1"}}, "tagg"),
+    ({"replicas": "2"}, "replicas"),
+    ({"scope": "Everything"}, "scope"),
+    ({"operator": {"sweepIntervalMs": 1}}, "sweepIntervalMs"),
+    ({"image": {"digest": "latest"}}, "digest"),
+    ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+    ({"serviceMonitor": {"interval": 30}}, "interval"),
+    ({"podLabels": {"a": 1}}, "podLabels"),
+    ({"fullnameOverride": "Foreman"}, "fullnameOverride"),
+], ids=lambda value: value if isinstance(value, str) else None)
+def test_a_mistake_in_the_values_is_named(render, values, named):
+    with pytest.raises(Refused, match=named):
+        render(values)
+
+
+def test_every_value_is_in_the_schema_and_the_other_way_round():
+    values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
+
+    def compare(path, values, schema):
+        known = schema.get("properties")
+        if known is None or not isinstance(values, dict):
+            return
+        missing = set(known) - set(values) - {"global", "claims"}
+        assert not missing, f"{path}: in the schema, not in values.yaml: {missing}"
+        assert schema["additionalProperties"] is False, path
+        for name, value in values.items():
+            compare(f"{path}.{name}", value, known[name])
+    compare("values", values, schema)
+
+
+def test_names_fit_however_long_the_release(render):
+    rendered = render(release="r" * 53)
+    for each in rendered.objects:
+        assert len(each["metadata"]["name"]) <= 63, each["metadata"]["name"]
+
+
+def test_notes_name_the_next_command():
+    notes = run("helm", "install", "jobs", CHART, "--namespace", "factory", "--dry-run=client").stdout.split("NOTES:")[1]
+    assert "helm test jobs -n factory" in notes
+    assert "kubectl get jobqueues -w" in notes
+    example = re.search(r"/(examples/\S+)", notes)[1]
+    assert (ROOT / example).is_file()
+    narrow = run("helm", "install", "jobs", CHART, "--namespace", "factory", "--dry-run=client", "--set", "scope=Namespace").stdout
+    assert "kubectl get jobqueues -n factory -w" in narrow
+
+
+def test_generated_files_are_current():
+    run(ROOT / "scripts" / "generate", "--check")
