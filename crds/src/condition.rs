@@ -89,6 +89,8 @@ pub enum Reason {
     ImagePullFailed,
     /// A quota or a policy forbids the workers.
     WorkersForbidden,
+    /// A Deployment of the name that the workers' would have belongs to something else.
+    NameTaken,
     /// No node takes the workers.
     Unschedulable,
     /// Workers crash at start.
@@ -117,6 +119,8 @@ pub enum Reason {
     ConnectionBudget,
     /// More workers would not raise the total rate, or the database reports errors.
     DatabaseSaturated,
+    /// The measured rate rests on too few jobs to send so many workers.
+    RateUncertain,
     /// `maxStep` limits this change.
     StepLimited,
     /// A change waits for its stabilization window.

@@ -7,12 +7,13 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may build on.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("jobqueue-crds", &[]),
     ("jobqueue-queue", &[]),
     ("jobqueue-ingest", &[]),
     ("jobqueue-scaling", &[]),
     ("jobqueue-worker", &["jobqueue-queue", "jobqueue-ingest"]),
+    ("jobqueue-operator", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling"]),
     ("jobqueue-cli", &["jobqueue-crds", "jobqueue-queue", "jobqueue-ingest", "jobqueue-scaling", "jobqueue-worker"]),
     ("jobqueue-testkit", &[]),
 ];
@@ -21,8 +22,8 @@ const LAYERS: [(&str, &[&str]); 7] = [
 const FENCES: [(&str, &[&str]); 4] = [
     ("redis", &["jobqueue-queue"]),
     ("sqlx", &["jobqueue-ingest"]),
-    ("kube", &["jobqueue-crds", "jobqueue-cli"]),
-    ("k8s-openapi", &["jobqueue-crds", "jobqueue-cli"]),
+    ("kube", &["jobqueue-crds", "jobqueue-operator", "jobqueue-cli"]),
+    ("k8s-openapi", &["jobqueue-crds", "jobqueue-operator", "jobqueue-cli"]),
 ];
 
 /// What a pure crate cannot have: anything that waits, reads a clock or talks to somebody.

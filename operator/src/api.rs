@@ -1,0 +1,151 @@
+//! The client for the API server: every write is counted, and none leaves without the lease.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+};
+
+use http::{Method, Request, Response};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder},
+};
+use tower::{BoxError, Layer, Service};
+
+use crate::{
+    metrics::{ApiLabels, Metrics},
+    tenure::Tenure,
+};
+
+/// A write was held back: another operator leads, or may.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("not written: this operator does not hold the lease")]
+pub struct NotLeading;
+
+/// A client whose writes need `tenure`.
+pub fn client(config: Config, tenure: Tenure, metrics: Arc<Metrics>) -> kube::Result<Client> {
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Guard { tenure, metrics }).build())
+}
+
+/// Wraps the connection to the API server.
+#[derive(Debug, Clone)]
+pub struct Guard {
+    /// Asked before every write.
+    pub tenure: Tenure,
+    /// Counts writes.
+    pub metrics: Arc<Metrics>,
+}
+
+impl<S> Layer<S> for Guard {
+    type Service = Guarded<S>;
+
+    fn layer(&self, inner: S) -> Guarded<S> {
+        Guarded { guard: self.clone(), inner }
+    }
+}
+
+/// The guarded connection.
+#[derive(Debug, Clone)]
+pub struct Guarded<S> {
+    guard: Guard,
+    inner: S,
+}
+
+impl<S, B> Service<Request<Body>> for Guarded<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            let answer = self.inner.call(request);
+            return Box::pin(async { answer.await.map_err(Into::into) });
+        }
+        let counted =
+            |code: u16| ApiLabels { method: method(request.method()), resource: resource(request.uri().path()), code };
+        if !self.guard.tenure.holds() {
+            return Box::pin(async { Err(NotLeading.into()) });
+        }
+        let writes = self.guard.metrics.api_writes.clone();
+        let (mut labels, answer) = (counted(0), self.inner.call(request));
+        Box::pin(async move {
+            let answer = answer.await.map_err(Into::into);
+            // 0: no answer at all.
+            labels.code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+            writes.get_or_create(&labels).inc();
+            answer
+        })
+    }
+}
+
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::PATCH => "patch",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::DELETE => "delete",
+        _ => "other",
+    }
+}
+
+/// The resource of an API path, with its subresource: `deployments`, `jobqueues/status`.
+fn resource(path: &str) -> String {
+    let mut parts = path.trim_start_matches('/').split('/');
+    // Past /api/v1 or /apis/GROUP/VERSION.
+    let skip = if parts.next() == Some("api") { 1 } else { 2 };
+    let rest: Vec<&str> = parts.skip(skip).collect();
+    let rest = if rest.first() == Some(&"namespaces") && rest.len() > 2 { &rest[2..] } else { &rest[..] };
+    match rest {
+        [resource, _, sub, ..] => format!("{resource}/{sub}"),
+        [resource, ..] => (*resource).to_owned(),
+        [] => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_their_resource() {
+        let cases = [
+            ("/apis/apps/v1/namespaces/shop/deployments/a-worker", "deployments"),
+            ("/apis/jobqueue.dev/v1alpha1/namespaces/shop/jobqueues/a/status", "jobqueues/status"),
+            ("/api/v1/namespaces/shop/configmaps/a", "configmaps"),
+            ("/apis/events.k8s.io/v1/namespaces/shop/events", "events"),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(resource(path), expected, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_lease_reads_pass_and_writes_do_not() {
+        let metrics = Metrics::new();
+        let guard = Guard { tenure: Tenure::default(), metrics: metrics.clone() };
+        let answer = |_: Request<Body>| async { Ok::<_, BoxError>(Response::new(Body::empty())) };
+        let mut service = guard.layer(tower::service_fn(answer));
+        let request = |method: Method| {
+            let path = "/apis/apps/v1/namespaces/n/deployments/d";
+            Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
+        };
+        service.call(request(Method::GET)).await.unwrap();
+        let refused = service.call(request(Method::PATCH)).await.unwrap_err();
+        assert!(refused.is::<NotLeading>(), "{refused}");
+        let mut service = Guard { tenure: Tenure::endless(), ..guard }.layer(tower::service_fn(answer));
+        service.call(request(Method::PATCH)).await.unwrap();
+        let line = r#"api_writes_total{method="patch",resource="deployments",code="200"} 1"#;
+        assert!(metrics.text().contains(line), "{}", metrics.text());
+    }
+}

@@ -1,0 +1,136 @@
+//! Brings the cluster to the plan by server-side apply, and says what it found there.
+
+use std::{fmt::Debug, time::Duration};
+
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap, policy::v1::PodDisruptionBudget};
+use kube::{
+    Api, Client, Resource,
+    api::{DeleteParams, Patch, PatchParams},
+};
+use serde::{Serialize, de::DeserializeOwned};
+use tokio::time::Instant;
+
+use crate::{digest::digest, plan::Planned};
+
+/// The field manager of everything that we write.
+pub const MANAGER: &str = "jobqueue-operator";
+
+/// What is in the cluster after an apply.
+#[derive(Debug)]
+pub struct Applied {
+    /// The workers' Deployment as the API server returned it, status included.
+    pub deployment: Deployment,
+}
+
+/// A write that the API server refused.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind} {name}: {source}")]
+pub struct ApplyError {
+    /// What was written.
+    pub kind: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The API server's answer.
+    pub source: Box<kube::Error>,
+}
+
+impl ApplyError {
+    /// True where the API server understood us and said no (quota, policy, invalid template): a person must act.
+    pub fn refused(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422))
+    }
+}
+
+/// What was applied, and what came of it: for telling whether it is still so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    planned: String,
+    found: String,
+    at: Instant,
+}
+
+/// Everything is applied again this often, for what is not watched.
+const RESYNC: Duration = Duration::from_secs(90);
+/// A write that takes longer has failed, as far as we know.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Whether nothing is to be written: the plan is what was applied, and the Deployment what came of it.
+pub fn unchanged(last: &Record, planned: &Planned, deployment: &Deployment) -> bool {
+    last.at.elapsed() < RESYNC
+        && last.planned == plan_digest(planned)
+        && last.found == found_digest(deployment)
+        && deployment.spec.replicas == planned.deployment.spec.replicas
+}
+
+/// The number of workers has its own way into the cluster.
+fn plan_digest(planned: &Planned) -> String {
+    let mut deployment = planned.deployment.clone();
+    deployment.spec.replicas = None;
+    json_digest(&(&planned.config_map, &deployment, &planned.disruption_budget))
+}
+
+fn found_digest(deployment: &Deployment) -> String {
+    let mut spec = deployment.spec.clone();
+    spec.replicas = None;
+    json_digest(&(&spec, &deployment.metadata.labels, &deployment.metadata.owner_references))
+}
+
+fn json_digest(value: &impl Serialize) -> String {
+    let bytes = serde_json::to_vec(value).expect("Kubernetes objects serialise");
+    digest([bytes.as_slice()])
+}
+
+/// Applies all objects of a plan; what the plan no longer has is deleted.
+pub async fn apply(client: &Client, namespace: &str, planned: Planned) -> Result<(Applied, Record), ApplyError> {
+    let planned_digest = plan_digest(&planned);
+    let Planned { config_map, deployment, disruption_budget } = planned;
+    let name = deployment.metadata.name.clone().unwrap_or_default();
+    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
+    match config_map {
+        Some(config_map) => {
+            put(&config_maps, "ConfigMap", &name, &config_map).await?;
+        }
+        None => remove(&config_maps, "ConfigMap", &name).await?,
+    }
+    let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), namespace);
+    put(&budgets, "PodDisruptionBudget", &name, &disruption_budget).await?;
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    let deployment = put(&deployments, "Deployment", &name, &deployment).await?;
+    let record = Record { planned: planned_digest, found: found_digest(&deployment), at: Instant::now() };
+    Ok((Applied { deployment }, record))
+}
+
+/// The answer, if it comes in time.
+async fn soon<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
+    let late = |_| Err(kube::Error::Service(format!("no answer within {} s", LIMIT.as_secs()).into()));
+    tokio::time::timeout(LIMIT, call).await.unwrap_or_else(late)
+}
+
+async fn put<K>(api: &Api<K>, kind: &'static str, name: &str, object: &K) -> Result<K, ApplyError>
+where
+    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
+{
+    let parameters = PatchParams::apply(MANAGER).force();
+    let applied = soon(api.patch(name, &parameters, &Patch::Apply(object))).await;
+    applied.map_err(|source| ApplyError { kind, name: name.into(), source: Box::new(source) })
+}
+
+async fn remove<K>(api: &Api<K>, kind: &'static str, name: &str) -> Result<(), ApplyError>
+where
+    K: Clone + Debug + DeserializeOwned,
+{
+    match soon(api.delete(name, &DeleteParams::background())).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
+        Err(source) => Err(ApplyError { kind, name: name.into(), source: Box::new(source) }),
+    }
+}
+
+/// Sets the number of workers and nothing else: the fast path of a scale decision.
+pub async fn scale(client: &Client, namespace: &str, name: &str, replicas: u32) -> Result<(), ApplyError> {
+    let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
+    let patch = serde_json::json!({"spec": {"replicas": replicas}});
+    let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+    let outcome = soon(api.patch_metadata(name, &parameters, &Patch::Merge(&patch))).await;
+    outcome.map(|_| ()).map_err(|source| ApplyError { kind: "Deployment", name: name.into(), source: Box::new(source) })
+}

@@ -1,0 +1,32 @@
+//! How long to wait after failures in a row: twice as long each time, with jitter so that many objects do not return in
+//! step.
+
+use std::time::Duration;
+
+/// The first wait, and the longest.
+const RANGE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
+
+/// The wait after the `failures`th failure in a row; `random` in [0, 1) moves it by a quarter either way.
+pub fn wait(failures: u32, random: f64) -> Duration {
+    let (first, longest) = RANGE;
+    let doublings = failures.saturating_sub(1).min(16);
+    first.saturating_mul(1 << doublings).min(longest).mul_f64(0.75 + random / 2.0)
+}
+
+/// `pause`, moved by up to a quarter either way.
+pub fn jittered(pause: Duration, random: f64) -> Duration {
+    pause.mul_f64(0.75 + random / 2.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn doubles_up_to_a_bound_and_stays_in_its_band() {
+        let waits: Vec<u128> = [1, 2, 3, 9, 1000].map(|failures| wait(failures, 0.5).as_millis()).to_vec();
+        assert_eq!(waits, [250, 500, 1000, 60_000, 60_000]);
+        assert_eq!(wait(3, 0.0), Duration::from_millis(750));
+        assert!(wait(3, 0.999) < Duration::from_millis(1250));
+    }
+}

@@ -1,0 +1,252 @@
+//! One visit to one queue: fetch, validate, plan, apply, status. This file only puts the steps in order.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt};
+use jobqueue_crds::JobQueue;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    core::DeserializeGuard,
+    runtime::{
+        Controller, controller,
+        controller::Action,
+        reflector::{ObjectRef, Store},
+        watcher,
+    },
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    apply::{Applied, apply, unchanged},
+    backoff,
+    error::Error,
+    events::Events,
+    fetch::{fetch, pods},
+    metrics::{Metrics, OutcomeLabels, QueueLabels},
+    observe,
+    plan::{self, PlanInput, plan},
+    registry::{Key, Registry},
+    report::{Findings, Next, report, unreadable},
+    rivals::rivals,
+    status::Blocked,
+    validate::{Invalid, Valid, validate},
+};
+
+/// A JobQueue, or what could not be read as one: a malformed object stops nobody but itself.
+pub type Guarded = DeserializeGuard<JobQueue>;
+
+/// Visits at once.
+const CONCURRENCY: u16 = 16;
+/// Requests within this time make one visit: pods become ready in swarms.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// How often other autoscalers are looked for.
+const RIVALS_EVERY: Duration = Duration::from_secs(30);
+
+/// What every visit uses.
+pub struct Context {
+    /// The API server; writes need the lease.
+    pub client: Client,
+    /// The queues that are served.
+    pub registry: Arc<Registry>,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+    /// For `kubectl describe`.
+    pub events: Events,
+    /// The image of this release's worker.
+    pub default_image: String,
+}
+
+/// The watch of all JobQueues in `namespace` (none: all), and of the Deployments that they own.
+pub fn controller(client: &Client, namespace: Option<&str>) -> Controller<Guarded> {
+    let queues: Api<Guarded> = scoped(client, namespace);
+    let deployments: Api<Deployment> = scoped(client, namespace);
+    let ours = watcher::Config::default().labels(plan::QUEUE_LABEL);
+    Controller::new(queues, watcher::Config::default())
+        .owns(deployments, ours)
+        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
+}
+
+/// Visits queues until `stop`: those that changed, and those that `woken` names.
+pub async fn run(
+    controller: Controller<Guarded>,
+    context: Arc<Context>,
+    woken: impl Stream<Item = Key> + Send + 'static,
+    stop: CancellationToken,
+) {
+    let store = controller.store();
+    let woken = woken.map(|key| key.into_kind_unchecked::<Guarded>(()));
+    let visits = controller
+        .reconcile_on(woken)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(reconcile, retry_later, context.clone())
+        .for_each(|outcome| async {
+            match outcome {
+                Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+                Err(error) => tracing::warn!(%error, "the watch was interrupted; it goes on by itself"),
+            }
+        });
+    tokio::select! {
+        () = visits => {}
+        () = forget_the_gone(&store, &context) => {}
+    }
+}
+
+/// A queue that was deleted is looked at no more.
+async fn forget_the_gone(store: &Store<Guarded>, context: &Context) {
+    if store.wait_until_ready().await.is_err() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let exists = |key: &Key| store.get(&key.clone().into_kind_unchecked::<Guarded>(())).is_some();
+        for key in context.registry.retain(exists) {
+            context.metrics.forget(&QueueLabels::of(&key));
+            tracing::info!(queue = %key, "deleted: its workers drain and go");
+        }
+    }
+}
+
+async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+    let began = Instant::now();
+    let outcome = Box::pin(visit(&object, &context)).await;
+    let label = outcome.as_ref().map_or_else(Error::category, |_| "ok");
+    context.metrics.reconciles.get_or_create(&OutcomeLabels { outcome: label }).inc();
+    context.metrics.reconcile_seconds.observe(began.elapsed().as_secs_f64());
+    outcome
+}
+
+async fn visit(object: &Guarded, context: &Context) -> Result<Action, Error> {
+    let queue = match &object.0 {
+        Ok(queue) => queue,
+        Err(invalid) => {
+            let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+            tracing::error!(namespace, name, error = invalid.error, "a JobQueue cannot be read, and is left alone");
+            let generation = object.meta().generation.unwrap_or_default();
+            unreadable(context, &name, &namespace, generation, &invalid.error).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    let key = ObjectRef::from_obj(queue);
+    if queue.metadata.deletion_timestamp.is_some() {
+        context.registry.forget(&key);
+        return Ok(Action::await_change());
+    }
+    let findings = Box::pin(serve(context, &key, queue)).await?;
+    let next = report(context, &key, queue, findings).await?;
+    context.registry.succeeded(&key);
+    Ok(again(next))
+}
+
+/// Everything but the status.
+async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Findings, Error> {
+    let fetched = fetch(&context.client, queue).await?;
+    let present = fetched.deployment.clone();
+    let Valid { served, secret_hash } = match validate(queue, fetched) {
+        Ok(valid) => valid,
+        Err(Invalid::NotYet(error)) => return Err(error),
+        Err(Invalid::Blocked(blocked)) => return Ok(stopped(blocked, present.as_ref())),
+    };
+    context.registry.serve(key, served);
+    let applied = match Box::pin(settle(context, key, queue, &secret_hash, present.as_ref())).await {
+        Ok(applied) => applied,
+        Err(Refusal::Blocked(blocked)) => return Ok(stopped(blocked, present.as_ref())),
+        Err(Refusal::NotYet(error)) => return Err(error),
+    };
+    let Applied { deployment } = applied;
+    let workers = observe::workers(&deployment);
+    let name = deployment.name_any();
+    context.registry.with(key, |tracked| {
+        tracked.deployment = Some(name.clone());
+        tracked.ready = workers.ready;
+    });
+    let problem = if workers.ready < workers.wanted || !workers.current {
+        observe::problem(&deployment, pods(&context.client, queue).await?.iter())
+    } else {
+        None
+    };
+    let warnings = warnings(context, key, &name).await;
+    Ok(Findings { blocked: None, workers: Some(workers), problem, warnings })
+}
+
+enum Refusal {
+    Blocked(Blocked),
+    NotYet(Error),
+}
+
+/// Plans and applies, with the number of workers that holds at this moment.
+async fn settle(
+    context: &Context,
+    key: &Key,
+    queue: &JobQueue,
+    secret_hash: &str,
+    present: Option<&Deployment>,
+) -> Result<Applied, Refusal> {
+    let write = context.registry.with(key, |tracked| tracked.write.clone()).unwrap_or_default();
+    let _writing = write.lock().await;
+    let known = context.registry.with(key, |tracked| (tracked.current, tracked.applied.clone()));
+    let (replicas, last) = known.unwrap_or_default();
+    let input = PlanInput { queue, default_image: &context.default_image, secret_hash, replicas };
+    let planned = plan(&input).map_err(|error| {
+        let reason = jobqueue_crds::Reason::InvalidSpec;
+        Refusal::Blocked(Blocked { reason, message: error.to_string() })
+    })?;
+    if let (Some(last), Some(deployment)) = (last, present)
+        && unchanged(&last, &planned, deployment)
+    {
+        return Ok(Applied { deployment: deployment.clone() });
+    }
+    let namespace = queue.namespace().unwrap_or_default();
+    let (applied, record) = apply(&context.client, &namespace, planned).await.map_err(|error| {
+        if error.refused() {
+            let reason = jobqueue_crds::Reason::WorkersForbidden;
+            Refusal::Blocked(Blocked { reason, message: error.to_string() })
+        } else {
+            Refusal::NotYet(error.into())
+        }
+    })?;
+    context.registry.with(key, |tracked| tracked.applied = Some(record));
+    Ok(applied)
+}
+
+fn stopped(blocked: Blocked, deployment: Option<&Deployment>) -> Findings {
+    Findings { blocked: Some(blocked), workers: deployment.map(observe::workers), ..Findings::default() }
+}
+
+async fn warnings(context: &Context, key: &Key, deployment: &str) -> Vec<Blocked> {
+    let known = context.registry.with(key, |tracked| tracked.rivals.clone()).flatten();
+    if let Some((at, rivals)) = known
+        && at.elapsed() < RIVALS_EVERY
+    {
+        return rivals;
+    }
+    let found = rivals(&context.client, key.namespace.as_deref().unwrap_or_default(), deployment).await;
+    context.registry.with(key, |tracked| tracked.rivals = Some((Instant::now(), found.clone())));
+    found
+}
+
+fn again(next: Next) -> Action {
+    let pause = match next {
+        Next::Repair => Duration::from_secs(4),
+        Next::Pods => Duration::from_secs(2),
+        Next::Resync => Duration::from_secs(60),
+    };
+    Action::requeue(backoff::jittered(pause, rand::random()))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the library's")]
+fn retry_later(object: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
+    let key = ObjectRef::from_obj(&*object).into_kind_unchecked::<JobQueue>(());
+    let failures = context.registry.failed_again(&key);
+    let wait = backoff::wait(failures, rand::random());
+    tracing::warn!(queue = %key, %error, category = error.category(), failures, ?wait, "a visit failed");
+    Action::requeue(wait)
+}

@@ -1,0 +1,62 @@
+//! The Redis servers that are looked at: one connection for all queues of a server, whichever way they name it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use jobqueue_queue::{Connection, ConnectionUrl, QueueError, Timeouts, TlsOptions};
+
+use crate::secrets::Resolved;
+
+/// One server and one login. Compares by everything that makes a connection; prints no password.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EndpointKey {
+    url: String,
+    ca: Option<Vec<u8>>,
+    client: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl std::fmt::Debug for EndpointKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("EndpointKey")
+    }
+}
+
+impl EndpointKey {
+    /// The place that a queue's Secrets name; `Config` if its URL cannot be understood.
+    pub fn new(resolved: &Resolved) -> Result<Self, QueueError> {
+        resolved.redis_url.parse::<ConnectionUrl>()?;
+        let Resolved { redis_url, redis_ca, redis_client, .. } = resolved;
+        Ok(Self { url: redis_url.clone(), ca: redis_ca.clone(), client: redis_client.clone() })
+    }
+
+    /// A connection to it, made when first used. A server that does not answer in two seconds counts as away: the
+    /// next look is a fraction of a second off.
+    fn connection(&self) -> Result<Connection, QueueError> {
+        let (client_cert, client_key) = self.client.clone().unzip();
+        let tls = TlsOptions { ca: self.ca.clone(), client_cert, client_key };
+        let limit = Duration::from_secs(2);
+        Connection::new(&self.url.parse()?, &tls, Timeouts { connect: limit, response: limit })
+    }
+}
+
+/// Connections by place; what is no longer used is closed.
+#[derive(Default)]
+pub struct Endpoints {
+    open: BTreeMap<EndpointKey, Arc<Connection>>,
+}
+
+impl Endpoints {
+    /// The connection to a place.
+    pub fn get(&mut self, key: &EndpointKey) -> Result<Arc<Connection>, QueueError> {
+        if let Some(connection) = self.open.get(key) {
+            return Ok(connection.clone());
+        }
+        let connection = Arc::new(key.connection()?);
+        self.open.insert(key.clone(), connection.clone());
+        Ok(connection)
+    }
+
+    /// Closes what `used` does not name.
+    pub fn retain(&mut self, used: &BTreeMap<EndpointKey, impl Sized>) {
+        self.open.retain(|key, _| used.contains_key(key));
+    }
+}

@@ -1,0 +1,86 @@
+//! Events: one per transition of a condition that a person cares about, one per change of the number of workers.
+
+use jobqueue_crds::ConditionType;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
+use kube::{
+    Client,
+    runtime::events::{Event, EventType, Recorder, Reporter},
+};
+
+use crate::{api::NotLeading, apply::MANAGER};
+
+/// Conditions whose transitions are news; the others move with every rollout and scaling, which have their own events.
+const NEWS: [ConditionType; 7] = [
+    ConditionType::Stalled,
+    ConditionType::QueueReachable,
+    ConditionType::DatabaseReachable,
+    ConditionType::Ready,
+    ConditionType::ScalingLimited,
+    ConditionType::Paused,
+    ConditionType::Degraded,
+];
+
+/// The longest note that the API server takes.
+const LONGEST_NOTE: usize = 1024;
+
+/// Writes events.
+#[derive(Clone)]
+pub struct Events {
+    recorder: Recorder,
+}
+
+impl Events {
+    /// As the operator process `instance`.
+    pub fn new(client: Client, instance: &str) -> Self {
+        let reporter = Reporter { controller: MANAGER.into(), instance: Some(instance.into()) };
+        Self { recorder: Recorder::new(client, reporter) }
+    }
+
+    /// Tells of transitions. One word that several conditions share is said once.
+    pub async fn transitions(&self, object: &ObjectReference, changed: &[&Condition]) {
+        let mut said: Vec<(&str, &str)> = Vec::new();
+        for kind in NEWS {
+            let name = kind.to_string();
+            let Some(condition) = changed.iter().find(|condition| condition.type_ == name) else { continue };
+            let news = (condition.reason.as_str(), condition.message.as_str());
+            if !said.contains(&news) {
+                said.push(news);
+                let (reason, message) = news;
+                self.write(object, severity(kind, condition), reason, &name, message).await;
+            }
+        }
+    }
+
+    /// Tells of a new number of workers. The action differs with the number: events that differ only in their note would
+    /// be counted as one.
+    pub async fn scaled(&self, object: &ObjectReference, from: u32, to: u32, message: &str) {
+        let note = format!("{from} -> {to} workers: {message}");
+        let reason = if to > from { "ScaledUp" } else { "ScaledDown" };
+        self.write(object, EventType::Normal, reason, &format!("ScaleTo{to}"), &note).await;
+    }
+
+    /// Tells of something else.
+    pub async fn warn(&self, object: &ObjectReference, reason: &str, action: &str, note: &str) {
+        self.write(object, EventType::Warning, reason, action, note).await;
+    }
+
+    async fn write(&self, object: &ObjectReference, type_: EventType, reason: &str, action: &str, note: &str) {
+        let note = Some(note.chars().take(LONGEST_NOTE / 4).collect());
+        let event = Event { type_, reason: reason.into(), note, action: action.into(), secondary: None };
+        match self.recorder.publish(&event, object).await {
+            Err(kube::Error::Service(error)) if error.is::<NotLeading>() => {}
+            // An event is a courtesy: nothing waits for it, and nothing fails for it.
+            Err(error) => tracing::warn!(%error, reason, "an event could not be written"),
+            Ok(()) => {}
+        }
+    }
+}
+
+fn severity(kind: ConditionType, condition: &Condition) -> EventType {
+    let bad = match kind {
+        ConditionType::Stalled | ConditionType::Degraded => "True",
+        ConditionType::Paused | ConditionType::ScalingLimited => return EventType::Normal,
+        _ => "False",
+    };
+    if condition.status == bad { EventType::Warning } else { EventType::Normal }
+}

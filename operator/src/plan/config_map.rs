@@ -1,0 +1,25 @@
+//! The worker's config file, as a ConfigMap.
+
+use std::collections::BTreeMap;
+
+use jobqueue_crds::{JobQueue, worker_config};
+use k8s_openapi::api::core::v1::ConfigMap;
+
+use crate::digest::digest;
+
+/// The file's name in the ConfigMap.
+pub(super) const FILE: &str = "worker.yaml";
+
+pub(super) fn config_map(queue: &JobQueue) -> ConfigMap {
+    let text = serde_yaml::to_string(&worker_config(queue)).expect("a JSON value is YAML");
+    ConfigMap {
+        metadata: super::metadata(queue),
+        data: Some(BTreeMap::from([(FILE.to_owned(), text)])),
+        ..ConfigMap::default()
+    }
+}
+
+pub(super) fn hash(config_map: &ConfigMap) -> String {
+    let data = config_map.data.iter().flatten();
+    digest(data.flat_map(|(key, value)| [key.as_bytes(), value.as_bytes()]))
+}

@@ -1,0 +1,114 @@
+//! What should exist for one JobQueue, computed without any I/O: its Deployment, ConfigMap, PodDisruptionBudget and,
+//! if asked for, NetworkPolicy. The same input gives the same objects, byte for byte, so that applying them again
+//! changes nothing.
+
+mod config_map;
+mod deployment;
+mod disruption;
+mod merge;
+
+use std::collections::BTreeMap;
+
+use jobqueue_crds::JobQueue;
+use k8s_openapi::{
+    api::{
+        apps::v1::Deployment,
+        core::v1::{ConfigMap, ObjectReference},
+        policy::v1::PodDisruptionBudget,
+    },
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
+use kube::{Resource, ResourceExt};
+
+/// The label that marks everything of a queue, with the queue's name as value.
+pub const QUEUE_LABEL: &str = "jobqueue.dev/queue";
+/// The pods' annotation that changes when the recipe or another part of the worker's config changes.
+pub const CONFIG_HASH: &str = "jobqueue.dev/config-hash";
+/// The pods' annotation that changes when a Secret that they read changes.
+pub const SECRET_HASH: &str = "jobqueue.dev/secret-hash";
+/// The container that is ours.
+pub const CONTAINER: &str = "worker";
+
+/// What a plan is made from, besides the spec.
+#[derive(Debug, Clone)]
+pub struct PlanInput<'a> {
+    /// The queue.
+    pub queue: &'a JobQueue,
+    /// The image of this release's worker.
+    pub default_image: &'a str,
+    /// Digest of the Secrets that the workers read.
+    pub secret_hash: &'a str,
+    /// How many workers there should be now.
+    pub replicas: u32,
+}
+
+/// The objects of one queue.
+#[derive(Debug, Clone)]
+pub struct Planned {
+    /// The worker's config, if the workers are ours.
+    pub config_map: Option<ConfigMap>,
+    /// The workers.
+    pub deployment: Deployment,
+    /// Bounds what a node drain takes at once.
+    pub disruption_budget: PodDisruptionBudget,
+}
+
+/// `spec.worker.template` cannot be merged into a pod template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("spec.worker.template does not make a valid pod template: {0}")]
+pub struct TemplateError(String);
+
+/// Computes the objects.
+pub fn plan(input: &PlanInput<'_>) -> Result<Planned, TemplateError> {
+    let config_map = input.queue.spec.ingest.as_ref().map(|_| config_map::config_map(input.queue));
+    let config_hash = config_map.as_ref().map(config_map::hash);
+    Ok(Planned {
+        deployment: deployment::deployment(input, config_hash.as_deref())?,
+        disruption_budget: disruption::budget(input.queue),
+        config_map,
+    })
+}
+
+/// The name of everything that belongs to a queue.
+pub fn object_name(queue: &JobQueue) -> String {
+    format!("{}-worker", queue.name_any())
+}
+
+/// The label selector of a queue's workers.
+pub fn selector_labels(queue: &JobQueue) -> BTreeMap<String, String> {
+    [("app.kubernetes.io/name", "jobqueue-worker"), (QUEUE_LABEL, &queue.name_any())]
+        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// The same as text, for `status.selector`.
+pub fn selector_text(queue: &JobQueue) -> String {
+    let labels = selector_labels(queue);
+    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+}
+
+/// A reference for events and owner references.
+pub fn reference(queue: &JobQueue) -> ObjectReference {
+    queue.object_ref(&())
+}
+
+fn metadata(queue: &JobQueue) -> ObjectMeta {
+    let mut labels = selector_labels(queue);
+    labels.insert("app.kubernetes.io/managed-by".into(), "jobqueue-operator".into());
+    labels.insert("app.kubernetes.io/part-of".into(), "jobqueue".into());
+    ObjectMeta {
+        name: Some(object_name(queue)),
+        namespace: queue.namespace(),
+        labels: Some(labels),
+        owner_references: Some(vec![owner(queue)]),
+        ..ObjectMeta::default()
+    }
+}
+
+/// Deleting the queue deletes what it owns; the workers drain on their way out.
+fn owner(queue: &JobQueue) -> OwnerReference {
+    queue.controller_owner_ref(&()).expect("an object that was read from the API has a name and a uid")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,268 @@
+//! The queues that are served now: what the controller found out, what the sweep saw, what was decided. The controller
+//! and the sweep meet here and nowhere else; the lock is held for moments and never across an await.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use jobqueue_crds::{JobQueue, JobQueueStatus, LastScale, Reason};
+use jobqueue_queue::StatsQuery;
+use jobqueue_scaling::{Backlog, Decision, Memory, Meter, Policy, Rates};
+use kube::runtime::reflector::ObjectRef;
+use tokio::sync::mpsc;
+
+use crate::{
+    apply::Record,
+    endpoint::EndpointKey,
+    status::{Blocked, Reach},
+};
+
+/// One JobQueue.
+pub type Key = ObjectRef<JobQueue>;
+
+/// What the sweep works with and leaves behind, for one queue.
+pub struct Tracked {
+    /// The object's uid: another object of the same name begins anew.
+    pub uid: String,
+    /// Held while the Deployment is written, so that an apply never puts back a number that a scaling just replaced.
+    pub write: Arc<tokio::sync::Mutex<()>>,
+    /// Where to look.
+    pub endpoint: EndpointKey,
+    /// What to look at there.
+    pub target: StatsQuery,
+    /// The rules.
+    pub policy: Policy,
+    /// The Deployment to scale, once it exists.
+    pub deployment: Option<String>,
+    /// Workers asked for now.
+    pub current: u32,
+    /// Workers that are ready.
+    pub ready: u32,
+    /// Rates, from the workers' counters.
+    pub meter: Meter,
+    /// What the decision remembers.
+    pub memory: Memory,
+    /// What was seen last.
+    pub seen: Option<Seen>,
+    /// The last decision.
+    pub decision: Option<Decision>,
+    /// The last change of the number of workers.
+    pub last_scale: Option<LastScale>,
+    /// Whether Redis answers.
+    pub reach: Reach,
+    /// Looks in a row that failed.
+    pub failures: u32,
+    /// Whether the workers reach their database, as they say.
+    pub database: Reach,
+    /// A change that is being written; no other is begun meanwhile.
+    pub scaling: bool,
+    /// Changes in a row that could not be written, and when the next may be tried.
+    pub refused: Option<(u32, Instant)>,
+    /// What was applied last.
+    pub applied: Option<Record>,
+    /// Other autoscalers on the Deployment, and when they were looked for.
+    pub rivals: Option<(tokio::time::Instant, Vec<Blocked>)>,
+    /// Why the number of workers is held where it is, against the decision.
+    pub held: Option<Reason>,
+    /// When the status was last written, and the numbers in it.
+    pub told: Option<(Instant, Told)>,
+}
+
+/// What a status says of the backlog, as far as a change of it is news after a while.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Told {
+    /// Waiting, running, failed, scheduled.
+    pub counts: [u64; 4],
+    /// The decision's reason.
+    pub reason: Option<&'static str>,
+}
+
+impl Told {
+    /// As the status would say now.
+    pub fn of(tracked: &Tracked) -> Self {
+        let counts = tracked.seen.as_ref().map(|seen| {
+            let Seen { backlog, failed, scheduled, .. } = seen;
+            [backlog.waiting, backlog.running, *failed, *scheduled]
+        });
+        let reason = tracked.decision.as_ref().map(|decision| decision.reason.name());
+        Self { counts: counts.unwrap_or_default(), reason }
+    }
+}
+
+/// A status that we wrote.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// Of which object.
+    pub uid: String,
+    /// What it says.
+    pub status: JobQueueStatus,
+    /// When.
+    pub at: Instant,
+}
+
+/// The numbers of one look.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Seen {
+    /// The work.
+    pub backlog: Backlog,
+    /// Jobs in the failed registry.
+    pub failed: u64,
+    /// Jobs that come due later.
+    pub scheduled: u64,
+    /// Rates.
+    pub rates: Rates,
+    /// When, by the wall clock.
+    pub at: k8s_openapi::jiff::Timestamp,
+}
+
+/// What the controller knows of a queue that it serves.
+#[derive(Debug)]
+pub struct Served {
+    /// The object's uid.
+    pub uid: String,
+    /// Where to look.
+    pub endpoint: EndpointKey,
+    /// What to look at.
+    pub target: StatsQuery,
+    /// The rules.
+    pub policy: Policy,
+    /// Workers asked for, as the cluster has it: where a fresh operator begins.
+    pub found: u32,
+    /// The Deployment, where there is one.
+    pub deployment: Option<String>,
+    /// The last change of the number of workers, as the status has it.
+    pub last_scale: Option<LastScale>,
+    /// Whether the queue has a database.
+    pub has_database: bool,
+}
+
+/// All queues.
+pub struct Registry {
+    queues: Mutex<HashMap<Key, Tracked>>,
+    failures: Mutex<HashMap<Key, u32>>,
+    /// The statuses that we wrote: newer than what the watch has told so far.
+    written: Mutex<HashMap<Key, Written>>,
+    wake: mpsc::UnboundedSender<Key>,
+}
+
+impl Registry {
+    /// An empty registry, and the stream of queues that want a visit of the controller.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Key>) {
+        let (wake, woken) = mpsc::unbounded_channel();
+        (Self { queues: Mutex::default(), failures: Mutex::default(), written: Mutex::default(), wake }, woken)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Tracked>> {
+        lock(&self.queues)
+    }
+
+    /// Takes a queue in, or its new spec.
+    pub fn serve(&self, key: &Key, served: Served) {
+        let Served { uid, endpoint, target, policy, found, deployment, last_scale, has_database } = served;
+        let mut queues = self.lock();
+        if queues.get(key).is_some_and(|tracked| tracked.uid != uid) {
+            queues.remove(key);
+        }
+        let tracked = queues.entry(key.clone()).or_insert_with(|| Tracked {
+            uid,
+            write: Arc::default(),
+            endpoint: endpoint.clone(),
+            target: target.clone(),
+            policy: policy.clone(),
+            deployment,
+            current: found,
+            ready: 0,
+            meter: Meter::default(),
+            memory: Memory::default(),
+            seen: None,
+            decision: None,
+            last_scale,
+            reach: Reach::Unknown,
+            failures: 0,
+            database: Reach::NotApplicable,
+            scaling: false,
+            refused: None,
+            applied: None,
+            rivals: None,
+            held: None,
+            told: None,
+        });
+        if tracked.endpoint != endpoint {
+            // Another place, or another password: what was known of the old one says nothing.
+            tracked.failures = 0;
+        }
+        match (has_database, &tracked.database) {
+            (true, Reach::NotApplicable) => tracked.database = Reach::Unknown,
+            (false, _) => tracked.database = Reach::NotApplicable,
+            (true, _) => {}
+        }
+        (tracked.endpoint, tracked.target, tracked.policy) = (endpoint, target, policy);
+    }
+
+    /// Drops a queue.
+    pub fn forget(&self, key: &Key) {
+        self.lock().remove(key);
+        lock(&self.failures).remove(key);
+        lock(&self.written).remove(key);
+    }
+
+    /// Drops the queues that `exists` does not know; answers which.
+    pub fn retain(&self, exists: impl Fn(&Key) -> bool) -> Vec<Key> {
+        let known: HashSet<Key> = self.lock().keys().chain(lock(&self.written).keys()).cloned().collect();
+        let gone: Vec<Key> = known.into_iter().filter(|key| !exists(key)).collect();
+        for key in &gone {
+            self.forget(key);
+        }
+        gone
+    }
+
+    /// The status that we wrote last, if we did.
+    pub fn written(&self, key: &Key) -> Option<Written> {
+        lock(&self.written).get(key).cloned()
+    }
+
+    /// Remembers a status that was written.
+    pub fn note_written(&self, key: &Key, uid: String, status: JobQueueStatus) {
+        lock(&self.written).insert(key.clone(), Written { uid, status, at: Instant::now() });
+    }
+
+    /// Reads or changes one queue.
+    pub fn with<T>(&self, key: &Key, use_it: impl FnOnce(&mut Tracked) -> T) -> Option<T> {
+        self.lock().get_mut(key).map(use_it)
+    }
+
+    /// The queues by the place where they are looked at.
+    pub fn by_endpoint(&self) -> BTreeMap<EndpointKey, Vec<(Key, StatsQuery)>> {
+        let mut places: BTreeMap<EndpointKey, Vec<(Key, StatsQuery)>> = BTreeMap::new();
+        for (key, tracked) in self.lock().iter() {
+            places.entry(tracked.endpoint.clone()).or_default().push((key.clone(), tracked.target.clone()));
+        }
+        places
+    }
+
+    /// Asks the controller to visit a queue.
+    pub fn wake(&self, key: &Key) {
+        // The controller is gone only when the process ends.
+        let _ = self.wake.send(key.clone());
+    }
+
+    /// Counts a failed visit; answers how many failed in a row.
+    pub fn failed_again(&self, key: &Key) -> u32 {
+        let mut failures = lock(&self.failures);
+        let count = failures.entry(key.clone()).or_default();
+        *count = count.saturating_add(1);
+        *count
+    }
+
+    /// Ends a row of failed visits.
+    pub fn succeeded(&self, key: &Key) {
+        lock(&self.failures).remove(key);
+    }
+}
+
+/// A panic elsewhere leaves plain data behind, not a broken invariant.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,174 @@
+//! Connection URLs and certificates from Secrets: read by name, never listed, never watched, never printed.
+
+use std::collections::BTreeMap;
+
+use jobqueue_crds::{Connection, JobQueue, Reason, SecretKeyRef, SecretRef};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{Api, Client, ResourceExt};
+
+use crate::digest::digest;
+
+/// What the Secrets of one queue say. Prints no value.
+#[derive(Clone)]
+pub struct Resolved {
+    /// The Redis URL, password included.
+    pub redis_url: String,
+    /// PEM of the certificate authority for Redis.
+    pub redis_ca: Option<Vec<u8>>,
+    /// PEM of the client certificate and its key for Redis.
+    pub redis_client: Option<(Vec<u8>, Vec<u8>)>,
+    /// The database URL, if the queue has a database.
+    pub database_url: Option<String>,
+    /// Digest of everything that the workers read from Secrets.
+    pub hash: String,
+}
+
+impl std::fmt::Debug for Resolved {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Resolved").field("hash", &self.hash).finish_non_exhaustive()
+    }
+}
+
+/// Why a connection cannot be resolved.
+#[derive(Debug, thiserror::Error)]
+pub enum SecretError {
+    /// The Secret does not exist.
+    #[error("{field}: Secret {name} does not exist in namespace {namespace}; create it, or correct the name")]
+    NotFound {
+        /// The field of the spec.
+        field: &'static str,
+        /// The Secret.
+        name: String,
+        /// Where it was looked for.
+        namespace: String,
+    },
+    /// It lacks the key.
+    #[error("{field}: Secret {name} has no key {key}; it has: {present}")]
+    KeyNotFound {
+        /// The field of the spec.
+        field: &'static str,
+        /// The Secret.
+        name: String,
+        /// The key.
+        key: String,
+        /// The keys that are there (names only).
+        present: String,
+    },
+    /// The value is not text.
+    #[error("{field}: key {key} of Secret {name} is not UTF-8 text")]
+    NotText {
+        /// The field of the spec.
+        field: &'static str,
+        /// The Secret.
+        name: String,
+        /// The key.
+        key: String,
+    },
+    /// The API server did not answer, or forbids it.
+    #[error("{field}: Secret {name} cannot be read: {source}")]
+    Api {
+        /// The field of the spec.
+        field: &'static str,
+        /// The Secret.
+        name: String,
+        /// Its answer.
+        source: Box<kube::Error>,
+    },
+}
+
+impl SecretError {
+    /// The condition's reason; `None` where trying again is all there is to do.
+    pub fn reason(&self) -> Option<Reason> {
+        match self {
+            Self::NotFound { .. } => Some(Reason::SecretNotFound),
+            Self::KeyNotFound { .. } | Self::NotText { .. } => Some(Reason::SecretKeyNotFound),
+            Self::Api { source, .. } => match &**source {
+                kube::Error::Api(status) if status.code == 403 => Some(Reason::Denied),
+                _ => None,
+            },
+        }
+    }
+
+    /// True where the next attempt may find something else, with nobody's help.
+    pub fn may_pass(&self) -> bool {
+        self.reason().is_none()
+    }
+}
+
+/// Reads one Secret at most once per visit.
+struct Reader {
+    api: Api<Secret>,
+    namespace: String,
+    read: BTreeMap<String, Secret>,
+    parts: Vec<Vec<u8>>,
+}
+
+impl Reader {
+    async fn value(&mut self, field: &'static str, name: &str, key: &str) -> Result<Vec<u8>, SecretError> {
+        if !self.read.contains_key(name) {
+            let found = self.api.get_opt(name).await;
+            let found =
+                found.map_err(|source| SecretError::Api { field, name: name.into(), source: Box::new(source) })?;
+            let namespace = self.namespace.clone();
+            let secret = found.ok_or_else(|| SecretError::NotFound { field, name: name.into(), namespace })?;
+            self.read.insert(name.into(), secret);
+        }
+        let data = self.read.get(name).and_then(|secret| secret.data.as_ref());
+        let value = data.and_then(|data| data.get(key)).map(|bytes| bytes.0.clone());
+        let value = value.ok_or_else(|| {
+            let keys: Vec<&str> = data.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+            let present = if keys.is_empty() { "none".into() } else { keys.join(", ") };
+            SecretError::KeyNotFound { field, name: name.into(), key: key.into(), present }
+        })?;
+        self.parts.push(value.clone());
+        Ok(value)
+    }
+
+    async fn text(&mut self, field: &'static str, reference: &SecretKeyRef) -> Result<String, SecretError> {
+        let SecretKeyRef { name, key } = reference;
+        let bytes = self.value(field, name, key).await?;
+        // A trailing line break is what `echo` and editors leave in Secrets.
+        let text = String::from_utf8(bytes).map(|text| text.trim().to_owned());
+        text.map_err(|_| SecretError::NotText { field, name: name.clone(), key: key.clone() })
+    }
+
+    async fn url(
+        &mut self,
+        field: &'static str,
+        url: Option<&String>,
+        secret: Option<&SecretKeyRef>,
+    ) -> Result<String, SecretError> {
+        match (url, secret) {
+            (_, Some(reference)) => self.text(field, reference).await,
+            (url, None) => Ok(url.cloned().unwrap_or_default()),
+        }
+    }
+}
+
+/// Reads what the queue refers to.
+pub async fn resolve(client: &Client, queue: &JobQueue) -> Result<Resolved, SecretError> {
+    let namespace = queue.namespace().unwrap_or_default();
+    let api = Api::namespaced(client.clone(), &namespace);
+    let mut reader = Reader { api, namespace, read: BTreeMap::new(), parts: Vec::new() };
+    let Connection { url, url_secret_key_ref, tls } = &queue.spec.queue.redis;
+    let redis_url = reader.url("spec.queue.redis", url.as_ref(), url_secret_key_ref.as_ref()).await?;
+    let mut redis_ca = None;
+    let mut redis_client = None;
+    if let Some(tls) = tls {
+        if let Some(SecretKeyRef { name, key }) = &tls.ca_secret_key_ref {
+            redis_ca = Some(reader.value("spec.queue.redis.tls.caSecretKeyRef", name, key).await?);
+        }
+        if let Some(SecretRef { name }) = &tls.client_certificate_secret_ref {
+            let field = "spec.queue.redis.tls.clientCertificateSecretRef";
+            let certificate = reader.value(field, name, "tls.crt").await?;
+            redis_client = Some((certificate, reader.value(field, name, "tls.key").await?));
+        }
+    }
+    let mut database_url = None;
+    if let Some(database) = &queue.spec.database {
+        let secret = database.url_secret_key_ref.as_ref();
+        database_url = Some(reader.url("spec.database", database.url.as_ref(), secret).await?);
+    }
+    let hash = digest(reader.parts.iter().map(Vec::as_slice));
+    Ok(Resolved { redis_url, redis_ca, redis_client, database_url, hash })
+}

@@ -1,0 +1,257 @@
+//! The look at all queues, several times a second: one connection and one round trip per Redis, then the pure decision,
+//! then at most one patch per queue. A Redis that is slow or dead delays its own queues only.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jobqueue_crds::{LastScale, Reason};
+use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, stats};
+use jobqueue_scaling::{Backlog, Observation, Sample, WorkerCounters, Workers, decide};
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
+use kube::Client;
+use tokio::{sync::Mutex, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    apply, backoff,
+    endpoint::{EndpointKey, Endpoints},
+    events::Events,
+    metrics::{DecisionLabels, Metrics, QueueLabels},
+    registry::{Key, Registry, Seen, Told, Tracked},
+    report::TELL,
+    status::Reach,
+};
+
+/// Failed looks in a row before a queue counts as unreachable: one lost packet is no outage.
+const FAILURES: u32 = 3;
+
+/// What the sweep works with.
+#[derive(Clone)]
+pub struct Sweeper {
+    /// For patches.
+    pub client: Client,
+    /// For `kubectl describe`.
+    pub events: Events,
+    /// The queues.
+    pub registry: Arc<Registry>,
+    /// What it measures.
+    pub metrics: Arc<Metrics>,
+    /// The pause between two looks.
+    pub interval: Duration,
+}
+
+impl Sweeper {
+    /// Sweeps until `stop`.
+    pub async fn run(self, stop: CancellationToken) {
+        let mut endpoints = Endpoints::default();
+        let busy: Arc<Mutex<BTreeSet<EndpointKey>>> = Arc::default();
+        let mut looks = JoinSet::new();
+        let mut ticks = tokio::time::interval(self.interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let began = Instant::now();
+        loop {
+            tokio::select! {
+                _ = ticks.tick() => {}
+                () = stop.cancelled() => break,
+            }
+            while looks.try_join_next().is_some() {}
+            let places = self.registry.by_endpoint();
+            endpoints.retain(&places);
+            for (place, queues) in places {
+                // One look at a time per Redis: a slow one is asked again when it has answered.
+                if !busy.lock().await.insert(place.clone()) {
+                    continue;
+                }
+                let (sweeper, busy, connection) = (self.clone(), busy.clone(), endpoints.get(&place));
+                looks.spawn(async move {
+                    sweeper.look(connection, queues, began).await;
+                    busy.lock().await.remove(&place);
+                });
+            }
+        }
+        looks.shutdown().await;
+    }
+
+    /// One round trip to one Redis, and what follows from it.
+    async fn look(
+        &self,
+        connection: Result<Arc<Connection>, QueueError>,
+        queues: Vec<(Key, StatsQuery)>,
+        began: Instant,
+    ) {
+        let seen_at = Instant::now();
+        let (keys, queries): (Vec<Key>, Vec<StatsQuery>) = queues.into_iter().unzip();
+        let answers = match connection {
+            Ok(connection) => stats(&connection, &queries).await,
+            Err(error) => Err(error),
+        };
+        self.metrics.sweep_seconds.observe(seen_at.elapsed().as_secs_f64());
+        let now = began.elapsed().as_secs_f64();
+        let answers: Vec<Result<QueueStats, Arc<QueueError>>> = match answers {
+            Ok(answers) => answers.into_iter().map(|answer| answer.map_err(Arc::new)).collect(),
+            Err(error) => {
+                let error = Arc::new(error);
+                keys.iter().map(|_| Err(error.clone())).collect()
+            }
+        };
+        for (key, answer) in keys.into_iter().zip(answers) {
+            let step =
+                self.registry.with(&key, |tracked| observe(tracked, now, answer.as_ref().map_err(AsRef::as_ref)));
+            let Some(Step { scale, tell }) = step else { continue };
+            self.gauge(&key);
+            if let Some(change) = scale {
+                let sweeper = self.clone();
+                tokio::spawn(async move { sweeper.scale(key, change, seen_at).await });
+            } else if tell {
+                self.registry.wake(&key);
+            }
+        }
+    }
+
+    /// Writes a new number of workers.
+    async fn scale(&self, key: Key, change: Change, seen_at: Instant) {
+        let Change { deployment, from, to, reason, message } = change;
+        let namespace = key.namespace.clone().unwrap_or_default();
+        let Some(write) = self.registry.with(&key, |tracked| tracked.write.clone()) else { return };
+        let _writing = write.lock().await;
+        let outcome = apply::scale(&self.client, &namespace, &deployment, to).await;
+        let written = outcome.is_ok();
+        if let Err(error) = outcome {
+            tracing::warn!(queue = %key, %error, "the number of workers could not be written; tried again");
+        } else {
+            self.metrics.reaction_seconds.observe(seen_at.elapsed().as_secs_f64());
+            let direction = if to > from { "up" } else { "down" };
+            self.metrics.scalings.get_or_create(&DecisionLabels { reason: reason.clone(), direction }).inc();
+            tracing::info!(queue = %key, from, to, reason, message, "scaled");
+            self.events.scaled(&ObjectReference::from(key.clone()), from, to, &message).await;
+        }
+        self.registry.with(&key, |tracked| {
+            tracked.scaling = false;
+            tracked.refused = if written {
+                None
+            } else {
+                let failures = tracked.refused.map_or(1, |(failures, _)| failures.saturating_add(1));
+                Some((failures, Instant::now() + backoff::wait(failures, rand::random())))
+            };
+            if written {
+                tracked.current = to;
+                let (from, to) = (i32::try_from(from).unwrap_or(i32::MAX), i32::try_from(to).unwrap_or(i32::MAX));
+                tracked.last_scale = Some(LastScale { time: Time(Timestamp::now()), from, to, reason, message });
+            }
+        });
+        self.registry.wake(&key);
+    }
+
+    fn gauge(&self, key: &Key) {
+        let labels = QueueLabels::of(key);
+        let numbers = self.registry.with(key, |tracked| {
+            let reachable = tracked.reach == Reach::Reachable;
+            (reachable, tracked.seen.clone(), tracked.decision.as_ref().map(|decision| decision.replicas))
+        });
+        let Some((reachable, seen, desired)) = numbers else { return };
+        self.metrics.reachable.get_or_create(&labels).set(f64::from(u8::from(reachable)));
+        if let Some(Seen { backlog, failed, .. }) = seen {
+            self.metrics.waiting.get_or_create(&labels).set(backlog.waiting as f64);
+            self.metrics.running.get_or_create(&labels).set(backlog.running as f64);
+            self.metrics.failed.get_or_create(&labels).set(failed as f64);
+            self.metrics.oldest_wait.get_or_create(&labels).set(backlog.oldest_wait_seconds.unwrap_or(0.0));
+        }
+        if let Some(desired) = desired {
+            self.metrics.desired.get_or_create(&labels).set(f64::from(desired));
+        }
+    }
+}
+
+/// A new number of workers to write.
+#[derive(Debug, PartialEq, Eq)]
+struct Change {
+    deployment: String,
+    from: u32,
+    to: u32,
+    reason: String,
+    message: String,
+}
+
+/// What follows from one look at one queue.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Step {
+    scale: Option<Change>,
+    /// The status should be renewed.
+    tell: bool,
+}
+
+/// Takes one look in: rates, decision, and what to do about it. `now` is in seconds of a monotonic clock.
+fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueError>) -> Step {
+    let reach_before = tracked.reach.clone();
+    let (backlog, busy) = match answer {
+        Ok(stats) => (Some(see(tracked, now, stats)), busy(stats)),
+        Err(error) => {
+            unreachable(tracked, error);
+            (None, 0)
+        }
+    };
+    let rates = tracked.seen.as_ref().map(|seen| seen.rates).unwrap_or_default();
+    let workers = Workers { desired: tracked.current, ready: tracked.ready, busy };
+    let observation = Observation { now, backlog, workers, rates };
+    let (decision, memory) = decide(&tracked.policy, &observation, &tracked.memory);
+    tracked.memory = memory;
+    let scale = change(tracked, &decision);
+    let limits_before = tracked.decision.as_ref().map(|decision| decision.limits.len());
+    let limits_changed = limits_before != Some(decision.limits.len());
+    tracked.decision = Some(decision);
+    tracked.scaling |= scale.is_some();
+    let due = tracked.told.as_ref().is_none_or(|(at, told)| at.elapsed() >= TELL && *told != Told::of(tracked));
+    Step { scale, tell: tracked.reach != reach_before || limits_changed || due }
+}
+
+fn change(tracked: &Tracked, decision: &jobqueue_scaling::Decision) -> Option<Change> {
+    let deployment = tracked.deployment.clone()?;
+    let may = !tracked.scaling && tracked.refused.is_none_or(|(_, until)| Instant::now() >= until);
+    let changes = may && decision.replicas != tracked.current;
+    changes.then(|| Change {
+        deployment,
+        from: tracked.current,
+        to: decision.replicas,
+        reason: decision.reason.name().into(),
+        message: decision.to_string(),
+    })
+}
+
+fn busy(stats: &QueueStats) -> u32 {
+    let busy = stats.workers.iter().filter(|worker| worker.running > 0 || worker.state == "busy").count();
+    u32::try_from(busy).unwrap_or(u32::MAX)
+}
+
+fn see(tracked: &mut Tracked, now: f64, stats: &QueueStats) -> Backlog {
+    tracked.failures = 0;
+    tracked.reach = Reach::Reachable;
+    let waiting = stats.waiting + stats.due;
+    let counters = |worker: &jobqueue_queue::WorkerStats| WorkerCounters {
+        completed: worker.succeeded + worker.failed,
+        busy: worker.running > 0 || worker.state == "busy",
+    };
+    let workers: BTreeMap<String, WorkerCounters> =
+        stats.workers.iter().map(|worker| (worker.name.clone(), counters(worker))).collect();
+    let rates = tracked.meter.sample(Sample { now, waiting, running: stats.running, workers });
+    let oldest_wait_seconds = stats.oldest_wait.map(|wait| wait.as_secs_f64());
+    let backlog = Backlog { waiting, running: stats.running, oldest_wait_seconds };
+    tracked.seen =
+        Some(Seen { backlog, failed: stats.failed, scheduled: stats.scheduled, rates, at: Timestamp::now() });
+    backlog
+}
+
+fn unreachable(tracked: &mut Tracked, error: &QueueError) {
+    tracked.failures = tracked.failures.saturating_add(1);
+    if tracked.failures >= FAILURES {
+        let reason = match error {
+            QueueError::Unavailable { .. } => Reason::Unreachable,
+            QueueError::Denied { .. } => Reason::Denied,
+            QueueError::Data(_) => Reason::WrongData,
+            QueueError::Config(_) => Reason::InvalidUrl,
+        };
+        tracked.reach = Reach::Failed { reason, message: error.to_string() };
+    }
+}
