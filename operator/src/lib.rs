@@ -7,6 +7,7 @@
 pub mod api;
 pub mod apply;
 pub mod backoff;
+pub mod check;
 pub mod controller;
 pub mod digest;
 pub mod endpoint;

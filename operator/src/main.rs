@@ -34,13 +34,55 @@ struct Cli {
 enum Command {
     /// Run the operator, in a cluster or beside it (with the kubeconfig)
     Run(Run),
+    /// Check an installation: are JobQueues served, and does an operator lead?
+    Check(Check),
+}
+
+/// What an operator serves, and how it and its replicas agree on who does.
+#[derive(Debug, Args)]
+struct Post {
+    /// Serve the JobQueues of this namespace only; omitted or empty: of all
+    #[arg(long, env = "JOBQUEUE_NAMESPACE", value_name = "NAMESPACE")]
+    namespace: Option<String>,
+
+    /// Name of the Lease that the operator's replicas compete for
+    #[arg(long, env = "JOBQUEUE_LEASE_NAME", value_name = "NAME", default_value = "jobqueue-operator")]
+    lease_name: String,
+
+    /// Namespace of the Lease [default: `POD_NAMESPACE`, else the kubeconfig's]
+    #[arg(long, env = "JOBQUEUE_LEASE_NAMESPACE", value_name = "NAMESPACE")]
+    lease_namespace: Option<String>,
+
+    /// Namespace of this pod
+    #[arg(long, env = "POD_NAMESPACE", hide = true)]
+    pod_namespace: Option<String>,
+}
+
+impl Post {
+    fn namespace(&self) -> Option<&str> {
+        self.namespace.as_deref().filter(|name| !name.is_empty())
+    }
+
+    fn lease_namespace<'a>(&'a self, default: &'a str) -> &'a str {
+        let given = self.lease_namespace.as_deref().filter(|name| !name.is_empty());
+        given.or(self.pod_namespace.as_deref()).unwrap_or(default)
+    }
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    #[command(flatten)]
+    post: Post,
+
+    /// How long to wait for a leader, in seconds
+    #[arg(long, value_name = "SECONDS", default_value_t = 30)]
+    within: u64,
 }
 
 #[derive(Debug, Args)]
 struct Run {
-    /// Serve the JobQueues of this namespace only; omitted or empty: of all
-    #[arg(long, env = "JOBQUEUE_NAMESPACE", value_name = "NAMESPACE")]
-    namespace: Option<String>,
+    #[command(flatten)]
+    post: Post,
 
     /// Image of workers whose JobQueue names none
     #[arg(
@@ -65,18 +107,6 @@ struct Run {
     #[arg(long, env = "JOBQUEUE_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
     listen: SocketAddr,
 
-    /// Name of the Lease that the operator's replicas compete for
-    #[arg(long, env = "JOBQUEUE_LEASE_NAME", value_name = "NAME", default_value = "jobqueue-operator")]
-    lease_name: String,
-
-    /// Namespace of the Lease [default: `POD_NAMESPACE`, else the kubeconfig's]
-    #[arg(long, env = "JOBQUEUE_LEASE_NAMESPACE", value_name = "NAMESPACE")]
-    lease_namespace: Option<String>,
-
-    /// Namespace of this pod
-    #[arg(long, env = "POD_NAMESPACE", hide = true)]
-    pod_namespace: Option<String>,
-
     /// Who this operator is in the election: unique among replicas [default: the host's name and the process id]
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
     identity: Option<String>,
@@ -99,8 +129,10 @@ enum LogFormat {
 }
 
 fn main() -> ExitCode {
-    let Command::Run(run) = Cli::parse().command;
-    if let Err(error) = log(&run) {
+    let command = Cli::parse().command;
+    if let Command::Run(run) = &command
+        && let Err(error) = log(run)
+    {
         eprintln!("error: {error:#}");
         return ExitCode::from(2);
     }
@@ -111,15 +143,18 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    let outcome = runtime.block_on(operate(run));
-    runtime.shutdown_timeout(Duration::from_secs(1));
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            tracing::error!("{error:#}");
-            ExitCode::FAILURE
+    // The process has one TLS library; a second call would fail, and there is none.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let outcome = match command {
+        Command::Run(run) => {
+            runtime.block_on(operate(run)).inspect_err(|error| tracing::error!("{error:#}")).map_err(drop)
         }
-    }
+        Command::Check(check) => {
+            runtime.block_on(examine(check)).inspect_err(|error| eprintln!("error: {error:#}")).map_err(drop)
+        }
+    };
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    if outcome.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
 fn log(run: &Run) -> anyhow::Result<()> {
@@ -132,15 +167,34 @@ fn log(run: &Run) -> anyhow::Result<()> {
     Ok(())
 }
 
+async fn cluster() -> anyhow::Result<Config> {
+    Config::infer().await.context("no cluster: neither in a pod nor with a kubeconfig")
+}
+
+/// Looks once a second until all is well or the time is over.
+async fn examine(check: Check) -> anyhow::Result<()> {
+    let config = cluster().await?;
+    let lease_namespace = check.post.lease_namespace(&config.default_namespace).to_owned();
+    let client = Client::try_from(config)?;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(check.within);
+    loop {
+        let lease = (lease_namespace.as_str(), check.post.lease_name.as_str());
+        match jobqueue_operator::check::check(client.clone(), check.post.namespace(), lease).await {
+            Ok(found) => {
+                println!("{found}");
+                return Ok(());
+            }
+            Err(error) if tokio::time::Instant::now() >= deadline => return Err(error.into()),
+            Err(_) => tokio::time::sleep(Duration::from_secs(1)).await,
+        }
+    }
+}
+
 async fn operate(run: Run) -> anyhow::Result<()> {
-    // The process has one TLS library; a second call would fail, and there is none.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut config = Config::infer().await.context("no cluster: neither in a pod nor with a kubeconfig")?;
+    let mut config = cluster().await?;
     // Retries are ours, so that each attempt asks for the lease.
     config.default_retry = false;
-    let lease_namespace = run.lease_namespace.clone().filter(|name| !name.is_empty());
-    let lease_namespace =
-        lease_namespace.or(run.pod_namespace.clone()).unwrap_or_else(|| config.default_namespace.clone());
+    let lease_namespace = run.post.lease_namespace(&config.default_namespace).to_owned();
     let (metrics, tenure) = (Metrics::new(), Tenure::default());
     let candidate = Client::try_from(config.clone())?;
     let client = api::client(config, tenure.clone(), metrics.clone())?;
@@ -150,11 +204,17 @@ async fn operate(run: Run) -> anyhow::Result<()> {
     let serving = serve(run.listen, Health { metrics: metrics.clone(), ready: is_ready }, stop.child_token());
     let serving = tokio::spawn(serving);
     let identity = run.identity.clone().unwrap_or_else(default_identity);
-    tracing::info!(version = env!("CARGO_PKG_VERSION"), identity, lease = run.lease_name, lease_namespace, "starting");
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        identity,
+        lease = run.post.lease_name,
+        lease_namespace,
+        "starting"
+    );
     let (leading, is_leading) = watch::channel(false);
     // The lease is given back after the last write.
     let resign = CancellationToken::new();
-    let candidate = Candidate::new(candidate, &lease_namespace, &run.lease_name, &identity);
+    let candidate = Candidate::new(candidate, &lease_namespace, &run.post.lease_name, &identity);
     let election = tokio::spawn(candidate.run(tenure, leading, ready, resign.clone()));
     let office = Office { run, client, metrics, identity };
     tokio::select! {
@@ -219,9 +279,8 @@ impl Office {
             events,
             default_image: run.worker_image.clone(),
         });
-        let namespace = run.namespace.as_deref().filter(|namespace| !namespace.is_empty());
         let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|key| (key, woken)) });
-        let controller = controller::controller(client, namespace);
+        let controller = controller::controller(client, run.post.namespace());
         let visits = controller::run(controller, context, woken, over.clone());
         tokio::join!(visits, sweeper.run(over.clone()));
     }
