@@ -166,6 +166,15 @@ def test_monitoring_is_asked_for(render):
         render({"serviceMonitor": {"enabled": True}, "metrics": {"service": False}})
 
 
+def test_alerts_watch_metrics_that_exist(render):
+    """Each metric of an alert is named where the operator registers its metrics."""
+    registered = (ROOT / "operator" / "src" / "metrics.rs").read_text(encoding="utf-8")
+    [group] = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]
+    for rule in group["rules"]:
+        for metric in re.findall(r"jobqueue_operator_(\w+)", rule["expr"]):
+            assert f'"{metric.removesuffix("_seconds")}"' in registered, metric
+
+
 def test_extra_objects_are_templates(render):
     rendered = render(file=CHART / "ci" / "full-values.yaml")
     assert rendered.one("ConfigMap", "jobs-extra")["data"] == {"namespace": "factory"}
