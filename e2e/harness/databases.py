@@ -1,4 +1,5 @@
 """The three databases of the companies example, real ones: started, restarted, and asked what they hold."""
+import copy
 import getpass
 import glob
 import os
@@ -40,6 +41,18 @@ class Database:
 
     def stop(self):
         pass
+
+    def sibling(self, name):
+        """Another database of that name on the same server, with the example's tables. It is not to be stopped."""
+        self.create_database(name)
+        other = copy.copy(self)
+        other.name = name
+        other.url, other.remote_url = (url and url.rsplit("/", 1)[0] + f"/{name}" for url in (self.url, self.remote_url))
+        other.create_tables()
+        return other
+
+    def create_database(self, name):
+        raise NotImplementedError
 
     def create_tables(self):
         connection = self.connect()
@@ -170,6 +183,12 @@ class Postgres(Database):
         import psycopg
         return psycopg.connect(self.url, connect_timeout=5)
 
+    def create_database(self, name):
+        connection = self.connect()
+        connection.autocommit = True
+        connection.execute(f"CREATE DATABASE {name} TEMPLATE template0")
+        connection.close()
+
     def tidy(self):
         connection = self.connect()
         connection.autocommit = True
@@ -194,7 +213,7 @@ class Postgres(Database):
 
 
 class Mariadb(Database):
-    kind, schema = "mariadb", "mysql.sql"
+    kind, schema, name = "mariadb", "mysql.sql", "companies"
 
     def __init__(self, directory, host=None):
         self.binary = shutil.which("mariadbd") or shutil.which("mysqld") or "/usr/sbin/mariadbd"
@@ -213,12 +232,9 @@ class Mariadb(Database):
         self._setup()
 
     def _setup(self):
-        import pymysql
-        with pymysql.connect(unix_socket=str(self._socket), user="root") as connection:
-            with connection.cursor() as cursor:
-                cursor.execute("CREATE DATABASE companies CHARACTER SET utf8mb4")
-                cursor.execute("CREATE USER jobqueue@'%' IDENTIFIED BY 'secret'")
-                cursor.execute("GRANT ALL ON companies.* TO jobqueue@'%'")
+        # Everywhere: tests make databases of their own.
+        self._as_root("CREATE DATABASE companies CHARACTER SET utf8mb4", "CREATE USER jobqueue@'%' IDENTIFIED BY 'secret'",
+                      "GRANT ALL ON *.* TO jobqueue@'%'")
 
     @property
     def _socket(self):
@@ -234,8 +250,18 @@ class Mariadb(Database):
 
     def connect(self):
         import pymysql
-        return pymysql.connect(host="127.0.0.1", port=self.port, user="jobqueue", password="secret", database="companies",
+        return pymysql.connect(host="127.0.0.1", port=self.port, user="jobqueue", password="secret", database=self.name,
                                charset="utf8mb4", connect_timeout=5)
+
+    def create_database(self, name):
+        self._as_root(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
+
+    def _as_root(self, *statements):
+        import pymysql
+        with pymysql.connect(unix_socket=str(self._socket), user="root") as connection:
+            with connection.cursor() as cursor:
+                for statement in statements:
+                    cursor.execute(statement)
 
     def _answers(self):
         import pymysql

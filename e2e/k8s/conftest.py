@@ -6,8 +6,10 @@ when the test fails.
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,12 +17,15 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "e2e"))
 
-from harness import kube  # noqa: E402
+from harness import databases, kube, operators  # noqa: E402
+from harness.producer import Producer  # noqa: E402
+from harness.redis_server import RedisServer  # noqa: E402
 
 MEASURED = []
 
 
 def pytest_addoption(parser):
+    parser.addoption("--process", action="store_true", help="an operator beside the cluster for each test, instead of the chart's")
     parser.addoption("--keep", action="store_true", help="leave the namespaces of failed tests in the cluster")
 
 
@@ -35,6 +40,8 @@ def pytest_runtest_makereport(item, call):
         item.failed = True
         for namespace in getattr(item, "namespaces", []):
             report.sections.append((f"namespace {namespace.name}", namespace.diagnosis()))
+        for each in getattr(item, "logs", []):
+            report.sections.append((f"log of {each.name}", each.log() if callable(each.log) else each.output()))
     return report
 
 
@@ -100,3 +107,116 @@ def namespaces(request, cluster):
 @pytest.fixture
 def namespace(namespaces):
     return namespaces()
+
+
+@pytest.fixture(scope="session")
+def host(cluster):
+    """The address of this machine as pods see it."""
+    return cluster.host_ip()
+
+
+@pytest.fixture
+def redis_server(tmp_path, host):
+    """Reached by pods; forgets nothing that it has acknowledged."""
+    server = RedisServer(tmp_path / "redis", durable=True, host=host)
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def redis(redis_server):
+    return redis_server.client()
+
+
+@pytest.fixture(scope="session")
+def database_servers(host):
+    """Started when a test first wants one; all tests share them and have a database each."""
+    started = {}
+    with tempfile.TemporaryDirectory(prefix="jobqueue-databases-") as directory:
+        def get(kind):
+            if kind not in started:
+                started[kind] = databases.start(kind, Path(directory) / kind, host)
+            return started[kind]
+        yield get
+        for server in started.values():
+            server.stop()
+
+
+@pytest.fixture
+def database(request, database_servers):
+    """A database of the test's own, with the example's tables; `indirect` parameters name the kind."""
+    server = database_servers(getattr(request, "param", "postgres"))
+    return server.sibling(f"e2e_{os.urandom(4).hex()}")
+
+
+@pytest.fixture
+def warehouse(namespace, redis_server, database):
+    """The Secret that the example names."""
+    namespace.secret("warehouse", redis=redis_server.url, database=database.remote_url)
+
+
+@pytest.fixture
+def producer(redis):
+    return Producer(redis)
+
+
+@pytest.fixture(scope="session")
+def images(cluster):
+    """The images of this tree on the nodes, where E2E_LOAD says how; else they are taken for present."""
+    load = os.environ.get("E2E_LOAD", "").split()
+    archives = [str(path) for path in sorted((ROOT / "target" / "images").glob("*.tar"))]
+    if load and archives:
+        kube.run([*load, *archives], seconds=300)
+
+
+@pytest.fixture(scope="session")
+def release(request, cluster, crd, images):
+    """The operator as the chart installs it, for the whole cluster."""
+    release = operators.Release(cluster)
+    was_there = release.installed()
+    release.install()
+    yield release
+    if not was_there and not request.config.getoption("--keep"):
+        release.uninstall()
+
+
+@pytest.fixture
+def operator(request, crd, images, namespace, tmp_path):
+    """An operator that serves the test's namespace: the chart's, or with `--process` a process beside the cluster."""
+    if request.config.getoption("--process"):
+        process = operators.OperatorProcess(namespace, tmp_path)
+        request.node.logs = [process]
+        yield process
+        process.stop()
+        return
+    release = request.getfixturevalue("release")
+    request.node.logs = [release]
+    yield release
+
+
+@pytest.fixture(scope="module")
+def no_release(request, crd, images):
+    """The chart's operator steps back while a module's tests bring their own."""
+    if request.config.getoption("--process"):
+        yield
+        return
+    release = request.getfixturevalue("release")
+    release.away()
+    yield
+    release.back()
+
+
+@pytest.fixture
+def crew(request, namespace, tmp_path, no_release):
+    """Starts operators as processes, for the test's namespace."""
+    request.node.logs = started = []
+
+    def start(name):
+        process = operators.OperatorProcess(namespace, tmp_path, name)
+        started.append(process)
+        return process
+    yield start
+    for process in started:
+        if process.alive():
+            process.send(signal.SIGCONT)
+            process.stop()

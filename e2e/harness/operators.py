@@ -1,0 +1,77 @@
+"""The operator in its two shapes: installed by the chart, and as a process beside the cluster that tests may torment."""
+import os
+from pathlib import Path
+
+from . import kube
+from .process import Process, free_port
+from .waiting import until
+from .workers import binary
+
+CHART = Path(__file__).resolve().parents[2] / "charts" / "jobqueue-operator"
+
+
+class Release:
+    """A helm release of the chart."""
+
+    def __init__(self, cluster, name="jobqueue-operator", namespace="jobqueue-system"):
+        self.cluster, self.name, self.namespace = cluster, name, namespace
+
+    def install(self, *settings, chart=CHART):
+        """Installs or upgrades, and waits until it is ready. `settings` are `--set` values."""
+        values = [part for setting in settings for part in ("--set", setting)]
+        labels = {"pod-security.kubernetes.io/enforce": "restricted"}
+        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}})
+        return kube.run(["helm", "upgrade", "--install", self.name, chart, "-n", self.namespace, "--take-ownership", "--wait", "--timeout", "120s",
+                         *values], seconds=150)
+
+    def uninstall(self):
+        return kube.run(["helm", "uninstall", self.name, "-n", self.namespace, "--wait", "--timeout", "60s"], seconds=90)
+
+    def manifest(self):
+        return kube.run(["helm", "get", "manifest", self.name, "-n", self.namespace])
+
+    def installed(self):
+        return self.name in kube.run(["helm", "list", "-q", "-n", self.namespace]).split()
+
+    @property
+    def selector(self):
+        return f"app.kubernetes.io/instance={self.name},app.kubernetes.io/component=operator"
+
+    def pods(self):
+        return self.cluster.get("pods", namespace=self.namespace, selector=self.selector)
+
+    def ready(self):
+        """Waits until the newest state of the Deployment is there."""
+        self.cluster.kubectl("rollout", "status", f"deployment/{self.name}", "--timeout=60s", namespace=self.namespace)
+
+    def away(self):
+        """No operator pod, until `back`."""
+        self.cluster.kubectl("scale", f"deployment/{self.name}", "--replicas=0", namespace=self.namespace)
+        until(lambda: not self.pods(), "the operator's pods are gone", seconds=60)
+
+    def back(self):
+        self.cluster.kubectl("scale", f"deployment/{self.name}", "--replicas=1", namespace=self.namespace)
+        self.ready()
+
+    def log(self, tail=60):
+        try:
+            return self.cluster.kubectl("logs", "-l", self.selector, f"--tail={tail}", "--prefix", namespace=self.namespace)
+        except kube.Failed as failed:
+            return str(failed)
+
+
+class OperatorProcess(Process):
+    """One `jobqueue-operator run` on this machine, for one namespace, whose Lease is there too."""
+
+    def __init__(self, namespace, directory, name="operator"):
+        self.name, self.port = name, free_port()
+        super().__init__(
+            [binary("jobqueue-operator"), "run"], Path(directory) / f"{name}.log",
+            env={"JOBQUEUE_NAMESPACE": namespace.name, "JOBQUEUE_LEASE_NAMESPACE": namespace.name, "POD_NAME": name,
+                 "JOBQUEUE_LISTEN": f"127.0.0.1:{self.port}", "JOBQUEUE_LOG_FORMAT": "text",
+                 "JOBQUEUE_WORKER_IMAGE": os.environ.get("E2E_WORKER_IMAGE", "jobqueue/worker:0.1.0")})
+
+
+def lease_holder(namespace):
+    lease = namespace.cluster.get("leases", "jobqueue-operator", namespace.name)
+    return lease["spec"].get("holderIdentity") if lease else None

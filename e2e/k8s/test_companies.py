@@ -1,0 +1,98 @@
+"""The main job on a cluster: a file through real rq becomes rows, from no pod to as many as it takes and back to none."""
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from harness import backlog, companies
+from harness.companies import EXAMPLE, Expected
+from harness.kube import conditions, replicas
+from harness.manifests import companies as manifest
+from harness.waiting import until
+
+RECORDS = 20_000
+
+
+def cells(namespace, wide=False):
+    """What `kubectl get jobq` shows of the one queue, by column."""
+    header, row = namespace.kubectl("get", "jobq", *(["-o", "wide"] if wide else [])).splitlines()
+    starts = [header.index(name) for name in header.split()]
+    ends = [*starts[1:], None]
+    return {name: row[start:end].strip() for name, start, end in zip(header.split(), starts, ends, strict=True)}
+
+
+def produce(lines, redis_server):
+    """The example's producer: rq's own `enqueue`, in another process as in real life."""
+    return subprocess.Popen(
+        [sys.executable, str(EXAMPLE / "produce.py"), "-", "--redis", redis_server.url, "--batch", "500"],
+        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, encoding="utf-8")
+
+
+@pytest.mark.usefixtures("operator", "warehouse")
+@pytest.mark.parametrize("database", ["postgres", "mariadb"], indirect=True)
+def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measure):
+    # As the README says it, but for the window that keeps workers for a minute.
+    if database.kind == "postgres":
+        namespace.kubectl("apply", "-f", str(EXAMPLE))
+        namespace.patch({"spec": {"scaling": {"scaleDown": {"stabilizationSeconds": 3}}}})
+    else:
+        namespace.apply(manifest(queue={"names": ["companies-urgent", "companies"]}))
+    namespace.kubectl("wait", "--for=condition=Ready", "jobqueue/companies", "--timeout=30s")
+    namespace.reaches("Ready", "True", "Idle")
+    assert not namespace.pods()
+    shown = cells(namespace)
+    assert (shown["READY"], shown["MODE"], shown["WORKERS"], shown["DESIRED"], shown["REASON"]) == ("True", "Auto", "0", "0", "Idle")
+
+    lines = companies.make(RECORDS, seed=11, bad=0.01)
+    expected = Expected(lines)
+    with namespace.cluster.watch("deployments", namespace.name, "companies-worker") as watch:
+        producer = produce(lines, redis_server)
+        feeding = threading.Thread(target=producer.communicate, args=("\n".join(lines),))
+        feeding.start()
+        until(lambda: backlog.read(redis).waiting, "the first jobs are in the queue")
+        began = time.monotonic()
+        namespace.scales(lambda number: number > 0, within=5)
+        reaction = time.monotonic() - began
+        until(lambda: namespace.ready_pods(), "the first worker is ready", 60, 0.1)
+        first_ready = time.monotonic() - began
+        namespace.reaches("QueueReachable", "True", "Reachable", within=10)
+        feeding.join(timeout=300)
+        assert producer.returncode == 0
+
+        def done():
+            now = backlog.read(redis)
+            return now.waiting == now.running == now.scheduled == 0 and database.counts()[0] == expected.companies
+        until(done, lambda: f"all rows: {backlog.read(redis)}, {database.counts()} of {expected.companies}\n{namespace.told()}", 240, 0.5)
+        seconds = time.monotonic() - began
+        assert database.counts() == (expected.companies, expected.partners, expected.companies)
+        assert database.companies() == expected.rows
+        assert backlog.read(redis).failed == expected.failed
+        namespace.reaches("DatabaseReachable", "True", "Reachable", within=20)
+
+        namespace.scales(0, within=60)
+        until(lambda: not namespace.cluster.get("pods", namespace=namespace.name), "no pod is left", 60, 0.1)
+        namespace.reaches("Ready", "True", "Idle", within=20)
+        namespace.reaches("WorkersAvailable", "True", "AsSpecified")
+        namespace.reaches("ScaledToTarget", "True", "OnTarget")
+        steps = watch.values(replicas)
+    assert max(steps) > 1, steps
+    assert turns(steps) <= 1, f"up, then down, and never to and fro: {steps}"
+
+    queue = namespace.queue()
+    assert all(each["observedGeneration"] == queue["metadata"]["generation"] for each in conditions(queue).values())
+    assert queue["status"]["lastScale"]["to"] == 0 and queue["status"]["lastScale"]["message"]
+    until(lambda: namespace.queue()["status"]["queue"]["failed"] == expected.failed, "the failed jobs are in the status", 20, 0.2)
+    shown = cells(namespace, wide=True)
+    assert (shown["READY"], shown["WORKERS"], shown["WAITING"], shown["RUNNING"], shown["FAILED"]) == ("True", "0", "0", "0", str(expected.failed))
+    reasons = {event["reason"] for event in namespace.events()}
+    assert {"ScaledUp", "ScaledDown"} <= reasons, reasons
+    measure(records=RECORDS, most_workers=max(steps), first_patch=reaction, first_ready=first_ready, all_rows=seconds,
+            companies=expected.companies, partners=expected.partners, failed=expected.failed, steps="-".join(map(str, steps)))
+
+
+def turns(steps):
+    """How often a series changes its direction."""
+    signs = [later > earlier for earlier, later in zip(steps, steps[1:], strict=False)]
+    return sum(one != other for one, other in zip(signs, signs[1:], strict=False))

@@ -1,0 +1,104 @@
+"""What the operator owns stays as it says, and goes with the JobQueue."""
+import pytest
+
+from harness import backlog, companies
+from harness.companies import Expected
+from harness.manifests import companies as manifest
+from harness.manifests import manual
+from harness.waiting import until
+
+pytestmark = pytest.mark.usefixtures("operator", "warehouse")
+
+PUT_BACK = 5.0
+
+
+def container(namespace):
+    return namespace.deployment()["spec"]["template"]["spec"]["containers"][0]
+
+
+def test_what_it_makes(namespace):
+    namespace.apply(manual(1))
+    namespace.runs(1)
+    queue = namespace.queue()
+    for plural in ("deployments", "configmaps", "poddisruptionbudgets"):
+        made = namespace.cluster.get(plural, "companies-worker", namespace.name)
+        owner = made["metadata"]["ownerReferences"][0]
+        assert (owner["kind"], owner["uid"], owner["controller"]) == ("JobQueue", queue["metadata"]["uid"], True), plural
+        assert made["metadata"]["labels"]["jobqueue.dev/queue"] == "companies"
+        assert made["metadata"]["labels"]["app.kubernetes.io/managed-by"] == "jobqueue-operator"
+    pod = namespace.deployment()["spec"]["template"]
+    assert pod["spec"]["terminationGracePeriodSeconds"] == 15, "drainSeconds + 5"
+    assert pod["spec"]["automountServiceAccountToken"] is False
+    assert {"jobqueue.dev/config-hash", "jobqueue.dev/secret-hash"} <= set(pod["metadata"]["annotations"])
+    only = pod["spec"]["containers"][0]
+    assert only["securityContext"]["readOnlyRootFilesystem"] is True
+    assert only["resources"]["requests"] and only["resources"]["limits"]["memory"]
+    config = namespace.cluster.get("configmaps", "companies-worker", namespace.name)
+    assert "secret@" not in str(config) and "redis://" not in str(config), "no URL in a ConfigMap"
+    assert "secret@" not in str(namespace.deployment()), "URLs come from the Secret by reference"
+
+
+def test_hand_edits_are_put_back(namespace):
+    namespace.apply(manual(1))
+    namespace.runs(1)
+    image = container(namespace)["image"]
+    namespace.kubectl("scale", "deployment/companies-worker", "--replicas=3")
+    namespace.scales(1, within=PUT_BACK)
+    namespace.kubectl("set", "image", "deployment/companies-worker", "worker=docker.io/local/pause:1")
+    until(lambda: container(namespace)["image"] == image, "the image is put back", PUT_BACK, 0.05)
+    namespace.kubectl("set", "env", "deployment/companies-worker", "JOBQUEUE_CONFIG=/somewhere/else")
+    until(lambda: "/somewhere/else" not in str(container(namespace)), "the environment is put back", PUT_BACK, 0.05)
+    namespace.kubectl("label", "deployment/companies-worker", "jobqueue.dev/queue=other", "--overwrite")
+    until(lambda: namespace.deployment()["metadata"]["labels"]["jobqueue.dev/queue"] == "companies", "the label is put back", PUT_BACK, 0.05)
+    namespace.runs(1)
+
+
+def test_a_deleted_deployment_comes_back(namespace):
+    namespace.apply(manual(2))
+    before = namespace.runs(2)
+    uid = namespace.deployment()["metadata"]["uid"]
+    namespace.kubectl("delete", "deployment", "companies-worker", "--wait=false")
+    until(lambda: (namespace.deployment() or {"metadata": {"uid": uid}})["metadata"]["uid"] != uid, "a new one", PUT_BACK, 0.05)
+    after = namespace.runs(2)
+    assert not {pod["metadata"]["uid"] for pod in before} & {pod["metadata"]["uid"] for pod in after}
+
+
+def test_others_may_add_what_is_theirs(namespace):
+    """Annotations and labels that other tools write stay, and replace no worker."""
+    namespace.apply(manual(1))
+    before = namespace.runs(1)
+    namespace.kubectl("annotate", "deployment/companies-worker", "example.com/note=theirs")
+    namespace.patch({"spec": {"scaling": {"maxReplicas": 7}}})
+    until(lambda: namespace.queue()["status"]["observedGeneration"] == namespace.queue()["metadata"]["generation"], "the edit is seen", 10, 0.1)
+    assert namespace.deployment()["metadata"]["annotations"]["example.com/note"] == "theirs"
+    assert namespace.runs(1)[0]["metadata"]["uid"] == before[0]["metadata"]["uid"]
+
+
+def test_deletion_drains_and_leaves_nothing(namespace, database, redis, producer):
+    namespace.apply(manual(2, worker={"batchSize": 20}))
+    namespace.runs(2)
+    lines = companies.make(6000, seed=41)
+    producer.enqueue(lines)
+    until(lambda: backlog.read(redis).finished > 100, "they work", 20)
+    namespace.kubectl("delete", "jobqueue", "companies", "--timeout=30s")
+    for plural in ("deployments", "replicasets", "configmaps", "poddisruptionbudgets", "pods"):
+        until(lambda plural=plural: not [each for each in namespace.cluster.get(plural, namespace=namespace.name)
+                                         if each["metadata"]["name"].startswith("companies")], f"no {plural} is left", 40, 0.1)
+    now = backlog.read(redis)
+    assert now.running == 0 and now.failed == 0, f"what was in hand is finished or given back: {now}"
+    done = database.counts()[0]
+    assert done + now.waiting == len(lines), (done, now)
+    namespace.apply(manual(2))
+    expected = Expected(lines)
+    until(lambda: backlog.drained(redis) and database.counts()[0] == expected.companies, lambda: f"{backlog.read(redis)} {database.counts()}", 60, 0.1)
+    assert database.counts() == (expected.companies, expected.partners, expected.companies)
+
+
+def test_a_new_queue_of_the_same_name_begins_anew(namespace, redis, producer):
+    namespace.apply(manifest())
+    namespace.reaches("Ready", "True", "Idle")
+    first = namespace.queue()["metadata"]["uid"]
+    namespace.kubectl("delete", "jobqueue", "companies")
+    namespace.apply(manual(1))
+    namespace.runs(1)
+    assert namespace.deployment()["metadata"]["ownerReferences"][0]["uid"] == namespace.queue()["metadata"]["uid"] != first
