@@ -56,6 +56,8 @@ pub struct Tracked {
     pub failures: u32,
     /// Whether the workers reach their database, as they say.
     pub database: Reach,
+    /// What only a person can repair, as the workers say: a recipe that does not fit the database.
+    pub misfit: Option<Blocked>,
     /// A change that is being written; no other is begun meanwhile.
     pub scaling: bool,
     /// Changes in a row that could not be written, and when the next may be tried.
@@ -182,6 +184,7 @@ impl Registry {
             reach: Reach::Unknown,
             failures: 0,
             database: Reach::NotApplicable,
+            misfit: None,
             scaling: false,
             refused: None,
             applied: None,

@@ -51,7 +51,8 @@ pub enum Next {
 
 /// Writes the status if there is news.
 pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Findings) -> Result<Next, Error> {
-    let known = context.registry.with(key, Known::of).unwrap_or_default();
+    let mut known = context.registry.with(key, Known::of).unwrap_or_default();
+    let findings = Findings { blocked: findings.blocked.or(known.misfit.take()), ..findings };
     let next = next(&findings, &known);
     let uid = queue.uid().unwrap_or_default();
     let written = context.registry.written(key).filter(|written| written.uid == uid);
@@ -77,6 +78,7 @@ struct Known {
     queue: Option<Reach>,
     database: Option<Reach>,
     seen: Option<Seen>,
+    misfit: Option<Blocked>,
     scaling: Option<Scaling>,
     last_scale: Option<jobqueue_crds::LastScale>,
 }
@@ -86,11 +88,15 @@ impl Known {
         Self {
             queue: Some(tracked.reach.clone()),
             database: Some(tracked.database.clone()),
+            misfit: tracked.misfit.clone(),
             seen: tracked.seen.clone(),
             scaling: tracked.decision.as_ref().map(|decision| Scaling {
                 replicas: decision.replicas,
                 wanted: decision.wanted,
-                message: decision.to_string(),
+                message: tracked.held.map_or_else(
+                    || decision.to_string(),
+                    |_| format!("{decision}; held at {} until the database is back", tracked.current),
+                ),
                 limit: tracked.held.or_else(|| decision.limits.first().map(|limited| limit_reason(&limited.limit))),
             }),
             last_scale: tracked.last_scale.clone(),

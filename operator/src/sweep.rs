@@ -8,7 +8,7 @@ use std::{
 };
 
 use jobqueue_crds::{LastScale, Reason};
-use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, stats};
+use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, Trouble, TroubleKind, stats};
 use jobqueue_scaling::{Backlog, Observation, Sample, WorkerCounters, Workers, decide};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
@@ -22,7 +22,7 @@ use crate::{
     metrics::{DecisionLabels, Metrics, QueueLabels},
     registry::{Key, Registry, Seen, Told, Tracked},
     report::TELL,
-    status::Reach,
+    status::{Blocked, Reach},
 };
 
 /// Failed looks in a row before a queue counts as unreachable: one lost packet is no outage.
@@ -185,7 +185,7 @@ struct Step {
 
 /// Takes one look in: rates, decision, and what to do about it. `now` is in seconds of a monotonic clock.
 fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueError>) -> Step {
-    let reach_before = tracked.reach.clone();
+    let before = (tracked.reach.clone(), tracked.database.clone(), tracked.misfit.clone());
     let (backlog, busy) = match answer {
         Ok(stats) => (Some(see(tracked, now, stats)), busy(stats)),
         Err(error) => {
@@ -196,15 +196,36 @@ fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueEr
     let rates = tracked.seen.as_ref().map(|seen| seen.rates).unwrap_or_default();
     let workers = Workers { desired: tracked.current, ready: tracked.ready, busy };
     let observation = Observation { now, backlog, workers, rates };
-    let (decision, memory) = decide(&tracked.policy, &observation, &tracked.memory);
+    let (mut decision, memory) = decide(&tracked.policy, &observation, &tracked.memory);
     tracked.memory = memory;
+    hold(tracked, &mut decision);
     let scale = change(tracked, &decision);
     let limits_before = tracked.decision.as_ref().map(|decision| decision.limits.len());
     let limits_changed = limits_before != Some(decision.limits.len());
     tracked.decision = Some(decision);
     tracked.scaling |= scale.is_some();
     let due = tracked.told.as_ref().is_none_or(|(at, told)| at.elapsed() >= TELL && *told != Told::of(tracked));
-    Step { scale, tell: tracked.reach != reach_before || limits_changed || due }
+    let now = (&tracked.reach, &tracked.database, &tracked.misfit);
+    Step { scale, tell: now != (&before.0, &before.1, &before.2) || limits_changed || due }
+}
+
+/// More workers do not help a database that is away, and fewer would undo what they hold for it; one must be there to
+/// notice that it is back.
+fn hold(tracked: &mut Tracked, decision: &mut jobqueue_scaling::Decision) {
+    let automatic = tracked.policy.mode == jobqueue_scaling::Mode::Auto;
+    let away = matches!(tracked.database, Reach::Failed { .. });
+    let (now, wanted) = (tracked.current, decision.replicas);
+    let held = match (away, tracked.misfit.is_some()) {
+        (true, _) => now.max(wanted.min(1)),
+        // Workers that cannot work yet: no more of them, but fewer where there is nothing to do.
+        (false, true) => wanted.min(now.max(1)),
+        (false, false) => wanted,
+    };
+    let holds = automatic && held != wanted;
+    tracked.held = holds.then_some(Reason::DatabaseSaturated);
+    if holds {
+        decision.replicas = held;
+    }
 }
 
 fn change(tracked: &Tracked, decision: &jobqueue_scaling::Decision) -> Option<Change> {
@@ -238,9 +259,29 @@ fn see(tracked: &mut Tracked, now: f64, stats: &QueueStats) -> Backlog {
     let rates = tracked.meter.sample(Sample { now, waiting, running: stats.running, workers });
     let oldest_wait_seconds = stats.oldest_wait.map(|wait| wait.as_secs_f64());
     let backlog = Backlog { waiting, running: stats.running, oldest_wait_seconds };
+    judge_database(tracked, &stats.troubles);
     tracked.seen =
         Some(Seen { backlog, failed: stats.failed, scheduled: stats.scheduled, rates, at: Timestamp::now() });
     backlog
+}
+
+/// The workers know their database; the operator never talks to it. What none of them can tell stays as it was.
+fn judge_database(tracked: &mut Tracked, troubles: &[Trouble]) {
+    if tracked.database == Reach::NotApplicable {
+        return;
+    }
+    let first = |kinds: &[TroubleKind]| troubles.iter().find(|trouble| kinds.contains(&trouble.kind));
+    let misfit = first(&[TroubleKind::Misfit]);
+    tracked.misfit = misfit.map(|Trouble { message, .. }| Blocked {
+        reason: Reason::InvalidRecipe,
+        message: message.split_whitespace().collect::<Vec<_>>().join(" "),
+    });
+    if let Some(Trouble { kind, message }) = first(&[TroubleKind::Denied, TroubleKind::Unavailable]) {
+        let reason = if *kind == TroubleKind::Denied { Reason::Denied } else { Reason::Unreachable };
+        tracked.database = Reach::Failed { reason, message: message.clone() };
+    } else if misfit.is_some() || tracked.ready > 0 {
+        tracked.database = Reach::Reachable;
+    }
 }
 
 fn unreachable(tracked: &mut Tracked, error: &QueueError) {

@@ -21,6 +21,7 @@ mod script;
 mod server_check;
 mod stats;
 mod stream;
+mod trouble;
 mod url;
 
 pub use backend::{Backend, Claim, Command, Maintenance, QueueError, Settled};
@@ -34,4 +35,5 @@ pub use rq::RqQueue;
 pub use script::{Invocation, Script};
 pub use stats::{QueueStats, StatsQuery, WorkerStats, stats};
 pub use stream::StreamBackend;
+pub use trouble::{Trouble, TroubleBoard, TroubleKind};
 pub use url::ConnectionUrl;

@@ -5,8 +5,8 @@
 use std::sync::Arc;
 
 use jobqueue_queue::{
-    Backend, Completion, Connection, Outcome, Protocol, QueueConfig, Retry, StatsQuery, Timeouts, TlsOptions, connect,
-    stats,
+    Backend, Completion, Connection, Outcome, Protocol, QueueConfig, Retry, StatsQuery, Timeouts, TlsOptions, Trouble,
+    TroubleBoard, TroubleKind, connect, stats,
 };
 use jobqueue_testkit::{Redis, unique};
 
@@ -90,6 +90,30 @@ async fn rq_queues_are_counted_together() {
     assert!((worker.busy_seconds - 0.5).abs() < 0.01, "{}", worker.busy_seconds);
     assert!(worker.silent_for.as_secs() < 10);
     assert!(!worker.hostname.is_empty());
+}
+
+#[tokio::test]
+async fn troubles_of_workers_are_seen_until_they_are_over() {
+    let stand = Stand::new();
+    let kinds = [TroubleKind::Denied, TroubleKind::Unavailable, TroubleKind::Misfit];
+    for (protocol, kind) in [Protocol::Rq, Protocol::List, Protocol::Stream].into_iter().zip(kinds) {
+        let names = vec![unique("first"), unique("second")];
+        let config = QueueConfig::new(protocol, names, unique("worker"));
+        let query = [StatsQuery::from(&config)];
+        let see = async || stats(&stand.connection, &query).await.unwrap().remove(0).unwrap().troubles;
+        assert_eq!(see().await, []);
+        let trouble = Trouble { kind, message: "no: 12 \"quoted\" words".into() };
+        let board = TroubleBoard::new(&stand.connection, &config).unwrap();
+        board.post(Some(&trouble)).await.unwrap();
+        let other = QueueConfig { worker_name: unique("worker"), ..config.clone() };
+        let other = TroubleBoard::new(&stand.connection, &other).unwrap();
+        other.post(Some(&trouble)).await.unwrap();
+        assert_eq!(see().await, [trouble.clone(), trouble.clone()], "{protocol:?}");
+        other.post(None).await.unwrap();
+        assert_eq!(see().await, [trouble]);
+        board.post(None).await.unwrap();
+        assert_eq!(see().await, []);
+    }
 }
 
 #[tokio::test]

@@ -46,6 +46,11 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) check: bool,
 
+    /// Wait for tables that the recipe needs and the database does not have yet, instead of exiting with code 78
+    #[arg(long, env = "JOBQUEUE_WAIT_FOR_TABLES", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1,
+        require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) wait_for_tables: bool,
+
     /// redis://, rediss://, redis+sentinel:// or redis+cluster://
     #[arg(long, env = "JOBQUEUE_REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) redis_url: String,

@@ -9,13 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jobqueue_ingest::SinkError;
+use jobqueue_queue::Trouble;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
+use crate::trouble::trouble_of;
 
 /// The first wait after a failure, and the longest.
-const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15));
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
 
 /// The size of a trial: two, so that one job that breaks every connection it is written on is told from a database
 /// that takes nothing.
@@ -46,6 +48,8 @@ pub struct Gate {
     backoff: Mutex<Backoff>,
     /// Writes that went through.
     successes: AtomicU64,
+    /// Why the gate is closed, in the words of the last failure.
+    trouble: Mutex<Option<Trouble>>,
 }
 
 /// Held by a batch that waits to be written again; while there is one, nothing is claimed.
@@ -59,6 +63,7 @@ impl Default for Gate {
             nudges: watch::Sender::new(0),
             backoff: Mutex::new(Backoff::new(RETRY.0, RETRY.1)),
             successes: AtomicU64::new(0),
+            trouble: Mutex::new(None),
         }
     }
 }
@@ -98,13 +103,25 @@ impl Gate {
         });
         if let Some(away) = away {
             self.backoff.lock().expect("no panic under this lock").reset();
+            *self.trouble.lock().expect("no panic under this lock") = None;
             self.nudges.send_modify(|count| *count += 1);
             tracing::info!(away_seconds = away.as_secs_f64(), "the database is back");
         }
     }
 
+    /// Notes trouble from before the first write, or that it is over.
+    pub fn say(&self, trouble: Option<Trouble>) {
+        *self.trouble.lock().expect("no panic under this lock") = trouble;
+    }
+
+    /// Why the gate is closed, or the start takes so long.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().expect("no panic under this lock").clone()
+    }
+
     /// A write or a ping failed.
     pub fn failed(&self, error: &SinkError) {
+        *self.trouble.lock().expect("no panic under this lock") = Some(trouble_of(error));
         let mut closed = false;
         self.state.send_if_modified(|state| match *state {
             State::Open => {
@@ -262,6 +279,6 @@ mod tests {
             }
         };
         tokio::select! { () = probing => unreachable!(), () = writer => {} }
-        assert!((40..120).contains(&pings), "{pings} attempts in ten minutes");
+        assert!((100..250).contains(&pings), "{pings} attempts in ten minutes");
     }
 }

@@ -84,6 +84,11 @@ pub(crate) async fn next(worker: &Worker) -> Option<Vec<Share>> {
             pause(worker, SUSPENDED).await;
         } else if claim.deliveries.is_empty() {
             turn.careful = None;
+            if allowance == Allowance::Trial && worker.probe().await.is_ok() {
+                // No job to try with: a write of our own tells as much, and an idle worker becomes ready again.
+                worker.gate.probe_succeeded();
+                worker.metrics().database_up.set(1);
+            }
             wait_for_work(worker, &mut turn).await;
         } else {
             turn.for_nothing.reset();

@@ -21,6 +21,7 @@ mod settle;
 mod slot;
 pub mod startup;
 pub mod triage;
+pub mod trouble;
 mod upkeep;
 pub mod verdict;
 pub mod worker;

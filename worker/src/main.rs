@@ -9,12 +9,15 @@ use std::time::Duration;
 
 use clap::Parser;
 use jobqueue_ingest::{DatabaseUrl, Recipe, Sink};
-use jobqueue_queue::{ConnectionUrl, QueueError, TlsOptions};
+use jobqueue_queue::{Backend, ConnectionUrl, QueueError, TlsOptions};
 use jobqueue_worker::config::Config;
 use jobqueue_worker::extract::by_recipe;
 use jobqueue_worker::health::Health;
 use jobqueue_worker::instruments::Instruments;
-use jobqueue_worker::startup::{Places, StartError, open_database, open_queue, persist, ping_queue};
+use jobqueue_worker::startup::{
+    Patience, Places, StartError, open_board, open_database, open_queue, persist, ping_queue,
+};
+use jobqueue_worker::trouble::{take_back, tell};
 use jobqueue_worker::{Settings, Stop, Worker, http};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -94,7 +97,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let mut queue_config = setup.config.queue_config(&setup.worker_name);
     queue_config.concurrency = u32::try_from(setup.config.concurrency()).unwrap_or(u32::MAX);
     let lease = queue_config.lease;
-    let backend = open_queue(&setup.places, queue_config).map_err(StartError::from)?;
+    let backend = open_queue(&setup.places, queue_config.clone()).map_err(StartError::from)?;
     if args.check {
         return Ok(check(&setup).await?);
     }
@@ -103,8 +106,28 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     tokio::spawn(follow_signals(stop, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
     announce(&setup);
     listen(args.listen, &instruments).await?;
-    let sink = persist(&instruments, "the database", || ready_database(&setup)).await?;
-    persist(&instruments, "Redis", || async { backend.register().await.map_err(StartError::from) }).await?;
+    let board = open_board(&setup.places, &queue_config).map_err(StartError::from)?;
+    let telling = tokio::spawn({
+        let (gate, board) = (Arc::clone(&instruments.gate), board.clone());
+        async move { tell(&board, || gate.trouble()).await }
+    });
+    let ended = work(args, &setup, backend, lease, instruments).await;
+    telling.abort();
+    take_back(&board).await;
+    ended
+}
+
+/// From the database's first answer to the last job.
+async fn work(
+    args: &Args,
+    setup: &Setup,
+    backend: Arc<dyn Backend>,
+    lease: Duration,
+    instruments: Instruments,
+) -> anyhow::Result<()> {
+    let patience = if args.wait_for_tables { Patience::ForTables } else { Patience::ForServers };
+    let sink = persist(&instruments, "the database", patience, || ready_database(setup)).await?;
+    persist(&instruments, "Redis", patience, || async { backend.register().await.map_err(StartError::from) }).await?;
     instruments.health.set_registered(true);
     tracing::info!(worker = setup.worker_name, "at work");
     let extractor = by_recipe(Arc::clone(&setup.recipe));

@@ -5,13 +5,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jobqueue_ingest::{DatabaseUrl, Recipe, RecipeProblem, Sink, SinkError, SinkOptions};
-use jobqueue_queue::{Backend, Connection, ConnectionUrl, QueueConfig, QueueError, Timeouts, TlsOptions};
+use jobqueue_queue::{
+    Backend, Connection, ConnectionUrl, QueueConfig, QueueError, Timeouts, TlsOptions, Trouble, TroubleBoard,
+    TroubleKind,
+};
 
 use crate::backoff::Backoff;
 use crate::instruments::Instruments;
+use crate::trouble::trouble_of;
 
 /// Waits between attempts.
-const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(10));
+const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
+/// An attempt without an answer for so long is talked about.
+const SILENCE: Duration = Duration::from_secs(4);
 
 /// Where everything is.
 #[derive(Debug, Clone)]
@@ -44,6 +50,21 @@ pub enum StartError {
     Stopped,
 }
 
+/// What a start waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Patience {
+    /// Servers that are away.
+    ForServers,
+    /// Tables too, which the recipe needs and the database does not have yet.
+    ForTables,
+}
+
+impl Patience {
+    fn covers(self, error: &StartError) -> bool {
+        self == Self::ForTables && matches!(error, StartError::Recipe(_))
+    }
+}
+
 fn list(problems: &[RecipeProblem]) -> String {
     let lines: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
     lines.join("\n")
@@ -53,6 +74,15 @@ impl StartError {
     /// True where waiting may help.
     pub const fn may_pass(&self) -> bool {
         matches!(self, Self::Redis(_) | Self::Database(_))
+    }
+
+    /// What others are told of it, if it concerns the database.
+    fn trouble(&self) -> Option<Trouble> {
+        match self {
+            Self::Database(error) => Some(trouble_of(error)),
+            Self::Recipe(_) => Some(Trouble { kind: TroubleKind::Misfit, message: self.to_string() }),
+            Self::Config(_) | Self::Redis(_) | Self::Stopped => None,
+        }
     }
 }
 
@@ -80,6 +110,11 @@ pub fn open_queue(places: &Places, config: QueueConfig) -> Result<Arc<dyn Backen
     jobqueue_queue::connect(&connection, config)
 }
 
+/// Where this worker says what keeps it from its work; nothing is sent yet.
+pub fn open_board(places: &Places, config: &QueueConfig) -> Result<TroubleBoard, QueueError> {
+    TroubleBoard::new(&Connection::new(&places.redis, &places.tls, Timeouts::default())?, config)
+}
+
 /// Asks Redis whether it is there and lets us in.
 pub async fn ping_queue(places: &Places) -> Result<(), StartError> {
     Ok(Connection::new(&places.redis, &places.tls, Timeouts::default())?.ping().await?)
@@ -94,8 +129,14 @@ pub async fn open_database(places: &Places, recipe: &Recipe, connections: usize)
     Ok(sink)
 }
 
-/// Repeats `attempt` until it succeeds, fails for good, or the worker is asked to stop. Says once what is away.
-pub async fn persist<T, F>(instruments: &Instruments, what: &str, attempt: impl Fn() -> F) -> Result<T, StartError>
+/// Repeats `attempt` until it succeeds, fails for good, or the worker is asked to stop. Says once what is away. With
+/// `patience` a recipe that does not fit the tables is no failure for good: somebody may be about to create them.
+pub async fn persist<T, F>(
+    instruments: &Instruments,
+    what: &str,
+    patience: Patience,
+    attempt: impl Fn() -> F,
+) -> Result<T, StartError>
 where
     F: Future<Output = Result<T, StartError>>,
 {
@@ -106,23 +147,40 @@ where
         let answer = tokio::select! {
             biased;
             () = instruments.stop.draining() => return Err(StartError::Stopped),
-            answer = attempt() => answer,
+            answer = loudly(instruments, what, attempt()) => answer,
         };
         match answer {
-            Err(error) if error.may_pass() => {
+            Err(error) if error.may_pass() || patience.covers(&error) => {
+                instruments.gate.say(error.trouble());
                 let words = error.to_string();
                 if words != said {
                     tracing::warn!(error = words, "{what}: not possible yet; trying again");
                     said = words;
                 }
             }
-            answer => return answer,
+            answer => {
+                instruments.gate.say(None);
+                return answer;
+            }
         }
         tokio::select! {
             () = instruments.stop.draining() => {}
             () = tokio::time::sleep(backoff.next(rand::random())) => {}
         }
     }
+}
+
+/// The answer; a long silence is said to be one meanwhile.
+async fn loudly<T>(instruments: &Instruments, what: &str, answer: impl Future<Output = T>) -> T {
+    let mut answer = std::pin::pin!(answer);
+    if let Ok(answer) = tokio::time::timeout(SILENCE, &mut answer).await {
+        return answer;
+    }
+    if instruments.gate.trouble().is_none() {
+        let message = format!("{what} has not answered for {} s", SILENCE.as_secs());
+        instruments.gate.say(Some(Trouble { kind: TroubleKind::Unavailable, message }));
+    }
+    answer.await
 }
 
 #[cfg(test)]
@@ -145,7 +203,7 @@ mod tests {
     async fn what_is_away_is_waited_for() {
         let instruments = instruments();
         let left = Cell::new(20);
-        let answer = persist(&instruments, "the database", || {
+        let answer = persist(&instruments, "the database", Patience::ForServers, || {
             left.set(left.get() - 1);
             let gone = left.get() > 0;
             async move { if gone { Err(away()) } else { Ok(7) } }
@@ -158,7 +216,7 @@ mod tests {
     async fn what_is_wrong_ends_the_start() {
         let problem = RecipeProblem { path: "ingest[0]".into(), message: "no such table".into() };
         let instruments = instruments();
-        let answer = persist(&instruments, "the database", || {
+        let answer = persist(&instruments, "the database", Patience::ForServers, || {
             let problems = vec![problem.clone(), problem.clone()];
             async move { Err::<(), _>(StartError::Recipe(problems)) }
         });
@@ -167,10 +225,40 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn tables_are_waited_for_by_the_patient_and_said_to_be_missing() {
+        let instruments = instruments();
+        let left = Cell::new(3);
+        let answer = persist(&instruments, "the database", Patience::ForTables, || {
+            if left.get() < 3 {
+                assert_eq!(instruments.gate.trouble().map(|trouble| trouble.kind), Some(TroubleKind::Misfit));
+            }
+            left.set(left.get() - 1);
+            let missing = left.get() > 0;
+            let problem = RecipeProblem { path: "ingest[0]".into(), message: "no such table".into() };
+            async move { if missing { Err(StartError::Recipe(vec![problem])) } else { Ok(7) } }
+        });
+        assert_eq!(answer.await.unwrap(), 7);
+        assert_eq!(instruments.gate.trouble(), None);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_database_that_says_nothing_is_said_to() {
+        let instruments = instruments();
+        let answer = persist(&instruments, "the database", Patience::ForServers, || async {
+            tokio::time::sleep(SILENCE * 2).await;
+            let trouble = instruments.gate.trouble().expect("said meanwhile");
+            assert_eq!(trouble.message, "the database has not answered for 4 s");
+            Ok(7)
+        });
+        assert_eq!(answer.await.unwrap(), 7);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_stop_ends_the_waiting() {
         let instruments = instruments();
         instruments.stop.request();
-        let answer = persist(&instruments, "the database", || async { Err::<(), _>(away()) }).await;
+        let answer =
+            persist(&instruments, "the database", Patience::ForServers, || async { Err::<(), _>(away()) }).await;
         assert!(matches!(answer, Err(StartError::Stopped)));
     }
 }

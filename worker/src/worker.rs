@@ -23,7 +23,7 @@ pub(crate) const LAST_WORDS: Duration = Duration::from_secs(3);
 /// A ping that takes longer has failed.
 pub(crate) const PING_LIMIT: Duration = Duration::from_secs(5);
 /// How often an idle worker looks after its database, for readiness.
-const PING_EVERY: Duration = Duration::from_secs(10);
+const PING_EVERY: Duration = Duration::from_secs(5);
 
 /// What the loop needs to know.
 #[derive(Debug, Clone)]

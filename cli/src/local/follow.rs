@@ -132,6 +132,7 @@ mod tests {
             failed: 0,
             oldest_wait: None,
             workers: workers.iter().map(worker).collect(),
+            troubles: Vec::new(),
         }
     }
 

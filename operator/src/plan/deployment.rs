@@ -168,6 +168,8 @@ fn environment(spec: &JobQueueSpec) -> Vec<EnvVar> {
         variables.push(url_variable("JOBQUEUE_DATABASE_URL", url.as_ref(), url_secret_key_ref.as_ref()));
     }
     if spec.ingest.is_some() {
+        // A worker that waits is back sooner than one that the kubelet restarts, later and later.
+        variables.push(plain("JOBQUEUE_WAIT_FOR_TABLES", "true"));
         variables.push(plain("JOBQUEUE_CONFIG", &format!("{CONFIG_DIRECTORY}/{}", config_map::FILE)));
     }
     if let Some(TlsSpec { ca_secret_key_ref, client_certificate_secret_ref }) = &redis.tls {

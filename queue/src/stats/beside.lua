@@ -43,4 +43,5 @@ return {
   redis.call('ZCARD', prefix .. ':failed'),
   oldest,
   workers,
+  redis.call('HVALS', prefix .. ':trouble'),
 }

@@ -9,6 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::bookkeeping::Place;
 use crate::rq::{Keys, parse_iso};
+use crate::trouble::{Trouble, read_entry};
 use crate::{Connection, Invocation, Protocol, QueueConfig, QueueError, Script};
 
 static RQ: LazyLock<Script> = LazyLock::new(|| Script::new(&[include_str!("rq.lua")]));
@@ -58,6 +59,8 @@ pub struct QueueStats {
     pub oldest_wait: Option<Duration>,
     /// The workers of any of the queues, by name; dead ones only until their record expires.
     pub workers: Vec<WorkerStats>,
+    /// What keeps workers from their work, as each of them says.
+    pub troubles: Vec<Trouble>,
 }
 
 /// One worker, as its record says. The counters start at 0 with each start of a worker.
@@ -130,8 +133,8 @@ fn calls_of(query: &StatsQuery, is_cluster: bool) -> Result<Vec<Invocation<'stat
         .collect()
 }
 
-/// Time, waiting, running, scheduled, due, failed, when the head was queued (ISO text or an entry id), workers.
-type Row = ((i64, u32), u64, u64, u64, u64, u64, String, Vec<WorkerRow>);
+/// Time, waiting, running, scheduled, due, failed, when the head was queued (ISO text or an entry id), workers, troubles.
+type Row = ((i64, u32), u64, u64, u64, u64, u64, String, Vec<WorkerRow>, Vec<String>);
 
 /// Name, last heartbeat, state, host, succeeded, failed, busy seconds, concurrency, running.
 type WorkerRow = (String, String, String, String, String, String, String, String, u64);
@@ -146,9 +149,10 @@ fn together(rows: Vec<Row>, protocol: Protocol) -> QueueStats {
         failed: 0,
         oldest_wait: None,
         workers: Vec::new(),
+        troubles: Vec::new(),
     };
     let mut workers = BTreeMap::new();
-    for ((seconds, micros), waiting, running, scheduled, due, failed, head, members) in rows {
+    for ((seconds, micros), waiting, running, scheduled, due, failed, head, members, troubles) in rows {
         let now = DateTime::from_timestamp(seconds, micros * 1000).unwrap_or_default();
         stats.observed_at = now;
         stats.waiting += waiting;
@@ -158,6 +162,7 @@ fn together(rows: Vec<Row>, protocol: Protocol) -> QueueStats {
         stats.failed += failed;
         let wait = time_of(&head, protocol).map(|queued| since(queued, now));
         stats.oldest_wait = stats.oldest_wait.max(wait);
+        stats.troubles.extend(troubles.iter().filter_map(|entry| read_entry(entry, seconds)));
         for row in members {
             let worker = worker(row, now, protocol);
             add(&mut workers, worker, protocol);
@@ -217,7 +222,7 @@ mod tests {
     use super::*;
 
     fn row(head: &str, worker: WorkerRow) -> Row {
-        ((1_000, 500_000), 3, 2, 1, 0, 4, head.into(), vec![worker])
+        ((1_000, 500_000), 3, 2, 1, 0, 4, head.into(), vec![worker], vec!["995 Denied no".into()])
     }
 
     fn record(heartbeat: &str, state: &str) -> WorkerRow {
@@ -232,6 +237,7 @@ mod tests {
             row("1970-01-01T00:16:35.000000Z", record(heartbeat, "busy")),
         ];
         let stats = together(rows, Protocol::Rq);
+        assert_eq!(stats.troubles.len(), 2);
         assert_eq!((stats.waiting, stats.running, stats.scheduled, stats.failed), (6, 4, 2, 8));
         assert_eq!(stats.oldest_wait, Some(Duration::from_secs(10)));
         let [worker] = &stats.workers[..] else { panic!("one record for both queues: {:?}", stats.workers) };

@@ -25,4 +25,5 @@ return {
   redis.call('ZCARD', P .. ':failed:' .. Q),
   enqueued or '',
   workers,
+  redis.call('HVALS', P .. ':jobqueue-trouble:' .. Q),
 }
