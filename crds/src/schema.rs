@@ -4,12 +4,12 @@
 //! mistyped field is the most common mistake in a manifest.
 
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
-    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
+    CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
 use kube::CustomResourceExt;
 use serde_json::{Value, json};
 
-use crate::{JobQueue, Problem};
+use crate::{ConditionType, JobQueue, Problem, Reason};
 
 /// The CustomResourceDefinition of [`JobQueue`].
 pub fn crd() -> CustomResourceDefinition {
@@ -18,9 +18,23 @@ pub fn crd() -> CustomResourceDefinition {
         if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
             tidy(schema);
             schema.x_kubernetes_validations = Some(vec![name_rule()]);
+            let status = schema.properties.as_mut().and_then(|fields| fields.get_mut("status"));
+            status.expect("the definition describes status").default = Some(JSON(first_status()));
         }
     }
     crd
+}
+
+/// What an object says before an operator has looked at it. Tools that wait for objects (Helm, Argo CD) take one without
+/// conditions for ready.
+fn first_status() -> Value {
+    json!({"conditions": [{
+        "type": ConditionType::Ready.to_string(),
+        "status": "Unknown",
+        "reason": Reason::Pending.to_string(),
+        "message": "no operator has looked at it yet",
+        "lastTransitionTime": "1970-01-01T00:00:00Z",
+    }]})
 }
 
 /// The name becomes a label's value and part of other objects' names. Its counterpart is in [`crate::manifest`].

@@ -113,6 +113,7 @@ class Watch:
         self._thread.start()
 
     def _follow(self):
+        versions = set()  # a new connection begins with what the last one ended with
         while not self._closed.is_set():
             try:
                 url = f"http://127.0.0.1:{self.cluster.port}/{self.path}"
@@ -121,8 +122,10 @@ class Watch:
                         if self._closed.is_set():
                             return
                         event = json.loads(line)
-                        if event["type"] in ("ADDED", "MODIFIED"):
+                        version = event["object"]["metadata"]["resourceVersion"]
+                        if event["type"] in ("ADDED", "MODIFIED") and version not in versions:
                             self.seen.append(event["object"])
+                            versions.add(version)
                         self.gone = event["type"] == "DELETED"
             except (OSError, ValueError):
                 self._closed.wait(0.2)  # the API server is away, or nothing happened for a while: look again

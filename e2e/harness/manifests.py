@@ -6,6 +6,18 @@ import yaml
 from .companies import EXAMPLE
 
 
+class Loader(yaml.SafeLoader):
+    """Times stay the text that Kubernetes takes them for."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"] for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+
+
+def load(text):
+    return yaml.load(text, Loader)  # noqa: S506
+
+
 def merged(base, changes):
     """A JSON merge patch: objects are merged, None removes, anything else replaces."""
     result = dict(base)

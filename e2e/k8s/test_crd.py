@@ -5,14 +5,14 @@ import os
 import re
 
 import pytest
-import yaml
 
 from conftest import ROOT
 from harness import kube
+from harness.manifests import load
 
 pytestmark = pytest.mark.usefixtures("crd")
 
-SCHEMA = yaml.safe_load((ROOT / "crds" / "jobqueue.yaml").read_text(encoding="utf-8"))["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+SCHEMA = load((ROOT / "crds" / "jobqueue.yaml").read_text(encoding="utf-8"))["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 COLUMN = {"id": "job.id"}
 TABLE = {"table": "t", "columns": COLUMN}
 REFERENCE = {"name": "warehouse", "key": "redis"}
@@ -347,6 +347,12 @@ def test_columns_show_the_status(namespace):
     kube.until(shown, lambda: namespace.kubectl("get", "jobq", "q", "-o", "wide"), seconds=10)
 
 
+def test_before_an_operator_has_looked(place):
+    """No tool may take a queue for ready that nobody has looked at."""
+    shown = json.loads(place.kubectl("create", "--dry-run=server", "-o", "json", "-f", "-", stdin=json.dumps(manifest(SCALER))))
+    assert [(each["type"], each["status"], each["reason"]) for each in shown["status"]["conditions"]] == [("Ready", "Unknown", "Pending")]
+
+
 def test_status_is_written_through_its_subresource_only(namespace):
     namespace.apply({**manifest(SCALER), "status": {"selector": "made=up"}})
     assert "made=up" not in json.dumps(namespace.queue("q").get("status", {}))
@@ -372,7 +378,7 @@ def test_explain_reads_well(cluster):
 
 def test_small_enough_for_client_side_apply(cluster):
     """`kubectl apply` keeps the object in an annotation, and those may have 256 KiB altogether."""
-    definition = yaml.safe_load((ROOT / "crds" / "jobqueue.yaml").read_text(encoding="utf-8"))
+    definition = load((ROOT / "crds" / "jobqueue.yaml").read_text(encoding="utf-8"))
     assert len(json.dumps(definition)) < 128 * 1024
     said = cluster.kubectl("apply", "--dry-run=server", "--force-conflicts=false", "-f", str(ROOT / "crds" / "jobqueue.yaml"))
     assert "jobqueues.jobqueue.dev" in said

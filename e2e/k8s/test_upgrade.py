@@ -9,7 +9,7 @@ from harness import backlog, companies
 from harness.companies import Expected
 from harness.kube import replicas
 from harness.manifests import companies as manifest
-from harness.manifests import manual, merged
+from harness.manifests import load, manual, merged
 from harness.operators import CHART
 from harness.waiting import until
 
@@ -31,7 +31,7 @@ def next_chart(tmp_path):
     about["version"] = "0.2.0"
     (chart / "Chart.yaml").write_text(yaml.safe_dump(about), encoding="utf-8")
     path = chart / "files" / "jobqueue.yaml"
-    definition = yaml.safe_load(path.read_text(encoding="utf-8"))
+    definition = load(path.read_text(encoding="utf-8"))
     spec = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
     spec["properties"]["comment"] = {"type": "string", "maxLength": 100, "description": "Not of this version."}
     text = yaml.safe_dump(definition, sort_keys=False, width=10_000, allow_unicode=True)
@@ -98,7 +98,7 @@ def test_objects_of_an_older_definition_go_on(cluster, release, restored, namesp
     chart = tmp_path / "old"
     shutil.copytree(CHART, chart)
     path = chart / "files" / "jobqueue.yaml"
-    definition = yaml.safe_load(path.read_text(encoding="utf-8"))
+    definition = load(path.read_text(encoding="utf-8"))
     scaling = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["scaling"]
     scaling["properties"]["scaleDown"]["properties"].pop("protectBusy")
     scaling["default"]["scaleDown"].pop("protectBusy")

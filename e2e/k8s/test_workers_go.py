@@ -9,6 +9,7 @@ import pytest
 
 from harness import backlog, companies
 from harness.companies import Expected
+from harness.manifests import companies as manifest
 from harness.manifests import manual
 from harness.waiting import until
 
@@ -91,3 +92,65 @@ def test_a_rollout_in_the_middle_of_jobs(namespace, database, redis, producer):
           lambda: f"{backlog.read(redis)} {database.counts()}", 60, 0.1)
     assert database.counts() == (expected.companies, expected.partners, expected.companies)
     assert backlog.read(redis).failed == 0
+
+
+def test_a_drain_that_takes_too_long(namespace, database, redis, producer):
+    """The pod is gone before its jobs are: what it had in hand is given back, and done once, by others."""
+    namespace.apply(manual(1, worker={"batchSize": 50, "drainSeconds": 1}))
+    pod = namespace.runs(1)[0]
+    lines = companies.make(200, seed=33)
+    expected = Expected(lines)
+    with database.connect() as blocker:
+        blocker.execute("LOCK TABLE stockholder IN ACCESS EXCLUSIVE MODE")
+        producer.enqueue(lines)
+        until(lambda: backlog.read(redis).running >= 50, lambda: f"it works: {backlog.read(redis)}", 20)
+        namespace.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
+        until(lambda: not namespace.cluster.get("pods", pod["metadata"]["name"], namespace.name), "the pod is gone, jobs or not", 30, 0.1)
+        blocker.rollback()
+    until(lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
+          lambda: f"{backlog.read(redis)} {database.counts()}", 60, 0.1)
+    assert database.counts() == (expected.companies, expected.partners, expected.companies)
+    assert backlog.read(redis).failed == 0
+
+
+def holder(redis, pods):
+    """The pod whose worker has jobs in hand."""
+    busy = [key.decode() for key in redis.smembers("rq:workers") if redis.hget(key, "state") == b"busy"]
+    named = [pod for pod in pods if any(pod["metadata"]["name"] in key for key in busy)]
+    return named[0]["metadata"]["name"] if len(named) == 1 else None
+
+
+def test_idle_workers_go_first(namespace, database, redis, producer):
+    namespace.apply(manual(4))
+    pods = namespace.runs(4)
+    with database.connect() as blocker:
+        blocker.execute("LOCK TABLE stockholder IN ACCESS EXCLUSIVE MODE")
+        lines = companies.make(5, seed=34)
+        producer.enqueue(lines[:1])
+        until(lambda: holder(redis, pods), "one of them works", 20)
+        busy = holder(redis, pods)
+        namespace.kubectl("scale", "jobqueue/companies", "--replicas=1")
+        namespace.scales(1)
+        until(lambda: len(namespace.pods()) == 1, "three go", 30, 0.05)
+        assert namespace.pods()[0]["metadata"]["name"] == busy
+        blocker.rollback()
+    until(lambda: database.counts()[0] == 1, "the job is done", 20, 0.1)
+
+
+def test_busy_workers_are_protected(namespace, database, redis, producer):
+    """`protectBusy`: the number waits for the work, in every mode but Manual."""
+    namespace.apply(manifest(scaling={"minReplicas": 3, "idleSeconds": 0, "scaleDown": {"protectBusy": True}}, worker={"concurrency": 1, "batchSize": 1}))
+    namespace.scales(3)
+    pods = namespace.runs(3)
+    with database.connect() as blocker:
+        blocker.execute("LOCK TABLE stockholder IN ACCESS EXCLUSIVE MODE")
+        producer.enqueue(companies.make(1, seed=35))
+        until(lambda: holder(redis, pods), "one of them works", 20)
+        busy = holder(redis, pods)
+        namespace.patch({"spec": {"scaling": {"minReplicas": 0}}})
+        namespace.scales(1, within=20)
+        until(lambda: len(namespace.pods()) == 1, "the idle ones go", 30, 0.05)
+        assert namespace.pods()[0]["metadata"]["name"] == busy
+        blocker.rollback()
+    namespace.scales(0, within=20)
+    assert database.counts()[0] == 1

@@ -1,0 +1,75 @@
+"""The ways to a queue besides plain RQ on plain Redis: lists, streams, TLS with a client certificate."""
+import subprocess
+
+import pytest
+from redis import Redis
+
+from harness import companies
+from harness.companies import Expected
+from harness.manifests import companies as manifest
+from harness.manifests import manual
+from harness.process import Process, free_port
+from harness.producer import Producer
+from harness.waiting import until
+
+pytestmark = pytest.mark.usefixtures("operator")
+
+
+def rows(database, expected, seconds=60):
+    until(lambda: database.counts()[:2] == (expected.companies, expected.partners), lambda: str(database.counts()), seconds, 0.1)
+    assert database.companies() == expected.rows
+
+
+@pytest.mark.usefixtures("warehouse")
+@pytest.mark.parametrize("protocol", ["List", "Stream"])
+def test_lists_and_streams(namespace, redis, database, protocol):
+    recipe = manifest()["spec"]["ingest"]
+    del recipe[0]["functions"]
+    recipe[0]["record"] = "job.args[0]" if protocol == "List" else "job.fields.record"
+    namespace.apply(manifest(queue={"protocol": protocol, "names": ["lines"]}, ingest=recipe, scaling={"targets": {"jobsPerWorker": 100, "drainSeconds": None}}))
+    namespace.reaches("Ready", "True", "Idle")
+    lines = companies.make(200, seed=81)
+    for line in lines:
+        if protocol == "List":
+            redis.rpush("lines", line)
+        else:
+            redis.xadd("lines", {"record": line})
+    namespace.scales(lambda number: number > 0, within=5)
+    rows(database, Expected(lines))
+    namespace.scales(0, within=30)
+
+
+@pytest.fixture
+def tls_redis(tmp_path, host):
+    """A redis-server that speaks TLS alone and asks for a client certificate. (its port, the directory of the certificates)"""
+    def openssl(*arguments):
+        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=tmp_path)
+    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=e2e",
+            "-addext", "basicConstraints=critical,CA:TRUE")
+    for name, extension in (("server", f"subjectAltName=IP:{host},IP:127.0.0.1"), ("client", "extendedKeyUsage=clientAuth")):
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
+        (tmp_path / f"{name}.ext").write_text(f"basicConstraints=CA:FALSE\n{extension}\n", encoding="ascii")
+        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-out", f"{name}.crt",
+                "-extfile", f"{name}.ext")
+    port = free_port()
+    server = Process(["redis-server", "--port", "0", "--tls-port", port, "--bind", "127.0.0.1", host, "--protected-mode", "no", "--save", "",
+                      "--tls-cert-file", tmp_path / "server.crt", "--tls-key-file", tmp_path / "server.key", "--tls-ca-cert-file", tmp_path / "ca.crt",
+                      "--tls-auth-clients", "yes", "--dir", tmp_path], tmp_path / "redis-tls.log")
+    yield port, tmp_path
+    server.stop()
+
+
+def test_tls_with_a_client_certificate(namespace, tls_redis, database, host):
+    port, directory = tls_redis
+    client = Redis(host="127.0.0.1", port=port, ssl=True, ssl_ca_certs=str(directory / "ca.crt"), ssl_certfile=str(directory / "client.crt"),
+                   ssl_keyfile=str(directory / "client.key"))
+    namespace.secret("warehouse", redis=f"rediss://{host}:{port}/0", database=database.remote_url, ca=(directory / "ca.crt").read_text())
+    namespace.apply(manual(1, queue={"redis": {"tls": {"caSecretKeyRef": {"name": "warehouse", "key": "ca"},
+                                                         "clientCertificateSecretRef": {"name": "certificate"}}}}))
+    namespace.reaches("Stalled", "True", "SecretNotFound")
+    namespace.kubectl("create", "secret", "tls", "certificate", f"--cert={directory / 'client.crt'}", f"--key={directory / 'client.key'}")
+    namespace.reaches("QueueReachable", "True", "Reachable")
+    namespace.runs(1)
+    lines = companies.make(100, seed=82)
+    Producer(client).enqueue(lines)
+    rows(database, Expected(lines))
