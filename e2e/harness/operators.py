@@ -10,6 +10,15 @@ from .workers import binary
 CHART = Path(__file__).resolve().parents[2] / "charts" / "jobqueue-operator"
 
 
+def images():
+    """Helm settings for other images than this version's: E2E_OPERATOR_IMAGE and E2E_WORKER_IMAGE, as repository:tag."""
+    settings = []
+    for value, variable in (("image", "E2E_OPERATOR_IMAGE"), ("workerImage", "E2E_WORKER_IMAGE")):
+        repository, _, tag = os.environ.get(variable, "").partition(":")
+        settings += [f"{value}.repository={repository}", f"{value}.tag={tag}"] if tag else []
+    return settings
+
+
 class Release:
     """A helm release of the chart."""
 
@@ -18,7 +27,8 @@ class Release:
 
     def install(self, *settings, chart=CHART):
         """Installs or upgrades, and waits until it is ready. `settings` are `--set` values."""
-        values = [part for setting in settings for part in ("--set", setting)]
+        values = [part for setting in images() for part in ("--set-string", setting)]  # a tag may look like a number
+        values += [part for setting in settings for part in ("--set", setting)]
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}})
         return kube.run(["helm", "upgrade", "--install", self.name, chart, "-n", self.namespace, "--take-ownership", "--wait", "--timeout", "120s",

@@ -78,9 +78,14 @@ def cluster(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def crd(cluster):
-    """The CustomResourceDefinition of this tree; marked as the chart's own, so that an install takes it over."""
+    """The CustomResourceDefinition of this tree, applied in Helm's name, so that the chart may change it."""
     text = (ROOT / "crds" / "jobqueue.yaml").read_text(encoding="utf-8")
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=e2e", "-f", "-", stdin=text)
+    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=helm", "-f", "-", stdin=text)
+    # Whoever applied it before owns nothing of it any more.
+    definition = cluster.raw("apis/apiextensions.k8s.io/v1/customresourcedefinitions/jobqueues.jobqueue.dev")
+    ours = [each for each in definition["metadata"]["managedFields"] if each["manager"] == "helm" or each.get("subresource")]
+    cluster.kubectl("patch", "crd", "jobqueues.jobqueue.dev", "--type=json", "-p",
+                    json.dumps([{"op": "replace", "path": "/metadata/managedFields", "value": ours}]))
     cluster.kubectl("wait", "--for=condition=Established", "crd/jobqueues.jobqueue.dev", "--timeout=30s")
 
 
