@@ -21,12 +21,26 @@ def run(*command, stdin=None):
     return done
 
 
+class Loader(yaml.SafeLoader):
+    """Times stay the text that they are, as they do for Kubernetes."""
+
+
+Loader.yaml_implicit_resolvers = {
+    first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+
+
+def load(text):
+    """The objects of a file of manifests."""
+    return [each for each in yaml.load_all(text, Loader) if each]
+
+
 class Rendered:
     """The objects of one rendering, by kind and name."""
 
     def __init__(self, text):
         self.text = text
-        self.objects = [each for each in yaml.safe_load_all(text) if each]
+        self.objects = load(text)
 
     def all(self, kind):
         return [each for each in self.objects if each["kind"] == kind]

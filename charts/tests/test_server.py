@@ -4,7 +4,7 @@ import os
 import pytest
 import yaml
 
-from conftest import CHART, ROOT, VALUES, run
+from conftest import ROOT, VALUES, load, run
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +24,11 @@ def namespace(served):
     run("kubectl", "delete", "namespace", name, "--wait=false")
 
 
+def warnings(done):
+    """Unknown fields, and pods that the level "restricted" would refuse. How the CRD came into this cluster does not matter."""
+    return [line for line in done.stderr.splitlines() if "last-applied-configuration" not in line]
+
+
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 def test_dry_run(render, namespace, served, values):
     rendered = render(file=values, namespace=namespace)
@@ -34,8 +39,7 @@ def test_dry_run(render, namespace, served, values):
     done = run("kubectl", "apply", "--dry-run=server", "--server-side", "--force-conflicts", "--namespace", namespace, "-f", "-",
                stdin=yaml.safe_dump_all(known))
     assert len(done.stdout.splitlines()) == len(known)
-    # Unknown fields and pods that the level "restricted" would refuse are warnings.
-    assert not done.stderr, done.stderr
+    assert not warnings(done)
 
 
 def test_plain_kubectl_takes_the_crd():
@@ -45,7 +49,7 @@ def test_plain_kubectl_takes_the_crd():
 
 def test_install_yaml(served):
     namespace = "jobqueue-system"
-    documents = [each for each in yaml.safe_load_all((ROOT / "install.yaml").read_text(encoding="utf-8")) if each]
+    documents = load((ROOT / "install.yaml").read_text(encoding="utf-8"))
     assert documents[0]["metadata"]["name"] == namespace
     exists = run("kubectl", "get", "namespace", namespace, "--ignore-not-found", "--output=name").stdout
     if not exists:
@@ -53,7 +57,7 @@ def test_install_yaml(served):
     try:
         done = run("kubectl", "apply", "--dry-run=server", "--server-side", "--force-conflicts", "-f", ROOT / "install.yaml")
         assert len(done.stdout.splitlines()) == len(documents)
-        assert not done.stderr, done.stderr
+        assert not warnings(done)
     finally:
         if not exists:
             run("kubectl", "delete", "namespace", namespace, "--wait=false")

@@ -5,7 +5,7 @@ import re
 import pytest
 import yaml
 
-from conftest import CHART, ROOT, VALUES, Refused, container, environment, run
+from conftest import CHART, ROOT, VALUES, Refused, container, environment, load, run
 
 CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
 
@@ -17,7 +17,7 @@ def test_lint(values):
 
 def test_the_crd_is_the_generated_one_and_is_kept(render):
     ours = render().one("CustomResourceDefinition")
-    generated = yaml.safe_load((ROOT / "crds" / "jobqueue.yaml").read_text(encoding="utf-8"))
+    [generated] = load((ROOT / "crds" / "jobqueue.yaml").read_text(encoding="utf-8"))
     assert ours["spec"] == generated["spec"]
     assert ours["metadata"]["name"] == generated["metadata"]["name"]
     assert ours["metadata"]["annotations"] == {"helm.sh/resource-policy": "keep"}
