@@ -31,7 +31,8 @@ def recovers(namespace):
 
 def test_all_conditions_are_there_from_the_first_visit(namespace, warehouse):
     namespace.apply(manifest())
-    states = until(lambda: conditions(namespace.queue()), "a status", 10, 0.05)
+    until(lambda: "observedGeneration" in namespace.queue()["status"], "a status", 10, 0.05)
+    states = conditions(namespace.queue())
     assert list(states) == ["Ready", "Reconciling", "Stalled", "QueueReachable", "DatabaseReachable", "WorkersAvailable",
                             "ScaledToTarget", "ScalingLimited", "Paused", "Degraded"]
     namespace.kubectl("wait", "--for=condition=Ready", "jobqueue/companies", "--timeout=15s")
@@ -244,7 +245,7 @@ def test_database_away(namespace, redis_server, tmp_path, host, producer):
             recovers(namespace)
             until(lambda: database.counts()[0] == 40, "all jobs are done", 30, 0.2)
         finally:
-            database.stop()
+            database.process.kill()
 
 
 def test_missing_table(namespace, database, warehouse, producer):

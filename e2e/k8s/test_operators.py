@@ -91,14 +91,20 @@ def test_shutdown_hands_over_at_once(namespace, crew, measure):
     leads(namespace, "one")
     crew("two")
     namespace.apply(manifest())
-    namespace.reaches("Ready", "True")
-    began = time.monotonic()
-    one.send(signal.SIGTERM)
-    assert one.wait(10) == 0
-    leads(namespace, "two", within=3)
-    measure(handover=time.monotonic() - began)
-    namespace.patch({"spec": {"scaling": {"minReplicas": 1}}})
-    namespace.scales(1, within=CONVERGES)
+    before = namespace.reaches("Ready", "True", "Idle")
+    with namespace.cluster.watch("jobqueues", namespace.name, "companies") as watch:
+        began = time.monotonic()
+        one.send(signal.SIGTERM)
+        assert one.wait(10) == 0
+        leads(namespace, "two", within=3)
+        measure(handover=time.monotonic() - began)
+        namespace.patch({"spec": {"scaling": {"minReplicas": 1}}})
+        namespace.scales(1, within=CONVERGES)
+        namespace.reaches("WorkersAvailable", "True", within=30)
+        for kind in ("Ready", "QueueReachable", "Stalled"):
+            states = watch.values(lambda queue, kind=kind: conditions(queue)[kind]["status"])
+            assert len(states) == 1, f"{kind} stays what it was while another takes over: {states}"
+    assert conditions(namespace.queue())["Ready"]["lastTransitionTime"] == before["lastTransitionTime"]
 
 
 def test_two_at_once(namespace, crew, redis, database, producer):

@@ -39,6 +39,22 @@ def test_lists_and_streams(namespace, redis, database, protocol):
     namespace.scales(0, within=30)
 
 
+def test_a_short_host_name_is_of_the_queues_namespace(request, namespace, redis_server, database, redis, producer, host):
+    """`redis://redis` means the same to a worker and to an operator in another namespace."""
+    if request.config.getoption("--process"):
+        pytest.skip("names of Services mean nothing outside of the cluster")
+    name = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "redis"}, "spec": {"clusterIP": "None", "ports": [{"port": redis_server.port}]}}
+    place = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "ports": [{"name": "", "port": redis_server.port}],
+             "metadata": {"name": "redis-1", "labels": {"kubernetes.io/service-name": "redis"}}, "endpoints": [{"addresses": [host]}]}
+    namespace.apply(name, place)
+    namespace.secret("warehouse", redis=f"redis://redis:{redis_server.port}/0", database=database.remote_url)
+    namespace.apply(manifest())
+    namespace.reaches("QueueReachable", "True", "Reachable")
+    lines = companies.make(50, seed=83)
+    producer.enqueue(lines)
+    rows(database, Expected(lines))
+
+
 @pytest.fixture
 def tls_redis(tmp_path, host):
     """A redis-server that speaks TLS alone and asks for a client certificate. (its port, the directory of the certificates)"""
