@@ -5,6 +5,7 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Method, Request, Response};
@@ -18,6 +19,9 @@ use crate::{
     metrics::{ApiLabels, Metrics},
     tenure::Tenure,
 };
+
+/// A request that takes longer has failed, as far as we know.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// A write was held back: another operator leads, or may.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
@@ -69,8 +73,11 @@ where
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         if matches!(*request.method(), Method::GET | Method::HEAD) {
+            let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
             let answer = self.inner.call(request);
-            return Box::pin(async { answer.await.map_err(Into::into) });
+            return Box::pin(
+                async move { if watches { answer.await.map_err(Into::into) } else { soon(answer).await } },
+            );
         }
         let counted =
             |code: u16| ApiLabels { method: method(request.method()), resource: resource(request.uri().path()), code };
@@ -80,12 +87,20 @@ where
         let writes = self.guard.metrics.api_writes.clone();
         let (mut labels, answer) = (counted(0), self.inner.call(request));
         Box::pin(async move {
-            let answer = answer.await.map_err(Into::into);
+            let answer = soon(answer).await;
             // 0: no answer at all.
             labels.code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
             writes.get_or_create(&labels).inc();
             answer
         })
+    }
+}
+
+/// The answer, if it comes in time.
+async fn soon<T, E: Into<BoxError>>(answer: impl Future<Output = Result<T, E>>) -> Result<T, BoxError> {
+    match tokio::time::timeout(LIMIT, answer).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs()).into()),
     }
 }
 

@@ -10,7 +10,7 @@ use kube::{
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
-use crate::{digest::digest, plan::Planned};
+use crate::{api::NotLeading, digest::digest, plan::Planned};
 
 /// The field manager of everything that we write.
 pub const MANAGER: &str = "jobqueue-operator";
@@ -35,6 +35,15 @@ pub struct ApplyError {
 }
 
 impl ApplyError {
+    /// True where nobody knows whether it was written.
+    pub fn is_ambiguous(&self) -> bool {
+        match &*self.source {
+            kube::Error::Api(_) => false,
+            kube::Error::Service(error) => !error.is::<NotLeading>(),
+            _ => true,
+        }
+    }
+
     /// True where the API server understood us and said no (quota, policy, invalid template): a person must act.
     pub fn refused(&self) -> bool {
         matches!(&*self.source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422))
@@ -51,9 +60,6 @@ pub struct Record {
 
 /// Everything is applied again this often, for what is not watched.
 const RESYNC: Duration = Duration::from_secs(90);
-/// A write that takes longer has failed, as far as we know.
-const LIMIT: Duration = Duration::from_secs(10);
-
 /// Whether nothing is to be written: the plan is what was applied, and the Deployment what came of it.
 pub fn unchanged(last: &Record, planned: &Planned, deployment: &Deployment) -> bool {
     last.at.elapsed() < RESYNC
@@ -100,18 +106,12 @@ pub async fn apply(client: &Client, namespace: &str, planned: Planned) -> Result
     Ok((Applied { deployment }, record))
 }
 
-/// The answer, if it comes in time.
-async fn soon<T>(call: impl Future<Output = kube::Result<T>>) -> kube::Result<T> {
-    let late = |_| Err(kube::Error::Service(format!("no answer within {} s", LIMIT.as_secs()).into()));
-    tokio::time::timeout(LIMIT, call).await.unwrap_or_else(late)
-}
-
 async fn put<K>(api: &Api<K>, kind: &'static str, name: &str, object: &K) -> Result<K, ApplyError>
 where
     K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
 {
     let parameters = PatchParams::apply(MANAGER).force();
-    let applied = soon(api.patch(name, &parameters, &Patch::Apply(object))).await;
+    let applied = api.patch(name, &parameters, &Patch::Apply(object)).await;
     applied.map_err(|source| ApplyError { kind, name: name.into(), source: Box::new(source) })
 }
 
@@ -119,7 +119,7 @@ async fn remove<K>(api: &Api<K>, kind: &'static str, name: &str) -> Result<(), A
 where
     K: Clone + Debug + DeserializeOwned,
 {
-    match soon(api.delete(name, &DeleteParams::background())).await {
+    match api.delete(name, &DeleteParams::background()).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
         Err(source) => Err(ApplyError { kind, name: name.into(), source: Box::new(source) }),
@@ -131,6 +131,6 @@ pub async fn scale(client: &Client, namespace: &str, name: &str, replicas: u32) 
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let patch = serde_json::json!({"spec": {"replicas": replicas}});
     let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-    let outcome = soon(api.patch_metadata(name, &parameters, &Patch::Merge(&patch))).await;
+    let outcome = api.patch_metadata(name, &parameters, &Patch::Merge(&patch)).await;
     outcome.map(|_| ()).map_err(|source| ApplyError { kind: "Deployment", name: name.into(), source: Box::new(source) })
 }

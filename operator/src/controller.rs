@@ -91,6 +91,8 @@ pub async fn run(
         .for_each(|outcome| async {
             match outcome {
                 Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+                // The API server forgets old versions: no news.
+                Err(controller::Error::QueueError(watcher::Error::WatchError(answer))) if answer.code == 410 => {}
                 Err(error) => tracing::warn!(%error, "the watch was interrupted; it goes on by itself"),
             }
         });
@@ -124,7 +126,8 @@ async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action
     outcome
 }
 
-async fn visit(object: &Guarded, context: &Context) -> Result<Action, Error> {
+/// One visit, in order.
+pub async fn visit(object: &Guarded, context: &Context) -> Result<Action, Error> {
     let queue = match &object.0 {
         Ok(queue) => queue,
         Err(invalid) => {
@@ -143,7 +146,7 @@ async fn visit(object: &Guarded, context: &Context) -> Result<Action, Error> {
     let findings = Box::pin(serve(context, &key, queue)).await?;
     let next = report(context, &key, queue, findings).await?;
     context.registry.succeeded(&key);
-    Ok(again(next))
+    Ok(again(next, context.registry.len()))
 }
 
 /// Everything but the status.
@@ -233,11 +236,13 @@ async fn warnings(context: &Context, key: &Key, deployment: &str) -> Vec<Blocked
     found
 }
 
-fn again(next: Next) -> Action {
+/// When to come back. Secrets are not watched: the fewer queues there are, the sooner a change of one is noticed.
+fn again(next: Next, queues: usize) -> Action {
+    let resync = Duration::from_millis(u64::try_from(queues).unwrap_or(u64::MAX).saturating_mul(50));
     let pause = match next {
         Next::Repair => Duration::from_secs(4),
         Next::Pods => Duration::from_secs(2),
-        Next::Resync => Duration::from_secs(60),
+        Next::Resync => resync.clamp(Duration::from_secs(10), Duration::from_secs(60)),
     };
     Action::requeue(backoff::jittered(pause, rand::random()))
 }

@@ -4,14 +4,13 @@
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Instant,
 };
 
 use jobqueue_crds::{JobQueue, JobQueueStatus, LastScale, Reason};
 use jobqueue_queue::StatsQuery;
 use jobqueue_scaling::{Backlog, Decision, Memory, Meter, Policy, Rates};
 use kube::runtime::reflector::ObjectRef;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     apply::Record,
@@ -65,7 +64,7 @@ pub struct Tracked {
     /// What was applied last.
     pub applied: Option<Record>,
     /// Other autoscalers on the Deployment, and when they were looked for.
-    pub rivals: Option<(tokio::time::Instant, Vec<Blocked>)>,
+    pub rivals: Option<(Instant, Vec<Blocked>)>,
     /// Why the number of workers is held where it is, against the decision.
     pub held: Option<Reason>,
     /// When the status was last written, and the numbers in it.
@@ -229,6 +228,16 @@ impl Registry {
     /// Remembers a status that was written.
     pub fn note_written(&self, key: &Key, uid: String, status: JobQueueStatus) {
         lock(&self.written).insert(key.clone(), Written { uid, status, at: Instant::now() });
+    }
+
+    /// How many queues there are.
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// True while there is none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
     /// Reads or changes one queue.

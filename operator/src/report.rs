@@ -66,7 +66,7 @@ pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Fi
         return Ok(next);
     }
     context.registry.note_written(key, uid, status.clone());
-    context.registry.with(key, |tracked| tracked.told = Some((std::time::Instant::now(), Told::of(tracked))));
+    context.registry.with(key, |tracked| tracked.told = Some((tokio::time::Instant::now(), Told::of(tracked))));
     let changed = transitions(&before.conditions, &status.conditions);
     context.events.transitions(&queue.object_ref(&()), &changed).await;
     Ok(next)

@@ -21,6 +21,8 @@ pub struct Resolved {
     pub database_url: Option<String>,
     /// Digest of everything that the workers read from Secrets.
     pub hash: String,
+    /// Digest of the Secrets' resource versions.
+    pub version: String,
 }
 
 impl std::fmt::Debug for Resolved {
@@ -170,5 +172,7 @@ pub async fn resolve(client: &Client, queue: &JobQueue) -> Result<Resolved, Secr
         database_url = Some(reader.url("spec.database", database.url.as_ref(), secret).await?);
     }
     let hash = digest(reader.parts.iter().map(Vec::as_slice));
-    Ok(Resolved { redis_url, redis_ca, redis_client, database_url, hash })
+    let versions: Vec<String> = reader.read.values().filter_map(ResourceExt::resource_version).collect();
+    let version = digest(versions.iter().map(String::as_bytes));
+    Ok(Resolved { redis_url, redis_ca, redis_client, database_url, hash, version })
 }

@@ -4,7 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use jobqueue_crds::{LastScale, Reason};
@@ -12,7 +12,7 @@ use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, Trouble, Tr
 use jobqueue_scaling::{Backlog, Observation, Sample, WorkerCounters, Workers, decide};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
-use tokio::{sync::Mutex, task::JoinSet};
+use tokio::{sync::Mutex, task::JoinSet, time::Instant};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -98,27 +98,37 @@ impl Sweeper {
             }
         };
         for (key, answer) in keys.into_iter().zip(answers) {
-            let step =
-                self.registry.with(&key, |tracked| observe(tracked, now, answer.as_ref().map_err(AsRef::as_ref)));
-            let Some(Step { scale, tell }) = step else { continue };
-            self.gauge(&key);
-            if let Some(change) = scale {
+            if let Some(change) = self.take_in(&key, now, answer.as_ref().map_err(AsRef::as_ref)) {
                 let sweeper = self.clone();
                 tokio::spawn(async move { sweeper.scale(key, change, seen_at).await });
-            } else if tell {
-                self.registry.wake(&key);
             }
         }
     }
 
+    /// Takes in what one look, `now` seconds after any fixed moment, saw of one queue. The change that it calls for is to be
+    /// written with [`Sweeper::scale`].
+    pub fn take_in(&self, key: &Key, now: f64, answer: Result<&QueueStats, &QueueError>) -> Option<Change> {
+        let Step { scale, tell } = self.registry.with(key, |tracked| observe(tracked, now, answer))?;
+        self.gauge(key);
+        if scale.is_none() && tell {
+            self.registry.wake(key);
+        }
+        scale
+    }
+
     /// Writes a new number of workers.
-    async fn scale(&self, key: Key, change: Change, seen_at: Instant) {
+    pub async fn scale(&self, key: Key, change: Change, seen_at: Instant) {
         let Change { deployment, from, to, reason, message } = change;
         let namespace = key.namespace.clone().unwrap_or_default();
         let Some(write) = self.registry.with(&key, |tracked| tracked.write.clone()) else { return };
         let _writing = write.lock().await;
         let outcome = apply::scale(&self.client, &namespace, &deployment, to).await;
-        let written = outcome.is_ok();
+        // Without an answer it may have been written, and then nothing must put back the old number: the next visit sees
+        // to it that the new one is there.
+        let written = match &outcome {
+            Ok(()) => true,
+            Err(error) => error.is_ambiguous(),
+        };
         if let Err(error) = outcome {
             tracing::warn!(queue = %key, %error, "the number of workers could not be written; tried again");
         } else {
@@ -167,7 +177,7 @@ impl Sweeper {
 
 /// A new number of workers to write.
 #[derive(Debug, PartialEq, Eq)]
-struct Change {
+pub struct Change {
     deployment: String,
     from: u32,
     to: u32,

@@ -51,9 +51,22 @@ pub fn validate(queue: &JobQueue, fetched: Fetched) -> Result<Valid, Invalid> {
     })?;
     let endpoint = EndpointKey::new(&resolved)
         .map_err(|error| blocked(Reason::InvalidUrl, format!("spec.queue.redis: {error}")))?;
-    let Resolved { hash, .. } = resolved;
+    let secret_hash = secret_hash(&resolved, deployment.as_ref());
     let policy = policy(&queue.spec);
-    Ok(Valid { served: served(queue, endpoint, policy, deployment.as_ref()), secret_hash: hash })
+    Ok(Valid { served: served(queue, endpoint, policy, deployment.as_ref()), secret_hash })
+}
+
+/// What marks the pods: the digest of what the Secrets say, and of their version when they began to say so. Without the
+/// version a password that is put back would lead back to the template that it had before, and to pods of that
+/// template which were started in between and read the wrong one.
+fn secret_hash(resolved: &Resolved, deployment: Option<&Deployment>) -> String {
+    let Resolved { hash, version, .. } = resolved;
+    let template = deployment.and_then(|deployment| deployment.spec.template.metadata.as_ref());
+    let present = template.and_then(|template| template.annotations.as_ref()?.get(plan::SECRET_HASH));
+    match present {
+        Some(present) if present.starts_with(&format!("{hash}-")) => present.clone(),
+        _ => format!("{hash}-{version}"),
+    }
 }
 
 fn served(queue: &JobQueue, endpoint: EndpointKey, policy: Policy, deployment: Option<&Deployment>) -> Served {
@@ -104,5 +117,39 @@ fn target(queue: &JobQueue) -> StatsQuery {
         names: queue.names.clone(),
         key_prefix: queue.key_prefix.clone(),
         consumer_group: queue.consumer_group.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn resolved(hash: &str, version: &str) -> Resolved {
+        Resolved {
+            redis_url: String::new(),
+            redis_ca: None,
+            redis_client: None,
+            database_url: None,
+            hash: hash.into(),
+            version: version.into(),
+        }
+    }
+
+    fn deployment(mark: &str) -> Deployment {
+        serde_json::from_value(json!({"metadata": {}, "spec": {"selector": {}, "template":
+            {"metadata": {"annotations": {plan::SECRET_HASH: mark}}}}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_secret_that_is_put_back_makes_new_pods_and_an_edit_elsewhere_in_it_makes_none() {
+        let mark = secret_hash(&resolved("a", "1"), None);
+        assert_eq!(mark, "a-1");
+        assert_eq!(secret_hash(&resolved("a", "2"), Some(&deployment(&mark))), "a-1");
+        let other = secret_hash(&resolved("b", "3"), Some(&deployment(&mark)));
+        assert_eq!(other, "b-3");
+        assert_eq!(secret_hash(&resolved("a", "4"), Some(&deployment(&other))), "a-4");
     }
 }

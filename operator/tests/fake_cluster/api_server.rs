@@ -1,0 +1,286 @@
+//! An API server in memory: strict about what it is asked, and scripted to fail, to crash its client, or to fall silent.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, MutexGuard},
+};
+
+use http::{Method, Request, Response, StatusCode};
+use jobqueue_operator::{api::Guard, metrics::Metrics, tenure::Tenure};
+use kube::{Client, client::Body};
+use serde_json::{Value, json};
+use tower::{BoxError, Layer};
+
+/// What goes wrong with a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fault {
+    /// The client dies before the write arrives.
+    CrashBefore,
+    /// The client dies after the write was done, without hearing of it.
+    CrashAfter,
+    /// The server answers with this status and does nothing.
+    Status(u16),
+    /// The server does it, and never answers.
+    Silence,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Value>,
+    version: u64,
+    /// `METHOD path` of every write that arrived.
+    writes: Vec<String>,
+    fault: Option<(usize, Fault)>,
+    /// The client is dead: nothing gets through any more.
+    dead: bool,
+    /// Every number of workers that the Deployment was given.
+    replicas: Vec<i64>,
+}
+
+/// The server; clones are the same one.
+#[derive(Clone, Default)]
+pub(crate) struct ApiServer(Arc<Mutex<State>>);
+
+impl ApiServer {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.0.lock().unwrap()
+    }
+
+    /// A client, as the operator has it.
+    pub(crate) fn client(&self, tenure: Tenure, metrics: Arc<Metrics>) -> Client {
+        let server = self.clone();
+        let service = tower::service_fn(move |request| {
+            let server = server.clone();
+            async move { server.serve(request).await }
+        });
+        Client::new(Guard { tenure, metrics }.layer(service), "default")
+    }
+
+    /// Lets the `number`th write from now on (from 0) go wrong, once.
+    pub(crate) fn inject(&self, number: usize, fault: Fault) {
+        let mut state = self.lock();
+        state.fault = Some((state.writes.len() + number, fault));
+    }
+
+    /// A new client process starts.
+    pub(crate) fn revive(&self) {
+        self.lock().dead = false;
+    }
+
+    /// True after an injected crash.
+    pub(crate) fn client_is_dead(&self) -> bool {
+        self.lock().dead
+    }
+
+    /// Puts an object there, as somebody else would.
+    pub(crate) fn put(&self, path: &str, object: Value) {
+        let mut state = self.lock();
+        store(&mut state, path, object);
+    }
+
+    /// Deletes an object, as somebody else would.
+    pub(crate) fn remove(&self, path: &str) {
+        self.lock().objects.remove(path);
+    }
+
+    /// What is there.
+    pub(crate) fn get(&self, path: &str) -> Option<Value> {
+        self.lock().objects.get(path).cloned()
+    }
+
+    /// All objects, without what differs between two runs.
+    pub(crate) fn contents(&self) -> BTreeMap<String, Value> {
+        let mut objects = self.lock().objects.clone();
+        objects.retain(|path, _| !path.contains("/events/"));
+        objects.values_mut().for_each(undate);
+        objects
+    }
+
+    /// The writes so far.
+    pub(crate) fn writes(&self) -> Vec<String> {
+        self.lock().writes.clone()
+    }
+
+    /// Every number of workers that was asked for, in order.
+    pub(crate) fn replicas(&self) -> Vec<i64> {
+        self.lock().replicas.clone()
+    }
+
+    async fn serve(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+        let (parts, body) = request.into_parts();
+        let body = body.collect_bytes().await?;
+        let (method, path) = (parts.method, parts.uri.path().to_owned());
+        if self.lock().dead {
+            return Err("the process is dead".into());
+        }
+        if method == Method::GET {
+            return Ok(self.read(&path));
+        }
+        let fault = {
+            let mut state = self.lock();
+            let number = state.writes.len();
+            state.writes.push(format!("{method} {path}"));
+            match state.fault {
+                Some((at, fault)) if at == number => {
+                    state.fault = None;
+                    state.dead = matches!(fault, Fault::CrashBefore | Fault::CrashAfter);
+                    Some(fault)
+                }
+                _ => None,
+            }
+        };
+        let write = || self.write(&method, &path, parts.headers.get("content-type"), &body);
+        match fault {
+            None => Ok(write()),
+            Some(Fault::CrashBefore) => Err("the process is dead".into()),
+            Some(Fault::CrashAfter) => {
+                write();
+                Err("the process is dead".into())
+            }
+            Some(Fault::Status(code)) => Ok(failure(code)),
+            Some(Fault::Silence) => {
+                write();
+                std::future::pending().await
+            }
+        }
+    }
+
+    fn read(&self, path: &str) -> Response<Body> {
+        let state = self.lock();
+        if let Some(object) = state.objects.get(path) {
+            return answer(StatusCode::OK, object);
+        }
+        let collections = ["pods", "horizontalpodautoscalers", "scaledobjects"];
+        if collections.iter().any(|kind| path.ends_with(&format!("/{kind}"))) {
+            let inside = format!("{path}/");
+            let items: Vec<&Value> =
+                state.objects.iter().filter(|(path, _)| path.starts_with(&inside)).map(|(_, object)| object).collect();
+            return answer(
+                StatusCode::OK,
+                &json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}),
+            );
+        }
+        failure(404)
+    }
+
+    fn write(
+        &self,
+        method: &Method,
+        path: &str,
+        content_type: Option<&http::HeaderValue>,
+        body: &[u8],
+    ) -> Response<Body> {
+        let mut state = self.lock();
+        let (object_path, is_status) = match path.strip_suffix("/status") {
+            Some(object) => (object.to_owned(), true),
+            None => (path.to_owned(), false),
+        };
+        let present = state.objects.get(&object_path).cloned();
+        let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let sent: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(body).unwrap() };
+        match (method.as_str(), content_type, present) {
+            ("DELETE", _, None) | ("PATCH", "application/merge-patch+json", None) => failure(404),
+            ("DELETE", _, Some(object)) => {
+                state.objects.remove(&object_path);
+                answer(StatusCode::OK, &object)
+            }
+            ("POST", ..) => {
+                let name = sent["metadata"]["name"].as_str().unwrap().to_owned();
+                let path = format!("{path}/{name}");
+                if state.objects.contains_key(&path) {
+                    return failure(409);
+                }
+                answer(StatusCode::CREATED, &store(&mut state, &path, sent))
+            }
+            ("PUT", _, Some(object)) => {
+                if sent["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
+                    return failure(409);
+                }
+                answer(StatusCode::OK, &store(&mut state, path, sent))
+            }
+            ("PATCH", _, None) if is_status => failure(404),
+            ("PATCH", "application/apply-patch+yaml", Some(mut object)) if is_status => {
+                let uid = &sent["metadata"]["uid"];
+                if !uid.is_null() && *uid != object["metadata"]["uid"] {
+                    return failure(409);
+                }
+                object["status"] = sent["status"].clone();
+                answer(StatusCode::OK, &store(&mut state, &object_path, object))
+            }
+            ("PATCH", "application/apply-patch+yaml", present) => {
+                let mut object = present.unwrap_or_else(|| json!({"metadata": {"uid": "made"}}));
+                merge(&mut object, &sent);
+                answer(StatusCode::OK, &store(&mut state, path, object))
+            }
+            ("PATCH", "application/merge-patch+json", Some(mut object)) => {
+                merge(&mut object, &sent);
+                answer(StatusCode::OK, &store(&mut state, path, object))
+            }
+            other => panic!("no such call: {other:?} {path}"),
+        }
+    }
+}
+
+fn store(state: &mut State, path: &str, mut object: Value) -> Value {
+    let before = state.objects.get(path).cloned();
+    if let Some(before) = &before {
+        object["metadata"]["resourceVersion"] = before["metadata"]["resourceVersion"].clone();
+        if *before == object {
+            return object;
+        }
+    }
+    state.version += 1;
+    object["metadata"]["resourceVersion"] = json!(state.version.to_string());
+    let is_new = before.as_ref().is_none_or(|before| before["spec"] != object["spec"]);
+    if is_new {
+        let generation = object["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+        object["metadata"]["generation"] = json!(generation);
+    }
+    if path.contains("/deployments/") {
+        let replicas = object["spec"]["replicas"].as_i64().unwrap();
+        if state.replicas.last() != Some(&replicas) {
+            state.replicas.push(replicas);
+        }
+    }
+    state.objects.insert(path.to_owned(), object.clone());
+    object
+}
+
+fn merge(target: &mut Value, patch: &Value) {
+    match (target, patch) {
+        (Value::Object(target), Value::Object(patch)) => {
+            for (name, value) in patch {
+                if value.is_null() {
+                    target.remove(name);
+                } else {
+                    merge(target.entry(name.clone()).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (target, patch) => *target = patch.clone(),
+    }
+}
+
+fn undate(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for name in ["resourceVersion", "lastTransitionTime", "observedAt", "time"] {
+                fields.remove(name);
+            }
+            fields.values_mut().for_each(undate);
+        }
+        Value::Array(items) => items.iter_mut().for_each(undate),
+        _ => {}
+    }
+}
+
+fn answer(code: StatusCode, object: &Value) -> Response<Body> {
+    let body = Body::from(serde_json::to_vec(object).unwrap());
+    Response::builder().status(code).header("content-type", "application/json").body(body).unwrap()
+}
+
+fn failure(code: u16) -> Response<Body> {
+    let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
+        "message": format!("scripted {code}"), "reason": if code == 404 { "NotFound" } else { "Scripted" }});
+    answer(StatusCode::from_u16(code).unwrap(), &status)
+}

@@ -1,0 +1,8 @@
+//! The operator against an API server in memory: what it writes, what it says, and what becomes of it when things fail.
+
+#![expect(clippy::unwrap_used, reason = "a test panics where something is not as it should be")]
+
+mod api_server;
+mod crashes;
+mod reasons;
+mod stand;

@@ -1,0 +1,323 @@
+//! Every condition and reason that the operator gives, from a cluster that shows why.
+
+use jobqueue_operator::{controller::visit, tenure::Tenure};
+use jobqueue_queue::{QueueError, QueueStats, Trouble, TroubleKind};
+use serde_json::{Value, json};
+
+use crate::{
+    api_server::ApiServer,
+    stand::{
+        DEPLOYMENT, Operator, QUEUE, SECRET, away, cluster, conditions, malformed, pods_become_ready, queue, secret,
+        waiting,
+    },
+};
+
+/// A visit, some looks, and a visit that tells of them.
+async fn look(server: &ApiServer, operator: &Operator, answer: Result<&QueueStats, &QueueError>) {
+    operator.visit(server).await;
+    for _ in 0..3 {
+        operator.sweep(answer).await;
+    }
+    tokio::time::advance(std::time::Duration::from_secs(16)).await;
+    operator.visit(server).await;
+}
+
+fn operator(server: &ApiServer) -> Operator {
+    Operator::start(server, Tenure::endless())
+}
+
+fn assert_has(server: &ApiServer, wanted: &[&str]) {
+    let found = conditions(server);
+    for condition in wanted {
+        assert!(found.iter().any(|one| one == condition), "{condition} is not among {found:#?}");
+    }
+    let is = |name: &str| found.iter().any(|one| one.starts_with(name));
+    assert!(!(is("Stalled=True") && is("Reconciling=True")), "{found:#?}");
+    assert_eq!(found.len(), 10, "{found:#?}");
+}
+
+fn with(edit: impl FnOnce(&mut Value)) -> ApiServer {
+    let server = cluster();
+    let mut object = queue();
+    edit(&mut object["spec"]);
+    server.put(QUEUE, object);
+    server
+}
+
+fn pod(name: &str, status: &Value) -> Value {
+    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop"}, "status": status})
+}
+
+fn waits(reason: &str) -> Value {
+    json!({"containerStatuses": [{"name": "worker", "image": "worker:1", "imageID": "", "ready": false, "restartCount": 1,
+        "state": {"waiting": {"reason": reason, "message": "words"}},
+        "lastState": {"terminated": {"exitCode": 78, "message": "the recipe has 1 problem(s)"}}}]})
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_at_zero_is_ready() {
+    let server = cluster();
+    look(&server, &operator(&server), Ok(&waiting(0))).await;
+    assert_has(
+        &server,
+        &[
+            "Ready=True/Idle",
+            "Reconciling=True/RollingOut",
+            "Stalled=False/AsSpecified",
+            "QueueReachable=True/Reachable",
+            "DatabaseReachable=Unknown/Pending",
+            "WorkersAvailable=True/AsSpecified",
+            "ScaledToTarget=True/OnTarget",
+            "ScalingLimited=False/NotLimited",
+            "Paused=False/ModeAuto",
+            "Degraded=False/AsSpecified",
+        ],
+    );
+    pods_become_ready(&server, 0);
+    operator(&server).visit(&server).await;
+    assert_has(&server, &["Reconciling=False/AsSpecified"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_work_and_limited() {
+    let server = cluster();
+    let operator = operator(&server);
+    look(&server, &operator, Ok(&waiting(2000))).await;
+    assert_has(&server, &["Ready=True/WorkersStarting", "WorkersAvailable=False/WorkersStarting"]);
+    assert_has(&server, &["ScalingLimited=True/MaxReplicas", "ScaledToTarget=False/MaxReplicas"]);
+    pods_become_ready(&server, 8);
+    look(&server, &operator, Ok(&waiting(2000))).await;
+    assert_has(&server, &["Ready=True/MaxReplicas", "DatabaseReachable=True/Reachable"]);
+    look(&server, &operator, Ok(&waiting(750))).await;
+    assert_has(&server, &["Ready=True/Working", "ScalingLimited=False/NotLimited"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn limits_have_their_reasons() {
+    let server = with(|spec| spec["database"]["maxConnections"] = 8.into());
+    look(&server, &operator(&server), Ok(&waiting(500))).await;
+    assert_has(&server, &["ScalingLimited=True/ConnectionBudget"]);
+    let server = with(|spec| spec["scaling"]["scaleUp"] = json!({"maxStep": 1}));
+    look(&server, &operator(&server), Ok(&waiting(500))).await;
+    assert_has(&server, &["ScalingLimited=True/StepLimited"]);
+    let server = with(|spec| spec["scaling"]["scaleUp"] = json!({"stabilizationSeconds": 600}));
+    look(&server, &operator(&server), Ok(&waiting(500))).await;
+    assert_has(&server, &["ScalingLimited=True/Stabilizing"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn modes_have_their_reasons() {
+    let server = with(|spec| spec["scaling"] = json!({"mode": "Paused"}));
+    look(&server, &operator(&server), Ok(&waiting(500))).await;
+    assert_has(&server, &["Ready=True/ModePaused", "Paused=True/ModePaused"]);
+    assert_eq!(server.replicas(), [0]);
+    let server = with(|spec| {
+        spec["scaling"] = json!({"mode": "Manual"});
+        spec["replicas"] = 3.into();
+    });
+    look(&server, &operator(&server), Ok(&waiting(0))).await;
+    assert_has(&server, &["Paused=False/ModeManual"]);
+    assert_eq!(server.replicas(), [3]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redis_that_fails_holds_the_number_and_says_why() {
+    let denied = QueueError::Denied { endpoint: "redis://redis".into(), cause: "WRONGPASS".into() };
+    let failures = [
+        (away(), "Unreachable"),
+        (denied, "Denied"),
+        (QueueError::Data("WRONGTYPE".into()), "WrongData"),
+        (QueueError::Config("too old".into()), "InvalidUrl"),
+    ];
+    for (error, reason) in failures {
+        let server = cluster();
+        let operator = operator(&server);
+        look(&server, &operator, Ok(&waiting(500))).await;
+        operator.sweep(Err(&error)).await;
+        operator.visit(&server).await;
+        assert_has(&server, &["QueueReachable=True/Reachable"]);
+        look(&server, &operator, Err(&error)).await;
+        let (queue, ready) = (format!("QueueReachable=False/{reason}"), format!("Ready=False/{reason}"));
+        assert_has(&server, &[&queue, &ready]);
+        assert_eq!(server.replicas(), [0, 5]);
+        look(&server, &operator, Ok(&waiting(500))).await;
+        assert_has(&server, &["QueueReachable=True/Reachable"]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_database_that_fails_holds_the_number_and_says_why() {
+    for (kind, reason) in [(TroubleKind::Denied, "Denied"), (TroubleKind::Unavailable, "Unreachable")] {
+        let server = cluster();
+        let operator = operator(&server);
+        let trouble = Trouble { kind, message: "refused".into() };
+        let troubled = |jobs| QueueStats { troubles: vec![trouble.clone()], ..waiting(jobs) };
+        look(&server, &operator, Ok(&waiting(100))).await;
+        pods_become_ready(&server, 0);
+        look(&server, &operator, Ok(&troubled(800))).await;
+        let (database, ready) = (format!("DatabaseReachable=False/{reason}"), format!("Ready=False/{reason}"));
+        assert_has(&server, &[&database, &ready, "ScalingLimited=True/DatabaseSaturated"]);
+        tokio::time::advance(std::time::Duration::from_secs(300)).await;
+        look(&server, &operator, Ok(&troubled(0))).await;
+        assert_eq!(server.replicas(), [0, 1], "neither more nor fewer meanwhile");
+        pods_become_ready(&server, 1);
+        look(&server, &operator, Ok(&waiting(800))).await;
+        assert_has(&server, &["DatabaseReachable=True/Reachable"]);
+        assert_eq!(server.replicas(), [0, 1, 8]);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_worker_finds_out_that_the_database_is_back() {
+    let server = cluster();
+    let operator = operator(&server);
+    let trouble = Trouble { kind: TroubleKind::Denied, message: "refused".into() };
+    look(&server, &operator, Ok(&QueueStats { troubles: vec![trouble], ..waiting(800) })).await;
+    assert_eq!(server.replicas(), [0, 1]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_recipe_that_does_not_fit_stalls() {
+    let server = cluster();
+    let operator = operator(&server);
+    let trouble = Trouble { kind: TroubleKind::Misfit, message: "table t:\n  no such table".into() };
+    look(&server, &operator, Ok(&QueueStats { troubles: vec![trouble], ..waiting(800) })).await;
+    assert_has(
+        &server,
+        &["Stalled=True/InvalidRecipe", "Ready=False/InvalidRecipe", "DatabaseReachable=True/Reachable"],
+    );
+    assert_eq!(server.replicas(), [0, 1]);
+    look(&server, &operator, Ok(&waiting(800))).await;
+    assert_has(&server, &["Stalled=False/AsSpecified"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn secrets_that_are_missing_are_named_and_come_back() {
+    let server = cluster();
+    let operator = operator(&server);
+    look(&server, &operator, Ok(&waiting(500))).await;
+    server.remove(SECRET);
+    look(&server, &operator, Ok(&waiting(500))).await;
+    assert_has(&server, &["Stalled=True/SecretNotFound", "Ready=False/SecretNotFound"]);
+    let mut other = secret("pw");
+    other["data"].as_object_mut().unwrap().remove("database");
+    server.put(SECRET, other);
+    look(&server, &operator, Ok(&waiting(500))).await;
+    assert_has(&server, &["Stalled=True/SecretKeyNotFound"]);
+    server.put(SECRET, secret("pw"));
+    look(&server, &operator, Ok(&waiting(500))).await;
+    assert_has(&server, &["Stalled=False/AsSpecified", "Ready=True/WorkersStarting"]);
+    assert_eq!(server.replicas(), [0, 5], "the workers stay meanwhile");
+}
+
+#[tokio::test(start_paused = true)]
+async fn specs_that_cannot_be_served_say_what_is_wrong() {
+    type Edit = fn(&mut Value);
+    let cases: [(Edit, &str); 3] = [
+        (|spec| spec["scaling"]["minReplicas"] = 9.into(), "InvalidSpec"),
+        (|spec| spec["queue"]["redis"] = json!({"url": "http://redis"}), "InvalidSpec"),
+        (|spec| spec["worker"] = json!({"template": {"spec": {"containers": 7}}}), "InvalidSpec"),
+    ];
+    for (edit, reason) in cases {
+        let server = with(edit);
+        look(&server, &operator(&server), Ok(&waiting(0))).await;
+        assert_has(&server, &[&format!("Stalled=True/{reason}"), &format!("Ready=False/{reason}")]);
+        assert_eq!(server.get(DEPLOYMENT), None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_secret_without_a_url_says_so_and_not_what_it_holds() {
+    let server = cluster();
+    let mut wrong = secret("pw");
+    wrong["data"]["redis"] = json!(k8s_openapi::ByteString(b"hunter2".to_vec()));
+    server.put(SECRET, wrong);
+    look(&server, &operator(&server), Ok(&waiting(0))).await;
+    assert_has(&server, &["Stalled=True/InvalidUrl"]);
+    assert!(!server.get(QUEUE).unwrap().to_string().contains("hunter2"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deployment_of_somebody_else_is_left_alone() {
+    let server = cluster();
+    let other = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "lines-worker"},
+        "spec": {"replicas": 2, "selector": {}, "template": {}}});
+    server.put(DEPLOYMENT, other);
+    look(&server, &operator(&server), Ok(&waiting(500))).await;
+    assert_has(&server, &["Stalled=True/NameTaken"]);
+    assert_eq!(server.replicas(), [2]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_an_earlier_queue_of_the_name_left_is_waited_for() {
+    let server = cluster();
+    let first = operator(&server);
+    look(&server, &first, Ok(&waiting(500))).await;
+    let mut next = queue();
+    next["metadata"]["uid"] = "u2".into();
+    server.remove(QUEUE);
+    server.put(QUEUE, next);
+    assert!(!first.visit(&server).await, "the garbage collector has not been there yet");
+    server.remove(DEPLOYMENT);
+    look(&server, &first, Ok(&waiting(0))).await;
+    let owner = &server.get(DEPLOYMENT).unwrap()["metadata"]["ownerReferences"][0]["uid"];
+    assert_eq!(owner, "u2");
+    assert_eq!(server.replicas(), [0, 5, 0], "nothing of the first is remembered");
+}
+
+#[tokio::test(start_paused = true)]
+async fn pods_that_do_not_start_say_why() {
+    let unscheduled = json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable",
+        "message": "0/3 nodes"}]});
+    let cases = [
+        (waits("ImagePullBackOff"), "Stalled=True/ImagePullFailed", "WorkersAvailable=False/ImagePullFailed"),
+        (waits("CrashLoopBackOff"), "Stalled=True/InvalidRecipe", "WorkersAvailable=False/InvalidRecipe"),
+        (waits("CreateContainerConfigError"), "Stalled=True/WorkersCrashing", "Ready=False/WorkersCrashing"),
+        (unscheduled, "Degraded=True/Unschedulable", "WorkersAvailable=False/Unschedulable"),
+    ];
+    for (status, first, second) in cases {
+        let server = cluster();
+        let operator = operator(&server);
+        look(&server, &operator, Ok(&waiting(100))).await;
+        server.put("/api/v1/namespaces/shop/pods/p", pod("p", &status));
+        look(&server, &operator, Ok(&waiting(100))).await;
+        assert_has(&server, &[first, second]);
+    }
+    let server = cluster();
+    let operator = operator(&server);
+    look(&server, &operator, Ok(&waiting(100))).await;
+    let mut deployment = server.get(DEPLOYMENT).unwrap();
+    deployment["status"] = json!({"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "quota"}]});
+    server.put(DEPLOYMENT, deployment);
+    look(&server, &operator, Ok(&waiting(100))).await;
+    assert_has(&server, &["Stalled=True/WorkersForbidden"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn other_autoscalers_on_the_deployment_are_named() {
+    let server = cluster();
+    let target = json!({"apiVersion": "apps/v1", "kind": "Deployment", "name": "lines-worker"});
+    let path = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/mine";
+    server.put(path, json!({"metadata": {"name": "mine"}, "spec": {"maxReplicas": 3, "scaleTargetRef": target}}));
+    let operator = operator(&server);
+    look(&server, &operator, Ok(&waiting(100))).await;
+    assert_has(&server, &["Degraded=True/ScalerConflict"]);
+    server.remove(path);
+    tokio::time::advance(std::time::Duration::from_secs(31)).await;
+    look(&server, &operator, Ok(&waiting(100))).await;
+    assert_has(&server, &["Degraded=False/AsSpecified"]);
+    let path = "/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects/theirs";
+    server.put(path, json!({"metadata": {"name": "theirs"}, "spec": {"scaleTargetRef": {"name": "lines-worker"}}}));
+    tokio::time::advance(std::time::Duration::from_secs(31)).await;
+    look(&server, &operator, Ok(&waiting(100))).await;
+    assert_has(&server, &["Degraded=True/ScalerConflict"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_another_version_is_told_so() {
+    let server = cluster();
+    let operator = operator(&server);
+    Box::pin(visit(&malformed(), &operator.context)).await.unwrap();
+    let found = conditions(&server);
+    assert_eq!(found, ["Ready=False/InvalidSpec", "Stalled=True/InvalidSpec"]);
+}
