@@ -116,7 +116,8 @@ pub struct ScaleDownSpec {
     /// A need for fewer workers must last so many seconds before it is followed.
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_seconds: u32,
-    /// Remove idle workers only; the number waits for busy ones to become idle. For long jobs.
+    /// Remove idle workers only; the number waits for busy ones to become idle. For long jobs. Served by `jobqueue
+    /// local`; the operator does not look at it yet.
     pub protect_busy: bool,
 }
 
