@@ -42,7 +42,7 @@ const CONCURRENCY: u16 = 16;
 /// Requests within this time make one visit: pods become ready in swarms.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// How often other autoscalers are looked for.
-const RIVALS_EVERY: Duration = Duration::from_secs(30);
+const RIVALS_EVERY: Duration = Duration::from_secs(5);
 
 /// What every visit uses.
 pub struct Context {

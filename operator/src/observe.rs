@@ -75,7 +75,16 @@ fn pod_problem(pod: &Pod) -> Option<PodProblem> {
 }
 
 fn container_problem(pod: &str, container: &ContainerStatus) -> Option<PodProblem> {
-    let waiting = container.state.as_ref()?.waiting.as_ref()?;
+    let state = container.state.as_ref()?;
+    if let Some(end) = state.terminated.as_ref().filter(|end| end.exit_code == INVALID_RECIPE) {
+        let said = end.message.as_deref().map(last_lines).unwrap_or_default();
+        return Some(PodProblem {
+            reason: Reason::InvalidRecipe,
+            message: format!("pod {pod} ends with exit code {INVALID_RECIPE}: {said}"),
+            stalls: true,
+        });
+    }
+    let waiting = state.waiting.as_ref()?;
     let reason = waiting.reason.as_deref()?;
     let words = waiting.message.as_deref().unwrap_or_default();
     match reason {

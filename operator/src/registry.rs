@@ -2,7 +2,7 @@
 //! and the sweep meet here and nowhere else; the lock is held for moments and never across an await.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -15,6 +15,7 @@ use tokio::{sync::mpsc, time::Instant};
 use crate::{
     apply::Record,
     endpoint::EndpointKey,
+    failing::Failing,
     status::{Blocked, Reach},
 };
 
@@ -57,6 +58,16 @@ pub struct Tracked {
     pub database: Reach,
     /// What only a person can repair, as the workers say: a recipe that does not fit the database.
     pub misfit: Option<Blocked>,
+    /// The pods whose worker has nothing in hand.
+    pub idle: BTreeSet<String>,
+    /// Whether jobs fail at an unusual rate.
+    pub failing: Failing,
+    /// By which policy Redis throws keys away, if it does.
+    pub evicts: Option<String>,
+    /// When Redis was asked for that.
+    pub asked: Option<Instant>,
+    /// What the last look left to tell.
+    pub warned: Option<News>,
     /// A change that is being written; no other is begun meanwhile.
     pub scaling: bool,
     /// Changes in a row that could not be written, and when the next may be tried.
@@ -70,6 +81,9 @@ pub struct Tracked {
     /// When the status was last written, and the numbers in it.
     pub told: Option<(Instant, Told)>,
 }
+
+/// What the controller is told of at once: Redis, the database, the recipe, warnings.
+pub type News = (Reach, Reach, Option<Blocked>, Vec<Blocked>);
 
 /// What a status says of the backlog, as far as a change of it is news after a while.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -184,6 +198,11 @@ impl Registry {
             failures: 0,
             database: Reach::NotApplicable,
             misfit: None,
+            idle: BTreeSet::new(),
+            failing: Failing::default(),
+            evicts: None,
+            asked: None,
+            warned: None,
             scaling: false,
             refused: None,
             applied: None,
@@ -238,6 +257,19 @@ impl Registry {
     /// True while there is none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// What a queue's status should warn of, as the sweep knows.
+    pub fn warnings(tracked: &Tracked) -> Vec<Blocked> {
+        let evicts = tracked.evicts.as_ref().map(|policy| Blocked {
+            reason: Reason::EvictionPossible,
+            message: format!(
+                "Redis throws keys away when its memory is full (maxmemory-policy {policy}), jobs among them: set noeviction"
+            ),
+        });
+        let failing = tracked.failing.message();
+        let failing = failing.map(|message| Blocked { reason: Reason::JobsFailing, message });
+        evicts.into_iter().chain(failing).collect()
     }
 
     /// Reads or changes one queue.

@@ -18,7 +18,7 @@ use crate::{
     error::Error,
     observe::{PodProblem, Workers},
     plan,
-    registry::{Key, Seen, Told, Tracked},
+    registry::{Key, Registry, Seen, Told, Tracked},
     status::{Blocked, Facts, Reach, Scaling, conditions, limit_reason, transitions},
 };
 
@@ -52,7 +52,8 @@ pub enum Next {
 /// Writes the status if there is news.
 pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Findings) -> Result<Next, Error> {
     let mut known = context.registry.with(key, Known::of).unwrap_or_default();
-    let findings = Findings { blocked: findings.blocked.or(known.misfit.take()), ..findings };
+    let warnings = [findings.warnings, std::mem::take(&mut known.warnings)].concat();
+    let findings = Findings { blocked: findings.blocked.or(known.misfit.take()), warnings, ..findings };
     let next = next(&findings, &known);
     let uid = queue.uid().unwrap_or_default();
     let written = context.registry.written(key).filter(|written| written.uid == uid);
@@ -79,6 +80,7 @@ struct Known {
     database: Option<Reach>,
     seen: Option<Seen>,
     misfit: Option<Blocked>,
+    warnings: Vec<Blocked>,
     scaling: Option<Scaling>,
     last_scale: Option<jobqueue_crds::LastScale>,
 }
@@ -89,6 +91,7 @@ impl Known {
             queue: Some(tracked.reach.clone()),
             database: Some(tracked.database.clone()),
             misfit: tracked.misfit.clone(),
+            warnings: Registry::warnings(tracked),
             seen: tracked.seen.clone(),
             scaling: tracked.decision.as_ref().map(|decision| Scaling {
                 replicas: decision.replicas,

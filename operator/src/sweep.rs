@@ -8,7 +8,7 @@ use std::{
 };
 
 use jobqueue_crds::{LastScale, Reason};
-use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, Trouble, TroubleKind, stats};
+use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, Trouble, TroubleKind, eviction_policy, stats};
 use jobqueue_scaling::{Backlog, Observation, Sample, WorkerCounters, Workers, decide};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
@@ -19,7 +19,9 @@ use crate::{
     apply, backoff,
     endpoint::{EndpointKey, Endpoints},
     events::Events,
+    goers,
     metrics::{DecisionLabels, Metrics, QueueLabels},
+    plan,
     registry::{Key, Registry, Seen, Told, Tracked},
     report::TELL,
     status::{Blocked, Reach},
@@ -27,6 +29,9 @@ use crate::{
 
 /// Failed looks in a row before a queue counts as unreachable: one lost packet is no outage.
 const FAILURES: u32 = 3;
+
+/// How often each queue's Redis is asked for its eviction policy.
+const EVICTION_EVERY: Duration = Duration::from_secs(10);
 
 /// What the sweep works with.
 #[derive(Clone)]
@@ -85,7 +90,10 @@ impl Sweeper {
         let seen_at = Instant::now();
         let (keys, queries): (Vec<Key>, Vec<StatsQuery>) = queues.into_iter().unzip();
         let answers = match connection {
-            Ok(connection) => stats(&connection, &queries).await,
+            Ok(connection) => {
+                self.ask_for_eviction(&connection, &keys).await;
+                stats(&connection, &queries).await
+            }
             Err(error) => Err(error),
         };
         self.metrics.sweep_seconds.observe(seen_at.elapsed().as_secs_f64());
@@ -101,6 +109,26 @@ impl Sweeper {
             if let Some(change) = self.take_in(&key, now, answer.as_ref().map_err(AsRef::as_ref)) {
                 let sweeper = self.clone();
                 tokio::spawn(async move { sweeper.scale(key, change, seen_at).await });
+            }
+        }
+    }
+
+    /// Now and then, whether Redis may throw jobs away. Not known is as good as no.
+    async fn ask_for_eviction(&self, connection: &Connection, keys: &[Key]) {
+        let due = |tracked: &mut Tracked| {
+            let due = tracked.asked.is_none_or(|at| at.elapsed() >= EVICTION_EVERY);
+            if due {
+                tracked.asked = Some(Instant::now());
+            }
+            due
+        };
+        let due: Vec<&Key> = keys.iter().filter(|key| self.registry.with(key, due).unwrap_or(false)).collect();
+        if due.is_empty() {
+            return;
+        }
+        if let Ok(policy) = eviction_policy(connection).await {
+            for key in due {
+                self.registry.with(key, |tracked| tracked.evicts.clone_from(&policy));
             }
         }
     }
@@ -122,6 +150,12 @@ impl Sweeper {
         let namespace = key.namespace.clone().unwrap_or_default();
         let Some(write) = self.registry.with(&key, |tracked| tracked.write.clone()) else { return };
         let _writing = write.lock().await;
+        if to < from {
+            let idle = self.registry.with(&key, |tracked| tracked.idle.clone()).unwrap_or_default();
+            let number = usize::try_from(from - to).unwrap_or(usize::MAX);
+            let selector = format!("{}={}", plan::QUEUE_LABEL, key.name);
+            goers::mark(&self.client, &namespace, &selector, &idle, number).await;
+        }
         let outcome = apply::scale(&self.client, &namespace, &deployment, to).await;
         // Without an answer it may have been written, and then nothing must put back the old number: the next visit sees
         // to it that the new one is there.
@@ -195,7 +229,10 @@ struct Step {
 
 /// Takes one look in: rates, decision, and what to do about it. `now` is in seconds of a monotonic clock.
 fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueError>) -> Step {
-    let before = (tracked.reach.clone(), tracked.database.clone(), tracked.misfit.clone());
+    let news = |tracked: &Tracked| {
+        (tracked.reach.clone(), tracked.database.clone(), tracked.misfit.clone(), Registry::warnings(tracked))
+    };
+    let before = tracked.warned.take().unwrap_or_else(|| news(tracked));
     let (backlog, busy) = match answer {
         Ok(stats) => (Some(see(tracked, now, stats)), busy(stats)),
         Err(error) => {
@@ -215,8 +252,10 @@ fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueEr
     tracked.decision = Some(decision);
     tracked.scaling |= scale.is_some();
     let due = tracked.told.as_ref().is_none_or(|(at, told)| at.elapsed() >= TELL && *told != Told::of(tracked));
-    let now = (&tracked.reach, &tracked.database, &tracked.misfit);
-    Step { scale, tell: now != (&before.0, &before.1, &before.2) || limits_changed || due }
+    let after = news(tracked);
+    let tell = after != before || limits_changed || due;
+    tracked.warned = Some(after);
+    Step { scale, tell }
 }
 
 /// More workers do not help a database that is away, and fewer would undo what they hold for it; one must be there to
@@ -270,6 +309,9 @@ fn see(tracked: &mut Tracked, now: f64, stats: &QueueStats) -> Backlog {
     let oldest_wait_seconds = stats.oldest_wait.map(|wait| wait.as_secs_f64());
     let backlog = Backlog { waiting, running: stats.running, oldest_wait_seconds };
     judge_database(tracked, &stats.troubles);
+    tracked.failing.look(now, &stats.workers);
+    let idle = stats.workers.iter().filter(|worker| worker.running == 0 && worker.state != "busy");
+    tracked.idle = idle.map(|worker| worker.hostname.clone()).collect();
     tracked.seen =
         Some(Seen { backlog, failed: stats.failed, scheduled: stats.scheduled, rates, at: Timestamp::now() });
     backlog

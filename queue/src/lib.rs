@@ -33,6 +33,7 @@ pub use doorbell::Doorbell;
 pub use list::ListBackend;
 pub use rq::RqQueue;
 pub use script::{Invocation, Script};
+pub use server_check::eviction_policy;
 pub use stats::{QueueStats, StatsQuery, WorkerStats, stats};
 pub use stream::StreamBackend;
 pub use trouble::{Trouble, TroubleBoard, TroubleKind};

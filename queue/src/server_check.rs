@@ -33,6 +33,16 @@ pub(crate) async fn check_server(connection: &Connection) -> Result<(), QueueErr
     Ok(())
 }
 
+/// The policy by which a server throws keys away when its memory is full, jobs among them; none if it does not, or does
+/// not say.
+pub async fn eviction_policy(connection: &Connection) -> Result<Option<String>, QueueError> {
+    match connection.query::<String>(redis::cmd("INFO").arg("memory")).await {
+        Ok(info) => Ok(evicts(&info).map(str::to_owned)),
+        Err(QueueError::Denied { .. } | QueueError::Data(_)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
 fn field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
     info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')).map(str::trim)
 }

@@ -1,14 +1,14 @@
 //! Every condition and reason that the operator gives, from a cluster that shows why.
 
 use jobqueue_operator::{controller::visit, tenure::Tenure};
-use jobqueue_queue::{QueueError, QueueStats, Trouble, TroubleKind};
+use jobqueue_queue::{QueueError, QueueStats, Trouble, TroubleKind, WorkerStats};
 use serde_json::{Value, json};
 
 use crate::{
     api_server::ApiServer,
     stand::{
-        DEPLOYMENT, Operator, QUEUE, SECRET, away, cluster, conditions, malformed, pods_become_ready, queue, secret,
-        waiting,
+        DEPLOYMENT, Operator, QUEUE, SECRET, away, cluster, conditions, key, malformed, pods_become_ready, queue,
+        secret, waiting,
     },
 };
 
@@ -311,6 +311,58 @@ async fn other_autoscalers_on_the_deployment_are_named() {
     tokio::time::advance(std::time::Duration::from_secs(31)).await;
     look(&server, &operator, Ok(&waiting(100))).await;
     assert_has(&server, &["Degraded=True/ScalerConflict"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_fail_and_a_redis_that_evicts_degrade() {
+    let server = cluster();
+    let operator = operator(&server);
+    look(&server, &operator, Ok(&waiting(100))).await;
+    look(&server, &operator, Ok(&working(&[("a", 0, 0)]))).await;
+    look(&server, &operator, Ok(&working(&[("a", 3, 40)]))).await;
+    assert_has(&server, &["Degraded=True/JobsFailing", "Ready=True/WorkersStarting"]);
+    look(&server, &operator, Ok(&working(&[("a", 300, 40)]))).await;
+    assert_has(&server, &["Degraded=False/AsSpecified"]);
+    operator.context.registry.with(&key(), |tracked| tracked.evicts = Some("allkeys-lru".into()));
+    look(&server, &operator, Ok(&working(&[("a", 300, 40)]))).await;
+    assert_has(&server, &["Degraded=True/EvictionPossible"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn idle_workers_are_marked_to_go_before_there_are_fewer() {
+    let server = cluster();
+    let operator = operator(&server);
+    look(&server, &operator, Ok(&waiting(300))).await;
+    pods_become_ready(&server, 3);
+    for name in ["a", "b", "c"] {
+        server.put(&format!("/api/v1/namespaces/shop/pods/{name}"), pod(name, &json!({})));
+    }
+    for _ in 0..20 {
+        tokio::time::advance(std::time::Duration::from_secs(10)).await;
+        operator.sweep(Ok(&working(&[("a", 0, 0), ("b", 0, 0), ("c", 1, 0)]))).await;
+    }
+    assert_eq!(server.replicas(), [0, 3, 1]);
+    let cost = |name: &str| {
+        let pod = server.get(&format!("/api/v1/namespaces/shop/pods/{name}")).unwrap();
+        pod["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"].clone()
+    };
+    assert_eq!([cost("a"), cost("b"), cost("c")], [json!("-100"), json!("-100"), Value::Null]);
+}
+
+/// One job runs; workers by name, succeeded and failed; whoever has succeeded with one job is still at it.
+fn working(workers: &[(&str, u64, u64)]) -> QueueStats {
+    let worker = |(name, succeeded, failed): &(&str, u64, u64)| WorkerStats {
+        name: (*name).into(),
+        hostname: (*name).into(),
+        state: "idle".into(),
+        concurrency: 1,
+        running: u64::from(*succeeded == 1),
+        succeeded: *succeeded,
+        failed: *failed,
+        busy_seconds: 0.0,
+        silent_for: std::time::Duration::ZERO,
+    };
+    QueueStats { running: 1, workers: workers.iter().map(worker).collect(), ..waiting(0) }
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,0 +1,86 @@
+//! Whether jobs fail at an unusual rate: attempts of the last minute or so, from the counters that workers leave in Redis.
+
+use std::collections::BTreeMap;
+
+use jobqueue_queue::WorkerStats;
+
+/// How fast the past fades, in seconds.
+const FADE_SECONDS: f64 = 60.0;
+/// Fewer failures than that are no rate.
+const ENOUGH: f64 = 10.0;
+
+/// Succeeded and failed, by worker.
+type Counters = BTreeMap<String, (u64, u64)>;
+
+/// Attempts, the past fading.
+#[derive(Debug, Default)]
+pub struct Failing {
+    last: Option<(f64, Counters)>,
+    succeeded: f64,
+    failed: f64,
+}
+
+impl Failing {
+    /// Takes in the counters at `now`, in seconds.
+    pub fn look(&mut self, now: f64, workers: &[WorkerStats]) {
+        let counters: Counters =
+            workers.iter().map(|worker| (worker.name.clone(), (worker.succeeded, worker.failed))).collect();
+        if let Some((then, before)) = &self.last {
+            let fade = (-(now - then).max(0.0) / FADE_SECONDS).exp();
+            (self.succeeded, self.failed) = (self.succeeded * fade, self.failed * fade);
+            for (name, (succeeded, failed)) in &counters {
+                // What a worker did before it was first seen may be long ago.
+                let Some((succeeded_before, failed_before)) = before.get(name) else { continue };
+                self.succeeded += succeeded.saturating_sub(*succeeded_before) as f64;
+                self.failed += failed.saturating_sub(*failed_before) as f64;
+            }
+        }
+        self.last = Some((now, counters));
+    }
+
+    /// What to say, if more fail than succeed.
+    pub fn message(&self) -> Option<String> {
+        let unusual = self.failed >= ENOUGH && self.failed > self.succeeded;
+        unusual.then(|| {
+            "more attempts fail than succeed; see which and why: jobqueue failed list groups them by cause".to_owned()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn worker(name: &str, succeeded: u64, failed: u64) -> WorkerStats {
+        WorkerStats {
+            name: name.into(),
+            hostname: name.into(),
+            state: "idle".into(),
+            concurrency: 1,
+            running: 0,
+            succeeded,
+            failed,
+            busy_seconds: 0.0,
+            silent_for: Duration::ZERO,
+        }
+    }
+
+    #[test]
+    fn many_failures_are_said_and_forgotten() {
+        let mut failing = Failing::default();
+        failing.look(0.0, &[worker("a", 5, 500)]);
+        assert_eq!(failing.message(), None, "what was before is not counted");
+        failing.look(1.0, &[worker("a", 5, 509)]);
+        assert_eq!(failing.message(), None, "nine are not many");
+        failing.look(2.0, &[worker("a", 7, 520), worker("b", 100, 0)]);
+        assert!(failing.message().is_some());
+        failing.look(3.0, &[worker("a", 7, 520), worker("b", 160, 0)]);
+        assert_eq!(failing.message(), None, "most succeed");
+        failing.look(4.0, &[worker("a", 7, 720)]);
+        assert!(failing.message().is_some());
+        failing.look(400.0, &[worker("a", 7, 720)]);
+        assert_eq!(failing.message(), None);
+    }
+}
