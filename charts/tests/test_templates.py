@@ -70,7 +70,7 @@ def test_rights_are_no_more_than_needed(render):
     [secrets] = [rule for rule in rules if "secrets" in rule["resources"]]
     assert secrets["verbs"] == ["get"]
     verbs = {verb for rule in rules if "pods" in rule["resources"] for verb in rule["verbs"]}
-    assert verbs == {"list"}
+    assert verbs == {"list", "patch"}
 
 
 def test_every_rule_has_its_reason():

@@ -21,7 +21,7 @@ NEEDED = {
     "configmaps": {"create", "patch", "delete"},
     "poddisruptionbudgets.policy": {"create", "patch"},
     "secrets": {"get"},
-    "pods": {"list"},
+    "pods": {"list", "patch"},
     "events.events.k8s.io": {"create", "patch"},
     "horizontalpodautoscalers.autoscaling": {"list"},
     "scaledobjects.keda.sh": {"list"},
