@@ -4,5 +4,6 @@
 
 mod api_server;
 mod crashes;
+mod election;
 mod reasons;
 mod stand;

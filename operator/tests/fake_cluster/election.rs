@@ -1,0 +1,117 @@
+//! Candidates for one Lease: one leads at a time, a new one soon after the last.
+
+use std::time::Duration;
+
+use jobqueue_operator::{
+    leader::{Candidate, LEASE},
+    metrics::Metrics,
+    tenure::Tenure,
+};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep},
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::api_server::{ApiServer, Fault};
+
+const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/jobs/leases/jobqueue-operator";
+
+struct Member {
+    tenure: Tenure,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+    _leading: watch::Receiver<bool>,
+}
+
+fn join(server: &ApiServer, name: &str) -> Member {
+    let client = server.client(Tenure::endless(), Metrics::new());
+    let (tenure, stop) = (Tenure::default(), CancellationToken::new());
+    let (leading, is_leading) = watch::channel(false);
+    let (reached, _) = watch::channel(false);
+    let candidate = Candidate::new(client, "jobs", "jobqueue-operator", name);
+    let task = tokio::spawn(candidate.run(tenure.clone(), leading, reached, stop.clone()));
+    Member { tenure, stop, task, _leading: is_leading }
+}
+
+/// How long it takes until `member` leads; none of `others` may lead at any moment of it together with another.
+async fn until_leading(member: &Member, others: &[&Member]) -> Duration {
+    let began = Instant::now();
+    while !member.tenure.holds() {
+        sleep(Duration::from_millis(50)).await;
+        let leaders = others.iter().chain([&member]).filter(|one| one.tenure.holds()).count();
+        assert!(leaders <= 1, "{leaders} lead");
+        assert!(began.elapsed() < Duration::from_secs(60), "nobody leads");
+    }
+    began.elapsed()
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_leads_and_hands_over_at_once() {
+    let server = ApiServer::default();
+    let first = join(&server, "a");
+    until_leading(&first, &[]).await;
+    let second = join(&server, "b");
+    sleep(LEASE * 5).await;
+    assert!(first.tenure.holds() && !second.tenure.holds());
+    first.stop.cancel();
+    let waited = until_leading(&second, &[&first]).await;
+    assert!(waited <= Duration::from_secs(2), "{waited:?}");
+    first.task.await.unwrap();
+    assert_eq!(server.get(PATH).unwrap()["spec"]["holderIdentity"], "b");
+    assert_eq!(server.get(PATH).unwrap()["spec"]["leaseTransitions"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_dies_is_followed_when_its_lease_lapses() {
+    let server = ApiServer::default();
+    let first = join(&server, "a");
+    until_leading(&first, &[]).await;
+    let second = join(&server, "b");
+    sleep(LEASE).await;
+    // Its tenure ends by the clock alone, as that of a process that is stopped.
+    first.task.abort();
+    let waited = until_leading(&second, &[&first]).await;
+    assert!((Duration::from_secs(7)..=LEASE + Duration::from_secs(3)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_restarts_under_its_name_leads_on_at_once() {
+    let server = ApiServer::default();
+    let first = join(&server, "a");
+    until_leading(&first, &[]).await;
+    first.task.abort();
+    let again = join(&server, "a");
+    let waited = until_leading(&again, &[]).await;
+    assert!(waited <= Duration::from_secs(1), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_that_fails_once_costs_nothing() {
+    for fault in [Fault::Status(500), Fault::Status(429), Fault::Silence] {
+        let server = ApiServer::default();
+        let first = join(&server, "a");
+        until_leading(&first, &[]).await;
+        let second = join(&server, "b");
+        server.inject(1, fault);
+        let began = Instant::now();
+        while began.elapsed() < LEASE * 4 {
+            sleep(Duration::from_millis(100)).await;
+            assert!(first.tenure.holds(), "{fault:?} after {:?}", began.elapsed());
+            assert!(!second.tenure.holds(), "{fault:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_that_come_together_do_not_both_lead() {
+    let server = ApiServer::default();
+    let (first, second) = (join(&server, "a"), join(&server, "b"));
+    let began = Instant::now();
+    while began.elapsed() < LEASE * 3 {
+        sleep(Duration::from_millis(50)).await;
+        assert!(!(first.tenure.holds() && second.tenure.holds()));
+    }
+    assert!(first.tenure.holds() || second.tenure.holds());
+}
