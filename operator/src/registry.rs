@@ -34,6 +34,8 @@ pub struct Tracked {
     pub target: StatsQuery,
     /// The rules.
     pub policy: Policy,
+    /// The budget of connections that it shares with other queues of its namespace.
+    pub budget: Option<String>,
     /// The Deployment to scale, once it exists.
     pub deployment: Option<String>,
     /// Workers asked for now.
@@ -143,6 +145,8 @@ pub struct Served {
     pub target: StatsQuery,
     /// The rules.
     pub policy: Policy,
+    /// The budget of connections that it shares.
+    pub budget: Option<String>,
     /// Workers asked for, as the cluster has it: where a fresh operator begins.
     pub found: u32,
     /// The Deployment, where there is one.
@@ -175,7 +179,7 @@ impl Registry {
 
     /// Takes a queue in, or its new spec.
     pub fn serve(&self, key: &Key, served: Served) {
-        let Served { uid, endpoint, target, policy, found, deployment, last_scale, has_database } = served;
+        let Served { uid, endpoint, target, policy, budget, found, deployment, last_scale, has_database } = served;
         let mut queues = self.lock();
         if queues.get(key).is_some_and(|tracked| tracked.uid != uid) {
             queues.remove(key);
@@ -186,6 +190,7 @@ impl Registry {
             endpoint: endpoint.clone(),
             target: target.clone(),
             policy: policy.clone(),
+            budget: budget.clone(),
             deployment,
             current: found,
             ready: 0,
@@ -219,7 +224,8 @@ impl Registry {
             (false, _) => tracked.database = Reach::NotApplicable,
             (true, _) => {}
         }
-        (tracked.endpoint, tracked.target, tracked.policy) = (endpoint, target, policy);
+        (tracked.endpoint, tracked.target) = (endpoint, target);
+        (tracked.policy, tracked.budget) = (policy, budget);
     }
 
     /// Drops a queue.
@@ -270,6 +276,21 @@ impl Registry {
         let failing = tracked.failing.message();
         let failing = failing.map(|message| Blocked { reason: Reason::JobsFailing, message });
         evicts.into_iter().chain(failing).collect()
+    }
+
+    /// Connections that the other queues of the same budget have, or are about to have.
+    pub fn shared_by_others(&self, key: &Key) -> u32 {
+        let queues = self.lock();
+        let Some(budget) = queues.get(key).and_then(|tracked| tracked.budget.as_ref()) else { return 0 };
+        let others = queues.iter().filter(|(other, tracked)| {
+            *other != key && other.namespace == key.namespace && tracked.budget.as_ref() == Some(budget)
+        });
+        let used = others.map(|(_, tracked)| {
+            let decided = tracked.decision.as_ref().map_or(0, |decision| decision.replicas);
+            let per_worker = tracked.policy.connections.map_or(0, |connections| connections.per_worker);
+            tracked.current.max(decided).saturating_mul(per_worker)
+        });
+        used.fold(0, u32::saturating_add)
     }
 
     /// Reads or changes one queue.

@@ -136,7 +136,8 @@ impl Sweeper {
     /// Takes in what one look, `now` seconds after any fixed moment, saw of one queue. The change that it calls for is to be
     /// written with [`Sweeper::scale`].
     pub fn take_in(&self, key: &Key, now: f64, answer: Result<&QueueStats, &QueueError>) -> Option<Change> {
-        let Step { scale, tell } = self.registry.with(key, |tracked| observe(tracked, now, answer))?;
+        let taken = self.registry.shared_by_others(key);
+        let Step { scale, tell } = self.registry.with(key, |tracked| observe(tracked, now, answer, taken))?;
         self.gauge(key);
         if scale.is_none() && tell {
             self.registry.wake(key);
@@ -227,8 +228,9 @@ struct Step {
     tell: bool,
 }
 
-/// Takes one look in: rates, decision, and what to do about it. `now` is in seconds of a monotonic clock.
-fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueError>) -> Step {
+/// Takes one look in: rates, decision, and what to do about it. `now` is in seconds of a monotonic clock; `taken`
+/// connections of the budget are other queues'.
+fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueError>, taken: u32) -> Step {
     let news = |tracked: &Tracked| {
         (tracked.reach.clone(), tracked.database.clone(), tracked.misfit.clone(), Registry::warnings(tracked))
     };
@@ -243,7 +245,7 @@ fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueEr
     let rates = tracked.seen.as_ref().map(|seen| seen.rates).unwrap_or_default();
     let workers = Workers { desired: tracked.current, ready: tracked.ready, busy };
     let observation = Observation { now, backlog, workers, rates };
-    let (mut decision, memory) = decide(&tracked.policy, &observation, &tracked.memory);
+    let (mut decision, memory) = decide(&within_budget(&tracked.policy, taken), &observation, &tracked.memory);
     tracked.memory = memory;
     hold(tracked, &mut decision);
     let scale = change(tracked, &decision);
@@ -256,6 +258,15 @@ fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueEr
     let tell = after != before || limits_changed || due;
     tracked.warned = Some(after);
     Step { scale, tell }
+}
+
+/// The policy with what the others leave of the budget.
+fn within_budget(policy: &jobqueue_scaling::Policy, taken: u32) -> jobqueue_scaling::Policy {
+    let mut policy = policy.clone();
+    if let Some(budget) = &mut policy.connections {
+        budget.connections = budget.connections.saturating_sub(taken);
+    }
+    policy
 }
 
 /// More workers do not help a database that is away, and fewer would undo what they hold for it; one must be there to

@@ -2,6 +2,7 @@
 
 use jobqueue_operator::{controller::visit, tenure::Tenure};
 use jobqueue_queue::{QueueError, QueueStats, Trouble, TroubleKind, WorkerStats};
+use kube::runtime::reflector::ObjectRef;
 use serde_json::{Value, json};
 
 use crate::{
@@ -103,6 +104,25 @@ async fn limits_have_their_reasons() {
     let server = with(|spec| spec["scaling"]["scaleUp"] = json!({"stabilizationSeconds": 600}));
     look(&server, &operator(&server), Ok(&waiting(500))).await;
     assert_has(&server, &["ScalingLimited=True/Stabilizing"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn queues_of_one_budget_share_its_connections() {
+    let budget = json!({"urlSecretKeyRef": {"name": "warehouse", "key": "database"}, "budget": "b",
+        "maxConnections": 20});
+    let server = with(|spec| spec["database"] = budget.clone());
+    let operator = operator(&server);
+    look(&server, &operator, Ok(&waiting(300))).await;
+    let mut other = queue();
+    other["metadata"]["name"] = "others".into();
+    other["spec"]["database"] = budget;
+    server.put("/apis/jobqueue.dev/v1alpha1/namespaces/shop/jobqueues/others", other.clone());
+    assert!(operator.visit_as(other).await);
+    let others = ObjectRef::new("others").within("shop");
+    let change = operator.sweeper.take_in(&others, 0.0, Ok(&waiting(800))).unwrap();
+    operator.sweeper.scale(others.clone(), change, tokio::time::Instant::now()).await;
+    let replicas = server.get("/apis/apps/v1/namespaces/shop/deployments/others-worker").unwrap();
+    assert_eq!(replicas["spec"]["replicas"], 2, "three workers of the first hold 12 of 20 connections");
 }
 
 #[tokio::test(start_paused = true)]
