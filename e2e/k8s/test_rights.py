@@ -81,8 +81,16 @@ def test_workers_have_no_token(namespace, operator, warehouse):
     assert not [volume for volume in pod["spec"].get("volumes", []) if "projected" in volume and "serviceAccountToken" in str(volume)]
 
 
+def test_helm_test_passes(cluster, release):
+    said = kube.run(["helm", "test", release.name, "-n", release.namespace, "--timeout", "60s"], seconds=90)
+    assert re.search(r"Phase:\s+Succeeded", said), said
+
+
 def test_an_install_for_one_namespace(cluster, no_release, namespace, namespaces, redis_server, database, producer, redis):
-    """It has no right outside of its namespace, makes nothing cluster-wide, serves its own and leaves others alone."""
+    """It has no right outside of its namespace, makes nothing cluster-wide, serves its own and leaves others alone.
+
+    The last test of this file: the chart's operator is away from now on.
+    """
     elsewhere = namespaces("-other")
     release = Release(cluster, "small", namespace.name)
     release.install("scope=Namespace", "crds.install=false", "fullnameOverride=small")
@@ -107,8 +115,3 @@ def test_an_install_for_one_namespace(cluster, no_release, namespace, namespaces
         assert "forbidden" not in release.log(tail=500)
     finally:
         release.uninstall()
-
-
-def test_helm_test_passes(cluster, release):
-    said = kube.run(["helm", "test", release.name, "-n", release.namespace, "--timeout", "60s"], seconds=90)
-    assert re.search(r"Phase:\s+Succeeded", said), said
