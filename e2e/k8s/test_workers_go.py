@@ -120,7 +120,6 @@ def holder(redis, pods):
     return named[0]["metadata"]["name"] if len(named) == 1 else None
 
 
-@pytest.mark.xfail(reason="no pod deletion cost is set yet; which pod goes is then chance")
 def test_idle_workers_go_first(namespace, database, redis, producer):
     namespace.apply(manual(4))
     pods = namespace.runs(4)
