@@ -16,7 +16,7 @@ pub use preview::PreviewRow;
 pub use recipe::{Recipe, RecipeError, RecipeProblem, TablePlan};
 pub use rows::{Row, RowTree, SqlValue};
 pub use sink::{
-    DatabaseKind, DatabaseUrl, LedgerKey, Rejection, Sink, SinkError, SinkOptions, Unit, UnitOutcome, connect,
-    ledger_ddl, run_script,
+    Certificates, DatabaseKind, DatabaseUrl, LedgerKey, Rejection, Sink, SinkError, SinkOptions, Unit, UnitOutcome,
+    connect, ledger_ddl, run_script,
 };
 pub use spec::{ChildSpec, IngestSpec, OnConflict, TableSpec};

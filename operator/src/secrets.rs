@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jobqueue_crds::{Connection, JobQueue, Reason, SecretKeyRef, SecretRef};
+use jobqueue_crds::{Connection, JobQueue, Reason, SecretKeyRef, SecretRef, TlsSpec};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 
@@ -134,6 +134,27 @@ impl Reader {
         text.map_err(|_| SecretError::NotText { field, name: name.clone(), key: key.clone() })
     }
 
+    /// The authority, and the client's certificate with its key.
+    async fn certificates(
+        &mut self,
+        [authority_field, client_field]: [&'static str; 2],
+        tls: Option<&TlsSpec>,
+    ) -> Result<(Option<Vec<u8>>, Option<(Vec<u8>, Vec<u8>)>), SecretError> {
+        let Some(TlsSpec { ca_secret_key_ref, client_certificate_secret_ref }) = tls else { return Ok((None, None)) };
+        let authority = match ca_secret_key_ref {
+            Some(SecretKeyRef { name, key }) => Some(self.value(authority_field, name, key).await?),
+            None => None,
+        };
+        let client = match client_certificate_secret_ref {
+            Some(SecretRef { name }) => {
+                let certificate = self.value(client_field, name, "tls.crt").await?;
+                Some((certificate, self.value(client_field, name, "tls.key").await?))
+            }
+            None => None,
+        };
+        Ok((authority, client))
+    }
+
     async fn url(
         &mut self,
         field: &'static str,
@@ -154,22 +175,15 @@ pub async fn resolve(client: &Client, queue: &JobQueue) -> Result<Resolved, Secr
     let mut reader = Reader { api, namespace, read: BTreeMap::new(), parts: Vec::new() };
     let Connection { url, url_secret_key_ref, tls } = &queue.spec.queue.redis;
     let redis_url = reader.url("spec.queue.redis", url.as_ref(), url_secret_key_ref.as_ref()).await?;
-    let mut redis_ca = None;
-    let mut redis_client = None;
-    if let Some(tls) = tls {
-        if let Some(SecretKeyRef { name, key }) = &tls.ca_secret_key_ref {
-            redis_ca = Some(reader.value("spec.queue.redis.tls.caSecretKeyRef", name, key).await?);
-        }
-        if let Some(SecretRef { name }) = &tls.client_certificate_secret_ref {
-            let field = "spec.queue.redis.tls.clientCertificateSecretRef";
-            let certificate = reader.value(field, name, "tls.crt").await?;
-            redis_client = Some((certificate, reader.value(field, name, "tls.key").await?));
-        }
-    }
+    let fields = ["spec.queue.redis.tls.caSecretKeyRef", "spec.queue.redis.tls.clientCertificateSecretRef"];
+    let (redis_ca, redis_client) = reader.certificates(fields, tls.as_ref()).await?;
     let mut database_url = None;
     if let Some(database) = &queue.spec.database {
         let secret = database.url_secret_key_ref.as_ref();
         database_url = Some(reader.url("spec.database", database.url.as_ref(), secret).await?);
+        // Only the workers use them: here they are looked for, and their changes followed.
+        let fields = ["spec.database.tls.caSecretKeyRef", "spec.database.tls.clientCertificateSecretRef"];
+        reader.certificates(fields, database.tls.as_ref()).await?;
     }
     let hash = digest(reader.parts.iter().map(Vec::as_slice));
     let versions: Vec<String> = reader.read.values().filter_map(ResourceExt::resource_version).collect();

@@ -71,6 +71,18 @@ pub(crate) struct Args {
     #[arg(long, env = "JOBQUEUE_REDIS_KEY", value_name = "PATH", requires = "redis_cert")]
     pub(crate) redis_key: Option<PathBuf>,
 
+    /// Certificate authority for the database (PEM); the server's certificate is checked in full, unless the URL says how
+    #[arg(long, env = "JOBQUEUE_DATABASE_CA", value_name = "PATH")]
+    pub(crate) database_ca: Option<PathBuf>,
+
+    /// Client certificate for the database (PEM)
+    #[arg(long, env = "JOBQUEUE_DATABASE_CERT", value_name = "PATH", requires = "database_key")]
+    pub(crate) database_cert: Option<PathBuf>,
+
+    /// Key of the client certificate (PEM)
+    #[arg(long, env = "JOBQUEUE_DATABASE_KEY", value_name = "PATH", requires = "database_cert")]
+    pub(crate) database_key: Option<PathBuf>,
+
     /// Name of this worker; a suffix makes it unique per start [default: `POD_NAME`, else the host's name]
     #[arg(long, env = "JOBQUEUE_WORKER_NAME", value_name = "NAME")]
     pub(crate) worker_name: Option<String>,

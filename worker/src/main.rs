@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use jobqueue_ingest::{DatabaseUrl, Recipe, Sink};
+use jobqueue_ingest::{Certificates, DatabaseUrl, Recipe, Sink};
 use jobqueue_queue::{Backend, ConnectionUrl, QueueError, TlsOptions};
 use jobqueue_worker::config::Config;
 use jobqueue_worker::extract::by_recipe;
@@ -76,6 +76,12 @@ fn set_up(args: &Args) -> Result<Setup, StartError> {
     let config = Config::load(&args.config).map_err(|error| wrong(error.to_string()))?;
     let redis: ConnectionUrl = args.redis_url.parse().map_err(|error: QueueError| wrong(error.to_string()))?;
     let database: DatabaseUrl = args.database_url.parse().map_err(|error| wrong(format!("{error}")))?;
+    let certificates = Certificates {
+        authority: args.database_ca.clone(),
+        certificate: args.database_cert.clone(),
+        key: args.database_key.clone(),
+    };
+    let database = database.with_certificates(&certificates)?;
     let read = |path: &Option<std::path::PathBuf>| match path {
         None => Ok(None),
         Some(path) => {

@@ -23,7 +23,7 @@ use async_trait::async_trait;
 
 pub use self::{
     ledger::{LEDGER_TABLE, PRUNE_LIMIT, ledger_ddl},
-    url::{DatabaseKind, DatabaseUrl},
+    url::{Certificates, DatabaseKind, DatabaseUrl},
 };
 use crate::{Recipe, RecipeProblem, RowTree};
 

@@ -30,6 +30,17 @@ pub struct DatabaseUrl {
     place: Place,
 }
 
+/// Files (PEM) for TLS with the database.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Certificates {
+    /// The authority that signed the server's certificate; none: the public ones.
+    pub authority: Option<PathBuf>,
+    /// The client's certificate.
+    pub certificate: Option<PathBuf>,
+    /// Its key.
+    pub key: Option<PathBuf>,
+}
+
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Place {
     Server(Url),
@@ -99,6 +110,35 @@ impl DatabaseUrl {
             Place::Server(_) => None,
             Place::File { path, .. } => Some(path),
         }
+    }
+
+    /// The same with certificates from files, for TLS. Where the URL does not say how the server's certificate is checked,
+    /// it is checked in full.
+    ///
+    /// # Errors
+    /// `Config` for a file, which needs no TLS.
+    pub fn with_certificates(mut self, certificates: &Certificates) -> Result<Self, SinkError> {
+        let Certificates { authority, certificate, key } = certificates;
+        let files = [("ssl-ca", authority), ("ssl-cert", certificate), ("ssl-key", key)];
+        let files = files.into_iter().filter_map(|(name, file)| file.as_ref().map(|file| (name, file)));
+        let files: Vec<(&str, &PathBuf)> = files.collect();
+        if files.is_empty() {
+            return Ok(self);
+        }
+        let Place::Server(url) = &mut self.place else {
+            return Err(wrong("an SQLite file is not reached over TLS; give no certificates"));
+        };
+        let checks = url.query_pairs().any(|(name, _)| name == "sslmode" || name == "ssl-mode");
+        let mut parameters = url.query_pairs_mut();
+        if !checks {
+            let in_full = if self.kind == DatabaseKind::Mysql { "VERIFY_IDENTITY" } else { "verify-full" };
+            parameters.append_pair("ssl-mode", in_full);
+        }
+        for (name, file) in files {
+            parameters.append_pair(name, &file.to_string_lossy());
+        }
+        drop(parameters);
+        Ok(self)
     }
 
     pub(super) fn place(&self) -> &Place {
@@ -225,6 +265,31 @@ mod tests {
             assert_eq!(url.to_string(), printed);
             assert!(!format!("{url:?}{url:#?}").contains("s3cret"));
         }
+    }
+
+    #[test]
+    fn certificates_are_checked_in_full_unless_the_url_says_how() {
+        let all = Certificates {
+            authority: Some("/tls/ca.crt".into()),
+            certificate: Some("/tls/tls.crt".into()),
+            key: Some("/tls/tls.key".into()),
+        };
+        let with = |text: &str, files: &Certificates| parsed(text).with_certificates(files).map(|url| url.to_string());
+        assert_eq!(
+            with("postgres://u@db/shop", &all).unwrap(),
+            "postgres://u@db/shop?ssl-mode=verify-full&ssl-ca=/tls/ca.crt&ssl-cert=/tls/tls.crt&ssl-key=/tls/tls.key"
+        );
+        let authority = Certificates { authority: all.authority.clone(), ..Certificates::default() };
+        assert_eq!(
+            with("mysql://u@db/shop", &authority).unwrap(),
+            "mysql://u@db/shop?ssl-mode=VERIFY_IDENTITY&ssl-ca=/tls/ca.crt"
+        );
+        assert_eq!(
+            with("postgres://u@db/shop?sslmode=verify-ca", &authority).unwrap(),
+            "postgres://u@db/shop?sslmode=verify-ca&ssl-ca=/tls/ca.crt"
+        );
+        assert_eq!(with("sqlite:a.sqlite", &Certificates::default()).unwrap(), "sqlite:a.sqlite");
+        assert!(with("sqlite:a.sqlite", &authority).is_err());
     }
 
     #[test]

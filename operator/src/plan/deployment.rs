@@ -1,6 +1,6 @@
 //! The workers' Deployment: restricted by default, and the user's template merged over it.
 
-use jobqueue_crds::{Connection, DatabaseSpec, JobQueueSpec, SecretKeyRef, SecretRef, TlsSpec};
+use jobqueue_crds::{DatabaseSpec, JobQueueSpec, SecretKeyRef, SecretRef, TlsSpec};
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
@@ -22,6 +22,7 @@ use super::{CONFIG_HASH, CONTAINER, PlanInput, SECRET_HASH, TemplateError, confi
 
 const CONFIG_DIRECTORY: &str = "/etc/jobqueue";
 const REDIS_TLS: &str = "/etc/jobqueue-redis-tls";
+const DATABASE_TLS: &str = "/etc/jobqueue-database-tls";
 const PORT: i32 = 9090;
 /// How much longer than `drainSeconds` the kubelet waits before it kills.
 const GRACE_BEYOND_DRAIN: i64 = 5;
@@ -172,16 +173,23 @@ fn environment(spec: &JobQueueSpec) -> Vec<EnvVar> {
         variables.push(plain("JOBQUEUE_WAIT_FOR_TABLES", "true"));
         variables.push(plain("JOBQUEUE_CONFIG", &format!("{CONFIG_DIRECTORY}/{}", config_map::FILE)));
     }
-    if let Some(TlsSpec { ca_secret_key_ref, client_certificate_secret_ref }) = &redis.tls {
-        if ca_secret_key_ref.is_some() {
-            variables.push(plain("JOBQUEUE_REDIS_CA", &format!("{REDIS_TLS}/ca.crt")));
-        }
-        if client_certificate_secret_ref.is_some() {
-            variables.push(plain("JOBQUEUE_REDIS_CERT", &format!("{REDIS_TLS}/tls.crt")));
-            variables.push(plain("JOBQUEUE_REDIS_KEY", &format!("{REDIS_TLS}/tls.key")));
-        }
-    }
+    variables.extend(certificates("REDIS", REDIS_TLS, redis.tls.as_ref()));
+    variables.extend(certificates("DATABASE", DATABASE_TLS, database_tls(spec)));
     variables
+}
+
+fn database_tls(spec: &JobQueueSpec) -> Option<&TlsSpec> {
+    spec.database.as_ref()?.tls.as_ref()
+}
+
+/// The files of a server's certificates, as the worker looks for them.
+fn certificates(server: &str, directory: &str, tls: Option<&TlsSpec>) -> Vec<EnvVar> {
+    let Some(TlsSpec { ca_secret_key_ref, client_certificate_secret_ref }) = tls else { return Vec::new() };
+    let variable = |what: &str, file: &str| plain(&format!("JOBQUEUE_{server}_{what}"), &format!("{directory}/{file}"));
+    let authority = ca_secret_key_ref.iter().map(|_| variable("CA", "ca.crt"));
+    let client = client_certificate_secret_ref.iter();
+    let client = client.flat_map(|_| [variable("CERT", "tls.crt"), variable("KEY", "tls.key")]);
+    authority.chain(client).collect()
 }
 
 fn plain(name: &str, value: &str) -> EnvVar {
@@ -208,18 +216,20 @@ fn volumes(input: &PlanInput<'_>) -> Vec<Volume> {
         }),
         ..Volume::default()
     });
-    config.into_iter().chain(tls_volume(&input.queue.spec.queue.redis)).collect()
+    let spec = &input.queue.spec;
+    let redis = tls_volume("redis-tls", spec.queue.redis.tls.as_ref());
+    config.into_iter().chain(redis).chain(tls_volume("database-tls", database_tls(spec))).collect()
 }
 
-fn tls_volume(connection: &Connection) -> Option<Volume> {
-    let TlsSpec { ca_secret_key_ref, client_certificate_secret_ref } = connection.tls.as_ref()?;
+fn tls_volume(name: &str, tls: Option<&TlsSpec>) -> Option<Volume> {
+    let TlsSpec { ca_secret_key_ref, client_certificate_secret_ref } = tls?;
     let file = |key: &str, path: &str| KeyToPath { key: key.into(), path: path.into(), ..KeyToPath::default() };
     let ca = ca_secret_key_ref.as_ref().map(|SecretKeyRef { name, key }| secret_files(name, vec![file(key, "ca.crt")]));
     let client = client_certificate_secret_ref
         .as_ref()
         .map(|SecretRef { name }| secret_files(name, vec![file("tls.crt", "tls.crt"), file("tls.key", "tls.key")]));
     Some(Volume {
-        name: "redis-tls".into(),
+        name: name.into(),
         projected: Some(ProjectedVolumeSource {
             sources: Some(ca.into_iter().chain(client).collect()),
             ..ProjectedVolumeSource::default()
@@ -245,5 +255,6 @@ fn mounts(input: &PlanInput<'_>) -> Vec<VolumeMount> {
     let spec = &input.queue.spec;
     let config = spec.ingest.as_ref().map(|_| mount("config", CONFIG_DIRECTORY));
     let tls = spec.queue.redis.tls.as_ref().map(|_| mount("redis-tls", REDIS_TLS));
-    config.into_iter().chain(tls).collect()
+    let database = database_tls(spec).map(|_| mount("database-tls", DATABASE_TLS));
+    config.into_iter().chain(tls).chain(database).collect()
 }

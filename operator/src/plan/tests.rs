@@ -133,4 +133,13 @@ fn certificates_are_files_of_the_worker() {
     assert_eq!(sources[1]["secret"]["name"], "client");
     let variables = pod["containers"][0]["env"].as_array().unwrap();
     assert!(variables.iter().any(|one| one["name"] == "JOBQUEUE_REDIS_KEY"));
+    let secured = queue(|object| {
+        object["spec"]["database"]["tls"] = json!({"caSecretKeyRef": {"name": "authority", "key": "ca.pem"}});
+    });
+    let pod = &deployment(&secured)["spec"]["template"]["spec"];
+    let variables = pod["containers"][0]["env"].as_array().unwrap();
+    let file = variables.iter().find(|one| one["name"] == "JOBQUEUE_DATABASE_CA").unwrap();
+    assert_eq!(file["value"], "/etc/jobqueue-database-tls/ca.crt");
+    assert_eq!(pod["containers"][0]["volumeMounts"][1]["mountPath"], "/etc/jobqueue-database-tls");
+    assert_eq!(pod["volumes"][1]["name"], "database-tls");
 }
