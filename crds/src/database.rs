@@ -28,8 +28,8 @@ pub struct DatabaseSpec {
     /// The key of a Secret in the same namespace whose value is the connection URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_secret_key_ref: Option<SecretKeyRef>,
-    /// Certificates for TLS. Without effect yet: name files in the URL (`sslrootcert`, `sslcert`, `sslkey`; MariaDB and
-    /// MySQL `ssl-ca`, `ssl-cert`, `ssl-key`), and mount them with `worker.template`.
+    /// Certificates for TLS, from Secrets. The server's certificate is checked in full, unless the URL says how
+    /// (`sslmode`).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
     /// Connections that all workers of this queue together may hold. A worker holds `worker.concurrency` of them, so
@@ -37,8 +37,7 @@ pub struct DatabaseSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100_000))]
     pub max_connections: Option<u32>,
-    /// JobQueues of a namespace that name the same budget are to share its connections. Without effect yet: each counts
-    /// its own maxConnections.
+    /// JobQueues of a namespace that name the same budget share its connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub budget: Option<String>,
