@@ -30,6 +30,6 @@ pub use scaling::{OnQueueFailure, ScaleDownSpec, ScaleUpSpec, ScalingMode, Scali
 pub use schema::{crd, crd_yaml};
 pub use spec::{JobQueue, JobQueueSpec};
 pub use status::{JobQueueStatus, LastScale, QueueStatus};
-pub use validate::{Problem, validate, validate_update};
+pub use validate::{Problem, database_url_problem, redis_url_problem, validate, validate_update};
 pub use worker::WorkerSpec;
 pub use worker_config::worker_config;

@@ -64,6 +64,24 @@ const REDIS_URL: &str = "a Redis URL starts with redis://, rediss://, redis+sent
 const DATABASE_URL: &str = "a database URL starts with postgres://, mysql://, mariadb:// or sqlite:";
 pub(crate) const LINK_LOCAL: &str = "a link-local address (169.254.0.0/16, fe80::/10) is no place for a server";
 
+/// What is wrong with a Redis URL, as far as its scheme and its hosts say; for URLs that admission does not see.
+pub fn redis_url_problem(url: &str) -> Option<&'static str> {
+    url_problem(url, is_redis, REDIS_URL)
+}
+
+/// What is wrong with a database URL, as far as its scheme and its hosts say.
+pub fn database_url_problem(url: &str) -> Option<&'static str> {
+    url_problem(url, is_database, DATABASE_URL)
+}
+
+fn url_problem(url: &str, is_ours: fn(&str) -> bool, scheme: &'static str) -> Option<&'static str> {
+    let url = url.to_ascii_lowercase();
+    if !is_ours(&url) {
+        return Some(scheme);
+    }
+    is_link_local(&url).then_some(LINK_LOCAL)
+}
+
 fn url_rules(
     url: Option<&str>,
     path: &str,

@@ -137,10 +137,9 @@ def test_idle_workers_go_first(namespace, database, redis, producer):
     until(lambda: database.counts()[0] == 1, "the job is done", 20, 0.1)
 
 
-@pytest.mark.xfail(reason="protectBusy is not served yet; which pod goes is then chance")
-def test_busy_workers_are_protected(namespace, database, redis, producer):
-    """`protectBusy`: the number waits for the work, in every mode but Manual."""
-    namespace.apply(manifest(scaling={"minReplicas": 3, "idleSeconds": 0, "scaleDown": {"protectBusy": True}}, worker={"concurrency": 1, "batchSize": 1}))
+def test_busy_workers_are_no_surplus(namespace, database, redis, producer):
+    """With nothing waiting and one job in hand, the workers around it go, and it stays until it is done."""
+    namespace.apply(manifest(scaling={"minReplicas": 3, "idleSeconds": 0}, worker={"concurrency": 1, "batchSize": 1}))
     namespace.scales(3)
     pods = namespace.runs(3)
     with database.connect() as blocker:

@@ -56,6 +56,8 @@ pub struct Context {
     pub events: Events,
     /// The image of this release's worker.
     pub default_image: String,
+    /// This process runs in the cluster, and knows the names of its Services.
+    pub in_cluster: bool,
 }
 
 /// The watch of all JobQueues in `namespace` (none: all), and of the Deployments that they own.
@@ -153,7 +155,7 @@ pub async fn visit(object: &Guarded, context: &Context) -> Result<Action, Error>
 async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Findings, Error> {
     let fetched = fetch(&context.client, queue).await?;
     let present = fetched.deployment.clone();
-    let Valid { served, secret_hash } = match validate(queue, fetched) {
+    let Valid { served, secret_hash } = match validate(queue, fetched, context.in_cluster) {
         Ok(valid) => valid,
         Err(Invalid::NotYet(error)) => return Err(error),
         Err(Invalid::Blocked(blocked)) => return Ok(stopped(blocked, present.as_ref())),

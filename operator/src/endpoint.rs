@@ -10,6 +10,8 @@ use crate::secrets::Resolved;
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct EndpointKey {
     url: String,
+    /// Where short host names are looked for; none where there are none.
+    domain: Option<String>,
     ca: Option<Vec<u8>>,
     client: Option<(Vec<u8>, Vec<u8>)>,
 }
@@ -21,11 +23,13 @@ impl std::fmt::Debug for EndpointKey {
 }
 
 impl EndpointKey {
-    /// The place that a queue's Secrets name; `Config` if its URL cannot be understood.
-    pub fn new(resolved: &Resolved) -> Result<Self, QueueError> {
-        resolved.redis_url.parse::<ConnectionUrl>()?;
+    /// The place that a queue's Secrets name; `Config` if its URL cannot be understood. A short host name is one of
+    /// `domain`, as it is for the queue's workers.
+    pub fn new(resolved: &Resolved, domain: Option<&str>) -> Result<Self, QueueError> {
         let Resolved { redis_url, redis_ca, redis_client, .. } = resolved;
-        Ok(Self { url: redis_url.clone(), ca: redis_ca.clone(), client: redis_client.clone() })
+        let url = redis_url.parse::<ConnectionUrl>()?;
+        let domain = domain.filter(|domain| url.clone().within(domain) != url).map(ToOwned::to_owned);
+        Ok(Self { url: redis_url.clone(), domain, ca: redis_ca.clone(), client: redis_client.clone() })
     }
 
     /// A connection to it, made when first used. A server that does not answer in two seconds counts as away: the
@@ -34,7 +38,12 @@ impl EndpointKey {
         let (client_cert, client_key) = self.client.clone().unzip();
         let tls = TlsOptions { ca: self.ca.clone(), client_cert, client_key };
         let limit = Duration::from_secs(2);
-        Connection::new(&self.url.parse()?, &tls, Timeouts { connect: limit, response: limit })
+        let url: ConnectionUrl = self.url.parse()?;
+        let url = match &self.domain {
+            Some(domain) => url.within(domain),
+            None => url,
+        };
+        Connection::new(&url, &tls, Timeouts { connect: limit, response: limit })
     }
 }
 

@@ -278,6 +278,8 @@ impl Office {
             metrics: metrics.clone(),
             events,
             default_image: run.worker_image.clone(),
+            // Set by the kubelet in every container.
+            in_cluster: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
         });
         let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|key| (key, woken)) });
         let controller = controller::controller(client, run.post.namespace());

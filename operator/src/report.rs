@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use jobqueue_crds::{ConditionType, JobQueue, JobQueueStatus, QueueStatus};
+use jobqueue_crds::{ConditionType, JobQueue, JobQueueStatus, QueueStatus, Reason};
 use jobqueue_scaling::eta_seconds;
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
@@ -59,6 +59,10 @@ pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Fi
     let written = context.registry.written(key).filter(|written| written.uid == uid);
     let age = written.as_ref().map(|written| written.at.elapsed());
     let before = written.map(|written| written.status).or_else(|| queue.status.clone()).unwrap_or_default();
+    if known.nothing_yet() && findings.blocked.is_none() && before.observed_generation.is_some() {
+        // A new leader: what its predecessor wrote stands until the sweep has looked, in a fraction of a second.
+        return Ok(next);
+    }
     let status = compose(queue, &before, &findings, &known);
     if !worth_writing(&before, &status, age) {
         return Ok(next);
@@ -100,10 +104,17 @@ impl Known {
                     || decision.to_string(),
                     |_| format!("{decision}; held at {} until the database is back", tracked.current),
                 ),
-                limit: tracked.held.or_else(|| decision.limits.first().map(|limited| limit_reason(&limited.limit))),
+                limit: tracked.held.or_else(|| decision.limits.last().map(|limited| limit_reason(&limited.limit))),
             }),
             last_scale: tracked.last_scale.clone(),
         }
+    }
+}
+
+impl Known {
+    /// True until the first look at Redis has brought an answer, or failed for good.
+    fn nothing_yet(&self) -> bool {
+        self.seen.is_none() && self.queue.as_ref().is_none_or(|reach| *reach == Reach::Unknown)
     }
 }
 
@@ -127,7 +138,12 @@ fn compose(queue: &JobQueue, before: &JobQueueStatus, findings: &Findings, known
         mode: queue.spec.scaling.mode,
         blocked: blocked.clone(),
         queue: known.queue.clone().unwrap_or(Reach::Unknown),
-        database: known.database.clone().unwrap_or(none),
+        database: known
+            .database
+            .clone()
+            .filter(|reach| *reach != Reach::Unknown)
+            .or_else(|| remembered(before))
+            .unwrap_or(none),
         workers: *workers,
         problem: problem.clone(),
         scaling: known.scaling.clone(),
@@ -145,6 +161,13 @@ fn compose(queue: &JobQueue, before: &JobQueueStatus, findings: &Findings, known
         queue: known.seen.as_ref().map(numbers).or_else(|| before.queue.clone()),
         last_scale: known.last_scale.clone().or_else(|| before.last_scale.clone()),
     }
+}
+
+/// What was known of the database when workers last spoke of it: with none there, nobody says anything new.
+fn remembered(before: &JobQueueStatus) -> Option<Reach> {
+    let kind = ConditionType::DatabaseReachable.to_string();
+    let condition = before.conditions.iter().find(|condition| condition.type_ == kind)?;
+    (condition.status == "True" && condition.reason == Reason::Reachable.to_string()).then_some(Reach::Reachable)
 }
 
 fn numbers(seen: &Seen) -> QueueStatus {

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use jobqueue_crds::{Connection, JobQueue, Reason, SecretKeyRef, SecretRef, TlsSpec};
+use jobqueue_crds::{
+    Connection, JobQueue, Reason, SecretKeyRef, SecretRef, TlsSpec, database_url_problem, redis_url_problem,
+};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
 
@@ -66,6 +68,14 @@ pub enum SecretError {
         /// The key.
         key: String,
     },
+    /// The value is a URL that workers could not use, or should not.
+    #[error("{field}: the URL in the Secret cannot be used: {problem}")]
+    Unfit {
+        /// The field of the spec.
+        field: &'static str,
+        /// What is wrong with it; without the URL, which may hold a password.
+        problem: &'static str,
+    },
     /// The API server did not answer, or forbids it.
     #[error("{field}: Secret {name} cannot be read: {source}")]
     Api {
@@ -84,6 +94,7 @@ impl SecretError {
         match self {
             Self::NotFound { .. } => Some(Reason::SecretNotFound),
             Self::KeyNotFound { .. } | Self::NotText { .. } => Some(Reason::SecretKeyNotFound),
+            Self::Unfit { .. } => Some(Reason::InvalidUrl),
             Self::Api { source, .. } => match &**source {
                 kube::Error::Api(status) if status.code == 403 => Some(Reason::Denied),
                 _ => None,
@@ -160,11 +171,12 @@ impl Reader {
         field: &'static str,
         url: Option<&String>,
         secret: Option<&SecretKeyRef>,
+        problem: fn(&str) -> Option<&'static str>,
     ) -> Result<String, SecretError> {
-        match (url, secret) {
-            (_, Some(reference)) => self.text(field, reference).await,
-            (url, None) => Ok(url.cloned().unwrap_or_default()),
-        }
+        // A URL in the spec has passed admission, which knows the same rules.
+        let Some(reference) = secret else { return Ok(url.cloned().unwrap_or_default()) };
+        let url = self.text(field, reference).await?;
+        problem(&url).map_or(Ok(url), |problem| Err(SecretError::Unfit { field, problem }))
     }
 }
 
@@ -174,13 +186,14 @@ pub async fn resolve(client: &Client, queue: &JobQueue) -> Result<Resolved, Secr
     let api = Api::namespaced(client.clone(), &namespace);
     let mut reader = Reader { api, namespace, read: BTreeMap::new(), parts: Vec::new() };
     let Connection { url, url_secret_key_ref, tls } = &queue.spec.queue.redis;
-    let redis_url = reader.url("spec.queue.redis", url.as_ref(), url_secret_key_ref.as_ref()).await?;
+    let redis_url =
+        reader.url("spec.queue.redis", url.as_ref(), url_secret_key_ref.as_ref(), redis_url_problem).await?;
     let fields = ["spec.queue.redis.tls.caSecretKeyRef", "spec.queue.redis.tls.clientCertificateSecretRef"];
     let (redis_ca, redis_client) = reader.certificates(fields, tls.as_ref()).await?;
     let mut database_url = None;
     if let Some(database) = &queue.spec.database {
         let secret = database.url_secret_key_ref.as_ref();
-        database_url = Some(reader.url("spec.database", database.url.as_ref(), secret).await?);
+        database_url = Some(reader.url("spec.database", database.url.as_ref(), secret, database_url_problem).await?);
         // Only the workers use them: here they are looked for, and their changes followed.
         let fields = ["spec.database.tls.caSecretKeyRef", "spec.database.tls.clientCertificateSecretRef"];
         reader.certificates(fields, database.tls.as_ref()).await?;

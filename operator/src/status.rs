@@ -48,7 +48,7 @@ pub struct Scaling {
     pub wanted: u32,
     /// The sentence.
     pub message: String,
-    /// The first limit that applies: its condition reason.
+    /// The limit that binds, which is the last that was applied: its condition reason.
     pub limit: Option<Reason>,
 }
 

@@ -35,8 +35,8 @@ pub enum Invalid {
     NotYet(Error),
 }
 
-/// Checks everything that can be checked without talking to anybody.
-pub fn validate(queue: &JobQueue, fetched: Fetched) -> Result<Valid, Invalid> {
+/// Checks everything that can be checked without talking to anybody. `in_cluster`: this process has the cluster's names.
+pub fn validate(queue: &JobQueue, fetched: Fetched, in_cluster: bool) -> Result<Valid, Invalid> {
     let blocked = |reason, message: String| Invalid::Blocked(Blocked { reason, message });
     let Fetched { connections, deployment } = fetched;
     if let Some(problem) = jobqueue_crds::validate(&queue.spec).first() {
@@ -49,7 +49,8 @@ pub fn validate(queue: &JobQueue, fetched: Fetched) -> Result<Valid, Invalid> {
         Some(reason) => blocked(reason, error.to_string()),
         None => Invalid::NotYet(error.into()),
     })?;
-    let endpoint = EndpointKey::new(&resolved)
+    let domain = in_cluster.then(|| format!("{}.svc", queue.namespace().unwrap_or_default()));
+    let endpoint = EndpointKey::new(&resolved, domain.as_deref())
         .map_err(|error| blocked(Reason::InvalidUrl, format!("spec.queue.redis: {error}")))?;
     let secret_hash = secret_hash(&resolved, deployment.as_ref());
     let policy = policy(&queue.spec);

@@ -65,6 +65,22 @@ impl ConnectionUrl {
         nodes.iter().map(|node| (node.host.clone(), node.port)).collect()
     }
 
+    /// The same place for somebody who is elsewhere: each host name without a dot becomes a name of `domain`, as a
+    /// resolver that searches it would make it. Addresses and `localhost` stay.
+    #[must_use]
+    pub fn within(mut self, domain: &str) -> Self {
+        let nodes = match &mut self.topology {
+            Topology::Standalone(node) => std::slice::from_mut(node),
+            Topology::Sentinel { sentinels: nodes, .. } | Topology::Cluster(nodes) => nodes,
+        };
+        for node in nodes {
+            if !node.host.contains(['.', ':']) && !node.host.eq_ignore_ascii_case("localhost") {
+                node.host = format!("{}.{domain}", node.host);
+            }
+        }
+        self
+    }
+
     /// The same place with the database number replaced; `Config` for a cluster, which has none.
     pub fn with_db(mut self, db: i64) -> Result<Self, QueueError> {
         if self.is_cluster() && db != 0 {
@@ -270,6 +286,16 @@ mod tests {
         let hosts = |text: &str| text.parse::<ConnectionUrl>().unwrap().hosts();
         assert_eq!(hosts("redis://u:p@[::1]/2"), [("::1".to_owned(), 6379)]);
         assert_eq!(hosts("redis+sentinel://a,b:7/m"), [("a".to_owned(), 26379), ("b".to_owned(), 7)]);
+    }
+
+    #[test]
+    fn short_names_are_of_the_domain() {
+        let within = |text: &str| text.parse::<ConnectionUrl>().unwrap().within("shop.svc").to_string();
+        assert_eq!(within("redis://redis:7/2"), shown("redis://redis.shop.svc:7/2"));
+        assert_eq!(within("redis+sentinel://a,b.c/m"), shown("redis+sentinel://a.shop.svc,b.c/m"));
+        for url in ["redis://redis.other", "redis://localhost", "redis://10.0.0.1", "redis://[::1]"] {
+            assert_eq!(within(url), shown(url));
+        }
     }
 
     fn refused(text: &str) -> String {

@@ -75,8 +75,12 @@ async fn idle_at_zero_is_ready() {
         ],
     );
     pods_become_ready(&server, 0);
-    operator(&server).visit(&server).await;
-    assert_has(&server, &["Reconciling=False/AsSpecified"]);
+    let successor = operator(&server);
+    successor.visit(&server).await;
+    // It has not looked at Redis yet: what its predecessor wrote stands.
+    assert_has(&server, &["Ready=True/Idle", "QueueReachable=True/Reachable", "Reconciling=True/RollingOut"]);
+    look(&server, &successor, Ok(&waiting(0))).await;
+    assert_has(&server, &["Ready=True/Idle", "Reconciling=False/AsSpecified"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -77,7 +77,8 @@ impl Operator {
             metrics: metrics.clone(),
             interval,
         };
-        let context = Context { client, registry, metrics, events, default_image: "worker:1".into() };
+        let context =
+            Context { client, registry, metrics, events, default_image: "worker:1".into(), in_cluster: false };
         Self { context, sweeper, _woken: woken, born: Instant::now() }
     }
 
