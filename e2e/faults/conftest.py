@@ -2,7 +2,6 @@
 
 Both sizes run the same code; what was measured is printed at the end and kept in `target/proofs.json`.
 """
-import json
 import os
 import random
 import sys
@@ -15,9 +14,8 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "e2e"))
 
 from harness import databases  # noqa: E402
+from harness.measured import measure, report  # noqa: E402, F401
 from harness.redis_server import RedisServer  # noqa: E402
-
-MEASURED = []
 
 
 def pytest_addoption(parser):
@@ -43,24 +41,8 @@ def rng(request, measure):
     return random.Random(seed)
 
 
-@pytest.fixture
-def measure(request):
-    """Keeps numbers beside the test's name: `measure(jobs=100, seconds=2.5)`."""
-    entry = {"test": request.node.name}
-    MEASURED.append(entry)
-
-    def note(**numbers):
-        entry.update({name: round(value, 2) if isinstance(value, float) else value for name, value in numbers.items()})
-    return note
-
-
 def pytest_terminal_summary(terminalreporter):
-    terminalreporter.section("measured")
-    for entry in MEASURED:
-        terminalreporter.line("  ".join(f"{name} {value}" for name, value in entry.items())[:180])
-    target = ROOT / "target"
-    target.mkdir(exist_ok=True)
-    (target / "proofs.json").write_text(json.dumps(MEASURED, indent=1), encoding="utf-8")
+    report(terminalreporter, "proofs.json", width=180)
 
 
 @pytest.fixture

@@ -18,10 +18,9 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "e2e"))
 
 from harness import databases, kube, operators  # noqa: E402
+from harness.measured import measure, report  # noqa: E402, F401
 from harness.producer import Producer  # noqa: E402
 from harness.redis_server import RedisServer  # noqa: E402
-
-MEASURED = []
 
 
 def pytest_addoption(parser):
@@ -45,26 +44,8 @@ def pytest_runtest_makereport(item, call):
     return report
 
 
-@pytest.fixture
-def measure(request):
-    """Keeps numbers beside the test's name: `measure(jobs=100, seconds=2.5)`."""
-    entry = {"test": request.node.name}
-    MEASURED.append(entry)
-
-    def note(**numbers):
-        entry.update({name: round(value, 2) if isinstance(value, float) else value for name, value in numbers.items()})
-    return note
-
-
 def pytest_terminal_summary(terminalreporter):
-    told = [entry for entry in MEASURED if len(entry) > 1]
-    if told:
-        terminalreporter.section("measured")
-        for entry in told:
-            terminalreporter.line("  ".join(f"{name} {value}" for name, value in entry.items()))
-        target = ROOT / "target"
-        target.mkdir(exist_ok=True)
-        (target / "cluster.json").write_text(json.dumps(told, indent=1), encoding="utf-8")
+    report(terminalreporter, "cluster.json")
 
 
 @pytest.fixture(scope="session")

@@ -79,16 +79,16 @@ where
                 async move { if watches { answer.await.map_err(Into::into) } else { soon(answer).await } },
             );
         }
-        let counted =
-            |code: u16| ApiLabels { method: method(request.method()), resource: resource(request.uri().path()), code };
         if !self.guard.tenure.holds() {
             return Box::pin(async { Err(NotLeading.into()) });
         }
         let writes = self.guard.metrics.api_writes.clone();
-        let (mut labels, answer) = (counted(0), self.inner.call(request));
+        // 0: no answer at all.
+        let (method, resource) = (method(request.method()), resource(request.uri().path()));
+        let mut labels = ApiLabels { method, resource, code: 0 };
+        let answer = self.inner.call(request);
         Box::pin(async move {
             let answer = soon(answer).await;
-            // 0: no answer at all.
             labels.code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
             writes.get_or_create(&labels).inc();
             answer

@@ -60,6 +60,7 @@ pub struct Record {
 
 /// Everything is applied again this often, for what is not watched.
 const RESYNC: Duration = Duration::from_secs(90);
+
 /// Whether nothing is to be written: the plan is what was applied, and the Deployment what came of it.
 pub fn unchanged(last: &Record, planned: &Planned, deployment: &Deployment) -> bool {
     last.at.elapsed() < RESYNC

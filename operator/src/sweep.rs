@@ -302,7 +302,7 @@ fn change(tracked: &Tracked, decision: &jobqueue_scaling::Decision) -> Option<Ch
 }
 
 fn busy(stats: &QueueStats) -> u32 {
-    let busy = stats.workers.iter().filter(|worker| worker.running > 0 || worker.state == "busy").count();
+    let busy = stats.workers.iter().filter(|worker| worker.is_busy()).count();
     u32::try_from(busy).unwrap_or(u32::MAX)
 }
 
@@ -310,10 +310,8 @@ fn see(tracked: &mut Tracked, now: f64, stats: &QueueStats) -> Backlog {
     tracked.failures = 0;
     tracked.reach = Reach::Reachable;
     let waiting = stats.waiting + stats.due;
-    let counters = |worker: &jobqueue_queue::WorkerStats| WorkerCounters {
-        completed: worker.succeeded + worker.failed,
-        busy: worker.running > 0 || worker.state == "busy",
-    };
+    let counters =
+        |worker: &jobqueue_queue::WorkerStats| WorkerCounters { completed: worker.ended(), busy: worker.is_busy() };
     let workers: BTreeMap<String, WorkerCounters> =
         stats.workers.iter().map(|worker| (worker.name.clone(), counters(worker))).collect();
     let rates = tracked.meter.sample(Sample { now, waiting, running: stats.running, workers });
@@ -321,7 +319,7 @@ fn see(tracked: &mut Tracked, now: f64, stats: &QueueStats) -> Backlog {
     let backlog = Backlog { waiting, running: stats.running, oldest_wait_seconds };
     judge_database(tracked, &stats.troubles);
     tracked.failing.look(now, &stats.workers);
-    let idle = stats.workers.iter().filter(|worker| worker.running == 0 && worker.state != "busy");
+    let idle = stats.workers.iter().filter(|worker| !worker.is_busy());
     tracked.idle = idle.map(|worker| worker.hostname.clone()).collect();
     tracked.seen =
         Some(Seen { backlog, failed: stats.failed, scheduled: stats.scheduled, rates, at: Timestamp::now() });

@@ -45,8 +45,8 @@ impl Follower {
         let mut activities = BTreeMap::new();
         let mut workers = BTreeMap::new();
         for worker in &stats.workers {
-            let busy = worker.running > 0 || worker.state == "busy";
-            let completed = worker.succeeded + worker.failed;
+            let busy = worker.is_busy();
+            let completed = worker.ended();
             workers.insert(worker.name.clone(), WorkerCounters { completed, busy });
             let counters = Counters { succeeded: worker.succeeded, failed: worker.failed };
             let id = ours(&worker.name);

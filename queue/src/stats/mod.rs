@@ -86,6 +86,18 @@ pub struct WorkerStats {
     pub silent_for: Duration,
 }
 
+impl WorkerStats {
+    /// Whether it has jobs in hand, or says so.
+    pub fn is_busy(&self) -> bool {
+        self.running > 0 || self.state == "busy"
+    }
+
+    /// Runs that ended since its start, however they ended.
+    pub fn ended(&self) -> u64 {
+        self.succeeded + self.failed
+    }
+}
+
 /// Looks at many queues in one round trip. The outer error is the connection's; a queue that cannot be read (a key of
 /// another type, say) has its own.
 pub async fn stats(
