@@ -7,16 +7,31 @@ import socket
 import subprocess
 
 _children = []
+_claims = []
+
+
+def _claim(port):
+    """Takes a port for this process by a name that only one process can have at a time, as the tests in Rust do."""
+    claim = socket.socket(socket.AF_UNIX)
+    try:
+        claim.bind(f"\0jobqueue-test-port-{port}")
+    except OSError:
+        claim.close()
+        return False
+    _claims.append(claim)
+    return True
 
 
 def free_port():
-    """A TCP port of the loopback interface that nobody uses now.
+    """A TCP port of the loopback interface that nobody uses now, and that no other test is given while this one runs.
 
     Below those that Linux gives to outgoing connections (32768 and up), which would take one between our look and the
     server's start, and below a cluster's node ports.
     """
     for _ in range(1000):
         port = random.randrange(12_000, 30_000)
+        if not _claim(port):
+            continue
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

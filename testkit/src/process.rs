@@ -2,9 +2,13 @@
 
 use std::{
     net::TcpListener,
+    os::{
+        linux::net::SocketAddrExt,
+        unix::net::{SocketAddr, UnixListener},
+    },
     path::Path,
     process::{Child, Command, Stdio},
-    sync::{OnceLock, mpsc},
+    sync::{Mutex, OnceLock, mpsc},
     time::{Duration, Instant},
 };
 
@@ -12,10 +16,22 @@ use std::{
 /// the server's start, and below a cluster's node ports.
 const PORTS: std::ops::Range<u16> = 12_000..30_000;
 
-/// A TCP port on the loopback that was free a moment ago.
+/// A TCP port on the loopback that is free, and that no other test is given while this process lives.
 pub fn free_port() -> u16 {
-    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    // The claim comes first: looking at a port means to listen on it for a moment, which would make the server fail to
+    // whom it was given.
+    let free = |port: &u16| claim(*port) && TcpListener::bind(("127.0.0.1", *port)).is_ok();
     std::iter::repeat_with(|| rand::random_range(PORTS)).take(1_000).find(free).expect("the loopback has a free port")
+}
+
+/// Takes a port for this process by a name that only one process can have at a time, as the tests in Python do
+/// (`e2e/harness/process.py`).
+fn claim(port: u16) -> bool {
+    static CLAIMS: Mutex<Vec<UnixListener>> = Mutex::new(Vec::new());
+    let name = SocketAddr::from_abstract_name(format!("jobqueue-test-port-{port}")).expect("a short name");
+    let Ok(claim) = UnixListener::bind_addr(&name) else { return false };
+    CLAIMS.lock().expect("nobody panics here").push(claim);
+    true
 }
 
 /// Polls `ready` until it holds; panics with `what` after `limit`.

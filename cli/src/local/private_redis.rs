@@ -50,13 +50,21 @@ impl PrivateRedis {
         {
             return Ok(Self { directory: directory.into(), port, pid, child: None, found: true });
         }
-        let port = free_port()?;
-        let child = spawn(directory, port)?;
-        let pid = i32::try_from(child.id()).context("a process id")?;
-        let mut server = Self { directory: directory.into(), port, pid, child: Some(child), found: false };
-        server.wait_until_loaded().await?;
-        std::fs::write(directory.join("port"), port.to_string())?;
-        Ok(server)
+        for port in (FIRST_PORT..FIRST_PORT + PORTS).filter(|port| free(*port)) {
+            let child = spawn(directory, port)?;
+            let pid = i32::try_from(child.id()).context("a process id")?;
+            let mut server = Self { directory: directory.into(), port, pid, child: Some(child), found: false };
+            match server.wait_until_loaded().await {
+                Ok(()) => {
+                    std::fs::write(directory.join("port"), port.to_string())?;
+                    return Ok(server);
+                }
+                // Somebody was faster, perhaps another start of ours: the next port.
+                Err(_) if !server.runs() && !free(port) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        anyhow::bail!("no free port for a private Redis from {FIRST_PORT} on")
     }
 
     /// The running server of `directory`, if `url` is its.
@@ -102,7 +110,10 @@ impl PrivateRedis {
     async fn wait_until_loaded(&mut self) -> anyhow::Result<()> {
         let start = Instant::now();
         loop {
-            if ask(self.port, "PING").is_some_and(|answer| answer.starts_with("+PONG")) {
+            // Its own process answers: the port may be another's.
+            if ask(self.port, "PING").is_some_and(|answer| answer.starts_with("+PONG"))
+                && process_of(self.port) == Some(self.pid)
+            {
                 return Ok(());
             }
             let ended = self.child.as_mut().and_then(|child| child.try_wait().ok().flatten());
@@ -131,9 +142,8 @@ fn noted_port(directory: &Path) -> Option<u16> {
     std::fs::read_to_string(directory.join("port")).ok()?.trim().parse().ok()
 }
 
-fn free_port() -> anyhow::Result<u16> {
-    let free = |port: &u16| TcpListener::bind((Ipv4Addr::LOCALHOST, *port)).is_ok();
-    (FIRST_PORT..FIRST_PORT + PORTS).find(free).context("no free port for a private Redis")
+fn free(port: u16) -> bool {
+    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
 fn spawn(directory: &Path, port: u16) -> anyhow::Result<Child> {
@@ -155,7 +165,12 @@ fn spawn(directory: &Path, port: u16) -> anyhow::Result<Child> {
 fn serves(port: u16, directory: &Path) -> Option<i32> {
     let answer = ask(port, "CONFIG GET dir")?;
     let theirs = answer.lines().map(PathBuf::from).any(|line| line == directory);
-    let info = ask(port, "INFO server").filter(|_| theirs)?;
+    if theirs { process_of(port) } else { None }
+}
+
+/// The process id of the server on `port`.
+fn process_of(port: u16) -> Option<i32> {
+    let info = ask(port, "INFO server")?;
     info.lines().find_map(|line| line.strip_prefix("process_id:")).and_then(|pid| pid.trim().parse().ok())
 }
 
@@ -196,6 +211,17 @@ mod tests {
         assert!(!second.found);
         assert_eq!(ask(second.port, "GET k").as_deref(), Some("$1\r\nv\r\n"));
         second.stop().await;
+    }
+
+    #[tokio::test]
+    async fn starts_at_the_same_time_do_not_share_a_server() {
+        let places: Vec<_> = (0..4).map(|_| tempfile::tempdir().expect("a directory")).collect();
+        let starts = places.iter().map(|place| PrivateRedis::start(place.path()));
+        let mut servers = futures::future::try_join_all(starts).await.expect("all start");
+        for (server, place) in servers.iter_mut().zip(&places) {
+            assert_eq!(serves(server.port, &place.path().canonicalize().expect("a path")), Some(server.pid));
+            server.stop().await;
+        }
     }
 
     #[test]

@@ -1,6 +1,5 @@
 //! What a case of the suite works with: a Redis of its own, a producer and workers of one protocol.
 
-use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use jobqueue_queue::{
     Backend, Claim, Completion, Connection, Delivery, Maintenance, Outcome, Payload, Protocol, QueueConfig, Retry,
     Serializer, Settled, Timeouts, TlsOptions, connect, payload,
 };
-use jobqueue_testkit::Redis;
+use jobqueue_testkit::{Redis, free_port};
 use serde_json::{Map, Value};
 
 /// Long enough for a case that does not want a lease to lapse.
@@ -41,7 +40,7 @@ impl Stand {
     /// On a cluster (of one node, which does not make it less strict about slots).
     pub(crate) async fn cluster(protocol: Protocol) -> Self {
         // By default the bus listens at the port plus 10000, which may be no port at all.
-        let bus = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let bus = free_port();
         let redis = Redis::start(&["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()]);
         assert_eq!(redis.cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]), "OK");
         let begun = Instant::now();
