@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::memory::Window;
-use crate::need::{Need, need};
+use crate::need::{Need, is_idle, need};
 use crate::{Backlog, Limit, Memory, Mode, Observation, OnQueueFailure, Policy, Reason};
 
 /// Steps up are at least this far apart, in seconds, where `maxStep` limits them.
@@ -26,6 +26,18 @@ pub struct Decision {
     pub reason: Reason,
     /// What keeps `replicas` from being `wanted`.
     pub limits: Vec<Limited>,
+    /// What each rule asks for by itself, in no order; the largest is `wanted`, but for a rate that is uncertain. Empty
+    /// where the work does not decide.
+    pub candidates: Vec<Candidate>,
+}
+
+/// The answer of one rule: a target, or one of the floors.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// How many workers it asks for, at least one.
+    pub workers: u32,
+    /// Which rule, with its numbers.
+    pub reason: Reason,
 }
 
 /// A limit that applied.
@@ -65,7 +77,7 @@ pub fn decide(policy: &Policy, observation: &Observation, memory: &Memory) -> (D
 fn fixed(memory: &mut Memory, replicas: u32, reason: Reason) -> Decision {
     forget_windows(memory);
     memory.idle_since = None;
-    Decision { replicas, wanted: replicas, reason, limits: Vec::new() }
+    Decision { replicas, wanted: replicas, reason, limits: Vec::new(), candidates: Vec::new() }
 }
 
 fn unreadable(policy: &Policy, current: u32, memory: &mut Memory) -> Decision {
@@ -87,9 +99,9 @@ fn unreadable(policy: &Policy, current: u32, memory: &mut Memory) -> Decision {
 
 fn automatic(policy: &Policy, observation: &Observation, backlog: Backlog, memory: &mut Memory) -> Decision {
     memory.unreadable_since = None;
-    let idle = backlog.jobs() == 0 && observation.workers.busy == 0;
+    let idle = is_idle(observation, backlog);
     memory.idle_since = if idle { memory.idle_since.or(Some(memory.clock)) } else { None };
-    let Need { workers: wanted, reason, if_certain } =
+    let Need { workers: wanted, reason, candidates, if_certain } =
         need(policy, observation, backlog, memory.since(memory.idle_since));
 
     let caps = Caps::of(policy);
@@ -106,7 +118,7 @@ fn automatic(policy: &Policy, observation: &Observation, backlog: Backlog, memor
         replicas = replicas.max(current.min(1));
     }
     note_step(memory, current, replicas);
-    Decision { replicas, wanted, reason, limits }
+    Decision { replicas, wanted, reason, limits, candidates }
 }
 
 /// `bounded` as far as stabilization and steps let it be reached from `current` now.

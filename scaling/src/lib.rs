@@ -13,7 +13,7 @@ mod observation;
 mod policy;
 mod reason;
 
-pub use decide::{Decision, Limited, decide};
+pub use decide::{Candidate, Decision, Limited, decide};
 pub use memory::Memory;
 pub use meter::{Meter, Sample, WorkerCounters};
 pub use observation::{Backlog, Observation, Rates, WorkerRate, Workers, eta_seconds};

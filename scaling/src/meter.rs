@@ -49,6 +49,8 @@ pub struct Meter {
     unsaturated: Ratio,
     arrivals: Ratio,
     completions: Ratio,
+    /// Jobs that ended between the last two samples.
+    ended: u64,
 }
 
 /// Events per second, the past fading.
@@ -75,6 +77,7 @@ impl Ratio {
 impl Meter {
     /// Takes a sample; answers the rates.
     pub fn sample(&mut self, sample: Sample) -> Rates {
+        self.ended = 0;
         if let Some(last) = self.last.take() {
             let passed = sample.now - last.now;
             if passed > 0.0 && passed <= LONGEST_GAP_SECONDS {
@@ -88,6 +91,7 @@ impl Meter {
     /// The queue could not be read: what passes until the next sample teaches nothing.
     pub fn miss(&mut self) -> Rates {
         self.last = None;
+        self.ended = 0;
         self.rates()
     }
 
@@ -105,6 +109,7 @@ impl Meter {
             completed += done;
             busy_seconds += passed * share;
         }
+        self.ended = completed;
         let completed = completed as f64;
         if busy_seconds > 0.0 {
             let backlogged = last.waiting > 0 && sample.waiting > 0;
@@ -123,6 +128,7 @@ impl Meter {
             per_worker: rate.map(|rate| WorkerRate { jobs_per_second: rate, completions: best.events }),
             arrivals_per_second: self.arrivals.per_second(),
             completions_per_second: self.completions.per_second(),
+            ended: self.ended,
         }
     }
 }
@@ -159,6 +165,16 @@ mod tests {
         let mut meter = Meter::default();
         let _ = meter.sample(sample(0.0, 100, 1, &[0]));
         close(meter.sample(sample(2.0, 140, 1, &[20])).arrivals_per_second, 30.0);
+    }
+
+    #[test]
+    fn jobs_that_no_look_saw_are_counted() {
+        let mut meter = Meter::default();
+        let _ = meter.sample(sample(0.0, 0, 0, &[7, 9]));
+        assert_eq!(meter.sample(sample(0.25, 0, 0, &[107, 109])).ended, 200);
+        assert_eq!(meter.sample(sample(0.5, 0, 0, &[107, 109])).ended, 0);
+        assert_eq!(meter.sample(sample(0.75, 0, 0, &[108, 109])).ended, 1);
+        assert_eq!(meter.miss().ended, 0);
     }
 
     #[test]
@@ -199,7 +215,7 @@ mod tests {
         let mut meter = Meter::default();
         let _ = meter.sample(sample(0.0, 100, 1, &[50]));
         close(meter.sample(sample(1.0, 95, 1, &[5])).completions_per_second, 5.0);
-        let before = meter.sample(sample(2.0, 90, 1, &[10]));
+        let before = Rates { ended: 0, ..meter.sample(sample(2.0, 90, 1, &[10])) };
         assert_eq!(meter.sample(sample(-500.0, 90, 1, &[10_000])), before);
         assert_eq!(meter.sample(sample(90_000.0, 90, 1, &[20_000])), before);
         assert_eq!(meter.miss(), before);

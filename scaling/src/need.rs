@@ -1,6 +1,6 @@
 //! How many workers the work takes, before any limit: the rules, of which the largest answer wins.
 
-use crate::{Backlog, Limit, Observation, Policy, Reason, WorkerRate};
+use crate::{Backlog, Candidate, Limit, Observation, Policy, Reason, WorkerRate};
 
 /// With fewer completions than this the measured rate may not send more workers than there were completions.
 const CERTAIN_COMPLETIONS: f64 = 10.0;
@@ -9,12 +9,14 @@ const CERTAIN_COMPLETIONS: f64 = 10.0;
 const OVERDUE_PART: f64 = 0.1;
 
 /// The largest answer.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Need {
     /// How many workers.
     pub(crate) workers: u32,
     /// Why.
     pub(crate) reason: Reason,
+    /// Every rule's answer.
+    pub(crate) candidates: Vec<Candidate>,
     /// The answer if the measured rate were trusted, where it is not yet.
     pub(crate) if_certain: Option<(u32, Limit)>,
 }
@@ -23,6 +25,9 @@ pub(crate) struct Need {
 pub(crate) fn need(policy: &Policy, observation: &Observation, backlog: Backlog, idle_seconds: f64) -> Need {
     let mut best = measured(policy, observation, backlog);
     let mut raise = |workers: u32, reason: Reason| {
+        if workers > 0 {
+            best.candidates.push(Candidate { workers, reason });
+        }
         if workers > best.workers {
             best.workers = workers;
             best.reason = reason;
@@ -30,7 +35,7 @@ pub(crate) fn need(policy: &Policy, observation: &Observation, backlog: Backlog,
     };
     let jobs = backlog.jobs();
     if let Some(per_worker) = policy.targets.jobs_per_worker() {
-        let workers = round_up(jobs as f64 / per_worker.max(f64::MIN_POSITIVE));
+        let workers = per_worker_rule(jobs, per_worker);
         raise(workers, Reason::JobsPerWorker { jobs, per_worker, workers });
     }
     if jobs > 0 {
@@ -41,7 +46,10 @@ pub(crate) fn need(policy: &Policy, observation: &Observation, backlog: Backlog,
     let workers = observation.workers;
     let busy = workers.busy.min(workers.desired);
     raise(busy, Reason::Busy { workers: busy });
-    if jobs == 0 && workers.busy == 0 && workers.desired > 0 && idle_seconds < policy.idle_seconds {
+    if let Some((workers, reason)) = passing(policy, observation, backlog) {
+        raise(workers, reason);
+    }
+    if is_idle(observation, backlog) && workers.desired > 0 && idle_seconds < policy.idle_seconds {
         raise(1, Reason::Idle { seconds: idle_seconds, limit: policy.idle_seconds });
     }
     raise(policy.min_replicas, Reason::MinReplicas { replicas: policy.min_replicas });
@@ -49,22 +57,52 @@ pub(crate) fn need(policy: &Policy, observation: &Observation, backlog: Backlog,
     best
 }
 
+/// Nothing is to do, and nothing was since the last look.
+pub(crate) fn is_idle(observation: &Observation, backlog: Backlog) -> bool {
+    backlog.jobs() == 0 && observation.workers.busy == 0 && observation.rates.ended == 0
+}
+
 /// The rules that rest on measured rates, with their answer held back while the rate is uncertain.
 fn measured(policy: &Policy, observation: &Observation, backlog: Backlog) -> Need {
-    let nothing = Need { workers: 0, reason: Reason::Empty, if_certain: None };
+    let nothing = Need { workers: 0, reason: Reason::Empty, candidates: Vec::new(), if_certain: None };
     let Some(rate) = observation.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0) else { return nothing };
-    let arrivals = observation.rates.arrivals_per_second.unwrap_or(0.0).max(0.0);
+    let arrivals = arrivals(observation);
     let answers =
         [drain(policy, backlog, rate, arrivals), keep_up(policy, rate, arrivals), max_wait(policy, backlog, rate)];
-    let Some((workers, reason)) = answers.into_iter().flatten().reduce(|a, b| if b.0 > a.0 { b } else { a }) else {
-        return nothing;
-    };
+    let candidates: Vec<Candidate> =
+        answers.into_iter().flatten().map(|(workers, reason)| Candidate { workers, reason }).collect();
+    let largest = candidates.iter().copied().reduce(|a, b| if b.workers > a.workers { b } else { a });
+    let Some(Candidate { workers, reason }) = largest else { return nothing };
     if rate.completions >= CERTAIN_COMPLETIONS {
-        return Need { workers, reason, if_certain: None };
+        return Need { workers, reason, candidates, if_certain: None };
     }
     let allowed = workers.min(round_up(rate.completions.floor().max(1.0)));
     let limit = Limit::RateUncertain { completions: rate.completions };
-    Need { workers: allowed, reason, if_certain: Some((workers, limit)) }
+    Need { workers: allowed, reason, candidates, if_certain: Some((workers, limit)) }
+}
+
+fn arrivals(observation: &Observation) -> f64 {
+    observation.rates.arrivals_per_second.unwrap_or(0.0).max(0.0)
+}
+
+fn per_worker_rule(jobs: u64, per_worker: f64) -> u32 {
+    round_up(jobs as f64 / per_worker.max(f64::MIN_POSITIVE))
+}
+
+/// What came and was done since the last look was work too, seen or not: up to `jobs + ended` were there at once, and
+/// Little's law says how many workers the flow keeps busy. That is no reason to add workers, since the flow got done, but
+/// one to keep them.
+fn passing(policy: &Policy, observation: &Observation, backlog: Backlog) -> Option<(u32, Reason)> {
+    let Observation { rates, workers, .. } = observation;
+    let ended = Some(rates.ended).filter(|ended| *ended > 0)?;
+    let at_once = backlog.jobs().saturating_add(ended);
+    let peak = policy.targets.jobs_per_worker().map_or(0, |per_worker| per_worker_rule(at_once, per_worker));
+    let base = rates
+        .per_worker
+        .filter(|rate| rate.jobs_per_second > 0.0)
+        .map_or(0, |rate| round_up(arrivals(observation) / rate.jobs_per_second));
+    let keep = peak.max(base).max(1).min(workers.desired);
+    Some((keep, Reason::Passing { ended, workers: keep }))
 }
 
 /// Little's law for what arrives meanwhile, plus the backlog spread over `drainSeconds`.

@@ -53,6 +53,8 @@ pub struct Rates {
     pub arrivals_per_second: Option<f64>,
     /// Jobs that end, per second, all workers together.
     pub completions_per_second: Option<f64>,
+    /// Jobs that ended since the look before: work that no look may have seen waiting or running.
+    pub ended: u64,
 }
 
 /// What one busy worker does.

@@ -44,10 +44,11 @@ prop_compose! {
     fn rates()(
         per_worker in prop::option::of((0.01_f64..1000.0, 1.0_f64..100.0)),
         arrivals_per_second in prop::option::of(0.0_f64..500.0),
+        ended in prop_oneof![3 => Just(0_u64), 1 => 0_u64..2_000],
     ) -> Rates {
         let per_worker = per_worker
             .map(|(jobs_per_second, completions)| WorkerRate { jobs_per_second, completions });
-        Rates { per_worker, arrivals_per_second, completions_per_second: None }
+        Rates { per_worker, arrivals_per_second, completions_per_second: None, ended }
     }
 }
 
@@ -132,6 +133,69 @@ proptest! {
             prop_assert!(!work || seen.workers.desired == 0 || decision.replicas > 0);
             Ok(())
         })?;
+    }
+
+    #[test]
+    fn never_to_zero_while_jobs_pass_between_the_looks(
+        policy in policies(),
+        looks in prop::collection::vec(looks(), 1..60),
+    ) {
+        follow(&policy, &looks, |seen, decision| {
+            let passes = seen.rates.ended > 0 && seen.backlog.is_some();
+            prop_assert!(!passes || seen.workers.desired == 0 || decision.replicas > 0, "{decision}");
+            Ok(())
+        })?;
+    }
+
+    #[test]
+    fn what_passes_between_the_looks_adds_no_workers(
+        policy in policies(),
+        rates in rates(),
+        ended in 1_u64..100_000,
+        backlog in backlogs(),
+        desired in 0_u32..40,
+    ) {
+        let workers = Workers { desired, ready: desired, busy: 0 };
+        let seen = |ended| {
+            let rates = Rates { ended, ..rates };
+            decide(&policy, &Observation { now: 0.0, backlog: Some(backlog), workers, rates }, &Memory::default()).0
+        };
+        let (without, with) = (seen(0).replicas, seen(ended).replicas);
+        prop_assert!(with <= without.max(desired), "{with}, and {without} without");
+    }
+
+    #[test]
+    fn bursts_that_no_look_sees_keep_the_workers_they_take(
+        per_worker in 1_u64..200,
+        workers in 1_u32..20,
+        window in 1.0_f64..30.0,
+        pauses in prop::collection::vec(1_u32..8, 1..30),
+    ) {
+        // Each burst takes `workers`, and is over before the next look, a quarter of a second later. The next comes
+        // within the window.
+        let policy = Policy {
+            max_replicas: 100,
+            idle_seconds: 0.0,
+            targets: Targets { jobs_per_worker: Some(per_worker as f64), ..Targets::default() },
+            scale_down: Ramp { max_step: None, stabilization_seconds: window },
+            ..Policy::default()
+        };
+        let mut memory = Memory::default();
+        let mut look = 0_u32;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
+        for pause in pauses {
+            for since in 0..pause.min((window * 4.0) as u32) {
+                let ended = if since == 0 { per_worker * u64::from(workers) } else { 0 };
+                let workers = Workers { desired: workers, ready: workers, busy: 0 };
+                let rates = Rates { ended, ..Rates::default() };
+                let now = f64::from(look) / 4.0;
+                let seen = Observation { now, backlog: Some(Backlog::default()), workers, rates };
+                let (decision, next) = decide(&policy, &seen, &memory);
+                memory = next;
+                look += 1;
+                prop_assert!(decision.replicas >= workers.desired, "{now} s: {decision}");
+            }
+        }
     }
 
     #[test]

@@ -73,6 +73,34 @@ fn a_burst_is_answered_at_once_and_idle_workers_go_after_a_while() {
 }
 
 #[test]
+fn bursts_that_are_over_before_the_next_look_keep_their_workers() {
+    let per_worker = Targets { jobs_per_worker: Some(100.0), ..Targets::default() };
+    let scale_down = Ramp { max_step: None, stabilization_seconds: 6.0 };
+    let mut story = Story::new(Policy { scale_down, idle_seconds: 0.0, ..targets(per_worker) });
+    // The first burst finds no worker and is seen waiting; all others are done in a moment.
+    says(story.at(0.0, 300, 0), 3, "300 jobs waiting and running at 100 per worker take 3 workers");
+    for look in 1..80_u32 {
+        story.seen.rates.ended = if look % 4 == 0 { 290 } else { 0 };
+        let (replicas, sentence) = story.at(f64::from(look) / 4.0, 0, 0);
+        assert_eq!(replicas, 3, "look {look}: {sentence}");
+    }
+    story.seen.rates.ended = 290;
+    says(story.at(20.0, 0, 0), 3, "290 jobs done since the last look keep 3 workers");
+    // A trickle keeps one worker, once the bursts are over for the window.
+    story.seen.rates.ended = 1;
+    says(story.at(20.5, 0, 0), 3, "1 jobs done since the last look keep 1 worker; the need must last 6 s, otherwise 1");
+    for look in 0..40_u32 {
+        let _ = story.at(21.0 + f64::from(look) / 4.0, 0, 0);
+    }
+    says(story.at(31.0, 0, 0), 1, "1 jobs done since the last look keep 1 worker");
+    story.seen.rates.ended = 0;
+    for look in 0..40_u32 {
+        let _ = story.at(31.25 + f64::from(look) / 4.0, 0, 0);
+    }
+    assert_eq!(story.at(42.0, 0, 0).0, 0);
+}
+
+#[test]
 fn a_measured_rate_says_how_many_clear_the_backlog_in_time() {
     let drain = Targets { drain_seconds: Some(60.0), ..Targets::default() };
     let mut story = Story::new(targets(drain));
