@@ -21,7 +21,6 @@ pub mod leader;
 pub mod metrics;
 pub mod observe;
 pub mod plan;
-pub mod policy;
 pub mod registry;
 pub mod report;
 pub mod rivals;

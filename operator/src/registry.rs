@@ -7,8 +7,9 @@ use std::{
 };
 
 use jobqueue_crds::{JobQueue, JobQueueStatus, LastScale, Reason};
+use jobqueue_demand::Demand;
 use jobqueue_queue::StatsQuery;
-use jobqueue_scaling::{Backlog, Decision, Memory, Meter, Policy, Rates};
+use jobqueue_scaling::{Backlog, Decision, Memory, Policy, Rates};
 use kube::runtime::reflector::ObjectRef;
 use tokio::{sync::mpsc, time::Instant};
 
@@ -42,8 +43,8 @@ pub struct Tracked {
     pub current: u32,
     /// Workers that are ready.
     pub ready: u32,
-    /// Rates, from the workers' counters.
-    pub meter: Meter,
+    /// What the looks so far tell of the demand.
+    pub demand: Demand,
     /// What the decision remembers.
     pub memory: Memory,
     /// What was seen last.
@@ -194,7 +195,7 @@ impl Registry {
             deployment,
             current: found,
             ready: 0,
-            meter: Meter::default(),
+            demand: Demand::default(),
             memory: Memory::default(),
             seen: None,
             decision: None,

@@ -1,15 +1,12 @@
 //! The look at all queues, several times a second: one connection and one round trip per Redis, then the pure decision,
 //! then at most one patch per queue. A Redis that is slow or dead delays its own queues only.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 use jobqueue_crds::{LastScale, Reason};
+use jobqueue_demand::Look;
 use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, Trouble, TroubleKind, eviction_policy, stats};
-use jobqueue_scaling::{Backlog, Observation, Sample, WorkerCounters, Workers, decide};
+use jobqueue_scaling::{Observation, Workers, decide};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
@@ -89,12 +86,12 @@ impl Sweeper {
     ) {
         let seen_at = Instant::now();
         let (keys, queries): (Vec<Key>, Vec<StatsQuery>) = queues.into_iter().unzip();
-        let answers = match connection {
+        let (connection, answers) = match connection {
             Ok(connection) => {
-                self.ask_for_eviction(&connection, &keys).await;
-                stats(&connection, &queries).await
+                let answers = stats(&connection, &queries).await;
+                (Some(connection).filter(|_| answers.is_ok()), answers)
             }
-            Err(error) => Err(error),
+            Err(error) => (None, Err(error)),
         };
         self.metrics.sweep_seconds.observe(seen_at.elapsed().as_secs_f64());
         let now = began.elapsed().as_secs_f64();
@@ -105,15 +102,18 @@ impl Sweeper {
                 keys.iter().map(|_| Err(error.clone())).collect()
             }
         };
-        for (key, answer) in keys.into_iter().zip(answers) {
-            if let Some(change) = self.take_in(&key, now, answer.as_ref().map_err(AsRef::as_ref)) {
-                let sweeper = self.clone();
+        for (key, answer) in keys.iter().zip(answers) {
+            if let Some(change) = self.take_in(key, now, answer.as_ref().map_err(AsRef::as_ref)) {
+                let (sweeper, key) = (self.clone(), key.clone());
                 tokio::spawn(async move { sweeper.scale(key, change, seen_at).await });
             }
         }
+        if let Some(connection) = connection {
+            self.ask_for_eviction(&connection, &keys).await;
+        }
     }
 
-    /// Now and then, whether Redis may throw jobs away. Not known is as good as no.
+    /// Now and then, and when the look is over, whether Redis may throw jobs away. Not known is as good as no.
     async fn ask_for_eviction(&self, connection: &Connection, keys: &[Key]) {
         let due = |tracked: &mut Tracked| {
             let due = tracked.asked.is_none_or(|at| at.elapsed() >= EVICTION_EVERY);
@@ -235,14 +235,16 @@ fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueEr
         (tracked.reach.clone(), tracked.database.clone(), tracked.misfit.clone(), Registry::warnings(tracked))
     };
     let before = tracked.warned.take().unwrap_or_else(|| news(tracked));
-    let (backlog, busy) = match answer {
-        Ok(stats) => (Some(see(tracked, now, stats)), busy(stats)),
+    let (backlog, rates, busy) = match answer {
+        Ok(stats) => {
+            let Look { backlog, rates, busy } = see(tracked, now, stats);
+            (Some(backlog), rates, busy)
+        }
         Err(error) => {
             unreachable(tracked, error);
-            (None, 0)
+            (None, tracked.demand.miss(), 0)
         }
     };
-    let rates = tracked.seen.as_ref().map(|seen| seen.rates).unwrap_or_default();
     let workers = Workers { desired: tracked.current, ready: tracked.ready, busy };
     let observation = Observation { now, backlog, workers, rates };
     let (mut decision, memory) = decide(&within_budget(&tracked.policy, taken), &observation, &tracked.memory);
@@ -301,29 +303,18 @@ fn change(tracked: &Tracked, decision: &jobqueue_scaling::Decision) -> Option<Ch
     })
 }
 
-fn busy(stats: &QueueStats) -> u32 {
-    let busy = stats.workers.iter().filter(|worker| worker.is_busy()).count();
-    u32::try_from(busy).unwrap_or(u32::MAX)
-}
-
-fn see(tracked: &mut Tracked, now: f64, stats: &QueueStats) -> Backlog {
+fn see(tracked: &mut Tracked, now: f64, stats: &QueueStats) -> Look {
     tracked.failures = 0;
     tracked.reach = Reach::Reachable;
-    let waiting = stats.waiting + stats.due;
-    let counters =
-        |worker: &jobqueue_queue::WorkerStats| WorkerCounters { completed: worker.ended(), busy: worker.is_busy() };
-    let workers: BTreeMap<String, WorkerCounters> =
-        stats.workers.iter().map(|worker| (worker.name.clone(), counters(worker))).collect();
-    let rates = tracked.meter.sample(Sample { now, waiting, running: stats.running, workers });
-    let oldest_wait_seconds = stats.oldest_wait.map(|wait| wait.as_secs_f64());
-    let backlog = Backlog { waiting, running: stats.running, oldest_wait_seconds };
+    let look = tracked.demand.look(now, stats);
     judge_database(tracked, &stats.troubles);
     tracked.failing.look(now, &stats.workers);
     let idle = stats.workers.iter().filter(|worker| !worker.is_busy());
     tracked.idle = idle.map(|worker| worker.hostname.clone()).collect();
+    let Look { backlog, rates, .. } = look;
     tracked.seen =
         Some(Seen { backlog, failed: stats.failed, scheduled: stats.scheduled, rates, at: Timestamp::now() });
-    backlog
+    look
 }
 
 /// The workers know their database; the operator never talks to it. What none of them can tell stays as it was.

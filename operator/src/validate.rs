@@ -11,7 +11,6 @@ use crate::{
     error::Error,
     fetch::Fetched,
     plan,
-    policy::policy,
     registry::Served,
     secrets::{Resolved, SecretError},
     status::Blocked,
@@ -53,7 +52,7 @@ pub fn validate(queue: &JobQueue, fetched: Fetched, in_cluster: bool) -> Result<
     let endpoint = EndpointKey::new(&resolved, domain.as_deref())
         .map_err(|error| blocked(Reason::InvalidUrl, format!("spec.queue.redis: {error}")))?;
     let secret_hash = secret_hash(&resolved, deployment.as_ref());
-    let policy = policy(&queue.spec);
+    let policy = jobqueue_demand::policy(&queue.spec);
     Ok(Valid { served: served(queue, endpoint, policy, deployment.as_ref()), secret_hash })
 }
 

@@ -37,6 +37,8 @@ pub struct WorkerCounters {
     pub completed: u64,
     /// Whether it has jobs in hand now.
     pub busy: bool,
+    /// Seconds spent on jobs that ended; where it does several at once, divided by how many. 0 if it does not say.
+    pub worked_seconds: f64,
 }
 
 /// Measures rates from one [`Sample`] after another.
@@ -96,6 +98,7 @@ impl Meter {
     }
 
     fn learn(&mut self, last: &Sample, sample: &Sample, passed: f64) {
+        let backlogged = last.waiting > 0 && sample.waiting > 0;
         let mut completed = 0;
         let mut busy_seconds = 0.0;
         for (name, worker) in &sample.workers {
@@ -103,16 +106,16 @@ impl Meter {
             let Some(before) = last.workers.get(name) else { continue };
             // A counter that fell belongs to a new process of the same name.
             let done = worker.completed.checked_sub(before.completed).unwrap_or(worker.completed);
-            let share = f64::from(u8::from(before.busy) + u8::from(worker.busy)) / 2.0;
-            // Whoever completed something was busy at some time between the samples.
-            let share = if done > 0 { share.max(0.5) } else { share };
             completed += done;
-            busy_seconds += passed * share;
+            busy_seconds += if backlogged {
+                passed * share(*before, *worker, done)
+            } else {
+                worked(*before, *worker, passed, done)
+            };
         }
         self.ended = completed;
         let completed = completed as f64;
         if busy_seconds > 0.0 {
-            let backlogged = last.waiting > 0 && sample.waiting > 0;
             let ratio = if backlogged { &mut self.saturated } else { &mut self.unsaturated };
             ratio.add(completed, busy_seconds, passed, KEPT_COMPLETIONS);
         }
@@ -133,13 +136,30 @@ impl Meter {
     }
 }
 
+/// Which part of the time between two looks a worker was busy, as far as the looks tell.
+fn share(before: WorkerCounters, now: WorkerCounters, done: u64) -> f64 {
+    let share = f64::from(u8::from(before.busy) + u8::from(now.busy)) / 2.0;
+    // Whoever completed something was busy at some time between the looks.
+    if done > 0 { share.max(0.5) } else { share }
+}
+
+/// How long a worker was busy in `passed` seconds. Its own account is finer than the looks: a thousand jobs of a
+/// millisecond each are a second's work however they fall between them.
+fn worked(before: WorkerCounters, now: WorkerCounters, passed: f64, done: u64) -> f64 {
+    if now.worked_seconds <= 0.0 {
+        return passed * share(before, now, done);
+    }
+    let since = now.worked_seconds - before.worked_seconds;
+    if since < 0.0 { now.worked_seconds } else { since }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn sample(now: f64, waiting: u64, running: u64, completed: &[u64]) -> Sample {
         let worker = |(index, completed): (usize, &u64)| {
-            (format!("w{index}"), WorkerCounters { completed: *completed, busy: true })
+            (format!("w{index}"), WorkerCounters { completed: *completed, busy: true, worked_seconds: 0.0 })
         };
         Sample { now, waiting, running, workers: completed.iter().enumerate().map(worker).collect() }
     }
@@ -187,6 +207,20 @@ mod tests {
         close(rate(meter.sample(sample(3.0, 400, 1, &[105]))), 100.0);
         let _ = meter.sample(sample(4.0, 0, 1, &[106]));
         close(rate(meter.sample(sample(5.0, 0, 1, &[107]))), 100.0);
+    }
+
+    #[test]
+    fn a_trickle_of_short_jobs_keeps_a_worker_busy_for_as_long_as_it_says() {
+        let mut meter = Meter::default();
+        let mut rates = Rates::default();
+        for look in 0..100_u32 {
+            let worker =
+                WorkerCounters { completed: u64::from(look), busy: false, worked_seconds: f64::from(look) / 1000.0 };
+            let workers = BTreeMap::from([("w".to_owned(), worker)]);
+            rates = meter.sample(Sample { now: f64::from(look) / 4.0, waiting: 0, running: 0, workers });
+        }
+        close(rates.per_worker.map(|rate| rate.jobs_per_second), 1000.0);
+        close(rates.arrivals_per_second, 4.0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// One look at a queue.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     /// When, in seconds since any fixed moment.
     pub now: f64,

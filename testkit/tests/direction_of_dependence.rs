@@ -7,14 +7,25 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may build on.
-const LAYERS: [(&str, &[&str]); 8] = [
+const LAYERS: [(&str, &[&str]); 9] = [
     ("jobqueue-crds", &[]),
     ("jobqueue-queue", &[]),
     ("jobqueue-ingest", &[]),
     ("jobqueue-scaling", &[]),
+    ("jobqueue-demand", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling"]),
     ("jobqueue-worker", &["jobqueue-queue", "jobqueue-ingest"]),
-    ("jobqueue-operator", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling"]),
-    ("jobqueue-cli", &["jobqueue-crds", "jobqueue-queue", "jobqueue-ingest", "jobqueue-scaling", "jobqueue-worker"]),
+    ("jobqueue-operator", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling", "jobqueue-demand"]),
+    (
+        "jobqueue-cli",
+        &[
+            "jobqueue-crds",
+            "jobqueue-queue",
+            "jobqueue-ingest",
+            "jobqueue-scaling",
+            "jobqueue-demand",
+            "jobqueue-worker",
+        ],
+    ),
     ("jobqueue-testkit", &[]),
 ];
 

@@ -2,15 +2,16 @@
 
 use std::collections::BTreeMap;
 
+use jobqueue_demand::{Demand, Look};
 use jobqueue_queue::QueueStats;
-use jobqueue_scaling::{Backlog, Meter, Rates, Sample, WorkerCounters};
+use jobqueue_scaling::{Backlog, Rates};
 
 use super::supervisor::{Activity, WorkerId};
 
 /// What has been seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Follower {
-    meter: Meter,
+    demand: Demand,
     /// The latest counters of every worker ever seen.
     counters: BTreeMap<String, Counters>,
     /// What they counted in this run, all together.
@@ -43,15 +44,11 @@ impl Follower {
     /// Takes a look at `now`. `ours` knows our workers by their names.
     pub(crate) fn look(&mut self, stats: &QueueStats, now: f64, ours: impl Fn(&str) -> Option<WorkerId>) -> Seen {
         let mut activities = BTreeMap::new();
-        let mut workers = BTreeMap::new();
         for worker in &stats.workers {
-            let busy = worker.is_busy();
-            let completed = worker.ended();
-            workers.insert(worker.name.clone(), WorkerCounters { completed, busy });
             let counters = Counters { succeeded: worker.succeeded, failed: worker.failed };
             let id = ours(&worker.name);
             if let Some(id) = id {
-                activities.insert(id, if busy { Activity::Busy } else { Activity::Idle });
+                activities.insert(id, if worker.is_busy() { Activity::Busy } else { Activity::Idle });
             }
             // What others did before we looked is not of this run.
             let new = if id.is_some() || self.looked { Counters::default() } else { counters };
@@ -60,24 +57,19 @@ impl Follower {
             self.done.failed += increase(before.failed, counters.failed);
         }
         self.looked = true;
-        let backlog = Backlog {
-            waiting: stats.waiting + stats.due,
-            running: stats.running,
-            oldest_wait_seconds: stats.oldest_wait.map(|wait| wait.as_secs_f64()),
-        };
+        let Look { backlog, rates, .. } = self.demand.look(now, stats);
         if backlog.jobs() > 0 {
             self.worked = Some((self.worked.map_or(now, |(first, _)| first), now));
         }
         let nothing = backlog.jobs() == 0 && stats.scheduled == 0;
         self.empty_looks = if nothing { self.empty_looks + 1 } else { 0 };
-        let sample = Sample { now, waiting: backlog.waiting, running: backlog.running, workers };
-        Seen { backlog, rates: self.meter.sample(sample), activities }
+        Seen { backlog, rates, activities }
     }
 
     /// The queue could not be read.
     pub(crate) fn miss(&mut self) -> Rates {
         self.empty_looks = 0;
-        self.meter.miss()
+        self.demand.miss()
     }
 
     /// Whether nothing waited, ran or was scheduled twice in a row: between a claim and its record a single look may

@@ -7,7 +7,6 @@
 mod event;
 mod follow;
 mod place;
-mod policy;
 mod private_redis;
 mod processes;
 mod session;

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jobqueue_crds::JobQueue;
+use jobqueue_demand::{capped, policy};
 use jobqueue_ingest::Recipe;
 use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery};
 use jobqueue_scaling::{Decision, Memory, Observation, Policy, decide, eta_seconds};
@@ -14,7 +15,6 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::event::Event;
 use super::follow::{Follower, Seen};
 use super::place::{Database, Redis};
-use super::policy::policy;
 use super::processes::{Exited, Processes};
 use super::summary::{Before, Summary, collect, look};
 use super::supervisor::{Action, Consequence, Supervisor};
@@ -75,7 +75,7 @@ impl Session {
     ) -> Self {
         let spec = &manifest.spec;
         Self {
-            policy: policy(spec, max_replicas),
+            policy: max_replicas.map_or_else(|| policy(spec), |most| capped(policy(spec), most)),
             until_empty,
             memory: Memory::default(),
             follower: Follower::default(),
@@ -183,7 +183,8 @@ impl Session {
                 let Seen { backlog, rates, activities } =
                     self.follower.look(&stats, now, |name| processes.worker_named(name));
                 self.supervisor.observe(&activities);
-                self.decide(Observation { now, backlog: Some(backlog), workers: self.supervisor.workers(), rates });
+                let workers = self.supervisor.workers();
+                self.decide(Observation { now, backlog: Some(backlog), workers, rates });
                 self.note(&stats, rates.completions_per_second, rates.arrivals_per_second);
                 if self.until_empty && self.follower.is_empty() {
                     self.end(Outcome::Empty, &Event::Empty);

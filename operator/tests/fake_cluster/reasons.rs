@@ -390,6 +390,22 @@ fn working(workers: &[(&str, u64, u64)]) -> QueueStats {
 }
 
 #[tokio::test(start_paused = true)]
+async fn jobs_that_no_look_sees_keep_their_workers() {
+    let server = cluster();
+    let operator = operator(&server);
+    look(&server, &operator, Ok(&waiting(300))).await;
+    pods_become_ready(&server, 3);
+    for tooth in 0..800 {
+        tokio::time::advance(std::time::Duration::from_millis(250)).await;
+        // Every second 300 jobs, done before the next look.
+        let each = 100 * (tooth / 4);
+        let done = QueueStats { running: 0, ..working(&[("a", each, 0), ("b", each, 0), ("c", each, 0)]) };
+        operator.sweep(Ok(&done)).await;
+    }
+    assert_eq!(server.replicas(), [0, 3]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_object_of_another_version_is_told_so() {
     let server = cluster();
     let operator = operator(&server);

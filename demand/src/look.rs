@@ -1,0 +1,102 @@
+//! From what Redis says of a queue to what the decision observes.
+
+use jobqueue_queue::{QueueStats, WorkerStats};
+use jobqueue_scaling::{Backlog, Meter, Rates, Sample, WorkerCounters};
+
+/// Follows one queue, look by look.
+#[derive(Debug, Default)]
+pub struct Demand {
+    meter: Meter,
+}
+
+/// One look, digested.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Look {
+    /// The work.
+    pub backlog: Backlog,
+    /// Rates, as measured so far.
+    pub rates: Rates,
+    /// Workers with jobs in hand, as their records say.
+    pub busy: u32,
+}
+
+impl Demand {
+    /// Takes in a look at `now`, in seconds of a clock that does not jump.
+    pub fn look(&mut self, now: f64, stats: &QueueStats) -> Look {
+        let backlog = Backlog {
+            // Only a worker moves a scheduled job that has come due.
+            waiting: stats.waiting.saturating_add(stats.due),
+            running: stats.running,
+            oldest_wait_seconds: stats.oldest_wait.map(|wait| wait.as_secs_f64()),
+        };
+        let workers = stats.workers.iter().map(|worker| (worker.name.clone(), counters(worker))).collect();
+        let sample = Sample { now, waiting: backlog.waiting, running: backlog.running, workers };
+        let busy = stats.workers.iter().filter(|worker| worker.is_busy()).count();
+        let busy = u32::try_from(busy).unwrap_or(u32::MAX);
+        Look { backlog, rates: self.meter.sample(sample), busy }
+    }
+
+    /// The queue could not be read.
+    pub fn miss(&mut self) -> Rates {
+        self.meter.miss()
+    }
+}
+
+fn counters(worker: &WorkerStats) -> WorkerCounters {
+    WorkerCounters {
+        completed: worker.ended(),
+        busy: worker.is_busy(),
+        worked_seconds: worker.busy_seconds / f64::from(worker.concurrency.max(1)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn stats(waiting: u64, due: u64, running: u64, succeeded: u64) -> QueueStats {
+        let worker = WorkerStats {
+            name: "w".into(),
+            hostname: "h".into(),
+            state: "idle".into(),
+            concurrency: 4,
+            running,
+            succeeded,
+            failed: 1,
+            busy_seconds: succeeded as f64,
+            silent_for: Duration::ZERO,
+        };
+        QueueStats {
+            observed_at: chrono::DateTime::UNIX_EPOCH,
+            waiting,
+            running,
+            scheduled: 9,
+            due,
+            failed: 5,
+            oldest_wait: Some(Duration::from_millis(1500)),
+            workers: vec![worker],
+            troubles: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn jobs_that_are_due_wait_and_running_ones_are_work() {
+        let look = Demand::default().look(0.0, &stats(3, 2, 2, 0));
+        let backlog = Backlog { waiting: 5, running: 2, oldest_wait_seconds: Some(1.5) };
+        assert_eq!((look.backlog, look.busy, look.rates), (backlog, 1, Rates::default()));
+    }
+
+    #[test]
+    fn counters_become_rates_until_a_look_is_missed() {
+        let mut demand = Demand::default();
+        let _ = demand.look(0.0, &stats(0, 0, 0, 100));
+        let rates = demand.look(0.25, &stats(0, 0, 0, 150)).rates;
+        assert_eq!((rates.ended, rates.completions_per_second), (50, Some(200.0)));
+        // Fifty slot seconds of four slots.
+        assert_eq!(rates.per_worker.map(|rate| rate.jobs_per_second), Some(4.0));
+        assert_eq!(demand.miss().ended, 0);
+        assert_eq!(demand.look(0.75, &stats(0, 0, 0, 10_000)).rates.ended, 0);
+    }
+}
