@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use crate::completion::CompletionArgs;
 use crate::enqueue::EnqueueArgs;
 use crate::exit::EXIT_HELP;
+use crate::explain::ExplainArgs;
 use crate::failed::FailedArgs;
 use crate::local::LocalArgs;
 use crate::output::Format;
@@ -77,6 +78,8 @@ pub(crate) enum Command {
     Enqueue(EnqueueArgs),
     /// Show what waits, runs and failed, and who works on it
     Status(StatusArgs),
+    /// Say why a queue in a cluster has as many workers as it has, and what to do next
+    Explain(ExplainArgs),
     /// List, show, requeue, export or remove failed jobs
     Failed(FailedArgs),
     /// Show the rows that a record would become; writes nothing

@@ -19,7 +19,7 @@ pub(crate) enum Exit {
     Usage = 2,
     /// The command worked, and some of the records did not.
     Records = 3,
-    /// Redis or the database did not answer, or refused us.
+    /// Redis, the database or the cluster did not answer, or refused us.
     Unreachable = 4,
     /// The named job, file or queue does not exist.
     NotFound = 5,
@@ -34,8 +34,8 @@ Exit codes:
   1    failed
   2    the command line, the manifest or the recipe is wrong
   3    done, but some records failed (the rest is in)
-  4    Redis or the database did not answer, or refused us
-  5    the named job or file does not exist
+  4    Redis, the database or the cluster did not answer, or refused us
+  5    the named job, file or JobQueue does not exist
   130  interrupted";
 
 impl From<Exit> for ExitCode {

@@ -6,6 +6,7 @@ mod args;
 mod completion;
 mod enqueue;
 mod exit;
+mod explain;
 mod failed;
 mod grouping;
 mod local;
@@ -54,6 +55,7 @@ async fn run(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Local(args) => local::run(&cli.global, args, output).await,
         Command::Enqueue(args) => enqueue::run(&cli.global, args, output).await,
         Command::Status(args) => status::run(&cli.global, args, output).await,
+        Command::Explain(args) => explain::run(&cli.global, args, output).await,
         Command::Failed(args) => failed::run(&cli.global, args, output).await,
         Command::Try(args) => trial::run(&cli.global, args, output).await,
         Command::Schema(args) => schema::run(&cli.global, args, output),

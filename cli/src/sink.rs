@@ -65,9 +65,10 @@ pub(crate) fn sink_failure(error: SinkError) -> anyhow::Error {
 impl From<&SinkError> for Exit {
     fn from(error: &SinkError) -> Self {
         match error {
-            SinkError::Unavailable { .. } | SinkError::Disconnected { .. } | SinkError::Denied { .. } => {
-                Self::Unreachable
-            }
+            SinkError::Unavailable { .. }
+            | SinkError::Disconnected { .. }
+            | SinkError::Denied { .. }
+            | SinkError::Misfit { .. } => Self::Unreachable,
             SinkError::Config(_) => Self::Usage,
         }
     }

@@ -123,6 +123,8 @@ pub enum Reason {
     RateUncertain,
     /// `maxStep` limits this change.
     StepLimited,
+    /// Workers with jobs in hand stay: `scaleDown.protectBusy`.
+    ProtectBusy,
     /// A change waits for its stabilization window.
     Stabilizing,
     /// No limit applies.

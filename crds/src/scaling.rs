@@ -116,8 +116,7 @@ pub struct ScaleDownSpec {
     /// A need for fewer workers must last so many seconds before it is followed.
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_seconds: u32,
-    /// Remove idle workers only; the number waits for busy ones to become idle. For long jobs. Served by `jobqueue
-    /// local`; the operator does not look at it yet.
+    /// Remove idle workers only, in every mode; the number waits for busy ones to become idle. For long jobs.
     pub protect_busy: bool,
 }
 

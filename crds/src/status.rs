@@ -33,6 +33,53 @@ pub struct JobQueueStatus {
     /// The last change of the number of workers.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_scale: Option<LastScale>,
+    /// How the number of workers was decided last; `jobqueue explain` shows it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub decision: Option<DecisionStatus>,
+}
+
+/// How the number of workers was decided.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DecisionStatus {
+    /// Why, in one word.
+    pub reason: String,
+    /// Why, in one sentence with its numbers, and what keeps it from being another number.
+    pub message: String,
+    /// Workers that the work takes, before any limit.
+    pub wanted: i32,
+    /// What each target and each floor asks for by itself.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub candidates: Vec<CandidateStatus>,
+    /// What was in the way, the one that binds last.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "atomic"))]
+    pub limits: Vec<LimitStatus>,
+}
+
+/// What one target or floor asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CandidateStatus {
+    /// Which.
+    pub reason: String,
+    /// How many workers.
+    pub workers: i32,
+    /// In one sentence.
+    pub message: String,
+}
+
+/// A limit that applied.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LimitStatus {
+    /// Which.
+    pub reason: String,
+    /// In one sentence.
+    pub message: String,
+    /// What would have been decided without it, all others being in force.
+    pub without: i32,
 }
 
 /// The backlog as last seen.

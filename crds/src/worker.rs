@@ -34,11 +34,40 @@ pub struct WorkerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "template_schema")]
     pub template: Option<Map<String, Value>>,
+    /// A `NetworkPolicy` for the worker pods. Omitted: none. `{}`: nobody reaches a worker but for its metrics. It has an
+    /// effect where the cluster's network enforces such policies.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub network_policy: Option<WorkerNetworkPolicy>,
+}
+
+/// What may reach the worker pods, and what they may reach.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkerNetworkPolicy {
+    /// Who may read the metrics: peers as in a `NetworkPolicy` (`podSelector`, `namespaceSelector`, `ipBlock`). Omitted: anybody. Every other
+    /// port is closed; the kubelet's probes are always let in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules_schema")]
+    pub metrics_from: Option<Vec<Map<String, Value>>>,
+    /// What the workers may reach: egress rules as in a `NetworkPolicy` (`to`, `ports`), for Redis and the database; port 53 for names is
+    /// added. Omitted: anything, because where Redis and the database are stands in Secrets.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "rules_schema")]
+    pub egress: Option<Vec<Map<String, Value>>>,
+}
+
+/// Objects of the Kubernetes API, which that checks.
+fn rules_schema(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}
+    })
 }
 
 impl Default for WorkerSpec {
     fn default() -> Self {
-        Self { image: None, concurrency: 4, batch_size: 200, drain_seconds: 60, template: None }
+        Self { image: None, concurrency: 4, batch_size: 200, drain_seconds: 60, template: None, network_policy: None }
     }
 }
 

@@ -18,7 +18,7 @@ pub fn worker_config(queue: &JobQueue) -> Value {
         config.insert("ingest".into(), to_value(ingest));
     }
     config.insert("retry".into(), section(&spec.retry, &[]));
-    config.insert("worker".into(), section(&spec.worker, &["image", "template"]));
+    config.insert("worker".into(), section(&spec.worker, &["image", "template", "networkPolicy"]));
     if let Some(database) = &spec.database {
         config.insert("database".into(), section(database, &["url", "urlSecretKeyRef", "tls", "budget"]));
     }

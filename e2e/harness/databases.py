@@ -16,12 +16,13 @@ SCHEMA = Path(__file__).resolve().parents[2] / "examples" / "companies" / "schem
 KINDS = ("sqlite", "postgres", "mariadb")
 
 
-def start(kind, directory, host=None):
-    """A fresh database of that kind with the example's two tables; a server also listens at `host`, for pods."""
+def start(kind, directory, host=None, tls=None):
+    """A fresh database of that kind with the example's two tables; a server also listens at `host`, for pods. `tls` is a
+    directory of certificates (harness.certificates): whoever comes from elsewhere must then bring one."""
     if kind == "sqlite":
         database = Sqlite(directory)
     else:
-        database = {"postgres": Postgres, "mariadb": Mariadb}[kind](directory, host)
+        database = {"postgres": Postgres, "mariadb": Mariadb}[kind](directory, host, tls)
     database.create_tables()
     return database
 
@@ -134,8 +135,9 @@ class Sqlite(Database):
 
 class Postgres(Database):
     kind, schema = "postgres", "postgres.sql"
+    settings = ()
 
-    def __init__(self, directory, host=None):
+    def __init__(self, directory, host=None, tls=None):
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
         binary = found[-1] if found else shutil.which("postgres")
         assert binary, "PostgreSQL is not installed"
@@ -155,7 +157,17 @@ class Postgres(Database):
         subprocess.run([*self._account(), self.bin / "initdb", "-D", self.data, "-U", "jobqueue", "-A", "scram-sha-256",
                         "--pwfile", password, "-E", "UTF8", "--locale", "C.UTF-8"], check=True, capture_output=True)
         with open(self.data / "pg_hba.conf", "a", encoding="ascii") as rules:
-            rules.write("host all all all scram-sha-256\n" if host else "")
+            if tls:
+                rules.write("hostssl all all all scram-sha-256 clientcert=verify-ca\n")
+            elif host:
+                rules.write("host all all all scram-sha-256\n")
+        if tls:
+            for name in ("ca.crt", "server.crt", "server.key"):
+                shutil.copy2(Path(tls) / name, self.data / name)
+                (self.data / name).chmod(0o600)
+                self._own(self.data / name)
+            settings = {"ssl": "on", "ssl_ca_file": "ca.crt", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
+            self.settings = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._start()
 
     @staticmethod
@@ -175,7 +187,7 @@ class Postgres(Database):
 
     def _start(self):
         self.process = Process(
-            [*self._account(), self.bin / "postgres", "-D", self.data, "-p", self.port, "-h", ",".join(self.listen), "-k", self.directory],
+            [*self._account(), self.bin / "postgres", "-D", self.data, "-p", self.port, "-h", ",".join(self.listen), "-k", self.directory, *self.settings],
             self.directory.parent / f"{self.directory.name}.log", cwd="/")
         until(self._answers, lambda: f"PostgreSQL answers\n{self.process.output()}", seconds=60)
 
@@ -215,13 +227,15 @@ class Postgres(Database):
 class Mariadb(Database):
     kind, schema, name = "mariadb", "mysql.sql", "companies"
 
-    def __init__(self, directory, host=None):
+    def __init__(self, directory, host=None, tls=None):
         self.binary = shutil.which("mariadbd") or shutil.which("mysqld") or "/usr/sbin/mariadbd"
         self.directory = Path(directory).resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
         self.data = self.directory / "data"
         self.port = free_port()
         self.url = f"mysql://jobqueue:secret@127.0.0.1:{self.port}/companies"
+        self.settings = [f"--ssl-{option}={Path(tls) / file}" for option, file in (("ca", "ca.crt"), ("cert", "server.crt"), ("key", "server.key"))] if tls else []
+        self.demand = " REQUIRE X509" if tls else ""
         self.listen, self.remote_url = "127.0.0.1", None
         if host:
             # One address or all: an older MariaDB knows no list.
@@ -233,8 +247,9 @@ class Mariadb(Database):
 
     def _setup(self):
         # Everywhere: tests make databases of their own.
-        self._as_root("CREATE DATABASE companies CHARACTER SET utf8mb4", "CREATE USER jobqueue@'%' IDENTIFIED BY 'secret'",
-                      "GRANT ALL ON *.* TO jobqueue@'%'")
+        self._as_root("CREATE DATABASE companies CHARACTER SET utf8mb4", f"CREATE USER jobqueue@'%' IDENTIFIED BY 'secret'{self.demand}",
+                      "GRANT ALL ON *.* TO jobqueue@'%'", "CREATE USER jobqueue@127.0.0.1 IDENTIFIED BY 'secret'",
+                      "GRANT ALL ON *.* TO jobqueue@127.0.0.1")
 
     @property
     def _socket(self):
@@ -244,7 +259,7 @@ class Mariadb(Database):
         self.process = Process(
             [self.binary, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={self.data}", f"--port={self.port}",
              f"--bind-address={self.listen}", f"--socket={self._socket}", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=1",
-             "--innodb-buffer-pool-size=256M"],
+             "--innodb-buffer-pool-size=256M", *self.settings],
             self.directory / "mariadb.log")
         until(self._answers, lambda: f"MariaDB answers\n{self.process.output()}", seconds=60)
 

@@ -231,15 +231,16 @@ def test_database_away(namespace, redis_server, tmp_path, host, producer):
         database = databases.start("postgres", f"{directory}/own", host)
         try:
             namespace.secret("warehouse", redis=redis_server.url, database=database.remote_url)
-            namespace.apply(manual(1))
+            namespace.apply(manifest(scaling={"minReplicas": 1, "maxReplicas": 5, "targets": {"jobsPerWorker": 5, "drainSeconds": None}}))
             namespace.runs(1)
             lines = companies.make(40, seed=12)
-            producer.enqueue(lines[:20])
-            until(lambda: database.counts()[0] == 20, "the first jobs are done", 30, 0.2)
             database.process.kill()
-            producer.enqueue(lines[20:], first=20)
+            producer.enqueue(lines[:5])
             namespace.reaches("DatabaseReachable", "False", "Unreachable", within=SEEN)
-            assert namespace.deployment()["spec"]["replicas"] == 1
+            producer.enqueue(lines[5:], first=5)
+            said = namespace.reaches("ScalingLimited", "True", "DatabaseSaturated", within=SEEN)
+            assert "held at 1 until the database is back" in said["message"], said
+            assert namespace.deployment()["spec"]["replicas"] == 1, "more workers do not help"
             database._start()
             namespace.reaches("DatabaseReachable", "True", "Reachable", within=SEEN)
             recovers(namespace)

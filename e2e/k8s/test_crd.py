@@ -206,7 +206,7 @@ def value_of_size(schema, path, size):
     items = schema["items"]
     if items["type"] == "string":
         return [f"v{number}" for number in range(size)]
-    return [{field: copy.deepcopy(REQUIRED[field]) if field in REQUIRED else [TABLE] for field in items["required"]} for _ in range(size)]
+    return [{field: copy.deepcopy(REQUIRED[field]) if field in REQUIRED else [TABLE] for field in items.get("required", [])} for _ in range(size)]
 
 
 def bounds():

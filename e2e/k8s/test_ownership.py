@@ -102,3 +102,26 @@ def test_a_new_queue_of_the_same_name_begins_anew(namespace, redis, producer):
     namespace.apply(manual(1))
     namespace.runs(1)
     assert namespace.deployment()["metadata"]["ownerReferences"][0]["uid"] == namespace.queue()["metadata"]["uid"] != first
+
+
+def test_a_network_policy_for_whoever_asks(namespace, cluster):
+    """It is made, owned, edited and removed with its field."""
+    def policy():
+        return cluster.get("networkpolicies", "companies-worker", namespace.name)
+    namespace.apply(manual(0, worker={"networkPolicy": {}}))
+    made = until(policy, "the policy is made", 15, 0.1)
+    assert made["metadata"]["ownerReferences"][0]["uid"] == namespace.queue()["metadata"]["uid"]
+    assert made["spec"]["podSelector"]["matchLabels"]["jobqueue.dev/queue"] == "companies"
+    assert made["spec"]["policyTypes"] == ["Ingress"]
+    assert made["spec"]["ingress"] == [{"ports": [{"port": 9090, "protocol": "TCP"}]}]
+    redis = {"to": [{"ipBlock": {"cidr": "10.0.0.0/8"}}], "ports": [{"port": 6379, "protocol": "TCP"}]}
+    namespace.patch({"spec": {"worker": {"networkPolicy": {"egress": [redis]}}}})
+    until(lambda: "Egress" in policy()["spec"]["policyTypes"], "the edit is followed", 15, 0.1)
+    assert policy()["spec"]["egress"][0] == redis
+    assert {each["port"] for each in policy()["spec"]["egress"][1]["ports"]} == {53}
+    namespace.patch({"spec": {"worker": {"networkPolicy": {"egress": [{"ports": "none"}]}}}})
+    said = namespace.reaches("Stalled", "True", "InvalidSpec")
+    assert "networkPolicy.egress[0]" in said["message"], said
+    namespace.patch({"spec": {"worker": {"networkPolicy": None}}})
+    until(lambda: policy() is None, "it is removed", 15, 0.1)
+    namespace.reaches("Ready", "True")

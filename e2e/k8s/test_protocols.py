@@ -1,10 +1,8 @@
 """The ways to a queue besides plain RQ on plain Redis: lists, streams, TLS with a client certificate."""
-import subprocess
-
 import pytest
 from redis import Redis
 
-from harness import companies
+from harness import certificates, companies
 from harness.companies import Expected
 from harness.manifests import companies as manifest
 from harness.manifests import manual
@@ -39,14 +37,19 @@ def test_lists_and_streams(namespace, redis, database, protocol):
     namespace.scales(0, within=30)
 
 
+def named(namespace, host, port):
+    """The Service `redis` in the namespace, for a server on this machine."""
+    name = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "redis"}, "spec": {"clusterIP": "None", "ports": [{"port": port}]}}
+    place = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "ports": [{"name": "", "port": port}],
+             "metadata": {"name": "redis-1", "labels": {"kubernetes.io/service-name": "redis"}}, "endpoints": [{"addresses": [host]}]}
+    namespace.apply(name, place)
+
+
 def test_a_short_host_name_is_of_the_queues_namespace(request, namespace, redis_server, database, redis, producer, host):
     """`redis://redis` means the same to a worker and to an operator in another namespace."""
     if request.config.getoption("--process"):
         pytest.skip("names of Services mean nothing outside of the cluster")
-    name = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "redis"}, "spec": {"clusterIP": "None", "ports": [{"port": redis_server.port}]}}
-    place = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "ports": [{"name": "", "port": redis_server.port}],
-             "metadata": {"name": "redis-1", "labels": {"kubernetes.io/service-name": "redis"}}, "endpoints": [{"addresses": [host]}]}
-    namespace.apply(name, place)
+    named(namespace, host, redis_server.port)
     namespace.secret("warehouse", redis=f"redis://redis:{redis_server.port}/0", database=database.remote_url)
     namespace.apply(manifest())
     namespace.reaches("QueueReachable", "True", "Reachable")
@@ -58,15 +61,7 @@ def test_a_short_host_name_is_of_the_queues_namespace(request, namespace, redis_
 @pytest.fixture
 def tls_redis(tmp_path, host):
     """A redis-server that speaks TLS alone and asks for a client certificate. (its port, the directory of the certificates)"""
-    def openssl(*arguments):
-        subprocess.run(["openssl", *arguments], check=True, capture_output=True, cwd=tmp_path)
-    openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", "ca.key", "-out", "ca.crt", "-days", "2", "-subj", "/CN=e2e",
-            "-addext", "basicConstraints=critical,CA:TRUE")
-    for name, extension in (("server", f"subjectAltName=IP:{host},IP:127.0.0.1"), ("client", "extendedKeyUsage=clientAuth")):
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-keyout", f"{name}.key", "-out", f"{name}.csr", "-subj", f"/CN={name}")
-        (tmp_path / f"{name}.ext").write_text(f"basicConstraints=CA:FALSE\n{extension}\n", encoding="ascii")
-        openssl("x509", "-req", "-in", f"{name}.csr", "-CA", "ca.crt", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-out", f"{name}.crt",
-                "-extfile", f"{name}.ext")
+    certificates.make(tmp_path, f"IP:{host}", "IP:127.0.0.1", "DNS:redis")
     port = free_port()
     server = Process(["redis-server", "--port", "0", "--tls-port", port, "--bind", "127.0.0.1", host, "--protected-mode", "no", "--save", "",
                       "--tls-cert-file", tmp_path / "server.crt", "--tls-key-file", tmp_path / "server.key", "--tls-ca-cert-file", tmp_path / "ca.crt",
@@ -89,3 +84,17 @@ def test_tls_with_a_client_certificate(namespace, tls_redis, database, host):
     lines = companies.make(100, seed=82)
     Producer(client).enqueue(lines)
     rows(database, Expected(lines))
+
+
+def test_tls_with_a_short_host_name(request, namespace, tls_redis, database, host):
+    """The certificate is for `redis`, as the workers call it: the operator in its other namespace accepts it too."""
+    if request.config.getoption("--process"):
+        pytest.skip("names of Services mean nothing outside of the cluster")
+    port, directory = tls_redis
+    named(namespace, host, port)
+    namespace.secret("warehouse", redis=f"rediss://redis:{port}/0", database=database.remote_url, ca=(directory / "ca.crt").read_text())
+    namespace.kubectl("create", "secret", "tls", "certificate", f"--cert={directory / 'client.crt'}", f"--key={directory / 'client.key'}")
+    namespace.apply(manual(1, queue={"redis": {"tls": {"caSecretKeyRef": {"name": "warehouse", "key": "ca"},
+                                                         "clientCertificateSecretRef": {"name": "certificate"}}}}))
+    namespace.reaches("QueueReachable", "True", "Reachable")
+    namespace.runs(1)

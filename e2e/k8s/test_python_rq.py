@@ -4,12 +4,13 @@ import subprocess
 
 import pytest
 import yaml
-from rq import Queue
+from rq import Queue, Worker
 from rq.job import Job
 
 from conftest import ROOT
 from harness import python_image
 from harness.kube import conditions, replicas
+from harness.manifests import merged
 from harness.waiting import until
 
 EXAMPLE = ROOT / "examples" / "python-rq"
@@ -28,11 +29,20 @@ def image(tmp_path_factory):
     return "example/python-rq:1"
 
 
-def test_rq_workers_come_and_go(namespace, operator, redis_server, redis, image, measure):
+@pytest.fixture
+def mails(namespace, operator, redis_server, image):
+    """Applies the example's JobQueue, with `spec` merged over its own."""
     namespace.secret("mail-redis", url=redis_server.url)
-    manifest = yaml.safe_load((EXAMPLE / "jobqueue.yaml").read_text(encoding="utf-8"))
-    manifest["spec"]["worker"]["image"] = image
-    namespace.apply(manifest)
+
+    def apply(**spec):
+        manifest = yaml.safe_load((EXAMPLE / "jobqueue.yaml").read_text(encoding="utf-8"))
+        manifest["spec"] = merged(manifest["spec"], merged(spec, {"worker": merged(spec.get("worker", {}), {"image": image})}))
+        namespace.apply(manifest)
+    return apply
+
+
+def test_rq_workers_come_and_go(namespace, redis, mails, measure):
+    mails()
     namespace.reaches("Ready", "True", "Idle", name="mails")
     assert conditions(namespace.queue("mails"))["DatabaseReachable"]["reason"] == "NotApplicable"
     queue = Queue("mails", connection=redis)
@@ -46,3 +56,35 @@ def test_rq_workers_come_and_go(namespace, operator, redis_server, redis, image,
     assert len(queue.failed_job_registry) == 0
     assert Job.fetch(jobs[7].id, connection=redis).return_value() == "sent to user7@example.com"
     measure(jobs=len(jobs), steps="-".join(map(str, watch.values(replicas))))
+
+
+def test_long_jobs_are_never_cut(namespace, redis, mails):
+    """The grace period is shorter than a job: whoever were removed in the middle of one would lose it."""
+    mails(worker={"drainSeconds": 1}, scaling={"minReplicas": 4, "maxReplicas": 4, "idleSeconds": 0, "targets": {"jobsPerWorker": 10},
+                                               "scaleDown": {"protectBusy": True, "stabilizationSeconds": 0}})
+    queue = Queue("mails", connection=redis)
+    jobs = []
+    for _ in range(2):
+        namespace.runs(4, name="mails")
+        until(lambda: len(Worker.all(queue=queue)) == 4, "four workers listen", 60, 0.1)
+        jobs += [queue.enqueue("time.sleep", seconds) for seconds in (20, 21, 22)]
+        until(lambda: len(queue.started_job_registry) == 3, "three work", 30, 0.05)
+        namespace.patch({"spec": {"scaling": {"minReplicas": 0, "maxReplicas": 1}}}, name="mails")
+        namespace.scales(3, name="mails", within=18)
+        until(lambda: "busy workers are protected: 3, otherwise 1" in conditions(namespace.queue("mails"))["ScaledToTarget"]["message"],
+              lambda: namespace.told("mails"), 18, 0.1)
+        namespace.scales(0, name="mails", within=60)
+        until(lambda: not namespace.pods("mails"), "no pod is left", 60, 0.1)
+        assert len(queue.finished_job_registry) == len(jobs) and len(queue.failed_job_registry) == 0
+        namespace.patch({"spec": {"scaling": {"minReplicas": 4, "maxReplicas": 4}}}, name="mails")
+
+
+def test_few_jobs_do_not_send_many_workers(namespace, redis, mails):
+    """The measured rate asks for more workers than there were completions to measure it by."""
+    mails(scaling={"maxReplicas": 4, "targets": {"jobsPerWorker": None, "drainSeconds": 1}})
+    queue = Queue("mails", connection=redis)
+    for _ in range(20):
+        queue.enqueue("time.sleep", 3)
+    said = namespace.reaches("ScalingLimited", "True", "RateUncertain", name="mails", within=90)
+    assert "completions only" in said["message"], said
+    namespace.scales(4, name="mails", within=90)

@@ -20,6 +20,7 @@ NEEDED = {
     "deployments.apps": {"get", "list", "watch", "create", "patch"},
     "configmaps": {"create", "patch", "delete"},
     "poddisruptionbudgets.policy": {"create", "patch"},
+    "networkpolicies.networking.k8s.io": {"create", "patch", "delete"},
     "secrets": {"get"},
     "pods": {"list", "patch"},
     "events.events.k8s.io": {"create", "patch"},

@@ -76,6 +76,7 @@ def test_upgrade_uninstall_and_install_under_load(cluster, release, namespace, d
         said = release.uninstall()
         assert "jobqueues.jobqueue.dev" in said, "helm says what it keeps"
         until(lambda: not release.pods(), "the operator is gone", 30, 0.1)
+        assert cluster.get("leases", release.name, release.namespace) is None, "so that the next one need not wait for it to lapse"
         assert namespace.queue() and namespace.queue("idle"), "the queues stay"
         producer.enqueue(lines[4000:], first=4000)
         until(lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,

@@ -154,3 +154,37 @@ def test_busy_workers_are_no_surplus(namespace, database, redis, producer):
         blocker.rollback()
     namespace.scales(0, within=20)
     assert database.counts()[0] == 1
+
+
+def test_protected_workers_under_load(namespace, database, redis, producer):
+    """Asked for fewer and more again and again while bursts come: busy ones stay, and nothing is tried twice."""
+    namespace.apply(manual(4, scaling={"scaleDown": {"protectBusy": True}}, worker={"concurrency": 1, "batchSize": 20}))
+    namespace.runs(4)
+    lines = companies.make(4000, seed=36)
+    expected = Expected(lines)
+    for number in range(8):
+        producer.enqueue(lines[500 * number:500 * (number + 1)], first=500 * number)
+        fewer = number % 2 == 0
+        namespace.kubectl("scale", "jobqueue/companies", f"--replicas={1 if fewer else 4}")
+        until(lambda: backlog.drained(redis), lambda: f"{backlog.read(redis)} {database.counts()}", 60, 0.05)
+        namespace.scales(1 if fewer else 4, within=30)
+    assert database.counts() == (expected.companies, expected.partners, expected.companies)
+    assert backlog.read(redis).failed == 0
+
+
+def test_a_busy_worker_is_waited_for(namespace, database, redis, producer):
+    namespace.apply(manual(2, scaling={"scaleDown": {"protectBusy": True}}, worker={"concurrency": 1, "batchSize": 1}))
+    pods = namespace.runs(2)
+    with database.connect() as blocker:
+        blocker.execute("LOCK TABLE stockholder IN ACCESS EXCLUSIVE MODE")
+        producer.enqueue(companies.make(1, seed=37))
+        until(lambda: holder(redis, pods), "one of them works", 20)
+        busy = holder(redis, pods)
+        namespace.kubectl("scale", "jobqueue/companies", "--replicas=0")
+        namespace.scales(1, within=20)
+        namespace.reaches("ScaledToTarget", "False", "ProtectBusy", within=20)
+        until(lambda: len(namespace.pods()) == 1, "the idle one goes", 30, 0.05)
+        assert namespace.pods()[0]["metadata"]["name"] == busy
+        blocker.rollback()
+    namespace.scales(0, within=20)
+    assert database.counts()[0] == 1

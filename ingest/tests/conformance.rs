@@ -50,6 +50,8 @@ conformance! {
     conflicts::a_missing_foreign_row_may_come,
     concurrency::two_writers_of_the_same_units_apply_each_once,
     concurrency::a_missing_table_fails_no_job,
+    concurrency::a_column_that_the_recipe_does_not_know_fails_no_job,
+    concurrency::a_ledger_that_is_gone_is_made_again,
     outages::a_connection_killed_inside_the_transaction_leaves_nothing,
     outages::a_lock_held_too_long_is_no_fault_of_the_record,
     outages::a_commit_whose_answer_is_lost_is_not_repeated,

@@ -2,15 +2,21 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::{
+    apps::v1::Deployment, core::v1::ConfigMap, networking::v1::NetworkPolicy, policy::v1::PodDisruptionBudget,
+};
 use kube::{
-    Api, Client, Resource,
+    Api, Client, Resource, ResourceExt,
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
 use tokio::time::Instant;
 
-use crate::{api::NotLeading, digest::digest, plan::Planned};
+use crate::{
+    api::NotLeading,
+    digest::digest,
+    plan::{self, Planned},
+};
 
 /// The field manager of everything that we write.
 pub const MANAGER: &str = "jobqueue-operator";
@@ -73,7 +79,8 @@ pub fn unchanged(last: &Record, planned: &Planned, deployment: &Deployment) -> b
 fn plan_digest(planned: &Planned) -> String {
     let mut deployment = planned.deployment.clone();
     deployment.spec.replicas = None;
-    json_digest(&(&planned.config_map, &deployment, &planned.disruption_budget))
+    let Planned { config_map, disruption_budget, network_policy, deployment: _ } = planned;
+    json_digest(&(config_map, &deployment, disruption_budget, network_policy))
 }
 
 fn found_digest(deployment: &Deployment) -> String {
@@ -87,10 +94,15 @@ fn json_digest(value: &impl Serialize) -> String {
     digest([bytes.as_slice()])
 }
 
-/// Applies all objects of a plan; what the plan no longer has is deleted.
-pub async fn apply(client: &Client, namespace: &str, planned: Planned) -> Result<(Applied, Record), ApplyError> {
+/// Applies all objects of a plan; what the plan no longer has is deleted. `present` is the Deployment that there is.
+pub async fn apply(
+    client: &Client,
+    namespace: &str,
+    planned: Planned,
+    present: Option<&Deployment>,
+) -> Result<(Applied, Record), ApplyError> {
     let planned_digest = plan_digest(&planned);
-    let Planned { config_map, deployment, disruption_budget } = planned;
+    let Planned { config_map, deployment, disruption_budget, network_policy } = planned;
     let name = deployment.metadata.name.clone().unwrap_or_default();
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     match config_map {
@@ -101,6 +113,16 @@ pub async fn apply(client: &Client, namespace: &str, planned: Planned) -> Result
     }
     let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), namespace);
     put(&budgets, "PodDisruptionBudget", &name, &disruption_budget).await?;
+    let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);
+    let marked = |deployment: &Deployment| deployment.annotations().contains_key(plan::NETWORK_POLICY);
+    match network_policy {
+        Some(policy) => {
+            put(&policies, "NetworkPolicy", &name, &policy).await?;
+        }
+        // Most queues never had one: that is not asked for each of them.
+        None if present.is_some_and(marked) => remove(&policies, "NetworkPolicy", &name).await?,
+        None => {}
+    }
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let deployment = put(&deployments, "Deployment", &name, &deployment).await?;
     let record = Record { planned: planned_digest, found: found_digest(&deployment), at: Instant::now() };

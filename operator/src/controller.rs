@@ -210,7 +210,7 @@ async fn settle(
         return Ok(Applied { deployment: deployment.clone() });
     }
     let namespace = queue.namespace().unwrap_or_default();
-    let (applied, record) = apply(&context.client, &namespace, planned).await.map_err(|error| {
+    let (applied, record) = apply(&context.client, &namespace, planned, present).await.map_err(|error| {
         if error.refused() {
             let reason = jobqueue_crds::Reason::WorkersForbidden;
             Refusal::Blocked(Blocked { reason, message: error.to_string() })

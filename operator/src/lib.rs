@@ -17,6 +17,7 @@ pub mod failing;
 pub mod fetch;
 pub mod goers;
 pub mod http;
+pub mod idle;
 pub mod leader;
 pub mod metrics;
 pub mod observe;

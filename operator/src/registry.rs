@@ -2,7 +2,7 @@
 //! and the sweep meet here and nowhere else; the lock is held for moments and never across an await.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -17,6 +17,7 @@ use crate::{
     apply::Record,
     endpoint::EndpointKey,
     failing::Failing,
+    idle::Idle,
     status::{Blocked, Reach},
 };
 
@@ -61,8 +62,10 @@ pub struct Tracked {
     pub database: Reach,
     /// What only a person can repair, as the workers say: a recipe that does not fit the database.
     pub misfit: Option<Blocked>,
-    /// The pods whose worker has nothing in hand.
-    pub idle: BTreeSet<String>,
+    /// The pods whose workers have nothing in hand.
+    pub idle: Idle,
+    /// `scaleDown.protectBusy`.
+    pub protect_busy: bool,
     /// Whether jobs fail at an unusual rate.
     pub failing: Failing,
     /// By which policy Redis throws keys away, if it does.
@@ -148,6 +151,8 @@ pub struct Served {
     pub policy: Policy,
     /// The budget of connections that it shares.
     pub budget: Option<String>,
+    /// `scaleDown.protectBusy`.
+    pub protect_busy: bool,
     /// Workers asked for, as the cluster has it: where a fresh operator begins.
     pub found: u32,
     /// The Deployment, where there is one.
@@ -180,7 +185,8 @@ impl Registry {
 
     /// Takes a queue in, or its new spec.
     pub fn serve(&self, key: &Key, served: Served) {
-        let Served { uid, endpoint, target, policy, budget, found, deployment, last_scale, has_database } = served;
+        let Served { uid, endpoint, target, policy, budget, protect_busy, found, deployment, last_scale, has_database } =
+            served;
         let mut queues = self.lock();
         if queues.get(key).is_some_and(|tracked| tracked.uid != uid) {
             queues.remove(key);
@@ -204,7 +210,8 @@ impl Registry {
             failures: 0,
             database: Reach::NotApplicable,
             misfit: None,
-            idle: BTreeSet::new(),
+            idle: Idle::default(),
+            protect_busy,
             failing: Failing::default(),
             evicts: None,
             asked: None,
@@ -226,7 +233,7 @@ impl Registry {
             (true, _) => {}
         }
         (tracked.endpoint, tracked.target) = (endpoint, target);
-        (tracked.policy, tracked.budget) = (policy, budget);
+        (tracked.policy, tracked.budget, tracked.protect_busy) = (policy, budget, protect_busy);
     }
 
     /// Drops a queue.

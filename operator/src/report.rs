@@ -3,8 +3,10 @@
 
 use std::time::Duration;
 
-use jobqueue_crds::{ConditionType, JobQueue, JobQueueStatus, QueueStatus, Reason};
-use jobqueue_scaling::eta_seconds;
+use jobqueue_crds::{
+    CandidateStatus, ConditionType, DecisionStatus, JobQueue, JobQueueStatus, LimitStatus, QueueStatus, Reason,
+};
+use jobqueue_scaling::{Candidate, Decision, Limit, Limited, eta_seconds};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
@@ -86,6 +88,7 @@ struct Known {
     misfit: Option<Blocked>,
     warnings: Vec<Blocked>,
     scaling: Option<Scaling>,
+    decision: Option<DecisionStatus>,
     last_scale: Option<jobqueue_crds::LastScale>,
 }
 
@@ -97,13 +100,11 @@ impl Known {
             misfit: tracked.misfit.clone(),
             warnings: Registry::warnings(tracked),
             seen: tracked.seen.clone(),
+            decision: tracked.decision.as_ref().map(|decision| decided(decision, sentence(tracked, decision))),
             scaling: tracked.decision.as_ref().map(|decision| Scaling {
                 replicas: decision.replicas,
-                wanted: decision.wanted,
-                message: tracked.held.map_or_else(
-                    || decision.to_string(),
-                    |_| format!("{decision}; held at {} until the database is back", tracked.current),
-                ),
+                wanted: wanted(decision),
+                message: sentence(tracked, decision),
                 limit: tracked.held.or_else(|| decision.limits.last().map(|limited| limit_reason(&limited.limit))),
             }),
             last_scale: tracked.last_scale.clone(),
@@ -116,6 +117,43 @@ impl Known {
     fn nothing_yet(&self) -> bool {
         self.seen.is_none() && self.queue.as_ref().is_none_or(|reach| *reach == Reach::Unknown)
     }
+}
+
+/// The decision in a sentence, and what the state of the database makes of it.
+fn sentence(tracked: &Tracked, decision: &Decision) -> String {
+    let held = || format!("{decision}; held at {} until the database is back", tracked.current);
+    tracked.held.map_or_else(|| decision.to_string(), |_| held())
+}
+
+/// Workers that the work takes. An uncertain rate is taken at its word here: that is what it limits.
+fn wanted(decision: &Decision) -> u32 {
+    let uncertain = decision.limits.iter().filter(|limited| matches!(limited.limit, Limit::RateUncertain { .. }));
+    uncertain.map(|limited| limited.without).fold(decision.wanted, u32::max)
+}
+
+fn decided(decision: &Decision, message: String) -> DecisionStatus {
+    let Decision { replicas: _, wanted: _, reason, limits, candidates } = decision;
+    let candidate = |Candidate { workers, reason }: &Candidate| CandidateStatus {
+        reason: reason.name().into(),
+        workers: count(*workers),
+        message: reason.to_string(),
+    };
+    let limit = |Limited { limit, without }: &Limited| LimitStatus {
+        reason: limit_reason(limit).to_string(),
+        message: limit.to_string(),
+        without: count(*without),
+    };
+    DecisionStatus {
+        reason: reason.name().into(),
+        message,
+        wanted: count(wanted(decision)),
+        candidates: candidates.iter().map(candidate).collect(),
+        limits: limits.iter().map(limit).collect(),
+    }
+}
+
+fn count(workers: u32) -> i32 {
+    i32::try_from(workers).unwrap_or(i32::MAX)
 }
 
 fn next(findings: &Findings, known: &Known) -> Next {
@@ -150,7 +188,6 @@ fn compose(queue: &JobQueue, before: &JobQueueStatus, findings: &Findings, known
         jobs: known.seen.as_ref().map(|seen| seen.backlog.jobs()),
         warnings: warnings.clone(),
     };
-    let count = |workers: u32| i32::try_from(workers).unwrap_or(i32::MAX);
     JobQueueStatus {
         observed_generation: queue.metadata.generation,
         conditions: conditions(&facts, now),
@@ -160,6 +197,7 @@ fn compose(queue: &JobQueue, before: &JobQueueStatus, findings: &Findings, known
         desired_replicas: known.scaling.as_ref().map(|scaling| count(scaling.replicas)).or(before.desired_replicas),
         queue: known.seen.as_ref().map(numbers).or_else(|| before.queue.clone()),
         last_scale: known.last_scale.clone().or_else(|| before.last_scale.clone()),
+        decision: known.decision.clone().or_else(|| before.decision.clone()),
     }
 }
 
@@ -197,6 +235,7 @@ fn worth_writing(before: &JobQueueStatus, now: &JobQueueStatus, age: Option<Dura
     let states = |status: &JobQueueStatus| {
         let mut bare = status.clone();
         bare.queue = None;
+        bare.decision = None;
         for condition in &mut bare.conditions {
             condition.message.clear();
         }

@@ -59,6 +59,7 @@ pub fn limit_reason(limit: &Limit) -> Reason {
         Limit::ConnectionBudget { .. } => Reason::ConnectionBudget,
         Limit::RateUncertain { .. } => Reason::RateUncertain,
         Limit::Step { .. } => Reason::StepLimited,
+        Limit::ProtectBusy { .. } => Reason::ProtectBusy,
         Limit::Stabilizing { .. } => Reason::Stabilizing,
     }
 }

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use jobqueue_crds::{LastScale, Reason};
 use jobqueue_demand::Look;
 use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, Trouble, TroubleKind, eviction_policy, stats};
-use jobqueue_scaling::{Observation, Workers, decide};
+use jobqueue_scaling::{Observation, Workers, decide, protect};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
@@ -17,6 +17,7 @@ use crate::{
     endpoint::{EndpointKey, Endpoints},
     events::Events,
     goers,
+    idle::Idle,
     metrics::{DecisionLabels, Metrics, QueueLabels},
     plan,
     registry::{Key, Registry, Seen, Told, Tracked},
@@ -29,6 +30,9 @@ const FAILURES: u32 = 3;
 
 /// How often each queue's Redis is asked for its eviction policy.
 const EVICTION_EVERY: Duration = Duration::from_secs(10);
+
+/// When the pods are looked at again after none could go.
+const PUT_OFF: Duration = Duration::from_secs(2);
 
 /// What the sweep works with.
 #[derive(Clone)]
@@ -151,11 +155,9 @@ impl Sweeper {
         let namespace = key.namespace.clone().unwrap_or_default();
         let Some(write) = self.registry.with(&key, |tracked| tracked.write.clone()) else { return };
         let _writing = write.lock().await;
-        if to < from {
-            let idle = self.registry.with(&key, |tracked| tracked.idle.clone()).unwrap_or_default();
-            let number = usize::try_from(from - to).unwrap_or(usize::MAX);
-            let selector = format!("{}={}", plan::QUEUE_LABEL, key.name);
-            goers::mark(&self.client, &namespace, &selector, &idle, number).await;
+        let to = if to < from { self.choose(&key, &namespace, from, to).await } else { to };
+        if to == from {
+            return self.registry.with(&key, put_off).unwrap_or_default();
         }
         let outcome = apply::scale(&self.client, &namespace, &deployment, to).await;
         // Without an answer it may have been written, and then nothing must put back the old number: the next visit sees
@@ -190,6 +192,15 @@ impl Sweeper {
         self.registry.wake(&key);
     }
 
+    /// Marks who goes, and says how many may stay.
+    async fn choose(&self, key: &Key, namespace: &str, from: u32, to: u32) -> u32 {
+        let known = self.registry.with(key, |tracked| (tracked.idle.clone(), protects(tracked)));
+        let (idle, protect) = known.unwrap_or_default();
+        let selector = format!("{}={}", plan::QUEUE_LABEL, key.name);
+        let decrease = goers::Decrease { namespace, selector: &selector, from, to, protect };
+        goers::mark(&self.client, decrease, &idle).await
+    }
+
     fn gauge(&self, key: &Key) {
         let labels = QueueLabels::of(key);
         let numbers = self.registry.with(key, |tracked| {
@@ -208,6 +219,12 @@ impl Sweeper {
             self.metrics.desired.get_or_create(&labels).set(f64::from(desired));
         }
     }
+}
+
+/// Nobody may go now: the pods are looked at again after a while.
+fn put_off(tracked: &mut Tracked) {
+    tracked.scaling = false;
+    tracked.refused = Some((0, Instant::now() + PUT_OFF));
 }
 
 /// A new number of workers to write.
@@ -250,6 +267,7 @@ fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueEr
     let (mut decision, memory) = decide(&within_budget(&tracked.policy, taken), &observation, &tracked.memory);
     tracked.memory = memory;
     hold(tracked, &mut decision);
+    protect_busy(tracked, &mut decision);
     let scale = change(tracked, &decision);
     let limits_before = tracked.decision.as_ref().map(|decision| decision.limits.len());
     let limits_changed = limits_before != Some(decision.limits.len());
@@ -290,6 +308,25 @@ fn hold(tracked: &mut Tracked, decision: &mut jobqueue_scaling::Decision) {
     }
 }
 
+/// With neither a job waiting nor one running there is nobody to protect.
+fn protects(tracked: &Tracked) -> bool {
+    let nothing_runs = tracked.failures == 0
+        && tracked.seen.as_ref().is_some_and(|seen| seen.backlog.jobs() == 0)
+        && tracked.idle.all_idle();
+    tracked.protect_busy && !nothing_runs
+}
+
+/// The workers that are not known to be idle stay, if the queue is one that protects them.
+fn protect_busy(tracked: &Tracked, decision: &mut jobqueue_scaling::Decision) {
+    if !protects(tracked) {
+        return;
+    }
+    let deployment = tracked.deployment.as_deref().unwrap_or_default();
+    // Pods that are not ready go first, and have nothing in hand, which is checked before they go.
+    let busy = tracked.ready.min(tracked.current).saturating_sub(tracked.idle.quiet(deployment));
+    protect(decision, tracked.current, busy);
+}
+
 fn change(tracked: &Tracked, decision: &jobqueue_scaling::Decision) -> Option<Change> {
     let deployment = tracked.deployment.clone()?;
     let may = !tracked.scaling && tracked.refused.is_none_or(|(_, until)| Instant::now() >= until);
@@ -309,8 +346,7 @@ fn see(tracked: &mut Tracked, now: f64, stats: &QueueStats) -> Look {
     let look = tracked.demand.look(now, stats);
     judge_database(tracked, &stats.troubles);
     tracked.failing.look(now, &stats.workers);
-    let idle = stats.workers.iter().filter(|worker| !worker.is_busy());
-    tracked.idle = idle.map(|worker| worker.hostname.clone()).collect();
+    tracked.idle.look(&stats.workers);
     let Look { backlog, rates, .. } = look;
     tracked.seen =
         Some(Seen { backlog, failed: stats.failed, scheduled: stats.scheduled, rates, at: Timestamp::now() });
@@ -338,6 +374,7 @@ fn judge_database(tracked: &mut Tracked, troubles: &[Trouble]) {
 
 fn unreachable(tracked: &mut Tracked, error: &QueueError) {
     tracked.failures = tracked.failures.saturating_add(1);
+    tracked.idle = Idle::default();
     if tracked.failures >= FAILURES {
         let reason = match error {
             QueueError::Unavailable { .. } => Reason::Unreachable,

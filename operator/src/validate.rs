@@ -82,6 +82,7 @@ fn served(queue: &JobQueue, endpoint: EndpointKey, policy: Policy, deployment: O
         target: target(queue),
         policy,
         budget: queue.spec.database.as_ref().and_then(|database| database.budget.clone()),
+        protect_busy: queue.spec.scaling.scale_down.protect_busy,
         found: replicas.unwrap_or(begin),
         deployment: deployment.map(ResourceExt::name_any),
         last_scale: queue.status.as_ref().and_then(|status| status.last_scale.clone()),

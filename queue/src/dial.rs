@@ -1,21 +1,23 @@
 //! Opens connections: to one server, to the master Sentinel names, or to a cluster; plain or with (mutual) TLS.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::PubSub;
 use redis::cluster::{ClusterClient, ClusterClientBuilder};
+use redis::io::AsyncDNSResolver;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
     AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
-    ProtocolVersion, RedisConnectionInfo, RedisError, RedisResult, TlsCertificates, TlsMode,
+    ProtocolVersion, RedisConnectionInfo, RedisError, RedisFuture, RedisResult, TlsCertificates, TlsMode,
 };
 
 use crate::QueueError;
 use crate::connection::{Live, Timeouts, TlsOptions};
 use crate::redis_error::queue_error;
-use crate::url::{ConnectionUrl, Login, Node, Topology};
+use crate::url::{ConnectionUrl, Login, Node, Topology, full_name};
 
 /// Unanswered data or silence for this long ends a TCP connection, so that a vanished peer is noticed even by a
 /// subscriber that never sends.
@@ -62,9 +64,12 @@ impl Dialer {
         if let Topology::Cluster(nodes) = &self.target.url.topology {
             return Ok(Live::Cluster(self.cluster(nodes, timeouts)?.get_async_connection().await?));
         }
-        let config = AsyncConnectionConfig::new()
+        let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(timeouts.connect))
             .set_response_timeout(Some(timeouts.response));
+        if let Some(domain) = &self.target.url.domain {
+            config = config.set_dns_resolver(Within(domain.clone()));
+        }
         let client = self.client().await?;
         Ok(Live::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
     }
@@ -179,6 +184,9 @@ impl Dialer {
         if let Some(password) = &login.password {
             builder = builder.password(password);
         }
+        if let Some(domain) = &self.target.url.domain {
+            builder = builder.async_dns_resolver(Within(domain.clone()));
+        }
         if self.target.url.tls {
             builder = builder.tls(TlsMode::Secure);
         }
@@ -194,6 +202,22 @@ impl Dialer {
         } else {
             ConnectionAddr::Tcp(node.host.clone(), node.port)
         }
+    }
+}
+
+/// Looks short host names up in a domain. The name itself stays what it is, for the server's certificate.
+struct Within(String);
+
+impl AsyncDNSResolver for Within {
+    fn resolve<'a, 'b: 'a>(
+        &'a self,
+        host: &'b str,
+        port: u16,
+    ) -> RedisFuture<'a, Box<dyn Iterator<Item = SocketAddr> + Send + 'a>> {
+        Box::pin(async move {
+            let addresses: Vec<SocketAddr> = tokio::net::lookup_host((full_name(host, &self.0), port)).await?.collect();
+            Ok(Box::new(addresses.into_iter()) as Box<dyn Iterator<Item = SocketAddr> + Send + 'a>)
+        })
     }
 }
 

@@ -26,6 +26,8 @@ pub struct ConnectionUrl {
     pub(crate) tls: bool,
     pub(crate) login: Login,
     pub(crate) db: i64,
+    /// Where short host names are looked up; none: as the system does.
+    pub(crate) domain: Option<String>,
 }
 
 /// A user and a password, either of which may be absent.
@@ -65,18 +67,19 @@ impl ConnectionUrl {
         nodes.iter().map(|node| (node.host.clone(), node.port)).collect()
     }
 
-    /// The same place for somebody who is elsewhere: each host name without a dot becomes a name of `domain`, as a
-    /// resolver that searches it would make it. Addresses and `localhost` stay.
+    /// The same place for somebody who is elsewhere: each host name without a dot is looked up as a name of `domain`, as
+    /// a resolver that searches it would do. Addresses and `localhost` stay, and a server's certificate is held against the
+    /// name as it stands here: everybody sees the same one.
     #[must_use]
     pub fn within(mut self, domain: &str) -> Self {
-        let nodes = match &mut self.topology {
-            Topology::Standalone(node) => std::slice::from_mut(node),
-            Topology::Sentinel { sentinels: nodes, .. } | Topology::Cluster(nodes) => nodes,
-        };
-        for node in nodes {
-            if !node.host.contains(['.', ':']) && !node.host.eq_ignore_ascii_case("localhost") {
-                node.host = format!("{}.{domain}", node.host);
+        if let Topology::Sentinel { sentinels, .. } = &mut self.topology {
+            // The client library looks these up by itself.
+            for node in sentinels {
+                node.host = full_name(&node.host, domain);
             }
+        }
+        if self.hosts().iter().any(|(host, _)| full_name(host, domain) != *host) {
+            self.domain = Some(domain.to_owned());
         }
         self
     }
@@ -89,6 +92,12 @@ impl ConnectionUrl {
         self.db = db;
         Ok(self)
     }
+}
+
+/// A host name as it is looked up from outside of `domain`.
+pub(crate) fn full_name(host: &str, domain: &str) -> String {
+    let short = !host.contains(['.', ':']) && !host.eq_ignore_ascii_case("localhost");
+    if short { format!("{host}.{domain}") } else { host.to_owned() }
 }
 
 impl FromStr for ConnectionUrl {
@@ -148,7 +157,7 @@ fn parse(text: &str) -> Result<ConnectionUrl, String> {
         (None, Some(db)) => db,
         (None, None) => 0,
     };
-    Ok(ConnectionUrl { topology, tls, login, db })
+    Ok(ConnectionUrl { topology, tls, login, db, domain: None })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -257,7 +266,8 @@ impl fmt::Display for ConnectionUrl {
         };
         write!(f, "{scheme}{variant}://{}", self.login)?;
         for (i, node) in nodes.iter().enumerate() {
-            write!(f, "{}{node}", if i == 0 { "" } else { "," })?;
+            let host = self.domain.as_ref().map_or_else(|| node.host.clone(), |domain| full_name(&node.host, domain));
+            write!(f, "{}{}", if i == 0 { "" } else { "," }, Node { host, port: node.port })?;
         }
         match &self.topology {
             Topology::Standalone(_) => write!(f, "/{}", self.db),
@@ -295,7 +305,12 @@ mod tests {
         assert_eq!(within("redis+sentinel://a,b.c/m"), shown("redis+sentinel://a.shop.svc,b.c/m"));
         for url in ["redis://redis.other", "redis://localhost", "redis://10.0.0.1", "redis://[::1]"] {
             assert_eq!(within(url), shown(url));
+            let parsed: ConnectionUrl = url.parse().unwrap();
+            assert!(parsed.clone().within("shop.svc") == parsed, "{url}: one connection for everybody");
         }
+        // The name that a certificate is held against.
+        let hosts = "rediss://redis:7/2".parse::<ConnectionUrl>().unwrap().within("shop.svc").hosts();
+        assert_eq!(hosts, [("redis".to_owned(), 7)]);
     }
 
     fn refused(text: &str) -> String {

@@ -11,6 +11,7 @@ mod meter;
 mod need;
 mod observation;
 mod policy;
+mod protect;
 mod reason;
 
 pub use decide::{Candidate, Decision, Limited, decide};
@@ -18,4 +19,5 @@ pub use memory::Memory;
 pub use meter::{Meter, Sample, WorkerCounters};
 pub use observation::{Backlog, Observation, Rates, WorkerRate, Workers, eta_seconds};
 pub use policy::{ConnectionBudget, Mode, OnQueueFailure, Policy, Ramp, Targets};
+pub use protect::protect;
 pub use reason::{Limit, Reason};

@@ -180,6 +180,11 @@ pub enum Limit {
         /// How many.
         max_step: u32,
     },
+    /// `scaleDown.protectBusy`: workers with jobs in hand stay.
+    ProtectBusy {
+        /// How many have, or may have.
+        busy: u32,
+    },
     /// `stabilizationSeconds` are not over.
     Stabilizing {
         /// The window, in seconds.
@@ -205,6 +210,7 @@ impl fmt::Display for Limit {
                 write!(f, "the rate rests on {} completions only", number(completions))
             }
             Self::Step { max_step } => write!(f, "at most {max_step} in one step"),
+            Self::ProtectBusy { busy } => write!(f, "busy workers are protected: {}", count(u64::from(busy))),
             Self::Stabilizing { seconds } => write!(f, "the need must last {} s", number(seconds)),
         }
     }

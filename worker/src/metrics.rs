@@ -194,6 +194,7 @@ impl Metrics {
             SinkError::Unavailable { .. } => "unavailable",
             SinkError::Disconnected { .. } => "disconnected",
             SinkError::Denied { .. } => "denied",
+            SinkError::Misfit { .. } => "misfit",
             SinkError::Config(_) => "config",
         };
         self.database_errors.get_or_create(&Class { class }).inc();

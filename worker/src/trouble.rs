@@ -17,6 +17,7 @@ const LIMIT: Duration = Duration::from_secs(2);
 pub(crate) fn trouble_of(error: &SinkError) -> Trouble {
     let kind = match error {
         SinkError::Denied { .. } => TroubleKind::Denied,
+        SinkError::Misfit { .. } => TroubleKind::Misfit,
         SinkError::Unavailable { .. } | SinkError::Disconnected { .. } | SinkError::Config(_) => {
             TroubleKind::Unavailable
         }

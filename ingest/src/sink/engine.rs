@@ -26,6 +26,8 @@ pub(super) struct Engine<S> {
     store: S,
     options: SinkOptions,
     layout: Mutex<Option<Known>>,
+    /// When the tables were last found wanting.
+    misfit: Mutex<Option<Instant>>,
 }
 
 /// The layout of the recipe that was written last, and when it was read from the database.
@@ -40,12 +42,15 @@ struct Known {
 /// more often than this.
 const SCHEMA_TRUST: Duration = Duration::from_secs(30);
 
+/// Longer than a worker waits between two attempts while the tables are not what the recipe needs.
+const LATELY: Duration = Duration::from_secs(60);
+
 /// Within one call, collisions are met with patience for this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 impl<S: Store> Engine<S> {
     pub(super) fn new(store: S, options: SinkOptions) -> Self {
-        Self { store, options, layout: Mutex::new(None) }
+        Self { store, options, layout: Mutex::new(None), misfit: Mutex::new(None) }
     }
 
     fn away(&self, failure: Failure) -> SinkError {
@@ -78,9 +83,30 @@ impl<S: Store> Engine<S> {
             }
             // It was right when the worker started, so that somebody is at work on the schema: no job is at fault.
             Err(problems) => {
-                Err(Failure::Away(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
+                Err(Failure::Misfit(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
             }
         }
+    }
+
+    /// The error of a write that ended half-way. A ledger that is gone is made again, as at the start of a worker.
+    async fn interrupted(&self, failure: Failure) -> SinkError {
+        self.forget_layout();
+        if matches!(failure, Failure::Misfit(_)) {
+            *self.misfit.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+            if let Err(failure) = self.store.ensure_ledger().await {
+                tracing::debug!(?failure, "the ledger cannot be looked for");
+            }
+        }
+        match failure {
+            Failure::Broken(cause) => SinkError::Disconnected { endpoint: self.store.endpoint().to_owned(), cause },
+            other => self.away(other),
+        }
+    }
+
+    /// Whether the tables were found wanting lately: a row may have been refused for that a moment before it was put right.
+    fn was_misfit(&self) -> bool {
+        let misfit = *self.misfit.lock().unwrap_or_else(PoisonError::into_inner);
+        misfit.is_some_and(|at| at.elapsed() < LATELY)
     }
 
     fn forget_layout(&self) {
@@ -106,7 +132,13 @@ impl<S: Store> Engine<S> {
                         outcomes[*index] = Some(outcome);
                     }
                 }
-                Err(failure @ (Failure::Away(_) | Failure::Broken(_) | Failure::Busy(_) | Failure::Denied(_))) => {
+                Err(
+                    failure @ (Failure::Away(_)
+                    | Failure::Misfit(_)
+                    | Failure::Broken(_)
+                    | Failure::Busy(_)
+                    | Failure::Denied(_)),
+                ) => {
                     return Err(failure);
                 }
                 Err(failure @ Failure::Contention(_)) if part.len() == 1 || Instant::now() >= patience => {
@@ -325,13 +357,17 @@ impl<S: Store> Sink for Engine<S> {
         for (index, entry) in entries.iter().enumerate() {
             first.entry(entry.digest).or_insert(index);
         }
-        let mut trust = Duration::MAX;
+        let (mut trust, mut again) = (Duration::MAX, false);
         loop {
-            let known = self.layout(recipe, trust).await.map_err(|failure| self.away(failure))?;
+            let known = match self.layout(recipe, trust).await {
+                Ok(known) => known,
+                Err(failure) => return Err(self.interrupted(failure).await),
+            };
             let mut batch = Vec::with_capacity(units.len());
             let mut misfits = 0;
             for (index, (unit, entry)) in units.iter().zip(&entries).enumerate() {
-                if first[&entry.digest] != index {
+                let done = matches!(outcomes[index], Some(UnitOutcome::Applied { .. } | UnitOutcome::AlreadyApplied));
+                if done || first[&entry.digest] != index {
                     continue;
                 }
                 match prepare(S::KIND, &known.layout, entry, unit) {
@@ -347,12 +383,20 @@ impl<S: Store> Sink for Engine<S> {
                 continue;
             }
             if let Err(failure) = self.write_prepared(&known.layout, &batch, &mut outcomes).await {
-                self.forget_layout();
-                let endpoint = self.store.endpoint().to_owned();
-                return Err(match failure {
-                    Failure::Broken(cause) => SinkError::Disconnected { endpoint, cause },
-                    other => self.away(other),
-                });
+                return Err(self.interrupted(failure).await);
+            }
+            let refused = |(index, _): &(usize, _)| matches!(outcomes[*index], Some(UnitOutcome::Rejected(_)));
+            // Before a job is refused for its rows: are the tables what the recipe needs, and were they just now?
+            if batch.iter().any(refused) {
+                let now = self.layout(recipe, Duration::ZERO).await;
+                let now = match now {
+                    Ok(now) => now,
+                    Err(failure) => return Err(self.interrupted(failure).await),
+                };
+                if !again && (now.layout != known.layout || self.was_misfit()) {
+                    (trust, again) = (Duration::MAX, true);
+                    continue;
+                }
             }
             break;
         }

@@ -10,8 +10,10 @@ const WORDS: usize = 300;
 /// Why a transaction was not committed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Failure {
-    /// The database does not serve us at the moment, or its schema is not what it was. No job is at fault.
+    /// The database does not serve us at the moment. No job is at fault.
     Away(String),
+    /// The tables are not what the recipe needs, any more. No job is at fault.
+    Misfit(String),
     /// The connection ended without a word.
     Broken(String),
     /// Wrong password, missing rights.
@@ -40,6 +42,7 @@ impl Failure {
             Self::Contention(words) => Self::Contention(with(words)),
             Self::Busy(words) => Self::Busy(words),
             Self::Away(words) => Self::Away(words),
+            Self::Misfit(words) => Self::Misfit(with(words)),
             Self::Broken(words) => Self::Broken(words),
             Self::Denied(words) => Self::Denied(with(words)),
             Self::RepeatedKey(words) => Self::RepeatedKey(with(words)),
@@ -52,6 +55,7 @@ impl Failure {
         let endpoint = endpoint.to_owned();
         match self {
             Self::Denied(cause) => SinkError::Denied { endpoint, cause },
+            Self::Misfit(cause) => SinkError::Misfit { endpoint, cause },
             Self::Away(cause)
             | Self::Broken(cause)
             | Self::Busy(cause)

@@ -8,13 +8,13 @@ use super::{
 use crate::{OnConflict, RecipeProblem, recipe::TablePlan};
 
 /// A recipe and the schema it was checked against.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub(super) struct Layout {
     pub(super) plans: Vec<Plan>,
 }
 
 /// One table of the recipe, ready to write.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Plan {
     /// As the recipe spells it, for messages.
     pub(super) table: String,
@@ -38,7 +38,7 @@ pub(super) struct Plan {
 }
 
 /// The column that children refer to.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Id {
     pub(super) column: Column,
     /// The recipe gives the value itself: index into the columns.

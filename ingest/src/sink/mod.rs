@@ -105,7 +105,8 @@ pub trait Sink: Send + Sync {
     async fn ensure_ledger(&self) -> Result<(), SinkError>;
 
     /// Writes the batch in one transaction; where that fails, splits it until each bad unit stands alone. One outcome
-    /// per unit, in order. `Err`: the database is away, and which units are in is unknown (the ledger knows).
+    /// per unit, in order. `Err`: the database is away or its tables are not what they were, and which units are in is
+    /// unknown (the ledger knows). No unit is rejected for what the tables lack.
     async fn write(&self, recipe: &Recipe, units: &[Unit]) -> Result<Vec<UnitOutcome>, SinkError>;
 
     /// Removes ledger entries older than `age`, a bounded number per call; returns how many.
@@ -174,6 +175,14 @@ pub enum SinkError {
         /// Redacted URL.
         endpoint: String,
         /// The database's words.
+        cause: String,
+    },
+    /// Tables or columns are not what the recipe needs, though they were when it was checked: somebody changes them.
+    #[error("the tables of the database at {endpoint} are not what the recipe needs: {cause}")]
+    Misfit {
+        /// Redacted URL.
+        endpoint: String,
+        /// What is missing, or the database's words.
         cause: String,
     },
     /// A URL or setting is wrong.

@@ -32,7 +32,7 @@ pub(super) struct UniqueKey {
 }
 
 /// One column.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct Column {
     pub(super) name: String,
     /// The type as the database prints it, for messages.

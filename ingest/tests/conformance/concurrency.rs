@@ -1,6 +1,6 @@
 //! Several writers at once, and databases that go away.
 
-use jobqueue_ingest::{SinkOptions, Unit, UnitOutcome};
+use jobqueue_ingest::{DatabaseKind, SinkError, SinkOptions, Unit, UnitOutcome};
 use serde_json::json;
 
 use crate::fixture::{Database, companies, company};
@@ -32,10 +32,42 @@ pub(crate) async fn a_missing_table_fails_no_job(db: Database) {
     let recipe = companies(&json!({}));
     db.sink.write(&recipe, &[company(&recipe, "before", 1)]).await.unwrap();
     db.run("ALTER TABLE partner RENAME TO hidden").await;
-    let error = db.sink.write(&recipe, &[company(&recipe, "during", 1)]).await.unwrap_err().to_string();
-    assert!(error.contains("partner"), "{error}");
+    let error = db.sink.write(&recipe, &[company(&recipe, "during", 1)]).await.unwrap_err();
+    assert!(matches!(error, SinkError::Misfit { .. }) && error.to_string().contains("partner"), "{error}");
     db.run("ALTER TABLE hidden RENAME TO partner").await;
     let outcomes = db.sink.write(&recipe, &[company(&recipe, "during", 1)]).await.unwrap();
     assert_eq!(applied_units(&outcomes), 1);
     assert_eq!(db.counts().await, [2, 2, 2]);
+}
+
+/// A change that makes the database refuse rows which it would have taken before is no fault of theirs either, and units
+/// that do not touch the changed table go through.
+pub(crate) async fn a_column_that_the_recipe_does_not_know_fails_no_job(db: Database) {
+    let recipe = companies(&json!({}));
+    db.sink.write(&recipe, &[company(&recipe, "before", 1)]).await.unwrap();
+    match db.kind {
+        // It has no way to take a default back.
+        DatabaseKind::Sqlite => return,
+        DatabaseKind::Postgres => {
+            db.run("ALTER TABLE partner ADD COLUMN extra INTEGER NOT NULL DEFAULT 0; ALTER TABLE partner ALTER COLUMN extra DROP DEFAULT").await;
+        }
+        DatabaseKind::Mysql => db.run("ALTER TABLE partner ADD COLUMN extra INTEGER NOT NULL").await,
+    }
+    let units = || [company(&recipe, "during", 1), company(&recipe, "alone", 0)];
+    let error = db.sink.write(&recipe, &units()).await.unwrap_err();
+    assert!(matches!(error, SinkError::Misfit { .. }) && error.to_string().contains("extra"), "{error}");
+    db.run("ALTER TABLE partner DROP COLUMN extra").await;
+    let outcomes = db.sink.write(&recipe, &units()).await.unwrap();
+    assert_eq!(outcomes, [UnitOutcome::Applied { rows: 2 }, UnitOutcome::AlreadyApplied]);
+    assert_eq!(db.counts().await, [3, 2, 3]);
+}
+
+/// As at the start of a worker.
+pub(crate) async fn a_ledger_that_is_gone_is_made_again(db: Database) {
+    let recipe = companies(&json!({}));
+    db.run("DROP TABLE jobqueue_ledger").await;
+    let error = db.sink.write(&recipe, &[company(&recipe, "a", 1)]).await.unwrap_err();
+    assert!(matches!(error, SinkError::Misfit { .. }), "{error}");
+    let outcomes = db.sink.write(&recipe, &[company(&recipe, "a", 1)]).await.unwrap();
+    assert_eq!(applied_units(&outcomes), 1);
 }

@@ -18,20 +18,25 @@ use k8s_openapi::{
     },
 };
 
-use super::{CONFIG_HASH, CONTAINER, PlanInput, SECRET_HASH, TemplateError, config_map, merge};
+use super::{CONFIG_HASH, CONTAINER, NETWORK_POLICY, PlanError, PlanInput, SECRET_HASH, config_map, merge};
 
 const CONFIG_DIRECTORY: &str = "/etc/jobqueue";
 const REDIS_TLS: &str = "/etc/jobqueue-redis-tls";
 const DATABASE_TLS: &str = "/etc/jobqueue-database-tls";
-const PORT: i32 = 9090;
+/// Health and metrics.
+pub(super) const PORT: i32 = 9090;
 /// How much longer than `drainSeconds` the kubelet waits before it kills.
 const GRACE_BEYOND_DRAIN: i64 = 5;
 
-pub(super) fn deployment(input: &PlanInput<'_>, config_hash: Option<&str>) -> Result<Deployment, TemplateError> {
+pub(super) fn deployment(input: &PlanInput<'_>, config_hash: Option<&str>) -> Result<Deployment, PlanError> {
     let queue = input.queue;
     let selector = super::selector_labels(queue);
+    let mut metadata = super::metadata(queue);
+    if queue.spec.worker.network_policy.is_some() {
+        metadata.annotations = Some([(NETWORK_POLICY.to_owned(), "true".to_owned())].into());
+    }
     Ok(Deployment {
-        metadata: super::metadata(queue),
+        metadata,
         spec: DeploymentSpec {
             replicas: Some(i32::try_from(input.replicas).unwrap_or(i32::MAX)),
             // A rollout must be able to go on while workers cannot get ready, and never doubles the load.
@@ -51,12 +56,12 @@ pub(super) fn deployment(input: &PlanInput<'_>, config_hash: Option<&str>) -> Re
     })
 }
 
-fn with_user_template(ours: PodTemplateSpec, input: &PlanInput<'_>) -> Result<PodTemplateSpec, TemplateError> {
+fn with_user_template(ours: PodTemplateSpec, input: &PlanInput<'_>) -> Result<PodTemplateSpec, PlanError> {
     let Some(patch) = &input.queue.spec.worker.template else { return Ok(ours) };
     let mut value = serde_json::to_value(ours).expect("a pod template serialises");
     merge::merge(value.as_object_mut().expect("a pod template is an object"), patch);
     let mut template: PodTemplateSpec =
-        serde_json::from_value(value).map_err(|error| TemplateError(error.to_string()))?;
+        serde_json::from_value(value).map_err(|error| PlanError::Template(error.to_string()))?;
     // The selector's labels are what makes a pod ours.
     let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
     labels.extend(super::selector_labels(input.queue));

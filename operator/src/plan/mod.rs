@@ -6,6 +6,7 @@ mod config_map;
 mod deployment;
 mod disruption;
 mod merge;
+mod network;
 
 use std::collections::BTreeMap;
 
@@ -14,6 +15,7 @@ use k8s_openapi::{
     api::{
         apps::v1::Deployment,
         core::v1::{ConfigMap, ObjectReference},
+        networking::v1::NetworkPolicy,
         policy::v1::PodDisruptionBudget,
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
@@ -26,6 +28,8 @@ pub const QUEUE_LABEL: &str = "jobqueue.dev/queue";
 pub const CONFIG_HASH: &str = "jobqueue.dev/config-hash";
 /// The pods' annotation that changes when a Secret that they read changes.
 pub const SECRET_HASH: &str = "jobqueue.dev/secret-hash";
+/// The Deployment's annotation that tells of a NetworkPolicy, so that it is removed when it is no longer wanted.
+pub const NETWORK_POLICY: &str = "jobqueue.dev/network-policy";
 /// The container that is ours.
 pub const CONTAINER: &str = "worker";
 
@@ -51,20 +55,29 @@ pub struct Planned {
     pub deployment: Deployment,
     /// Bounds what a node drain takes at once.
     pub disruption_budget: PodDisruptionBudget,
+    /// Who may reach the workers, if somebody asked for that.
+    pub network_policy: Option<NetworkPolicy>,
 }
 
-/// `spec.worker.template` cannot be merged into a pod template.
+/// Kubernetes objects in the spec that are none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("spec.worker.template does not make a valid pod template: {0}")]
-pub struct TemplateError(String);
+pub enum PlanError {
+    /// `spec.worker.template` cannot be merged into a pod template.
+    #[error("spec.worker.template does not make a valid pod template: {0}")]
+    Template(String),
+    /// A rule of `spec.worker.networkPolicy` is none.
+    #[error("spec.worker.networkPolicy.{0}")]
+    NetworkPolicy(String),
+}
 
 /// Computes the objects.
-pub fn plan(input: &PlanInput<'_>) -> Result<Planned, TemplateError> {
+pub fn plan(input: &PlanInput<'_>) -> Result<Planned, PlanError> {
     let config_map = input.queue.spec.ingest.as_ref().map(|_| config_map::config_map(input.queue));
     let config_hash = config_map.as_ref().map(config_map::hash);
     Ok(Planned {
         deployment: deployment::deployment(input, config_hash.as_deref())?,
         disruption_budget: disruption::budget(input.queue),
+        network_policy: network::policy(input)?,
         config_map,
     })
 }

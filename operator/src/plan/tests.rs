@@ -33,8 +33,10 @@ fn config_hash(queue: &JobQueue) -> Value {
 
 #[test]
 fn everything_is_owned_and_named_after_the_queue() {
-    let Planned { config_map, deployment, disruption_budget } = planned(&queue(|_| {}));
-    for metadata in [config_map.unwrap().metadata, deployment.metadata, disruption_budget.metadata] {
+    let Planned { config_map, deployment, disruption_budget, network_policy } =
+        planned(&queue(|object| object["spec"]["worker"] = json!({"networkPolicy": {}})));
+    let policy = network_policy.unwrap().metadata;
+    for metadata in [config_map.unwrap().metadata, deployment.metadata, disruption_budget.metadata, policy] {
         assert_eq!(metadata.name.as_deref(), Some("lines-worker"));
         assert_eq!(metadata.namespace.as_deref(), Some("shop"));
         let owner = &metadata.owner_references.unwrap()[0];
@@ -142,4 +144,27 @@ fn certificates_are_files_of_the_worker() {
     assert_eq!(file["value"], "/etc/jobqueue-database-tls/ca.crt");
     assert_eq!(pod["containers"][0]["volumeMounts"][1]["mountPath"], "/etc/jobqueue-database-tls");
     assert_eq!(pod["volumes"][1]["name"], "database-tls");
+}
+
+#[test]
+fn a_network_policy_is_made_for_whoever_asks() {
+    assert!(planned(&queue(|_| {})).network_policy.is_none());
+    let policy = |asked: Value| {
+        let asking = queue(|object| object["spec"]["worker"] = json!({"networkPolicy": asked}));
+        serde_json::to_value(planned(&asking).network_policy.unwrap().spec).unwrap()
+    };
+    let closed = policy(json!({}));
+    assert_eq!(closed["podSelector"]["matchLabels"]["jobqueue.dev/queue"], "lines");
+    assert_eq!(closed["policyTypes"], json!(["Ingress"]));
+    assert_eq!(closed["ingress"], json!([{"ports": [{"port": 9090, "protocol": "TCP"}]}]));
+    let peer = json!({"namespaceSelector": {"matchLabels": {"a": "b"}}});
+    let redis = json!({"ports": [{"port": 6379}], "to": [{"podSelector": {}}]});
+    let narrow = policy(json!({"metricsFrom": [peer], "egress": [redis]}));
+    assert_eq!(narrow["policyTypes"], json!(["Ingress", "Egress"]));
+    assert_eq!(narrow["ingress"][0]["from"], json!([peer]));
+    assert_eq!(narrow["egress"][0], redis);
+    assert_eq!(narrow["egress"][1]["ports"][0], json!({"port": 53, "protocol": "UDP"}));
+    let wrong = queue(|object| object["spec"]["worker"] = json!({"networkPolicy": {"egress": [{"ports": 5}]}}));
+    let error = plan(&PlanInput { queue: &wrong, default_image: "w", secret_hash: "s", replicas: 1 }).unwrap_err();
+    assert!(error.to_string().starts_with("spec.worker.networkPolicy.egress[0]: "), "{error}");
 }

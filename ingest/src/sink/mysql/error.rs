@@ -33,9 +33,12 @@ const AWAY: &[&[u16]] = &[
     &[1021, 1114, 3, 28, 1026, 1030, 1180],
     // memory, prepared statements
     &[1037, 1038, 1041, 1461],
-    // no such database, table, column: the schema is not what it was when the recipe was checked
-    &[1049, 1146, 1054],
+    // no such database
+    &[1049],
 ];
+
+/// No such table, no such column.
+const MISFIT: &[u16] = &[1146, 1054];
 
 /// Foreign keys, whose row may still come.
 const FOREIGN_KEY: &[u16] = &[1452, 1216];
@@ -45,6 +48,8 @@ fn by_number(number: u16, words: String) -> Failure {
         Failure::Contention(words)
     } else if DENIED.contains(&number) {
         Failure::Denied(words)
+    } else if MISFIT.contains(&number) {
+        Failure::Misfit(words)
     } else if AWAY.iter().any(|group| group.contains(&number)) {
         Failure::Away(words)
     } else {
@@ -80,6 +85,7 @@ mod tests {
     fn numbers_are_sorted_and_row_numbers_dropped() {
         assert!(matches!(by_number(1213, String::new()), Failure::Contention(_)));
         assert!(matches!(by_number(1040, String::new()), Failure::Away(_)));
+        assert!(matches!(by_number(1146, String::new()), Failure::Misfit(_)));
         assert!(matches!(by_number(1045, String::new()), Failure::Denied(_)));
         assert!(matches!(by_number(1406, String::new()), Failure::Refused { may_pass: false, .. }));
         assert!(matches!(by_number(1452, String::new()), Failure::Refused { may_pass: true, .. }));

@@ -25,8 +25,10 @@ fn by_state(state: &str, words: String) -> Failure {
         "23503" => Failure::Refused { words, may_pass: true },
         // insufficient_privilege, invalid_authorization
         "42501" => Failure::Denied(words),
-        // read_only_sql_transaction, idle_in_transaction_session_timeout, undefined database, schema, table, column
-        "25006" | "25P03" | "3D000" | "3F000" | "42P01" | "42703" => Failure::Away(words),
+        // undefined schema, table, column
+        "3F000" | "42P01" | "42703" => Failure::Misfit(words),
+        // read_only_sql_transaction, idle_in_transaction_session_timeout, undefined database
+        "25006" | "25P03" | "3D000" => Failure::Away(words),
         _ => match &state[..2.min(state.len())] {
             "28" => Failure::Denied(words),
             // connection, resources, intervention (shutting down), system, configuration file, internal
@@ -55,8 +57,11 @@ mod tests {
     #[test]
     fn states_are_sorted_into_what_to_do() {
         let sort = |state| by_state(state, String::new());
-        for state in ["57P01", "57P02", "57P03", "53300", "53100", "08006", "25006", "58030", "42P01"] {
+        for state in ["57P01", "57P02", "57P03", "53300", "53100", "08006", "25006", "58030"] {
             assert!(matches!(sort(state), Failure::Away(_)), "{state}");
+        }
+        for state in ["42P01", "42703"] {
+            assert!(matches!(sort(state), Failure::Misfit(_)), "{state}");
         }
         for state in ["40001", "40P01", "55P03"] {
             assert!(matches!(sort(state), Failure::Contention(_)), "{state}");

@@ -26,7 +26,7 @@ fn by_code(code: i32, words: String) -> Failure {
         // memory, read-only, interrupted, I/O, corrupt, full, cannot open, lock protocol, no database
         7 | 8 | 9 | 10 | 11 | 13 | 14 | 15 | 26 => Failure::Away(words),
         // A table or column that was there when the recipe was checked.
-        1 if words.starts_with("no such ") || words.contains("has no column named") => Failure::Away(words),
+        1 if words.starts_with("no such ") || words.contains("has no column named") => Failure::Misfit(words),
         _ => Failure::Refused { words, may_pass: false },
     }
 }
@@ -42,6 +42,6 @@ mod tests {
         assert!(matches!(by_code(1032, String::new()), Failure::Away(_)));
         assert!(matches!(by_code(787, String::new()), Failure::Refused { may_pass: true, .. }));
         assert!(matches!(by_code(2067, String::new()), Failure::Refused { may_pass: false, .. }));
-        assert!(matches!(by_code(1, "no such table: x".into()), Failure::Away(_)));
+        assert!(matches!(by_code(1, "no such table: x".into()), Failure::Misfit(_)));
     }
 }

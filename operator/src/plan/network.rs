@@ -1,0 +1,58 @@
+//! What may reach the workers and what they may reach, where `spec.worker.networkPolicy` asks for it.
+
+use jobqueue_crds::{JobQueue, WorkerNetworkPolicy};
+use k8s_openapi::{
+    api::networking::v1::{
+        NetworkPolicy, NetworkPolicyEgressRule, NetworkPolicyIngressRule, NetworkPolicyPort, NetworkPolicySpec,
+    },
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+};
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use super::{PlanError, PlanInput, deployment::PORT};
+
+pub(super) fn policy(input: &PlanInput<'_>) -> Result<Option<NetworkPolicy>, PlanError> {
+    let Some(wanted) = &input.queue.spec.worker.network_policy else { return Ok(None) };
+    let egress = wanted.egress.as_deref().map(|rules| parsed("egress", rules)).transpose()?;
+    let types =
+        if egress.is_some() { vec!["Ingress".to_owned(), "Egress".to_owned()] } else { vec!["Ingress".to_owned()] };
+    Ok(Some(NetworkPolicy {
+        metadata: super::metadata(input.queue),
+        spec: Some(NetworkPolicySpec {
+            pod_selector: Some(LabelSelector {
+                match_labels: Some(super::selector_labels(input.queue)),
+                ..LabelSelector::default()
+            }),
+            policy_types: Some(types),
+            ingress: Some(ingress(input.queue, wanted)?),
+            egress: egress.map(|rules: Vec<NetworkPolicyEgressRule>| rules.into_iter().chain([names()]).collect()),
+        }),
+    }))
+}
+
+/// Our worker has one port; what an image of somebody else's listens on is not known.
+fn ingress(queue: &JobQueue, wanted: &WorkerNetworkPolicy) -> Result<Vec<NetworkPolicyIngressRule>, PlanError> {
+    if queue.spec.ingest.is_none() {
+        return Ok(Vec::new());
+    }
+    let from = wanted.metrics_from.as_deref().map(|peers| parsed("metricsFrom", peers)).transpose()?;
+    Ok(vec![NetworkPolicyIngressRule { from, ports: Some(vec![port("TCP", PORT)]) }])
+}
+
+/// Without names nothing is found.
+fn names() -> NetworkPolicyEgressRule {
+    NetworkPolicyEgressRule { to: None, ports: Some(vec![port("UDP", 53), port("TCP", 53)]) }
+}
+
+fn port(protocol: &str, number: i32) -> NetworkPolicyPort {
+    NetworkPolicyPort { protocol: Some(protocol.into()), port: Some(IntOrString::Int(number)), end_port: None }
+}
+
+fn parsed<T: DeserializeOwned>(field: &str, rules: &[Map<String, Value>]) -> Result<Vec<T>, PlanError> {
+    let parse = |(index, rule): (usize, &Map<String, Value>)| {
+        serde_json::from_value(Value::Object(rule.clone()))
+            .map_err(|error| PlanError::NetworkPolicy(format!("{field}[{index}]: {error}")))
+    };
+    rules.iter().enumerate().map(parse).collect()
+}
