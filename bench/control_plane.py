@@ -111,6 +111,13 @@ class ControlPlane:
         return http.client.HTTPSConnection("127.0.0.1", self.port, context=context, timeout=600)
 
     def request(self, method, path, body=None, kind="application/json"):
+        try:
+            return self._request(method, path, body, kind)
+        except http.client.RemoteDisconnected:
+            # A connection that nobody used for a while was closed meanwhile.
+            return self._request(method, path, body, kind)
+
+    def _request(self, method, path, body, kind):
         if not hasattr(self.local, "connection"):
             self.local.connection = self.connect()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
