@@ -13,6 +13,7 @@ use crate::failed::FailedArgs;
 use crate::local::LocalArgs;
 use crate::output::Format;
 use crate::schema::SchemaArgs;
+use crate::simulate::SimulateArgs;
 use crate::status::StatusArgs;
 use crate::tls::TlsFiles;
 use crate::trial::TryArgs;
@@ -84,6 +85,8 @@ pub(crate) enum Command {
     Failed(FailedArgs),
     /// Show the rows that a record would become; writes nothing
     Try(TryArgs),
+    /// Show what a manifest's scaling would do with a load, beside KEDA's and other rules
+    Simulate(SimulateArgs),
     /// Print the table that makes effects exactly once, for accounts that may not create it
     Schema(SchemaArgs),
     /// Print a completion script for your shell

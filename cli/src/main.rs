@@ -12,6 +12,7 @@ mod grouping;
 mod local;
 mod output;
 mod schema;
+mod simulate;
 mod sink;
 mod status;
 mod target;
@@ -58,6 +59,7 @@ async fn run(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Explain(args) => explain::run(&cli.global, args, output).await,
         Command::Failed(args) => failed::run(&cli.global, args, output).await,
         Command::Try(args) => trial::run(&cli.global, args, output).await,
+        Command::Simulate(args) => simulate::run(&cli.global, args, output),
         Command::Schema(args) => schema::run(&cli.global, args, output),
         Command::Completion(args) => completion::run(args, output),
     }

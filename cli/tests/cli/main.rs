@@ -7,6 +7,7 @@ mod failed;
 mod interface;
 mod local;
 mod local_runs;
+mod simulate;
 mod support;
 mod tls;
 mod worker_config;

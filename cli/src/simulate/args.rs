@@ -1,0 +1,162 @@
+//! Flags of `simulate`.
+
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::Args;
+
+use super::shape::Shape;
+
+const HELP: &str = "\
+Examples:
+  jobqueue simulate -f jobqueue.yaml --shape burst
+  jobqueue simulate -f jobqueue.yaml --shape all --job-seconds 0.2
+  jobqueue simulate -f jobqueue.yaml --shape daily --policy ours --policy fixed:4 --policy keda
+  jobqueue simulate -f jobqueue.yaml --load trace.csv --jobs-per-second 3000 --plot monday.svg
+  jobqueue simulate -f jobqueue.yaml --shape burst --policy ours --changes
+
+The manifest's scaling section is run by the operator's own code, four times a second of simulated time. Policies:
+  ours         the manifest's
+  fixed        maxReplicas workers, always; fixed:N for N
+  keda         KEDA 2.20 with its defaults, and its HPA; sees the length of the list only
+  keda-1s      the same, polling every second
+  per-worker   waiting jobs divided by a number at every look, without memory
+
+A trace is a CSV file with the header `seconds,jobs` (so many arrive at that moment) or `seconds,arrivals_per_second`
+(at random, so many on average, until the next row; the last row ends the load).
+
+The same seed gives the same result. What the model leaves out is in docs/simulate.md.";
+
+/// Flags of `simulate`.
+#[derive(Debug, Args)]
+#[command(after_help = HELP)]
+pub(crate) struct SimulateArgs {
+    /// CSV file with what arrives when
+    #[arg(long, value_name = "FILE", required_unless_present = "shape")]
+    pub(super) load: Vec<PathBuf>,
+    /// A load that comes with the command, measured by what maxReplicas workers can do; may be repeated
+    #[arg(long, value_enum, value_name = "NAME")]
+    pub(super) shape: Vec<Shape>,
+    /// What to compare; may be repeated [default: all five]
+    #[arg(long, value_name = "NAME")]
+    pub(super) policy: Vec<PolicyArg>,
+    /// How long a run is: 90s, 20m, 1000h [default: as long as the shape, or a trace and 15 minutes]
+    #[arg(long, value_name = "TIME", value_parser = seconds)]
+    pub(super) duration: Option<f64>,
+    /// Where chance begins
+    #[arg(long, default_value_t = 1, value_name = "N")]
+    pub(super) seed: u64,
+    #[command(flatten)]
+    pub(super) circumstances: Circumstances,
+    /// Draw what happens into an SVG file: backlog, oldest wait, workers and cost of every policy, a column for each load
+    #[arg(long, value_name = "FILE")]
+    pub(super) plot: Option<PathBuf>,
+    /// Tell every change of the number of workers, with its reason
+    #[arg(long)]
+    pub(super) changes: bool,
+}
+
+/// What the manifest does not know.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Jobs, pods and database")]
+pub(super) struct Circumstances {
+    /// How long a job takes, on average; a worker does worker.concurrency of them at once
+    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = positive, conflicts_with = "jobs_per_second")]
+    pub(super) job_seconds: f64,
+    /// Instead: how many jobs one worker does, all its concurrency together
+    #[arg(long, value_name = "RATE", value_parser = positive)]
+    pub(super) jobs_per_second: Option<f64>,
+    /// How unlike each other jobs are: the standard deviation of their time by its mean
+    #[arg(long, value_name = "RATIO", default_value = "0.5", value_parser = not_negative)]
+    pub(super) job_variation: f64,
+    /// How long a pod takes to start, on average [default: 5, and 60 in the shape slow-pods]
+    #[arg(long, value_name = "SECONDS", value_parser = not_negative)]
+    pub(super) pod_start_seconds: Option<f64>,
+    /// How long a pod that must go may finish its jobs [default: worker.drainSeconds and 5]
+    #[arg(long, value_name = "SECONDS", value_parser = not_negative)]
+    pub(super) grace_seconds: Option<f64>,
+    /// Jobs per second that the database can do for all workers together [default: no limit]
+    #[arg(long, value_name = "RATE", value_parser = positive)]
+    pub(super) database_ceiling: Option<f64>,
+    /// Waiting jobs per worker, for keda and per-worker [default: jobsPerWorker, else what one worker does in
+    /// maxWaitSeconds or drainSeconds]
+    #[arg(long, value_name = "JOBS", value_parser = positive)]
+    pub(super) list_length: Option<f64>,
+}
+
+/// A policy by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PolicyArg {
+    /// The manifest's.
+    Ours,
+    /// So many, or `maxReplicas`.
+    Fixed(Option<u32>),
+    /// KEDA with its defaults.
+    Keda,
+    /// KEDA polling every second.
+    KedaTuned,
+    /// The list's length by a number.
+    PerWorker,
+}
+
+impl PolicyArg {
+    /// All.
+    pub(super) const ALL: [Self; 5] = [Self::Ours, Self::Fixed(None), Self::Keda, Self::KedaTuned, Self::PerWorker];
+}
+
+impl FromStr for PolicyArg {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "ours" => Ok(Self::Ours),
+            "fixed" => Ok(Self::Fixed(None)),
+            "keda" => Ok(Self::Keda),
+            "keda-1s" => Ok(Self::KedaTuned),
+            "per-worker" => Ok(Self::PerWorker),
+            _ => {
+                let workers = text.strip_prefix("fixed:").and_then(|workers| workers.parse().ok());
+                let policy = workers.map(|workers| Self::Fixed(Some(workers)));
+                policy.ok_or_else(|| "it is one of ours, fixed, fixed:N, keda, keda-1s, per-worker".into())
+            }
+        }
+    }
+}
+
+fn seconds(text: &str) -> Result<f64, String> {
+    let units = [("ms", 0.001), ("s", 1.0), ("m", 60.0), ("h", 3600.0), ("d", 86_400.0)];
+    let unit = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
+    let (number, unit) = unit.unwrap_or((text, 1.0));
+    positive(number).map(|number| number * unit).map_err(|_| "it is a time such as 90s, 20m or 1000h".into())
+}
+
+fn positive(text: &str) -> Result<f64, String> {
+    not_negative(text).ok().filter(|number| *number > 0.0).ok_or_else(|| "it is a number above zero".into())
+}
+
+fn not_negative(text: &str) -> Result<f64, String> {
+    let number = f64::from_str(text).ok().filter(|number| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "it is a number that is not negative".into())
+}
+
+#[cfg(test)]
+#[expect(clippy::float_cmp, reason = "these products are exact")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_have_units() {
+        let times = ["90", "90s", "1.5m", "2h", "1d", "250ms"].map(|text| seconds(text).unwrap());
+        assert_eq!(times, [90.0, 90.0, 90.0, 7200.0, 86_400.0, 0.25]);
+        for text in ["", "h", "-3s", "0", "x", "1w", "infs"] {
+            assert!(seconds(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn policies_have_names() {
+        assert_eq!("fixed:7".parse(), Ok(PolicyArg::Fixed(Some(7))));
+        assert_eq!("keda-1s".parse(), Ok(PolicyArg::KedaTuned));
+        assert!("fixed:".parse::<PolicyArg>().is_err() && "hpa".parse::<PolicyArg>().is_err());
+    }
+}

@@ -1,0 +1,47 @@
+//! Who decides how many workers there are: ours, and those it is compared with.
+
+mod fixed;
+mod keda;
+mod ours;
+mod per_worker;
+
+pub(crate) use fixed::Fixed;
+pub(crate) use keda::Keda;
+pub(crate) use ours::Ours;
+pub(crate) use per_worker::PerWorker;
+
+use super::fleet::{Goers, Pod};
+
+/// What there is to be seen at one look.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Seen<'a> {
+    /// When, in seconds since the start.
+    pub(crate) now: f64,
+    /// The length of the list.
+    pub(crate) waiting: u64,
+    /// Jobs in hand.
+    pub(crate) running: u64,
+    /// How long the oldest waiting job has waited, in seconds.
+    pub(crate) oldest_wait: Option<f64>,
+    /// Pods asked for so far.
+    pub(crate) desired: u32,
+    /// All pods.
+    pub(crate) pods: &'a [Pod],
+}
+
+/// A rule for the number of workers.
+pub(crate) trait Foreman {
+    /// How many workers to have, from now on.
+    fn look(&mut self, seen: Seen<'_>) -> u32;
+
+    /// Why the last look said so.
+    fn why(&self) -> String;
+
+    /// Which pods go first.
+    fn goers(&self) -> Goers {
+        Goers::Any
+    }
+
+    /// After so many seconds in which nothing happens at all the number changes no more.
+    fn settles_within(&self) -> f64;
+}

@@ -1,0 +1,85 @@
+//! What went on in a run, thinned out to as many points as a picture can show.
+
+use serde::Serialize;
+
+/// As many as a picture has room for.
+const POINTS: f64 = 600.0;
+
+/// One moment, or the worst of a short time.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Point {
+    /// Jobs that wait.
+    pub(crate) waiting: f64,
+    /// How long the oldest of them has waited, in seconds.
+    pub(crate) oldest_wait: f64,
+    /// Pods, draining ones too.
+    pub(crate) workers: f64,
+    /// Pods asked for.
+    pub(crate) desired: f64,
+    /// Pods by the time that they existed, so far.
+    pub(crate) worker_seconds: f64,
+}
+
+/// Points at equal distances in time.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Series {
+    /// The distance, in seconds.
+    pub(crate) step: f64,
+    /// The points.
+    pub(crate) points: Vec<Point>,
+}
+
+impl Series {
+    /// For a run of so many seconds.
+    pub(crate) fn new(seconds: f64) -> Self {
+        Self { step: (seconds / POINTS).max(super::world::LOOK_SECONDS), points: Vec::new() }
+    }
+
+    /// The state at `now`. Of several within one step the backlog and its age are the highest, the others the last.
+    pub(crate) fn add(&mut self, now: f64, point: Point) {
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and at most 600")]
+        let index = (now / self.step + 1e-9) as usize;
+        let last = self.points.last().copied().unwrap_or_default();
+        // Between two looks far apart nothing happened, but that idle workers cost what they cost.
+        while self.points.len() < index {
+            let missing = (index + 1 - self.points.len()) as f64;
+            let cost = last_cost(&self.points) + (point.worker_seconds - last_cost(&self.points)) / missing;
+            self.points.push(Point { worker_seconds: cost, ..last });
+        }
+        match self.points.get_mut(index) {
+            None => self.points.push(point),
+            Some(known) => {
+                let (waiting, oldest_wait) =
+                    (known.waiting.max(point.waiting), known.oldest_wait.max(point.oldest_wait));
+                *known = Point { waiting, oldest_wait, ..point };
+            }
+        }
+    }
+}
+
+fn last_cost(points: &[Point]) -> f64 {
+    points.last().map_or(0.0, |point| point.worker_seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peaks_survive_and_gaps_are_filled() {
+        let mut series = Series::new(6000.0);
+        for quarter in 0..80 {
+            let now = f64::from(quarter) / 4.0;
+            let waiting = if quarter == 5 { 99.0 } else { 0.0 };
+            series.add(now, Point { waiting, workers: 2.0, worker_seconds: 2.0 * now, ..Point::default() });
+        }
+        assert_eq!(series.points.iter().map(|point| point.waiting).collect::<Vec<_>>(), [99.0, 0.0]);
+        series.add(60.0, Point { workers: 2.0, worker_seconds: 120.0, ..Point::default() });
+        assert_eq!(series.points.len(), 7);
+        assert!(series.points.iter().all(|point| (point.workers - 2.0).abs() < 1e-9));
+        let costs: Vec<f64> = series.points.iter().map(|point| point.worker_seconds).collect();
+        assert!(costs.is_sorted() && (costs[3] - 72.0).abs() < 10.0, "{costs:?}");
+    }
+}

@@ -1,0 +1,101 @@
+//! `jobqueue simulate`: what it prints and draws, that chance can be repeated, and what is wrong with a trace.
+
+use crate::support::{Ran, file, jobqueue, text};
+
+const MANIFEST: &str = r#"
+apiVersion: jobqueue.dev/v1alpha1
+kind: JobQueue
+metadata: {name: people}
+spec:
+  queue: {names: [people], redis: {url: "redis://127.0.0.1:1/0"}}
+  scaling: {maxReplicas: 6, targets: {jobsPerWorker: 20}, idleSeconds: 10, scaleDown: {stabilizationSeconds: 10}}
+  worker: {concurrency: 2}
+"#;
+
+fn simulate(args: &[&str]) -> Ran {
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = file(directory.path(), "jobqueue.yaml", MANIFEST);
+    jobqueue(&[&["simulate", "-f", text(&manifest)], args].concat())
+}
+
+fn document(args: &[&str]) -> serde_json::Value {
+    let ran = simulate(&[args, &["-o", "json"]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    serde_json::from_str(&ran.out).unwrap()
+}
+
+#[test]
+fn a_burst_is_told_for_every_policy() {
+    let ran = simulate(&["--shape", "burst"]);
+    assert_eq!((ran.code, ran.err.as_str()), (0, ""));
+    for words in ["P95", "WORKER-SECONDS", "ours", "fixed:6", "keda", "keda-1s", "per-worker"] {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    let report = document(&["--shape", "burst", "--policy", "ours", "--policy", "keda", "--changes"]);
+    let [ours, keda] = report["runs"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    assert_eq!((&ours["arrived"], &ours["done"], &ours["left"]), (&720.into(), &720.into(), &0.into()));
+    assert!(ours["p95WaitSeconds"].as_f64() < keda["p95WaitSeconds"].as_f64(), "{report}");
+    let first = &ours["scalings"][0];
+    assert_eq!((&first["at"], &first["from"], &first["to"]), (&30.25.into(), &0.into(), &6.into()));
+    assert!(first["why"].as_str().unwrap().contains("20 per worker"), "{first}");
+}
+
+#[test]
+fn the_same_seed_gives_the_same_result_and_another_another() {
+    let args = ["--shape", "sawtooth", "--duration", "15m", "-o", "json", "--seed"];
+    let runs = ["7", "7", "8"].map(|seed| simulate(&[&args[..], &[seed]].concat()).out);
+    assert_eq!(runs[0], runs[1]);
+    assert_ne!(runs[0], runs[2]);
+}
+
+#[test]
+fn a_recorded_load_is_followed_and_drawn() {
+    let directory = tempfile::tempdir().unwrap();
+    let trace = file(directory.path(), "monday.csv", "seconds,jobs\n5,100\n60,1\n");
+    let picture = directory.path().join("monday.svg");
+    let args = [
+        "--load",
+        text(&trace),
+        "--job-seconds",
+        "0.1",
+        "--plot",
+        text(&picture),
+        "--policy",
+        "ours",
+        "--policy",
+        "fixed:2",
+    ];
+    let ran = simulate(&args);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.contains("monday") && ran.err.contains("monday.svg"), "{ran:?}");
+    let svg = std::fs::read_to_string(&picture).unwrap();
+    for words in ["<svg", "monday", "ours", "fixed:2", "oldest wait, seconds", "worker-seconds", "</svg>"] {
+        assert!(svg.contains(words), "{words}");
+    }
+    let picture = directory.path().join("monday.gif");
+    let ran = simulate(&["--load", text(&trace), "--plot", text(&picture)]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+}
+
+#[test]
+fn mistakes_are_told_with_what_to_do() {
+    let directory = tempfile::tempdir().unwrap();
+    let trace = file(directory.path(), "x.csv", "seconds,jobs\n1,2\n0,2\n");
+    let ran = simulate(&["--load", text(&trace)]);
+    assert_eq!((ran.code, ran.out.as_str()), (2, ""));
+    assert!(ran.err.contains("x.csv: line 3: 0 s comes after 1 s"), "{}", ran.err);
+    let cases: [(&[&str], i32, &str); 5] = [
+        (&["--load", "/nowhere.csv"], 5, "/nowhere.csv"),
+        (&[], 2, "--load"),
+        (&["--shape", "square"], 2, "stuck-database"),
+        (&["--shape", "burst", "--policy", "hpa"], 2, "fixed:N"),
+        (&["--shape", "burst", "--duration", "soon"], 2, "20m"),
+    ];
+    for (args, code, words) in cases {
+        let ran = simulate(args);
+        assert_eq!(ran.code, code, "{args:?}: {}", ran.err);
+        assert!(ran.err.contains(words), "{args:?}: {}", ran.err);
+    }
+    let ran = jobqueue(&["simulate", "--shape", "burst"]);
+    assert!(ran.code == 2 && ran.err.contains("-f FILE"), "{}", ran.err);
+}
