@@ -118,11 +118,17 @@ fn draw(svg: &mut String, panel: &Panel, (left, top): (f64, f64), rows: &[&Row],
     for row in rows.iter().rev() {
         let index = policies.iter().position(|policy| *policy == row.policy).unwrap_or(0);
         let (colour, dashes) = LINES[index % LINES.len()];
+        let height = |point: &Point| bottom - HEIGHT * (panel.of)(point) / most;
+        let heights: Vec<String> =
+            row.outcome.series.points.iter().map(|point| format!("{:.1}", height(point))).collect();
         let mut path = String::new();
-        for (number, point) in row.outcome.series.points.iter().enumerate() {
-            let x = left + WIDTH * row.outcome.series.step * number as f64 / seconds;
-            let y = bottom - HEIGHT * (panel.of)(point) / most;
-            let _ = write!(path, "{}{x:.1} {y:.1}", if number == 0 { "M" } else { "L" });
+        for (number, y) in heights.iter().enumerate() {
+            // Within a level stretch there is nothing to draw.
+            let level = number > 0 && heights[number - 1] == *y && heights.get(number + 1) == Some(y);
+            if !level {
+                let x = left + WIDTH * row.outcome.series.step * number as f64 / seconds;
+                let _ = write!(path, "{}{x:.1} {y}", if number == 0 { "M" } else { "L" });
+            }
         }
         line(svg, &path, colour, dashes, if index == 0 { 2.2 } else { 1.6 });
     }

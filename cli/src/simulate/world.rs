@@ -164,6 +164,10 @@ impl Run<'_> {
         self.arrived += jobs;
         self.fifo.push(Lot { arrived: now, jobs });
         self.fleet.serve(now, &mut self.fifo);
+        self.note(now);
+    }
+
+    fn note(&mut self, now: f64) {
         let point = Point {
             waiting: self.fifo.waiting() as f64,
             oldest_wait: self.fifo.oldest().map_or(0.0, |arrived| now - arrived),
@@ -207,6 +211,8 @@ impl Run<'_> {
 
     fn outcome(mut self) -> Outcome {
         let end = self.world.seconds;
+        // Where the last looks were skipped, the picture goes on to the end all the same.
+        self.note((end - LOOK_SECONDS).max(0.0));
         let left = self.fifo.waiting() + self.fleet.running();
         let mut waits = std::mem::take(&mut self.fleet.waits);
         for Lot { arrived, jobs } in self.fifo.lots() {
@@ -345,5 +351,6 @@ mod tests {
         let (short, long) = (hours(3600.0), hours(3.6e8));
         assert_eq!((short.done, short.changes, short.interrupted), (long.done, long.changes, long.interrupted));
         assert!((short.worker_seconds - long.worker_seconds).abs() < 1e-6);
+        assert_eq!((short.series.points.len(), long.series.points.len()), (600, 600));
     }
 }
