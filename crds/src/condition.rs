@@ -117,6 +117,8 @@ pub enum Reason {
     MaxReplicas,
     /// The database's connection budget is used up.
     ConnectionBudget,
+    /// `maxReplicas` of a schedule that is in force.
+    Schedule,
     /// More workers would not raise the total rate, or the database reports errors.
     DatabaseSaturated,
     /// The measured rate rests on too few jobs to send so many workers.

@@ -26,7 +26,7 @@ pub use ingest::{ChildSpec, IngestSpec, OnConflict, TableSpec};
 pub use manifest::ManifestError;
 pub use queue::{LimitsSpec, Protocol, QueueSpec, RetrySpec};
 pub use reference::reference;
-pub use scaling::{OnQueueFailure, ScaleDownSpec, ScaleUpSpec, ScalingMode, ScalingSpec, TargetsSpec};
+pub use scaling::{OnQueueFailure, ScaleDownSpec, ScaleUpSpec, ScalingMode, ScalingSpec, ScheduleSpec, TargetsSpec};
 pub use schema::{crd, crd_yaml};
 pub use spec::{JobQueue, JobQueueSpec};
 pub use status::{CandidateStatus, DecisionStatus, JobQueueStatus, LastScale, LimitStatus, QueueStatus};

@@ -18,6 +18,10 @@ use crate::schema::rule;
         "!has(self.staticReplicas) || (self.staticReplicas >= self.minReplicas && self.staticReplicas <= self.maxReplicas)",
         "staticReplicas must lie between minReplicas and maxReplicas",
     ),
+    rule(
+        "!has(self.schedules) || self.schedules.all(s, !has(s.minReplicas) || s.minReplicas <= self.maxReplicas)",
+        "minReplicas of a schedule may not exceed maxReplicas",
+    ),
 ]))]
 pub struct ScalingSpec {
     /// Auto: the backlog decides. Manual: `spec.replicas` (and so `kubectl scale`) decides. Paused: the number of
@@ -38,6 +42,11 @@ pub struct ScalingSpec {
     pub scale_up: ScaleUpSpec,
     /// Limits on shrinking.
     pub scale_down: ScaleDownSpec,
+    /// Floors and ceilings by time of day, in addition to minReplicas and maxReplicas: of those in force the highest floor
+    /// and the lowest ceiling count, and a ceiling wins over a floor.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 32), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub schedules: Vec<ScheduleSpec>,
     /// While Redis cannot be read: Hold keeps the number of workers, Static takes `staticReplicas`.
     pub on_queue_failure: OnQueueFailure,
     /// The number of workers while Redis cannot be read, with `onQueueFailure: Static`.
@@ -56,6 +65,7 @@ impl Default for ScalingSpec {
             idle_seconds: 120,
             scale_up: ScaleUpSpec::default(),
             scale_down: ScaleDownSpec::default(),
+            schedules: Vec::new(),
             on_queue_failure: OnQueueFailure::Hold,
             static_replicas: None,
         }
@@ -124,6 +134,45 @@ impl Default for ScaleDownSpec {
     fn default() -> Self {
         Self { max_step: None, stabilization_seconds: 60, protect_busy: false }
     }
+}
+
+/// A floor, a ceiling or both, from each `start` to the next `end`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [
+    rule("has(self.minReplicas) || has(self.maxReplicas)", "a schedule needs minReplicas, maxReplicas or both"),
+    rule(
+        "!has(self.minReplicas) || !has(self.maxReplicas) || self.minReplicas <= self.maxReplicas",
+        "minReplicas of a schedule may not exceed its maxReplicas",
+    ),
+    rule("self.start != self.end", "a schedule starts and ends at different times"),
+]))]
+pub struct ScheduleSpec {
+    /// What reasons and messages call it. Unique in the queue.
+    #[schemars(regex(pattern = "^[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?$"))]
+    pub name: String,
+    /// When it starts: a cron expression of five fields (minute, hour, day of the month, month, day of the week).
+    #[schemars(length(max = 100), regex(pattern = "^[0-9A-Za-z*/,#-]+( [0-9A-Za-z*/,#-]+){4}$"))]
+    pub start: String,
+    /// When it ends: a cron expression of five fields.
+    #[schemars(length(max = 100), regex(pattern = "^[0-9A-Za-z*/,#-]+( [0-9A-Za-z*/,#-]+){4}$"))]
+    pub end: String,
+    /// The time zone of start and end, by its IANA name, such as Europe/Berlin.
+    #[serde(default = "utc")]
+    #[schemars(length(max = 64), regex(pattern = "^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$"))]
+    pub time_zone: String,
+    /// The fewest workers meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 10_000))]
+    pub min_replicas: Option<u32>,
+    /// The most workers meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_replicas: Option<u32>,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
 }
 
 /// What happens while Redis cannot be read. Never to zero.

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::{DatabaseSpec, JobQueueSpec, OnConflict, OnQueueFailure, Protocol, ScalingMode};
+use crate::{DatabaseSpec, JobQueueSpec, OnConflict, OnQueueFailure, Protocol, ScalingMode, ScalingSpec, ScheduleSpec};
 
 /// Something wrong with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,7 @@ pub fn validate(spec: &JobQueueSpec) -> Vec<Problem> {
         "backoffSeconds may not exceed maxBackoffSeconds",
     );
     scaling_rules(spec, &mut rule);
+    schedule_rules(spec, &mut rule);
     worker_rules(spec, &mut rule);
     problems
 }
@@ -179,6 +180,22 @@ fn scaling_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) {
     );
 }
 
+fn schedule_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) {
+    let ScalingSpec { schedules, max_replicas, .. } = &spec.scaling;
+    for (index, schedule) in schedules.iter().enumerate() {
+        let at = format!("spec.scaling.schedules[{index}]");
+        let ScheduleSpec { name, start, end, min_replicas: min, max_replicas: max, .. } = schedule;
+        let first = schedules[..index].iter().all(|other| other.name != *name);
+        rule(first, &format!("{at}.name"), "each name may appear once");
+        rule(min.is_some() || max.is_some(), &at, "a schedule needs minReplicas, maxReplicas or both");
+        let ordered = min.is_none_or(|min| max.is_none_or(|max| min <= max));
+        rule(ordered, &at, "minReplicas of a schedule may not exceed its maxReplicas");
+        rule(start != end, &at, "a schedule starts and ends at different times");
+        let possible = min.is_none_or(|min| min <= *max_replicas);
+        rule(possible, &at, "minReplicas of a schedule may not exceed maxReplicas");
+    }
+}
+
 fn worker_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) {
     let grace = spec.worker.template.as_ref().and_then(|template| template.get("spec"));
     let grace = grace.and_then(|pod| pod.get("terminationGracePeriodSeconds")).and_then(serde_json::Value::as_i64);
@@ -212,6 +229,33 @@ mod tests {
         let mut queue = companies();
         change(&mut queue.spec);
         validate(&queue.spec).iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn schedules_are_checked_one_by_one() {
+        let schedule = |name: &str, min_replicas, max_replicas| ScheduleSpec {
+            name: name.into(),
+            start: "0 8 * * *".into(),
+            end: "0 9 * * *".into(),
+            time_zone: "UTC".into(),
+            min_replicas,
+            max_replicas,
+        };
+        let with = |schedules: Vec<ScheduleSpec>| problems(|spec| spec.scaling.schedules = schedules);
+        assert!(with(vec![schedule("a", Some(1), None), schedule("b", None, Some(2))]).is_empty());
+        let twice = with(vec![schedule("a", Some(1), None), schedule("a", None, None)]);
+        assert_eq!(
+            twice,
+            [
+                "spec.scaling.schedules[1].name: each name may appear once",
+                "spec.scaling.schedules[1]: a schedule needs minReplicas, maxReplicas or both",
+            ]
+        );
+        assert_eq!(with(vec![schedule("a", Some(3), Some(2))]).len(), 1);
+        assert_eq!(with(vec![schedule("a", Some(10_000), None)]).len(), 1);
+        let mut same = schedule("a", Some(1), None);
+        same.end.clone_from(&same.start);
+        assert_eq!(with(vec![same]).len(), 1);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! From what Redis says of a queue to what the decision observes.
 
-use jobqueue_queue::{QueueStats, WorkerStats};
+use jobqueue_queue::{QueueStats, TroubleKind, WorkerStats};
 use jobqueue_scaling::{Backlog, Meter, Rates, Sample, WorkerCounters};
 
 /// Follows one queue, look by look.
@@ -18,6 +18,8 @@ pub struct Look {
     pub rates: Rates,
     /// Workers with jobs in hand, as their records say.
     pub busy: u32,
+    /// Workers that say that their database takes nothing from them.
+    pub troubled: u32,
 }
 
 impl Demand {
@@ -31,9 +33,11 @@ impl Demand {
         };
         let workers = stats.workers.iter().map(|worker| (worker.name.clone(), counters(worker))).collect();
         let sample = Sample { now, waiting: backlog.waiting, running: backlog.running, workers };
-        let busy = stats.workers.iter().filter(|worker| worker.is_busy()).count();
-        let busy = u32::try_from(busy).unwrap_or(u32::MAX);
-        Look { backlog, rates: self.meter.sample(sample), busy }
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let busy = count(stats.workers.iter().filter(|worker| worker.is_busy()).count());
+        let refused = [TroubleKind::Unavailable, TroubleKind::Denied];
+        let troubled = count(stats.troubles.iter().filter(|trouble| refused.contains(&trouble.kind)).count());
+        Look { backlog, rates: self.meter.sample(sample), busy, troubled }
     }
 
     /// The queue could not be read.

@@ -1,10 +1,10 @@
 //! From `spec.scaling` to the rules of the decision.
 
 use jobqueue_crds as crds;
-use jobqueue_scaling::{ConnectionBudget, Mode, OnQueueFailure, Policy, Ramp, Targets};
+use jobqueue_scaling::{Bounds, ConnectionBudget, Mode, OnQueueFailure, Policy, Ramp, Targets};
 
 /// The rules of one queue. Its connections are what `database.maxConnections` says; what others leave of a shared budget is
-/// for the caller to know.
+/// for the caller to know, and so is what the [`calendar`](crate::calendar()) says at the moment.
 pub fn policy(spec: &crds::JobQueueSpec) -> Policy {
     let scaling = &spec.scaling;
     let connections = spec.database.as_ref().and_then(|database| database.max_connections);
@@ -36,6 +36,7 @@ pub fn policy(spec: &crds::JobQueueSpec) -> Policy {
         },
         connections: connections
             .map(|connections| ConnectionBudget { connections, per_worker: spec.worker.concurrency }),
+        bounds: Bounds::default(),
     }
 }
 
@@ -82,6 +83,7 @@ mod tests {
             scale_down: Ramp { max_step: Some(9), stabilization_seconds: 10.0 },
             on_queue_failure: OnQueueFailure::Static { replicas: 2 },
             connections: None,
+            ..Policy::default()
         };
         assert_eq!(policy(&queue.spec), expected);
     }

@@ -9,7 +9,7 @@ use std::{
 use jobqueue_crds::{JobQueue, JobQueueStatus, LastScale, Reason};
 use jobqueue_demand::Demand;
 use jobqueue_queue::StatsQuery;
-use jobqueue_scaling::{Backlog, Decision, Memory, Policy, Rates};
+use jobqueue_scaling::{Backlog, Calendar, Decision, Memory, Policy, Rates};
 use kube::runtime::reflector::ObjectRef;
 use tokio::{sync::mpsc, time::Instant};
 
@@ -36,6 +36,8 @@ pub struct Tracked {
     pub target: StatsQuery,
     /// The rules.
     pub policy: Policy,
+    /// Its schedules.
+    pub calendar: Calendar,
     /// The budget of connections that it shares with other queues of its namespace.
     pub budget: Option<String>,
     /// The Deployment to scale, once it exists.
@@ -149,6 +151,8 @@ pub struct Served {
     pub target: StatsQuery,
     /// The rules.
     pub policy: Policy,
+    /// Its schedules.
+    pub calendar: Calendar,
     /// The budget of connections that it shares.
     pub budget: Option<String>,
     /// `scaleDown.protectBusy`.
@@ -185,8 +189,19 @@ impl Registry {
 
     /// Takes a queue in, or its new spec.
     pub fn serve(&self, key: &Key, served: Served) {
-        let Served { uid, endpoint, target, policy, budget, protect_busy, found, deployment, last_scale, has_database } =
-            served;
+        let Served {
+            uid,
+            endpoint,
+            target,
+            policy,
+            calendar,
+            budget,
+            protect_busy,
+            found,
+            deployment,
+            last_scale,
+            has_database,
+        } = served;
         let mut queues = self.lock();
         if queues.get(key).is_some_and(|tracked| tracked.uid != uid) {
             queues.remove(key);
@@ -197,6 +212,7 @@ impl Registry {
             endpoint: endpoint.clone(),
             target: target.clone(),
             policy: policy.clone(),
+            calendar: Calendar::default(),
             budget: budget.clone(),
             deployment,
             current: found,
@@ -233,7 +249,8 @@ impl Registry {
             (true, _) => {}
         }
         (tracked.endpoint, tracked.target) = (endpoint, target);
-        (tracked.policy, tracked.budget, tracked.protect_busy) = (policy, budget, protect_busy);
+        (tracked.policy, tracked.calendar) = (policy, calendar);
+        (tracked.budget, tracked.protect_busy) = (budget, protect_busy);
     }
 
     /// Drops a queue.

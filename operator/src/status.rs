@@ -56,6 +56,8 @@ pub struct Scaling {
 pub fn limit_reason(limit: &Limit) -> Reason {
     match limit {
         Limit::MaxReplicas { .. } => Reason::MaxReplicas,
+        Limit::Schedule { .. } => Reason::Schedule,
+        Limit::Saturated { .. } | Limit::DatabaseErrors { .. } => Reason::DatabaseSaturated,
         Limit::ConnectionBudget { .. } => Reason::ConnectionBudget,
         Limit::RateUncertain { .. } => Reason::RateUncertain,
         Limit::Step { .. } => Reason::StepLimited,

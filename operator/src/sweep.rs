@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 use jobqueue_crds::{LastScale, Reason};
 use jobqueue_demand::Look;
 use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, Trouble, TroubleKind, eviction_policy, stats};
-use jobqueue_scaling::{Observation, Workers, decide, protect};
+use jobqueue_scaling::{Limit, Limited, Observation, Workers, decide, protect};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
 use tokio::{sync::Mutex, task::JoinSet, time::Instant};
@@ -252,19 +252,21 @@ fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueEr
         (tracked.reach.clone(), tracked.database.clone(), tracked.misfit.clone(), Registry::warnings(tracked))
     };
     let before = tracked.warned.take().unwrap_or_else(|| news(tracked));
-    let (backlog, rates, busy) = match answer {
+    let (backlog, rates, busy, troubled) = match answer {
         Ok(stats) => {
-            let Look { backlog, rates, busy } = see(tracked, now, stats);
-            (Some(backlog), rates, busy)
+            let Look { backlog, rates, busy, troubled } = see(tracked, now, stats);
+            (Some(backlog), rates, busy, troubled)
         }
         Err(error) => {
             unreachable(tracked, error);
-            (None, tracked.demand.miss(), 0)
+            (None, tracked.demand.miss(), 0, 0)
         }
     };
     let workers = Workers { desired: tracked.current, ready: tracked.ready, busy };
-    let observation = Observation { now, backlog, workers, rates };
-    let (mut decision, memory) = decide(&within_budget(&tracked.policy, taken), &observation, &tracked.memory);
+    let observation = Observation { now, backlog, workers, rates, troubled };
+    let mut policy = within_budget(&tracked.policy, taken);
+    policy.bounds = tracked.calendar.at(chrono::Utc::now());
+    let (mut decision, memory) = decide(&policy, &observation, &tracked.memory);
     tracked.memory = memory;
     hold(tracked, &mut decision);
     protect_busy(tracked, &mut decision);
@@ -295,7 +297,10 @@ fn hold(tracked: &mut Tracked, decision: &mut jobqueue_scaling::Decision) {
     let automatic = tracked.policy.mode == jobqueue_scaling::Mode::Auto;
     let away = matches!(tracked.database, Reach::Failed { .. });
     let (now, wanted) = (tracked.current, decision.replicas);
+    let refused = |limited: &Limited| matches!(limited.limit, Limit::DatabaseErrors { .. });
     let held = match (away, tracked.misfit.is_some()) {
+        // It serves some: those whom it does not may go.
+        (true, _) if wanted > 0 && decision.limits.iter().any(refused) => wanted.min(now),
         (true, _) => now.max(wanted.min(1)),
         // Workers that cannot work yet: no more of them, but fewer where there is nothing to do.
         (false, true) => wanted.min(now.max(1)),

@@ -2,7 +2,7 @@
 
 use jobqueue_crds::{JobQueue, Protocol, Reason, ScalingMode};
 use jobqueue_queue::StatsQuery;
-use jobqueue_scaling::Policy;
+use jobqueue_scaling::Calendar;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Resource, ResourceExt};
 
@@ -41,6 +41,8 @@ pub fn validate(queue: &JobQueue, fetched: Fetched, in_cluster: bool) -> Result<
     if let Some(problem) = jobqueue_crds::validate(&queue.spec).first() {
         return Err(blocked(Reason::InvalidSpec, problem.to_string()));
     }
+    let calendar =
+        jobqueue_demand::calendar(&queue.spec).map_err(|problem| blocked(Reason::InvalidSpec, problem.to_string()))?;
     if let Some(deployment) = &deployment {
         owned(queue, deployment)?;
     }
@@ -52,8 +54,7 @@ pub fn validate(queue: &JobQueue, fetched: Fetched, in_cluster: bool) -> Result<
     let endpoint = EndpointKey::new(&resolved, domain.as_deref())
         .map_err(|error| blocked(Reason::InvalidUrl, format!("spec.queue.redis: {error}")))?;
     let secret_hash = secret_hash(&resolved, deployment.as_ref());
-    let policy = jobqueue_demand::policy(&queue.spec);
-    Ok(Valid { served: served(queue, endpoint, policy, deployment.as_ref()), secret_hash })
+    Ok(Valid { served: served(queue, endpoint, calendar, deployment.as_ref()), secret_hash })
 }
 
 /// What marks the pods: the digest of what the Secrets say, and of their version when they began to say so. Without the
@@ -69,7 +70,7 @@ fn secret_hash(resolved: &Resolved, deployment: Option<&Deployment>) -> String {
     }
 }
 
-fn served(queue: &JobQueue, endpoint: EndpointKey, policy: Policy, deployment: Option<&Deployment>) -> Served {
+fn served(queue: &JobQueue, endpoint: EndpointKey, calendar: Calendar, deployment: Option<&Deployment>) -> Served {
     let replicas = deployment.map(|deployment| u32::try_from(deployment.spec.replicas.unwrap_or(1)).unwrap_or(0));
     // Without a Deployment: where the mode begins.
     let begin = match queue.spec.scaling.mode {
@@ -80,7 +81,8 @@ fn served(queue: &JobQueue, endpoint: EndpointKey, policy: Policy, deployment: O
         uid: queue.uid().unwrap_or_default(),
         endpoint,
         target: target(queue),
-        policy,
+        policy: jobqueue_demand::policy(&queue.spec),
+        calendar,
         budget: queue.spec.database.as_ref().and_then(|database| database.budget.clone()),
         protect_busy: queue.spec.scaling.scale_down.protect_busy,
         found: replicas.unwrap_or(begin),

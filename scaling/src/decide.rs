@@ -110,10 +110,15 @@ fn automatic(policy: &Policy, observation: &Observation, backlog: Backlog, memor
     if let Some((certain, limit)) = if_certain {
         limits.push(Limited { limit, without: certain.min(caps.lowest()) });
     }
+    let saturated = memory.saturation.look(memory.clock, observation, backlog);
+    let helpful = saturated.map_or(bounded, |(_, cap)| bounded.min(cap));
+    if let Some((limit, _)) = saturated.filter(|_| helpful < bounded) {
+        limits.push(Limited { limit, without: bounded });
+    }
     let current = observation.workers.desired;
-    let ramped = ramp(policy, current, bounded, memory, &mut limits);
+    let ramped = ramp(policy, current, helpful, memory, &mut limits);
     // Bounds hold at once, whatever the ramps say: a person set them.
-    let mut replicas = ramped.max(policy.min_replicas).min(caps.lowest());
+    let mut replicas = ramped.max(policy.floor()).min(caps.lowest());
     if !idle {
         replicas = replicas.max(current.min(1));
     }
@@ -171,6 +176,9 @@ struct Caps(Vec<(Limit, u32)>);
 impl Caps {
     fn of(policy: &Policy) -> Self {
         let mut caps = vec![(Limit::MaxReplicas { replicas: policy.max_replicas }, policy.max_replicas)];
+        if let Some(bound) = policy.bounds.ceiling {
+            caps.push((Limit::Schedule { bound }, bound.replicas));
+        }
         if let Some(budget) = policy.connections {
             let limit = Limit::ConnectionBudget { connections: budget.connections, per_worker: budget.per_worker };
             caps.push((limit, budget.workers()));

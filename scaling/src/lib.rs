@@ -13,6 +13,8 @@ mod observation;
 mod policy;
 mod protect;
 mod reason;
+mod saturation;
+mod schedule;
 
 pub use decide::{Candidate, Decision, Limited, decide};
 pub use memory::Memory;
@@ -21,3 +23,4 @@ pub use observation::{Backlog, Observation, Rates, WorkerRate, Workers, eta_seco
 pub use policy::{ConnectionBudget, Mode, OnQueueFailure, Policy, Ramp, Targets};
 pub use protect::protect;
 pub use reason::{Limit, Reason};
+pub use schedule::{Bound, Bounds, Calendar, Schedule, ScheduleError, ScheduleName, bounds};

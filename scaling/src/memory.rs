@@ -5,6 +5,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::saturation::Saturation;
+
 /// A longer pause between two observations counts as this, in seconds: a clock that jumps ahead, or a process that was
 /// stopped, proves nothing about what went on meanwhile.
 const LONGEST_GAP_SECONDS: f64 = 15.0;
@@ -28,6 +30,9 @@ pub struct Memory {
     pub(crate) stepped_up: Option<f64>,
     /// When the last step down was taken.
     pub(crate) stepped_down: Option<f64>,
+    /// Whether more workers still help.
+    #[serde(default)]
+    pub(crate) saturation: Saturation,
 }
 
 impl Memory {

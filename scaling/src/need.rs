@@ -53,6 +53,9 @@ pub(crate) fn need(policy: &Policy, observation: &Observation, backlog: Backlog,
         raise(1, Reason::Idle { seconds: idle_seconds, limit: policy.idle_seconds });
     }
     raise(policy.min_replicas, Reason::MinReplicas { replicas: policy.min_replicas });
+    if let Some(bound) = policy.bounds.floor {
+        raise(bound.replicas, Reason::Schedule { bound });
+    }
     best.if_certain = best.if_certain.filter(|(certain, _)| *certain > best.workers);
     best
 }

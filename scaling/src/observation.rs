@@ -13,6 +13,9 @@ pub struct Observation {
     pub workers: Workers,
     /// Measured rates.
     pub rates: Rates,
+    /// Workers that say that their database takes nothing from them.
+    #[serde(default)]
+    pub troubled: u32,
 }
 
 /// The work that there is.

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Bounds;
+
 /// The rules of one queue.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Policy {
@@ -11,6 +13,9 @@ pub struct Policy {
     pub min_replicas: u32,
     /// The most workers.
     pub max_replicas: u32,
+    /// What schedules say now, in addition: a higher floor, a lower ceiling.
+    #[serde(default)]
+    pub bounds: Bounds,
     /// What the number of workers must achieve.
     pub targets: Targets,
     /// How long the queue must be empty and the workers idle before the last one goes, in seconds.
@@ -32,6 +37,7 @@ impl Default for Policy {
             mode: Mode::Auto,
             min_replicas: 0,
             max_replicas: 10,
+            bounds: Bounds::default(),
             targets: Targets::default(),
             idle_seconds: 120.0,
             scale_up: Ramp { max_step: None, stabilization_seconds: 0.0 },
@@ -39,6 +45,13 @@ impl Default for Policy {
             on_queue_failure: OnQueueFailure::Hold,
             connections: None,
         }
+    }
+}
+
+impl Policy {
+    /// The fewest workers now.
+    pub(crate) fn floor(&self) -> u32 {
+        self.bounds.floor.map_or(0, |bound| bound.replicas).max(self.min_replicas)
     }
 }
 

@@ -5,6 +5,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::Bound;
+
 /// Why there should be so many workers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames)]
 pub enum Reason {
@@ -84,6 +86,11 @@ pub enum Reason {
         /// How many.
         replicas: u32,
     },
+    /// A schedule's floor.
+    Schedule {
+        /// Which, and until when.
+        bound: Bound,
+    },
     /// The queue cannot be read: the number stays.
     QueueUnreadable {
         /// For how long, in seconds.
@@ -143,6 +150,7 @@ impl fmt::Display for Reason {
             }
             Self::Empty => write!(f, "nothing to do"),
             Self::MinReplicas { replicas } => write!(f, "minReplicas is {replicas}"),
+            Self::Schedule { bound } => write!(f, "{}", scheduled("minReplicas", bound)),
             Self::QueueUnreadable { seconds } => {
                 write!(f, "the queue cannot be read for {} s: the number of workers stays", number(seconds))
             }
@@ -163,12 +171,35 @@ pub enum Limit {
         /// How many.
         replicas: u32,
     },
+    /// A schedule's ceiling.
+    Schedule {
+        /// Which, and until when.
+        bound: Bound,
+    },
     /// The database's connections.
     ConnectionBudget {
         /// Connections in all.
         connections: u32,
         /// Connections of one worker.
         per_worker: u32,
+    },
+    /// More workers did not get more done.
+    Saturated {
+        /// So many workers...
+        fewer: u32,
+        /// ...did so many jobs per second...
+        fewer_rate: f64,
+        /// ...and so many...
+        more: u32,
+        /// ...no more than that.
+        more_rate: f64,
+    },
+    /// The database takes nothing from some workers.
+    DatabaseErrors {
+        /// How many.
+        workers: u32,
+        /// Of how many.
+        of: u32,
     },
     /// Few completions have been seen: the measured rate may send no more workers than that.
     RateUncertain {
@@ -203,8 +234,18 @@ impl fmt::Display for Limit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
             Self::MaxReplicas { replicas } => write!(f, "maxReplicas is {replicas}"),
+            Self::Schedule { bound } => write!(f, "{}", scheduled("maxReplicas", bound)),
             Self::ConnectionBudget { connections, per_worker } => {
                 write!(f, "the database has {connections} connections for this, {per_worker} per worker")
+            }
+            Self::Saturated { fewer, fewer_rate, more, more_rate } => {
+                let (fewer, more) = (workers_text(fewer), workers_text(more));
+                let (fewer_rate, more_rate) = (number(fewer_rate), number(more_rate));
+                write!(f, "the database is saturated ({more} did {more_rate} jobs/s, {fewer} did {fewer_rate}/s)")
+            }
+            Self::DatabaseErrors { workers, of } => {
+                let (workers, of) = (count(u64::from(workers)), workers_text(of));
+                write!(f, "the database takes nothing from {workers} of {of}")
             }
             Self::RateUncertain { completions } => {
                 write!(f, "the rate rests on {} completions only", number(completions))
@@ -214,6 +255,11 @@ impl fmt::Display for Limit {
             Self::Stabilizing { seconds } => write!(f, "the need must last {} s", number(seconds)),
         }
     }
+}
+
+fn scheduled(field: &str, bound: Bound) -> String {
+    let Bound { schedule, replicas, until } = bound;
+    format!("{field} of the schedule {schedule} is {replicas} until {}", until.format("%Y-%m-%d %H:%M %:z"))
 }
 
 fn workers_text(workers: u32) -> String {

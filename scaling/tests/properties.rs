@@ -1,8 +1,8 @@
 //! What holds for every policy and every sequence of observations.
 
 use jobqueue_scaling::{
-    Backlog, ConnectionBudget, Decision, Memory, Observation, OnQueueFailure, Policy, Ramp, Rates, Targets, WorkerRate,
-    Workers, decide,
+    Backlog, ConnectionBudget, Decision, Limit, Limited, Memory, Observation, OnQueueFailure, Policy, Ramp, Rates,
+    Targets, WorkerRate, Workers, decide,
 };
 use proptest::prelude::*;
 
@@ -59,6 +59,7 @@ struct Look {
     backlog: Option<Backlog>,
     busy_part: f64,
     rates: Rates,
+    troubled: u32,
 }
 
 prop_compose! {
@@ -67,8 +68,9 @@ prop_compose! {
         backlog in prop::option::weighted(0.9, backlogs()),
         busy_part in 0.0_f64..1.0,
         rates in rates(),
+        troubled in prop_oneof![5 => Just(0_u32), 1 => 0_u32..20],
     ) -> Look {
-        Look { passed, backlog, busy_part, rates }
+        Look { passed, backlog, busy_part, rates, troubled }
     }
 }
 
@@ -95,7 +97,7 @@ fn follow(
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a small number")]
         let busy = (f64::from(desired) * look.busy_part) as u32;
         let workers = Workers { desired, ready: desired, busy };
-        let seen = Observation { now, backlog: look.backlog, workers, rates: look.rates };
+        let seen = Observation { now, backlog: look.backlog, workers, rates: look.rates, troubled: look.troubled };
         let (decision, next) = decide(policy, &seen, &memory);
         check(&seen, &decision)?;
         memory = next;
@@ -158,7 +160,7 @@ proptest! {
         let workers = Workers { desired, ready: desired, busy: 0 };
         let seen = |ended| {
             let rates = Rates { ended, ..rates };
-            decide(&policy, &Observation { now: 0.0, backlog: Some(backlog), workers, rates }, &Memory::default()).0
+            decide(&policy, &Observation { now: 0.0, backlog: Some(backlog), workers, rates, ..Observation::default() }, &Memory::default()).0
         };
         let (without, with) = (seen(0).replicas, seen(ended).replicas);
         prop_assert!(with <= without.max(desired), "{with}, and {without} without");
@@ -189,7 +191,7 @@ proptest! {
                 let workers = Workers { desired: workers, ready: workers, busy: 0 };
                 let rates = Rates { ended, ..Rates::default() };
                 let now = f64::from(look) / 4.0;
-                let seen = Observation { now, backlog: Some(Backlog::default()), workers, rates };
+                let seen = Observation { now, backlog: Some(Backlog::default()), workers, rates, ..Observation::default() };
                 let (decision, next) = decide(&policy, &seen, &memory);
                 memory = next;
                 look += 1;
@@ -201,7 +203,12 @@ proptest! {
     #[test]
     fn busy_workers_stay(policy in policies(), looks in prop::collection::vec(looks(), 1..60)) {
         follow(&policy, &looks, |seen, decision| {
-            prop_assert!(decision.replicas >= seen.workers.busy.min(cap(&policy)));
+            let saturated = |limited: &Limited| {
+                matches!(limited.limit, Limit::Saturated { .. } | Limit::DatabaseErrors { .. })
+            };
+            // Whom the database does not serve may go.
+            let least = seen.workers.busy.min(cap(&policy));
+            prop_assert!(decision.replicas >= least || decision.limits.iter().any(saturated), "{decision}");
             Ok(())
         })?;
     }
@@ -260,7 +267,7 @@ proptest! {
         let workers = Workers { desired, ready: desired, busy: busy.min(desired) };
         let seen = |waiting, running| {
             let backlog = Some(Backlog { waiting, running, ..backlog });
-            let seen = Observation { now: 0.0, backlog, workers, rates };
+            let seen = Observation { now: 0.0, backlog, workers, rates, ..Observation::default() };
             decide(&policy, &seen, &Memory::default()).0
         };
         let less = seen(backlog.waiting, backlog.running);
@@ -278,7 +285,7 @@ proptest! {
         for step in 0..400_u32 {
             let desired = counts[counts.len() - 1];
             let workers = Workers { desired, ready: desired, busy: 0 };
-            let seen = Observation { now: f64::from(step), backlog: look.backlog, workers, rates: look.rates };
+            let seen = Observation { now: f64::from(step), backlog: look.backlog, workers, rates: look.rates, ..Observation::default() };
             let (decision, next) = decide(&policy, &seen, &memory);
             memory = next;
             counts.push(decision.replicas);
@@ -305,6 +312,7 @@ proptest! {
             backlog: Some(Backlog { waiting: 100_000, running: 0, oldest_wait_seconds: None }),
             workers: Workers::default(),
             rates: Rates::default(),
+            troubled: 0,
         };
         policy.scale_up = Ramp { max_step: None, stabilization_seconds: 0.0 };
         let (first, next) = decide(&policy, &busy, &memory);
@@ -312,10 +320,49 @@ proptest! {
         prop_assume!(first.replicas > 0);
         for now in [0.1, jump, 0.2, 0.3] {
             let workers = Workers { desired: first.replicas, ready: first.replicas, busy: 0 };
-            let seen = Observation { now, backlog: Some(Backlog::default()), workers, rates: looks[0].rates };
+            let seen = Observation { now, backlog: Some(Backlog::default()), workers, rates: looks[0].rates, ..Observation::default() };
             let (decision, next) = decide(&policy, &seen, &memory);
             prop_assert!(decision.replicas >= first.replicas, "{decision}");
             memory = next;
+        }
+    }
+
+    #[test]
+    fn the_same_look_again_changes_nothing(policy in policies(), looks in prop::collection::vec(looks(), 1..60)) {
+        let mut memory = Memory::default();
+        let (mut now, mut desired) = (1_000.0, 0_u32);
+        for look in looks {
+            now += look.passed;
+            let mut told = Vec::new();
+            for _ in 0..3 {
+                let workers = Workers { desired, ready: desired, busy: 0 };
+                let Look { backlog, rates, troubled, .. } = look;
+                let seen = Observation { now, backlog, workers, rates, troubled };
+                let (decision, next) = decide(&policy, &seen, &memory);
+                memory = next;
+                desired = decision.replicas;
+                told.push(desired);
+            }
+            prop_assert!(told.iter().all(|replicas| *replicas == told[0]), "{told:?}");
+        }
+    }
+
+    #[test]
+    fn looks_in_any_order_and_repeated_are_safe(
+        policy in policies(),
+        looks in prop::collection::vec((looks(), 0.0_f64..500.0), 1..60),
+    ) {
+        // As if the looks of several hours arrived shuffled: times go back and forth.
+        let mut memory = Memory::default();
+        let mut desired = 0_u32;
+        for (Look { backlog, rates, troubled, .. }, now) in looks {
+            let workers = Workers { desired, ready: desired, busy: 0 };
+            let (decision, next) = decide(&policy, &Observation { now, backlog, workers, rates, troubled }, &memory);
+            prop_assert!(decision.replicas <= cap(&policy));
+            let work = backlog.is_none_or(|backlog| backlog.jobs() > 0) || rates.ended > 0;
+            prop_assert!(!work || desired == 0 || decision.replicas > 0);
+            memory = next;
+            desired = decision.replicas;
         }
     }
 
@@ -325,7 +372,7 @@ proptest! {
         for (index, look) in looks.iter().enumerate() {
             let workers = Workers { desired: 5, ready: 5, busy: 0 };
             let now = index as f64 / 4.0;
-            let seen = Observation { now, backlog: look.backlog, workers, rates: look.rates };
+            let seen = Observation { now, backlog: look.backlog, workers, rates: look.rates, ..Observation::default() };
             memory = decide(&policy, &seen, &memory).1;
         }
         let size = format!("{memory:?}").len();

@@ -1,8 +1,7 @@
 //! What is decided, told as stories: one line per observation, with the replicas and the sentence that follow.
 
 use jobqueue_scaling::{
-    Backlog, ConnectionBudget, Memory, Mode, Observation, OnQueueFailure, Policy, Ramp, Rates, Targets, WorkerRate,
-    Workers, decide,
+    Backlog, ConnectionBudget, Memory, Mode, Observation, OnQueueFailure, Policy, Ramp, Targets, WorkerRate, decide,
 };
 
 /// A queue and its workers, which come and go at once as decided.
@@ -15,8 +14,7 @@ struct Story {
 impl Story {
     fn new(policy: Policy) -> Self {
         let nothing = Backlog::default();
-        let seen =
-            Observation { now: 0.0, backlog: Some(nothing), workers: Workers::default(), rates: Rates::default() };
+        let seen = Observation { backlog: Some(nothing), ..Observation::default() };
         Self { policy, memory: Memory::default(), seen }
     }
 

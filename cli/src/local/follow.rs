@@ -36,6 +36,8 @@ pub(crate) struct Seen {
     pub(crate) backlog: Backlog,
     /// For the decision.
     pub(crate) rates: Rates,
+    /// For the decision.
+    pub(crate) troubled: u32,
     /// Our workers that have a record.
     pub(crate) activities: BTreeMap<WorkerId, Activity>,
 }
@@ -57,13 +59,13 @@ impl Follower {
             self.done.failed += increase(before.failed, counters.failed);
         }
         self.looked = true;
-        let Look { backlog, rates, .. } = self.demand.look(now, stats);
+        let Look { backlog, rates, troubled, .. } = self.demand.look(now, stats);
         if backlog.jobs() > 0 {
             self.worked = Some((self.worked.map_or(now, |(first, _)| first), now));
         }
         let nothing = backlog.jobs() == 0 && stats.scheduled == 0;
         self.empty_looks = if nothing { self.empty_looks + 1 } else { 0 };
-        Seen { backlog, rates, activities }
+        Seen { backlog, rates, troubled, activities }
     }
 
     /// The queue could not be read.

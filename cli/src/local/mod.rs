@@ -136,7 +136,7 @@ async fn serve(
     let log = if args.verbose { None } else { Some(state.workers_log()) };
     let processes = Processes::new(worker, manifest, config, log.as_deref(), (redis, database))?;
     view.event(&Event::Workers { binary: processes.binary().into(), log });
-    let mut session = Session::new(manifest, args.max_replicas, args.until_empty, processes, view);
+    let mut session = Session::new(manifest, args.max_replicas, args.until_empty, processes, view)?;
     let outcome = session.run(redis, &connection, query.clone()).await?;
     let summary = session.summary(&before, &connection, &query, database, recipe).await;
     session.finish(&summary)?;

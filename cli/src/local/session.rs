@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jobqueue_crds::JobQueue;
-use jobqueue_demand::{capped, policy};
+use jobqueue_demand::{calendar, capped, policy};
 use jobqueue_ingest::Recipe;
 use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery};
-use jobqueue_scaling::{Decision, Memory, Observation, Policy, decide, eta_seconds};
+use jobqueue_scaling::{Calendar, Decision, Memory, Observation, Policy, decide, eta_seconds};
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
@@ -19,6 +19,7 @@ use super::processes::{Exited, Processes};
 use super::summary::{Before, Summary, collect, look};
 use super::supervisor::{Action, Consequence, Supervisor};
 use super::view::{Status, View};
+use crate::exit::{Exit, Failure};
 
 /// Between two looks at the queue.
 const SWEEP: Duration = Duration::from_millis(250);
@@ -47,6 +48,7 @@ pub(crate) enum Outcome {
 /// The state of a run.
 pub(crate) struct Session {
     policy: Policy,
+    calendar: Calendar,
     until_empty: bool,
     memory: Memory,
     follower: Follower,
@@ -72,9 +74,11 @@ impl Session {
         until_empty: bool,
         processes: Processes,
         view: View,
-    ) -> Self {
+    ) -> anyhow::Result<Self> {
         let spec = &manifest.spec;
-        Self {
+        let calendar = calendar(spec).map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
+        Ok(Self {
+            calendar,
             policy: max_replicas.map_or_else(|| policy(spec), |most| capped(policy(spec), most)),
             until_empty,
             memory: Memory::default(),
@@ -90,7 +94,7 @@ impl Session {
             revived: None,
             most_workers: 0,
             crashes: 0,
-        }
+        })
     }
 
     /// Runs until the end.
@@ -180,11 +184,11 @@ impl Session {
                     self.view.event(&Event::RedisBack { seconds: now - since });
                 }
                 let processes = &self.processes;
-                let Seen { backlog, rates, activities } =
+                let Seen { backlog, rates, troubled, activities } =
                     self.follower.look(&stats, now, |name| processes.worker_named(name));
                 self.supervisor.observe(&activities);
                 let workers = self.supervisor.workers();
-                self.decide(Observation { now, backlog: Some(backlog), workers, rates });
+                self.decide(Observation { now, backlog: Some(backlog), workers, rates, troubled });
                 self.note(&stats, rates.completions_per_second, rates.arrivals_per_second);
                 if self.until_empty && self.follower.is_empty() {
                     self.end(Outcome::Empty, &Event::Empty);
@@ -197,7 +201,7 @@ impl Session {
                 }
                 let rates = self.follower.miss();
                 let workers = self.supervisor.workers();
-                self.decide(Observation { now, backlog: None, workers, rates });
+                self.decide(Observation { now, backlog: None, workers, rates, troubled: 0 });
             }
         }
         self.show();
@@ -207,6 +211,7 @@ impl Session {
         if self.ending.is_some() {
             return;
         }
+        self.policy.bounds = self.calendar.at(chrono::Utc::now());
         let (decision, memory) = decide(&self.policy, &seen, &self.memory);
         self.memory = memory;
         let Decision { replicas: to, reason, .. } = &decision;

@@ -1,0 +1,207 @@
+//! Whether more workers still help: what all together did before a step up and after it, and whether workers say that the
+//! database takes nothing from them.
+//!
+//! Only times count in which every worker had work and more was waiting, a second after the number of ready workers
+//! changed: a slow start, or the end of a backlog, is no saturation. A verdict is a matter of confidence: the total rate's
+//! own scatter, second by second, must leave no doubt that less than a fifth of the gain came that more workers should have
+//! brought. It stands for a minute, twice as long each time it is confirmed, and then more workers are tried again.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Backlog, Limit, Observation};
+
+/// New workers have so long, in seconds, before what they do is measured.
+const SETTLE_SECONDS: f64 = 1.0;
+/// Seconds that are needed to know what fewer workers did, and what more do.
+const BEFORE_SECONDS: u32 = 2;
+const AFTER_SECONDS: u32 = 10;
+/// Jobs that are needed on either side.
+const ENOUGH_JOBS: f64 = 30.0;
+/// After so many seconds without a verdict, the step is taken to have helped.
+const DOUBT_SECONDS: u32 = 60;
+/// Less than this part of the gain that would be proportional is none.
+const GAIN: f64 = 0.2;
+/// Errors that last so long, in seconds, count.
+const ERRORS_SECONDS: f64 = 5.0;
+/// How long a verdict stands at first, and at most, in seconds.
+const FIRST_PAUSE: f64 = 60.0;
+const LONGEST_PAUSE: f64 = 960.0;
+/// How long a trial of more workers may take, in seconds.
+const TRIAL_SECONDS: f64 = 120.0;
+
+/// What is remembered of it.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Saturation {
+    /// When the last look was, and what waited.
+    last: Option<(f64, u64)>,
+    /// The workers that there are.
+    level: Option<Level>,
+    /// Fewer workers, before them.
+    before: Option<Level>,
+    /// Since when workers report errors.
+    errors_since: Option<f64>,
+    verdict: Option<Verdict>,
+}
+
+/// What so many workers do together, in jobs per second.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Level {
+    workers: u32,
+    began: f64,
+    /// The second that is being counted: since when, jobs, most busy workers.
+    second: (f64, u64, u32),
+    /// Seconds counted; mean and sum of squared deviations of their rates (Welford, 1962).
+    seconds: u32,
+    mean: f64,
+    squares: f64,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+struct Verdict {
+    limit: Limit,
+    cap: u32,
+    /// When more is tried again.
+    until: f64,
+    /// How long it stands.
+    pause: f64,
+    /// More is being tried: how many.
+    trial: Option<u32>,
+}
+
+impl Level {
+    fn new(workers: u32, clock: f64) -> Self {
+        Self { workers, began: clock, second: (clock, 0, 0), seconds: 0, mean: 0.0, squares: 0.0 }
+    }
+
+    /// Counts a look at `clock`; `full`: every worker had work since the look before.
+    fn count(&mut self, clock: f64, full: bool, ended: u64, busy: u32) {
+        if !full || clock - self.began < SETTLE_SECONDS {
+            self.second = (clock, 0, 0);
+            return;
+        }
+        let (since, jobs, most) = self.second;
+        self.second = (since, jobs + ended, most.max(busy));
+        let passed = clock - since;
+        if passed < 1.0 {
+            return;
+        }
+        let (_, jobs, most) = std::mem::replace(&mut self.second, (clock, 0, 0));
+        // Workers that crash, or find nothing, say nothing about the database.
+        if u64::from(most) * 4 < u64::from(self.workers) * 3 {
+            return;
+        }
+        let rate = jobs as f64 / passed;
+        self.seconds += 1;
+        let off = rate - self.mean;
+        self.mean += off / f64::from(self.seconds);
+        self.squares += off * (rate - self.mean);
+    }
+
+    /// Whether so many seconds are known well enough.
+    fn is_known(&self, seconds: u32) -> bool {
+        self.seconds >= seconds && self.mean * f64::from(self.seconds) >= ENOUGH_JOBS
+    }
+
+    /// Two standard errors of the mean.
+    fn doubt(&self) -> f64 {
+        let seconds = f64::from(self.seconds);
+        2.0 * (self.squares / (seconds - 1.0).max(1.0) / seconds.max(1.0)).sqrt()
+    }
+}
+
+impl Saturation {
+    /// Takes in a look. Answers how many workers there may be, if that is limited.
+    pub(crate) fn look(&mut self, clock: f64, seen: &Observation, backlog: Backlog) -> Option<(Limit, u32)> {
+        let (ended, workers) = (seen.rates.ended, seen.workers);
+        let last = self.last.replace((clock, backlog.waiting));
+        let enough = |waiting: u64| waiting > ended && waiting > 0;
+        let full = last.is_some_and(|(at, waiting)| clock - at < 2.0 && enough(waiting) && enough(backlog.waiting));
+        self.follow(workers.ready, clock);
+        if let Some(level) = &mut self.level {
+            level.count(clock, full, ended, workers.busy);
+        }
+        self.judge(clock);
+        self.judge_errors(clock, seen);
+        self.answer(clock, workers.desired)
+    }
+
+    /// Begins anew where the number of workers changed.
+    fn follow(&mut self, ready: u32, clock: f64) {
+        let Some(level) = self.level.filter(|level| level.workers != ready) else {
+            self.level.get_or_insert_with(|| Level::new(ready, clock));
+            return;
+        };
+        if level.is_known(BEFORE_SECONDS) {
+            self.before = Some(level);
+        }
+        self.before = self.before.filter(|before| before.workers < ready);
+        self.level = Some(Level::new(ready, clock));
+    }
+
+    fn judge(&mut self, clock: f64) {
+        let (Some(before), Some(level)) = (self.before, self.level) else { return };
+        if !level.is_known(AFTER_SECONDS) || before.workers == 0 {
+            return;
+        }
+        let more = f64::from(level.workers) / f64::from(before.workers);
+        let gain = |part: f64| 1.0 + part * (more - 1.0);
+        let (least, most) = (before.mean - before.doubt(), level.mean + level.doubt());
+        if least > 0.0 && most < least * gain(GAIN) {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped right after")]
+            let worth = (f64::from(before.workers) * level.mean / before.mean).round() as u32;
+            let cap = worth.clamp(before.workers, level.workers - 1);
+            let (fewer, more) = (before.workers, level.workers);
+            let limit = Limit::Saturated { fewer, fewer_rate: before.mean, more, more_rate: level.mean };
+            self.decide(clock, limit, cap);
+            self.before = None;
+        } else if level.mean - level.doubt() > before.mean * gain(GAIN) || level.seconds >= DOUBT_SECONDS {
+            // It helped, or nobody can tell.
+            self.before = None;
+            self.verdict = self.verdict.filter(|verdict| verdict.trial.is_none());
+        }
+    }
+
+    /// Some workers get nothing done and others do: the database takes no more than those. All of them: it is away, and
+    /// nobody is added.
+    fn judge_errors(&mut self, clock: f64, seen: &Observation) {
+        let (refused, ready) = (seen.troubled, seen.workers.ready);
+        if refused == 0 {
+            self.errors_since = None;
+            return;
+        }
+        let since = *self.errors_since.get_or_insert(clock);
+        if clock - since < ERRORS_SECONDS {
+            return;
+        }
+        // What says it is often a worker that is not ready for that very reason.
+        let all = ready.max(seen.workers.desired);
+        let cap = if refused < all { all - refused } else { all }.max(1);
+        let stands = self.verdict.is_some_and(|verdict| verdict.trial.is_none() && verdict.cap <= cap);
+        if !stands {
+            self.decide(clock, Limit::DatabaseErrors { workers: refused, of: all }, cap);
+        }
+    }
+
+    fn decide(&mut self, clock: f64, limit: Limit, cap: u32) {
+        let pause = self.verdict.map_or(FIRST_PAUSE, |verdict| (2.0 * verdict.pause).min(LONGEST_PAUSE));
+        self.verdict = Some(Verdict { limit, cap, until: clock + pause, pause, trial: None });
+    }
+
+    fn answer(&mut self, clock: f64, desired: u32) -> Option<(Limit, u32)> {
+        let verdict = self.verdict.as_mut()?;
+        if verdict.trial.is_none() && desired > verdict.cap {
+            // It stands from when it is followed.
+            verdict.until = clock + verdict.pause;
+        }
+        if clock >= verdict.until {
+            if verdict.trial.is_some() || self.errors_since.is_some() {
+                // A trial that brought no verdict was no harm either; while errors last, nothing is tried.
+                self.verdict = self.verdict.filter(|_| self.errors_since.is_some());
+                return self.verdict.map(|verdict| (verdict.limit, verdict.cap));
+            }
+            verdict.trial = Some(verdict.cap.saturating_mul(2));
+            verdict.until = clock + TRIAL_SECONDS;
+        }
+        Some((verdict.limit, verdict.trial.unwrap_or(verdict.cap)))
+    }
+}
