@@ -121,8 +121,8 @@ impl Saturation {
             level.count(clock, full, ended, workers.busy);
         }
         self.judge(clock);
-        self.judge_errors(clock, seen);
-        self.answer(clock, workers.desired)
+        let away = self.judge_errors(clock, seen);
+        away.or_else(|| self.answer(clock, workers.desired))
     }
 
     /// Begins anew where the number of workers changed.
@@ -161,25 +161,30 @@ impl Saturation {
         }
     }
 
-    /// Some workers get nothing done and others do: the database takes no more than those. All of them: it is away, and
-    /// nobody is added.
-    fn judge_errors(&mut self, clock: f64, seen: &Observation) {
+    /// Some workers get nothing done and others do: the database takes no more than those. All of them: it is away, nobody is
+    /// added as long as that lasts, and nothing follows for later.
+    fn judge_errors(&mut self, clock: f64, seen: &Observation) -> Option<(Limit, u32)> {
         let (refused, ready) = (seen.troubled, seen.workers.ready);
         if refused == 0 {
             self.errors_since = None;
-            return;
+            return None;
         }
         let since = *self.errors_since.get_or_insert(clock);
         if clock - since < ERRORS_SECONDS {
-            return;
+            return None;
         }
         // What says it is often a worker that is not ready for that very reason.
         let all = ready.max(seen.workers.desired);
-        let cap = if refused < all { all - refused } else { all }.max(1);
+        let limit = Limit::DatabaseErrors { workers: refused, of: all };
+        if refused >= all {
+            return Some((limit, all.max(1)));
+        }
+        let cap = all - refused;
         let stands = self.verdict.is_some_and(|verdict| verdict.trial.is_none() && verdict.cap <= cap);
         if !stands {
-            self.decide(clock, Limit::DatabaseErrors { workers: refused, of: all }, cap);
+            self.decide(clock, limit, cap);
         }
+        None
     }
 
     fn decide(&mut self, clock: f64, limit: Limit, cap: u32) {

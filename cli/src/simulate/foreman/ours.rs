@@ -40,7 +40,8 @@ impl Foreman for Ours {
             busy: number(pods.iter().filter(|pod| pod.is_busy()).count()),
         };
         let backlog = Some(Backlog { waiting, running, oldest_wait_seconds: oldest_wait });
-        let (decision, memory) = decide(&self.policy, &Observation { now, backlog, workers, rates }, &self.memory);
+        let (decision, memory) =
+            decide(&self.policy, &Observation { now, backlog, workers, rates, troubled: 0 }, &self.memory);
         self.memory = memory;
         let replicas = decision.replicas;
         self.decision = Some(decision);
