@@ -13,6 +13,7 @@ use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
 };
+use tokio::sync::Semaphore;
 use tower::{BoxError, Layer, Service};
 
 use crate::{
@@ -23,6 +24,10 @@ use crate::{
 /// A request that takes longer has failed, as far as we know.
 const LIMIT: Duration = Duration::from_secs(10);
 
+/// Requests under way at once. Each takes a connection, and each connection a handshake and memory on both sides: a
+/// thousand queues that want something in the same moment wait for a free one instead.
+const AT_ONCE: usize = 32;
+
 /// A write was held back: another operator leads, or may.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
 #[error("not written: this operator does not hold the lease")]
@@ -30,16 +35,22 @@ pub struct NotLeading;
 
 /// A client whose writes need `tenure`.
 pub fn client(config: Config, tenure: Tenure, metrics: Arc<Metrics>) -> kube::Result<Client> {
-    Ok(ClientBuilder::try_from(config)?.with_layer(&Guard { tenure, metrics }).build())
+    Ok(ClientBuilder::try_from(config)?.with_layer(&Guard::new(tenure, metrics)).build())
 }
 
 /// Wraps the connection to the API server.
 #[derive(Debug, Clone)]
 pub struct Guard {
-    /// Asked before every write.
-    pub tenure: Tenure,
-    /// Counts writes.
-    pub metrics: Arc<Metrics>,
+    tenure: Tenure,
+    metrics: Arc<Metrics>,
+    at_once: Arc<Semaphore>,
+}
+
+impl Guard {
+    /// Asks `tenure` before every write, and counts writes in `metrics`.
+    pub fn new(tenure: Tenure, metrics: Arc<Metrics>) -> Self {
+        Self { tenure, metrics, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
+    }
 }
 
 impl<S> Layer<S> for Guard {
@@ -72,22 +83,30 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let at_once = self.guard.at_once.clone();
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
             let answer = self.inner.call(request);
-            return Box::pin(
-                async move { if watches { answer.await.map_err(Into::into) } else { soon(answer).await } },
-            );
-        }
-        if !self.guard.tenure.holds() {
-            return Box::pin(async { Err(NotLeading.into()) });
+            return Box::pin(async move {
+                if watches {
+                    return answer.await.map_err(Into::into);
+                }
+                let _place = at_once.acquire().await?;
+                soon(answer).await
+            });
         }
         let writes = self.guard.metrics.api_writes.clone();
         // 0: no answer at all.
         let (method, resource) = (method(request.method()), resource(request.uri().path()));
         let mut labels = ApiLabels { method, resource, code: 0 };
+        let tenure = self.guard.tenure.clone();
         let answer = self.inner.call(request);
         Box::pin(async move {
+            let _place = at_once.acquire().await?;
+            // After the wait; nothing has left yet, since a future does nothing before it is polled.
+            if !tenure.holds() {
+                return Err(NotLeading.into());
+            }
             let answer = soon(answer).await;
             labels.code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
             writes.get_or_create(&labels).inc();
@@ -148,7 +167,7 @@ mod tests {
     #[tokio::test]
     async fn without_the_lease_reads_pass_and_writes_do_not() {
         let metrics = Metrics::new();
-        let guard = Guard { tenure: Tenure::default(), metrics: metrics.clone() };
+        let guard = Guard::new(Tenure::default(), metrics.clone());
         let answer = |_: Request<Body>| async { Ok::<_, BoxError>(Response::new(Body::empty())) };
         let mut service = guard.layer(tower::service_fn(answer));
         let request = |method: Method| {
@@ -158,7 +177,7 @@ mod tests {
         service.call(request(Method::GET)).await.unwrap();
         let refused = service.call(request(Method::PATCH)).await.unwrap_err();
         assert!(refused.is::<NotLeading>(), "{refused}");
-        let mut service = Guard { tenure: Tenure::endless(), ..guard }.layer(tower::service_fn(answer));
+        let mut service = Guard::new(Tenure::endless(), metrics.clone()).layer(tower::service_fn(answer));
         service.call(request(Method::PATCH)).await.unwrap();
         let line = r#"api_writes_total{method="patch",resource="deployments",code="200"} 1"#;
         assert!(metrics.text().contains(line), "{}", metrics.text());

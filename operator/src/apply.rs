@@ -10,6 +10,7 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams},
 };
 use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
 use tokio::time::Instant;
 
 use crate::{
@@ -64,15 +65,54 @@ pub struct Record {
     at: Instant,
 }
 
-/// Everything is applied again this often, for what is not watched.
+impl Record {
+    /// What an operator before us applied, if that is this plan, all of it was, and nobody edited the Deployment since.
+    pub fn left(planned: &Planned, deployment: &Deployment) -> Option<Self> {
+        let planned_digest = plan_digest(planned);
+        let said = deployment.annotations().get(plan::PLAN_HASH);
+        let json = |deployment: &Deployment| serde_json::to_value(&deployment.spec).expect("a Deployment serialises");
+        let intact = said == Some(&planned_digest) && within(&json(&planned.deployment), &json(deployment));
+        intact.then(|| Self { planned: planned_digest, found: found_digest(deployment), at: Instant::now() })
+    }
+
+    /// True if it is time to apply everything again, for what is not watched. All queues together, one a second at most.
+    pub fn is_old(&self, queues: usize) -> bool {
+        self.at.elapsed() >= RESYNC.max(Duration::from_secs(u64::try_from(queues).unwrap_or(u64::MAX)))
+    }
+
+    /// True if the Deployment looks as it did when it was applied, its number of workers aside.
+    pub fn matches(&self, found: &str) -> bool {
+        self.found == found
+    }
+}
+
+/// How often everything is applied again, where there are few queues.
 const RESYNC: Duration = Duration::from_secs(90);
 
 /// Whether nothing is to be written: the plan is what was applied, and the Deployment what came of it.
-pub fn unchanged(last: &Record, planned: &Planned, deployment: &Deployment) -> bool {
-    last.at.elapsed() < RESYNC
+pub fn unchanged(last: &Record, planned: &Planned, deployment: &Deployment, queues: usize) -> bool {
+    !last.is_old(queues)
         && last.planned == plan_digest(planned)
         && last.found == found_digest(deployment)
         && deployment.spec.replicas == planned.deployment.spec.replicas
+}
+
+/// Whether everything that `planned` sets is so in `found`, where the API server has added its defaults. What it writes
+/// in another way (`0.5` as `500m`) counts as different, and is applied once more.
+fn within(planned: &Value, found: &Value) -> bool {
+    match (planned, found) {
+        (Value::Object(planned), Value::Object(found)) => {
+            planned.iter().all(|(key, planned)| within(planned, found.get(key).unwrap_or(&Value::Null)))
+        }
+        (Value::Array(planned), Value::Array(found)) => {
+            planned.len() == found.len() && planned.iter().zip(found).all(|(planned, found)| within(planned, found))
+        }
+        // Nothing is left out where it is.
+        (Value::Object(planned), Value::Null) => planned.is_empty(),
+        (Value::Array(planned), Value::Null) => planned.is_empty(),
+        (Value::Null, _) => true,
+        (planned, found) => planned == found,
+    }
 }
 
 /// The number of workers has its own way into the cluster.
@@ -83,7 +123,8 @@ fn plan_digest(planned: &Planned) -> String {
     json_digest(&(config_map, &deployment, disruption_budget, network_policy))
 }
 
-fn found_digest(deployment: &Deployment) -> String {
+/// Digest of what a Deployment looks like, its number of workers aside.
+pub fn found_digest(deployment: &Deployment) -> String {
     let mut spec = deployment.spec.clone();
     spec.replicas = None;
     json_digest(&(&spec, &deployment.metadata.labels, &deployment.metadata.owner_references))
@@ -102,14 +143,18 @@ pub async fn apply(
     present: Option<&Deployment>,
 ) -> Result<(Applied, Record), ApplyError> {
     let planned_digest = plan_digest(&planned);
-    let Planned { config_map, deployment, disruption_budget, network_policy } = planned;
+    let Planned { config_map, mut deployment, disruption_budget, network_policy } = planned;
+    // The last of the objects says that all were applied.
+    let annotations = deployment.metadata.annotations.get_or_insert_default();
+    annotations.insert(plan::PLAN_HASH.into(), planned_digest.clone());
     let name = deployment.metadata.name.clone().unwrap_or_default();
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     match config_map {
         Some(config_map) => {
             put(&config_maps, "ConfigMap", &name, &config_map).await?;
         }
-        None => remove(&config_maps, "ConfigMap", &name).await?,
+        None if present.is_some_and(has_config) => remove(&config_maps, "ConfigMap", &name).await?,
+        None => {}
     }
     let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), namespace);
     put(&budgets, "PodDisruptionBudget", &name, &disruption_budget).await?;
@@ -127,6 +172,12 @@ pub async fn apply(
     let deployment = put(&deployments, "Deployment", &name, &deployment).await?;
     let record = Record { planned: planned_digest, found: found_digest(&deployment), at: Instant::now() };
     Ok((Applied { deployment }, record))
+}
+
+/// Its pods read a ConfigMap.
+fn has_config(deployment: &Deployment) -> bool {
+    let template = deployment.spec.template.metadata.as_ref();
+    template.and_then(|template| template.annotations.as_ref()).is_some_and(|all| all.contains_key(plan::CONFIG_HASH))
 }
 
 async fn put<K>(api: &Api<K>, kind: &'static str, name: &str, object: &K) -> Result<K, ApplyError>
@@ -156,4 +207,25 @@ pub async fn scale(client: &Client, namespace: &str, name: &str, replicas: u32) 
     let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
     let outcome = api.patch_metadata(name, &parameters, &Patch::Merge(&patch)).await;
     outcome.map(|_| ()).map_err(|source| ApplyError { kind: "Deployment", name: name.into(), source: Box::new(source) })
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::within;
+
+    #[test]
+    fn defaults_are_no_difference_and_edits_are() {
+        let planned = json!({"a": {"b": 1, "none": {}}, "list": [{"name": "worker"}], "null": null});
+        let defaulted = json!({"a": {"b": 1, "c": 2}, "list": [{"name": "worker", "tty": false}], "d": true});
+        assert!(within(&planned, &defaulted));
+        for edited in [
+            json!({"a": {"b": 2}, "list": [{"name": "worker"}]}),
+            json!({"a": {"b": 1}, "list": [{"name": "worker"}, {"name": "more"}]}),
+            json!({"a": {"b": 1}}),
+        ] {
+            assert!(!within(&planned, &edited), "{edited}");
+        }
+    }
 }

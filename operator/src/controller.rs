@@ -2,16 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt};
+use futures::{Stream, StreamExt, TryStreamExt};
 use jobqueue_crds::JobQueue;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::{api::apps::v1::Deployment, jiff::Timestamp};
 use kube::{
     Api, Client, Resource, ResourceExt,
     core::DeserializeGuard,
     runtime::{
-        Controller, controller,
+        Controller, WatchStreamExt, controller,
         controller::Action,
-        reflector::{ObjectRef, Store},
+        reflector::{self, ObjectRef, Store},
         watcher,
     },
 };
@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    apply::{Applied, apply, unchanged},
+    apply::{Applied, Record, apply, unchanged},
     backoff,
     error::Error,
     events::Events,
@@ -27,10 +27,11 @@ use crate::{
     metrics::{Metrics, OutcomeLabels, QueueLabels},
     observe,
     plan::{self, PlanInput, plan},
-    registry::{Key, Registry},
+    registry::{Key, Registry, Tracked},
     report::{Findings, Next, report, unreadable},
-    rivals::rivals,
-    status::Blocked,
+    rivals::Rivals,
+    secrets::{RecentSecrets, resolve},
+    status::{Blocked, Reach},
     validate::{Invalid, Valid, validate},
 };
 
@@ -41,8 +42,8 @@ pub type Guarded = DeserializeGuard<JobQueue>;
 const CONCURRENCY: u16 = 16;
 /// Requests within this time make one visit: pods become ready in swarms.
 const DEBOUNCE: Duration = Duration::from_millis(50);
-/// How often other autoscalers are looked for.
-const RIVALS_EVERY: Duration = Duration::from_secs(5);
+/// How old a Secret may be that a first visit takes from its neighbours: a hundred queues that share one begin together.
+const STARTING: Duration = Duration::from_secs(5);
 
 /// What every visit uses.
 pub struct Context {
@@ -58,16 +59,36 @@ pub struct Context {
     pub default_image: String,
     /// This process runs in the cluster, and knows the names of its Services.
     pub in_cluster: bool,
+    /// The namespace that is served; none: all.
+    pub scope: Option<String>,
+    /// Other autoscalers.
+    pub rivals: Rivals,
+    /// Secrets read a moment ago.
+    pub secrets: RecentSecrets,
 }
 
-/// The watch of all JobQueues in `namespace` (none: all), and of the Deployments that they own.
-pub fn controller(client: &Client, namespace: Option<&str>) -> Controller<Guarded> {
+/// The watch of all JobQueues in `namespace` (none: all), and of the Deployments that they own. Of the first is kept what
+/// visits use, of the second hardly anything.
+pub fn controller(client: &Client, namespace: Option<&str>, registry: &Arc<Registry>) -> Controller<Guarded> {
     let queues: Api<Guarded> = scoped(client, namespace);
     let deployments: Api<Deployment> = scoped(client, namespace);
     let ours = watcher::Config::default().labels(plan::QUEUE_LABEL);
-    Controller::new(queues, watcher::Config::default())
-        .owns(deployments, ours)
+    let (store, writer) = reflector::store();
+    let queues = watcher(queues, watcher::Config::default()).modify(trim).reflect(writer).applied_objects();
+    let registry = registry.clone();
+    let deployments = watcher(deployments, ours).inspect_ok(move |event| registry.glimpse(event)).touched_objects();
+    Controller::for_stream(queues, store)
+        .owns_stream(deployments)
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
+}
+
+/// Who set which field is half of an object, and nothing to us; the same goes for the copy that `kubectl apply` leaves.
+fn trim(queue: &mut Guarded) {
+    let metadata = queue.meta_mut();
+    metadata.managed_fields = None;
+    if let Some(annotations) = &mut metadata.annotations {
+        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
+    }
 }
 
 fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -111,6 +132,7 @@ async fn forget_the_gone(store: &Store<Guarded>, context: &Context) {
     }
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
+        context.secrets.tidy();
         let exists = |key: &Key| store.get(&key.clone().into_kind_unchecked::<Guarded>(())).is_some();
         for key in context.registry.retain(exists) {
             context.metrics.forget(&QueueLabels::of(&key));
@@ -153,7 +175,10 @@ pub async fn visit(object: &Guarded, context: &Context) -> Result<Action, Error>
 
 /// Everything but the status.
 async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Findings, Error> {
-    let fetched = fetch(&context.client, queue).await?;
+    if let Some(findings) = as_applied(context, key, queue).await {
+        return Ok(findings);
+    }
+    let fetched = fetch(&context.client, queue, &context.secrets, patience(context, key, queue)).await?;
     let present = fetched.deployment.clone();
     let Valid { served, secret_hash } = match validate(queue, fetched, context.in_cluster) {
         Ok(valid) => valid,
@@ -173,13 +198,43 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
         tracked.deployment = Some(name.clone());
         tracked.ready = workers.ready;
     });
-    let problem = if workers.ready < workers.wanted || !workers.current {
+    let problem = if workers.is_short() {
         observe::problem(&deployment, pods(&context.client, queue).await?.iter())
     } else {
         None
     };
     let warnings = warnings(context, key, &name).await;
     Ok(Findings { blocked: None, workers: Some(workers), problem, warnings })
+}
+
+/// The short way, which asks the API server for nothing but Secrets, and for those seldom: what was applied is as it was,
+/// so far as the watch tells. None where it takes the long one.
+async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -> Option<Findings> {
+    let glimpse = context.registry.glimpsed(key)?;
+    let (uid, generation, queues) = (queue.uid()?, queue.metadata.generation?, context.registry.len());
+    let known = |tracked: &mut Tracked| {
+        let troubled = [&tracked.reach, &tracked.database].iter().any(|reach| matches!(reach, Reach::Failed { .. }));
+        tracked.as_applied(&uid, generation, &glimpse, queues).map(|(workers, secrets)| (workers, secrets, troubled))
+    };
+    let (workers, secrets, troubled) = context.registry.with(key, known).flatten()?;
+    // Where a server refuses us, its password may have changed.
+    let patience = if troubled { Duration::from_secs(2) } else { resync(queues) / 2 };
+    let resolved = resolve(&context.client, queue, &context.secrets, patience).await.ok()?;
+    if resolved.hash != secrets {
+        return None;
+    }
+    context.registry.with(key, |tracked| tracked.ready = workers.ready);
+    let warnings = warnings(context, key, &plan::object_name(queue)).await;
+    Some(Findings { blocked: None, workers: Some(workers), problem: None, warnings })
+}
+
+/// A Secret may have been written together with the JobQueue, and is then read anew; an operator that starts where all
+/// has long been there reads each once for all its queues.
+fn patience(context: &Context, key: &Key, queue: &JobQueue) -> Duration {
+    let created = queue.creation_timestamp().map_or(0, |time| time.0.as_second());
+    let old = Timestamp::now().as_second().saturating_sub(created) > 60;
+    let first = context.registry.with(key, |_| ()).is_none();
+    if old && first { STARTING } else { Duration::ZERO }
 }
 
 enum Refusal {
@@ -199,14 +254,22 @@ async fn settle(
     let _writing = write.lock().await;
     let known = context.registry.with(key, |tracked| (tracked.current, tracked.applied.clone()));
     let (replicas, last) = known.unwrap_or_default();
+    // The digest of what the Secrets say; what follows it only tells their version.
+    let secrets = secret_hash.split('-').next().unwrap_or_default().to_owned();
+    let applied_for = Some((queue.metadata.generation.unwrap_or_default(), secrets));
     let input = PlanInput { queue, default_image: &context.default_image, secret_hash, replicas };
     let planned = plan(&input).map_err(|error| {
         let reason = jobqueue_crds::Reason::InvalidSpec;
         Refusal::Blocked(Blocked { reason, message: error.to_string() })
     })?;
+    let last = last.or_else(|| Record::left(&planned, present?));
     if let (Some(last), Some(deployment)) = (last, present)
-        && unchanged(&last, &planned, deployment)
+        && unchanged(&last, &planned, deployment, context.registry.len())
     {
+        context.registry.with(key, |tracked| {
+            tracked.applied = Some(last);
+            tracked.applied_for = applied_for;
+        });
         return Ok(Applied { deployment: deployment.clone() });
     }
     let namespace = queue.namespace().unwrap_or_default();
@@ -218,7 +281,10 @@ async fn settle(
             Refusal::NotYet(error.into())
         }
     })?;
-    context.registry.with(key, |tracked| tracked.applied = Some(record));
+    context.registry.with(key, |tracked| {
+        tracked.applied = Some(record);
+        tracked.applied_for = applied_for;
+    });
     Ok(applied)
 }
 
@@ -227,26 +293,28 @@ fn stopped(blocked: Blocked, deployment: Option<&Deployment>) -> Findings {
 }
 
 async fn warnings(context: &Context, key: &Key, deployment: &str) -> Vec<Blocked> {
-    let known = context.registry.with(key, |tracked| tracked.rivals.clone()).flatten();
-    if let Some((at, rivals)) = known
-        && at.elapsed() < RIVALS_EVERY
-    {
-        return rivals;
-    }
-    let found = rivals(&context.client, key.namespace.as_deref().unwrap_or_default(), deployment).await;
-    context.registry.with(key, |tracked| tracked.rivals = Some((Instant::now(), found.clone())));
-    found
+    let Context { client, scope, rivals, .. } = context;
+    rivals.of(client, scope.as_deref(), key.namespace.as_deref().unwrap_or_default(), deployment).await
 }
 
 /// When to come back. Secrets are not watched: the fewer queues there are, the sooner a change of one is noticed.
 fn again(next: Next, queues: usize) -> Action {
-    let resync = Duration::from_millis(u64::try_from(queues).unwrap_or(u64::MAX).saturating_mul(50));
     let pause = match next {
-        Next::Repair => Duration::from_secs(4),
+        // What a server says is followed by the sweep; a visit only looks whether a person changed something.
+        Next::Repair => each(queues, 20).clamp(Duration::from_secs(4), Duration::from_secs(60)),
         Next::Pods => Duration::from_secs(2),
-        Next::Resync => resync.clamp(Duration::from_secs(10), Duration::from_secs(60)),
+        Next::Resync => resync(queues),
     };
     Action::requeue(backoff::jittered(pause, rand::random()))
+}
+
+/// Twenty visits a second, all queues together; and each within five minutes.
+fn resync(queues: usize) -> Duration {
+    each(queues, 50).clamp(Duration::from_secs(10), Duration::from_secs(300))
+}
+
+fn each(queues: usize, milliseconds: u64) -> Duration {
+    Duration::from_millis(u64::try_from(queues).unwrap_or(u64::MAX).saturating_mul(milliseconds))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is the library's")]

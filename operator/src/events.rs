@@ -1,11 +1,15 @@
 //! Events: one per transition of a condition that a person cares about, one per change of the number of workers.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use jobqueue_crds::ConditionType;
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{
     Client,
     runtime::events::{Event, EventType, Recorder, Reporter},
 };
+
+use tokio::sync::Semaphore;
 
 use crate::{api::NotLeading, apply::MANAGER};
 
@@ -23,17 +27,27 @@ const NEWS: [ConditionType; 7] = [
 /// The longest note that the API server takes.
 const LONGEST_NOTE: usize = 1024;
 
+/// Events that one recorder writes before another takes over.
+const REMEMBERED: usize = 500;
+
+/// Events under way at once: numbers of workers and statuses go first.
+const AT_ONCE: usize = 4;
+
 /// Writes events.
 #[derive(Clone)]
 pub struct Events {
-    recorder: Recorder,
+    client: Client,
+    reporter: Reporter,
+    recorder: Arc<Mutex<(Recorder, usize)>>,
+    at_once: Arc<Semaphore>,
 }
 
 impl Events {
     /// As the operator process `instance`.
     pub fn new(client: Client, instance: &str) -> Self {
         let reporter = Reporter { controller: MANAGER.into(), instance: Some(instance.into()) };
-        Self { recorder: Recorder::new(client, reporter) }
+        let recorder = Arc::new(Mutex::new((Recorder::new(client.clone(), reporter.clone()), 0)));
+        Self { client, reporter, recorder, at_once: Arc::new(Semaphore::new(AT_ONCE)) }
     }
 
     /// Tells of transitions. One word that several conditions share is said once.
@@ -64,10 +78,22 @@ impl Events {
         self.write(object, EventType::Warning, reason, action, note).await;
     }
 
+    /// A recorder keeps what it wrote for minutes, to count repetitions: with thousands of queues more than all else.
+    fn recorder(&self) -> Recorder {
+        let mut recorder = self.recorder.lock().unwrap_or_else(PoisonError::into_inner);
+        if recorder.1 >= REMEMBERED {
+            *recorder = (Recorder::new(self.client.clone(), self.reporter.clone()), 0);
+        }
+        recorder.1 += 1;
+        recorder.0.clone()
+    }
+
     async fn write(&self, object: &ObjectReference, type_: EventType, reason: &str, action: &str, note: &str) {
         let note = Some(note.chars().take(LONGEST_NOTE / 4).collect());
         let event = Event { type_, reason: reason.into(), note, action: action.into(), secondary: None };
-        match self.recorder.publish(&event, object).await {
+        let Ok(_place) = self.at_once.acquire().await else { return };
+        let recorder = self.recorder();
+        match recorder.publish(&event, object).await {
             Err(kube::Error::Service(error)) if error.is::<NotLeading>() => {}
             // An event is a courtesy: nothing waits for it, and nothing fails for it.
             Err(error) => tracing::warn!(%error, reason, "an event could not be written"),

@@ -1,5 +1,7 @@
 //! The first step: what the cluster has of a queue now, read fresh and by name.
 
+use std::time::Duration;
+
 use jobqueue_crds::JobQueue;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, Client, ResourceExt, api::ListParams};
@@ -7,7 +9,7 @@ use kube::{Api, Client, ResourceExt, api::ListParams};
 use crate::{
     error::Error,
     plan,
-    secrets::{Resolved, SecretError, resolve},
+    secrets::{RecentSecrets, Resolved, SecretError, resolve},
 };
 
 /// What was found.
@@ -20,11 +22,16 @@ pub struct Fetched {
 }
 
 /// Reads Secrets and the Deployment. Fresh, not from a cache: a number of workers is never taken from an old version.
-pub async fn fetch(client: &Client, queue: &JobQueue) -> Result<Fetched, Error> {
+pub async fn fetch(
+    client: &Client,
+    queue: &JobQueue,
+    recent: &RecentSecrets,
+    patience: Duration,
+) -> Result<Fetched, Error> {
     let namespace = queue.namespace().unwrap_or_default();
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
     let name = plan::object_name(queue);
-    let (connections, deployment) = tokio::join!(resolve(client, queue), deployments.get_opt(&name));
+    let (connections, deployment) = tokio::join!(resolve(client, queue, recent, patience), deployments.get_opt(&name));
     let deployment =
         deployment.map_err(|source| Error::Read { what: "the workers' Deployment", source: Box::new(source) })?;
     match connections {

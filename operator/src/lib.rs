@@ -15,6 +15,7 @@ pub mod error;
 pub mod events;
 pub mod failing;
 pub mod fetch;
+pub mod glimpse;
 pub mod goers;
 pub mod http;
 pub mod idle;

@@ -12,6 +12,8 @@ use jobqueue_operator::{
     leader::Candidate,
     metrics::Metrics,
     registry::Registry,
+    rivals::Rivals,
+    secrets::RecentSecrets,
     sweep::Sweeper,
     tenure::Tenure,
 };
@@ -274,15 +276,18 @@ impl Office {
         };
         let context = Arc::new(Context {
             client: client.clone(),
-            registry,
+            registry: registry.clone(),
             metrics: metrics.clone(),
             events,
             default_image: run.worker_image.clone(),
             // Set by the kubelet in every container.
             in_cluster: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+            scope: run.post.namespace().map(ToOwned::to_owned),
+            rivals: Rivals::default(),
+            secrets: RecentSecrets::default(),
         });
         let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|key| (key, woken)) });
-        let controller = controller::controller(client, run.post.namespace());
+        let controller = controller::controller(client, run.post.namespace(), &registry);
         let visits = controller::run(controller, context, woken, over.clone());
         tokio::join!(visits, sweeper.run(over.clone()));
     }

@@ -30,6 +30,13 @@ pub struct Workers {
     pub current: bool,
 }
 
+impl Workers {
+    /// True while pods are missing, or of an older template.
+    pub fn is_short(&self) -> bool {
+        self.ready < self.wanted || (!self.current && self.wanted.max(self.present) > 0)
+    }
+}
+
 /// Reads a Deployment's numbers.
 pub fn workers(deployment: &Deployment) -> Workers {
     let count = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);

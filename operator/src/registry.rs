@@ -10,13 +10,15 @@ use jobqueue_crds::{JobQueue, JobQueueStatus, LastScale, Reason};
 use jobqueue_demand::Demand;
 use jobqueue_queue::StatsQuery;
 use jobqueue_scaling::{Backlog, Calendar, Decision, Memory, Policy, Rates};
-use kube::runtime::reflector::ObjectRef;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::runtime::{reflector::ObjectRef, watcher::Event};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     apply::Record,
     endpoint::EndpointKey,
     failing::Failing,
+    glimpse::Glimpse,
     idle::Idle,
     status::{Blocked, Reach},
 };
@@ -82,8 +84,12 @@ pub struct Tracked {
     pub refused: Option<(u32, Instant)>,
     /// What was applied last.
     pub applied: Option<Record>,
-    /// Other autoscalers on the Deployment, and when they were looked for.
-    pub rivals: Option<(Instant, Vec<Blocked>)>,
+    /// Of which object's generation, with which digest of its Secrets.
+    pub applied_for: Option<(i64, String)>,
+    /// When the number of workers was last written, the API server answering.
+    pub scaled: Option<Instant>,
+    /// Since when workers are missing.
+    pub short_since: Option<Instant>,
     /// Why the number of workers is held where it is, against the decision.
     pub held: Option<Reason>,
     /// When the status was last written, and the numbers in it.
@@ -119,8 +125,8 @@ impl Told {
 pub struct Written {
     /// Of which object.
     pub uid: String,
-    /// What it says.
-    pub status: JobQueueStatus,
+    /// What it says; none once the watch has it too.
+    pub status: Option<JobQueueStatus>,
     /// When.
     pub at: Instant,
 }
@@ -173,6 +179,8 @@ pub struct Registry {
     failures: Mutex<HashMap<Key, u32>>,
     /// The statuses that we wrote: newer than what the watch has told so far.
     written: Mutex<HashMap<Key, Written>>,
+    /// The Deployments, as the watch has them.
+    glimpses: Mutex<HashMap<Key, Glimpse>>,
     wake: mpsc::UnboundedSender<Key>,
 }
 
@@ -180,7 +188,16 @@ impl Registry {
     /// An empty registry, and the stream of queues that want a visit of the controller.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<Key>) {
         let (wake, woken) = mpsc::unbounded_channel();
-        (Self { queues: Mutex::default(), failures: Mutex::default(), written: Mutex::default(), wake }, woken)
+        (
+            Self {
+                queues: Mutex::default(),
+                failures: Mutex::default(),
+                written: Mutex::default(),
+                glimpses: Mutex::default(),
+                wake,
+            },
+            woken,
+        )
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<Key, Tracked>> {
@@ -235,7 +252,9 @@ impl Registry {
             scaling: false,
             refused: None,
             applied: None,
-            rivals: None,
+            applied_for: None,
+            scaled: None,
+            short_since: None,
             held: None,
             told: None,
         });
@@ -277,7 +296,39 @@ impl Registry {
 
     /// Remembers a status that was written.
     pub fn note_written(&self, key: &Key, uid: String, status: JobQueueStatus) {
-        lock(&self.written).insert(key.clone(), Written { uid, status, at: Instant::now() });
+        lock(&self.written).insert(key.clone(), Written { uid, status: Some(status), at: Instant::now() });
+    }
+
+    /// The watch has the status that we wrote: no need to keep it twice.
+    pub fn caught_up(&self, key: &Key) {
+        if let Some(written) = lock(&self.written).get_mut(key) {
+            written.status = None;
+        }
+    }
+
+    /// Takes in what the watch tells of the Deployments.
+    pub fn glimpse(&self, event: &Event<Deployment>) {
+        let mut glimpses = lock(&self.glimpses);
+        match event {
+            // What is not in the new list was deleted meanwhile; until it is told, visits ask for themselves.
+            Event::Init => glimpses.clear(),
+            Event::InitDone => {}
+            Event::Apply(deployment) | Event::InitApply(deployment) => {
+                if let Some((key, glimpse)) = Glimpse::of(deployment) {
+                    glimpses.insert(key, glimpse);
+                }
+            }
+            Event::Delete(deployment) => {
+                if let Some((key, _)) = Glimpse::of(deployment) {
+                    glimpses.remove(&key);
+                }
+            }
+        }
+    }
+
+    /// What the watch has of a queue's Deployment.
+    pub fn glimpsed(&self, key: &Key) -> Option<Glimpse> {
+        lock(&self.glimpses).get(key).cloned()
     }
 
     /// How many queues there are.

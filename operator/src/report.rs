@@ -60,7 +60,11 @@ pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Fi
     let uid = queue.uid().unwrap_or_default();
     let written = context.registry.written(key).filter(|written| written.uid == uid);
     let age = written.as_ref().map(|written| written.at.elapsed());
-    let before = written.map(|written| written.status).or_else(|| queue.status.clone()).unwrap_or_default();
+    let said = written.and_then(|written| written.status);
+    if said.is_some() && json!(said) == json!(queue.status) {
+        context.registry.caught_up(key);
+    }
+    let before = said.or_else(|| queue.status.clone()).unwrap_or_default();
     if known.nothing_yet() && findings.blocked.is_none() && before.observed_generation.is_some() {
         // A new leader: what its predecessor wrote stands until the sweep has looked, in a fraction of a second.
         return Ok(next);
@@ -161,7 +165,7 @@ fn next(findings: &Findings, known: &Known) -> Next {
     match findings {
         Findings { blocked: Some(_), .. } => Next::Repair,
         _ if failed(&known.queue) || failed(&known.database) => Next::Repair,
-        Findings { workers: Some(workers), .. } if workers.ready < workers.wanted || !workers.current => Next::Pods,
+        Findings { workers: Some(workers), .. } if workers.is_short() => Next::Pods,
         _ => Next::Resync,
     }
 }

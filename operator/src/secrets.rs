@@ -1,12 +1,18 @@
 //! Connection URLs and certificates from Secrets: read by name, never listed, never watched, never printed.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use jobqueue_crds::{
     Connection, JobQueue, Reason, SecretKeyRef, SecretRef, TlsSpec, database_url_problem, redis_url_problem,
 };
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client, ResourceExt};
+
+use tokio::time::Instant;
 
 use crate::digest::digest;
 
@@ -108,18 +114,75 @@ impl SecretError {
     }
 }
 
+/// Secrets that were read a moment ago, for the queues that share them. Prints nothing of them.
+#[derive(Default)]
+pub struct RecentSecrets {
+    read: Mutex<HashMap<(String, String), Recent>>,
+}
+
+/// One Secret, and the lock that makes those who want it now share one answer.
+type Recent = Arc<tokio::sync::Mutex<Option<(Instant, Arc<Secret>)>>>;
+
+/// What nobody asked for in this time is forgotten.
+const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
+
+impl RecentSecrets {
+    fn of(&self, namespace: &str, name: &str) -> Recent {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.entry((namespace.to_owned(), name.to_owned())).or_default().clone()
+    }
+
+    /// Forgets what was not read for a while.
+    pub fn tidy(&self) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.retain(|_, recent| match recent.try_lock() {
+            Ok(recent) => recent.as_ref().is_some_and(|(at, _)| at.elapsed() < FORGOTTEN_AFTER),
+            // Somebody asks for it at this moment.
+            Err(_) => true,
+        });
+    }
+
+    /// The Secret, not older than `patience`; none where it does not exist, which is always asked anew.
+    async fn get(
+        &self,
+        api: &Api<Secret>,
+        namespace: &str,
+        name: &str,
+        patience: Duration,
+    ) -> kube::Result<Option<Arc<Secret>>> {
+        let recent = self.of(namespace, name);
+        let mut known = recent.lock().await;
+        if let Some((at, secret)) = &*known
+            && at.elapsed() < patience
+        {
+            return Ok(Some(secret.clone()));
+        }
+        // As old as the question, not as the answer.
+        let asked = Instant::now();
+        let mut found = api.get_opt(name).await?;
+        if let Some(secret) = &mut found {
+            secret.metadata.managed_fields = None;
+        }
+        let found = found.map(Arc::new);
+        *known = found.clone().map(|secret| (asked, secret));
+        Ok(found)
+    }
+}
+
 /// Reads one Secret at most once per visit.
-struct Reader {
+struct Reader<'a> {
     api: Api<Secret>,
+    recent: &'a RecentSecrets,
+    patience: Duration,
     namespace: String,
-    read: BTreeMap<String, Secret>,
+    read: BTreeMap<String, Arc<Secret>>,
     parts: Vec<Vec<u8>>,
 }
 
-impl Reader {
+impl Reader<'_> {
     async fn value(&mut self, field: &'static str, name: &str, key: &str) -> Result<Vec<u8>, SecretError> {
         if !self.read.contains_key(name) {
-            let found = self.api.get_opt(name).await;
+            let found = self.recent.get(&self.api, &self.namespace, name, self.patience).await;
             let found =
                 found.map_err(|source| SecretError::Api { field, name: name.into(), source: Box::new(source) })?;
             let namespace = self.namespace.clone();
@@ -180,11 +243,16 @@ impl Reader {
     }
 }
 
-/// Reads what the queue refers to.
-pub async fn resolve(client: &Client, queue: &JobQueue) -> Result<Resolved, SecretError> {
+/// Reads what the queue refers to; what was read within `patience` is not read again.
+pub async fn resolve(
+    client: &Client,
+    queue: &JobQueue,
+    recent: &RecentSecrets,
+    patience: Duration,
+) -> Result<Resolved, SecretError> {
     let namespace = queue.namespace().unwrap_or_default();
     let api = Api::namespaced(client.clone(), &namespace);
-    let mut reader = Reader { api, namespace, read: BTreeMap::new(), parts: Vec::new() };
+    let mut reader = Reader { api, recent, patience, namespace, read: BTreeMap::new(), parts: Vec::new() };
     let Connection { url, url_secret_key_ref, tls } = &queue.spec.queue.redis;
     let redis_url =
         reader.url("spec.queue.redis", url.as_ref(), url_secret_key_ref.as_ref(), redis_url_problem).await?;
@@ -199,7 +267,7 @@ pub async fn resolve(client: &Client, queue: &JobQueue) -> Result<Resolved, Secr
         reader.certificates(fields, database.tls.as_ref()).await?;
     }
     let hash = digest(reader.parts.iter().map(Vec::as_slice));
-    let versions: Vec<String> = reader.read.values().filter_map(ResourceExt::resource_version).collect();
+    let versions: Vec<String> = reader.read.values().filter_map(|secret| secret.resource_version()).collect();
     let version = digest(versions.iter().map(String::as_bytes));
     Ok(Resolved { redis_url, redis_ca, redis_client, database_url, hash, version })
 }

@@ -154,7 +154,7 @@ impl Sweeper {
         let Change { deployment, from, to, reason, message } = change;
         let namespace = key.namespace.clone().unwrap_or_default();
         let Some(write) = self.registry.with(&key, |tracked| tracked.write.clone()) else { return };
-        let _writing = write.lock().await;
+        let writing = write.lock().await;
         let to = if to < from { self.choose(&key, &namespace, from, to).await } else { to };
         if to == from {
             return self.registry.with(&key, put_off).unwrap_or_default();
@@ -162,6 +162,7 @@ impl Sweeper {
         let outcome = apply::scale(&self.client, &namespace, &deployment, to).await;
         // Without an answer it may have been written, and then nothing must put back the old number: the next visit sees
         // to it that the new one is there.
+        let answered = outcome.is_ok();
         let written = match &outcome {
             Ok(()) => true,
             Err(error) => error.is_ambiguous(),
@@ -173,8 +174,8 @@ impl Sweeper {
             let direction = if to > from { "up" } else { "down" };
             self.metrics.scalings.get_or_create(&DecisionLabels { reason: reason.clone(), direction }).inc();
             tracing::info!(queue = %key, from, to, reason, message, "scaled");
-            self.events.scaled(&ObjectReference::from(key.clone()), from, to, &message).await;
         }
+        let told = message.clone();
         self.registry.with(&key, |tracked| {
             tracked.scaling = false;
             tracked.refused = if written {
@@ -184,12 +185,17 @@ impl Sweeper {
                 Some((failures, Instant::now() + backoff::wait(failures, rand::random())))
             };
             if written {
+                tracked.scaled = answered.then(Instant::now);
                 tracked.current = to;
                 let (from, to) = (i32::try_from(from).unwrap_or(i32::MAX), i32::try_from(to).unwrap_or(i32::MAX));
                 tracked.last_scale = Some(LastScale { time: Time(Timestamp::now()), from, to, reason, message });
             }
         });
         self.registry.wake(&key);
+        drop(writing);
+        if answered {
+            self.events.scaled(&ObjectReference::from(key), from, to, &told).await;
+        }
     }
 
     /// Marks who goes, and says how many may stay.

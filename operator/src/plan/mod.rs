@@ -30,6 +30,8 @@ pub const CONFIG_HASH: &str = "jobqueue.dev/config-hash";
 pub const SECRET_HASH: &str = "jobqueue.dev/secret-hash";
 /// The Deployment's annotation that tells of a NetworkPolicy, so that it is removed when it is no longer wanted.
 pub const NETWORK_POLICY: &str = "jobqueue.dev/network-policy";
+/// Annotation on the Deployment: what was applied when all of it was, for an operator that starts anew.
+pub const PLAN_HASH: &str = "jobqueue.dev/plan-hash";
 /// The container that is ours.
 pub const CONTAINER: &str = "worker";
 
@@ -84,7 +86,12 @@ pub fn plan(input: &PlanInput<'_>) -> Result<Planned, PlanError> {
 
 /// The name of everything that belongs to a queue.
 pub fn object_name(queue: &JobQueue) -> String {
-    format!("{}-worker", queue.name_any())
+    name_of_workers(&queue.name_any())
+}
+
+/// The same, by the name of the queue.
+pub fn name_of_workers(queue: &str) -> String {
+    format!("{queue}-worker")
 }
 
 /// The label selector of a queue's workers.

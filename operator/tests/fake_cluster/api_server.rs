@@ -53,7 +53,7 @@ impl ApiServer {
             let server = server.clone();
             async move { server.serve(request).await }
         });
-        Client::new(Guard { tenure, metrics }.layer(service), "default")
+        Client::new(Guard::new(tenure, metrics).layer(service), "default")
     }
 
     /// Lets the `number`th write from now on (from 0) go wrong, once.

@@ -2,6 +2,8 @@
 //! number of workers never goes the wrong way.
 
 use jobqueue_operator::tenure::Tenure;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::runtime::watcher::Event;
 
 use crate::{
     api_server::{ApiServer, Fault},
@@ -194,4 +196,54 @@ async fn a_deleted_queue_is_let_go() {
     operator.sweep(Ok(&waiting(800))).await;
     assert_eq!(server.writes(), writes);
     assert!(operator.context.registry.with(&key(), |_| ()).is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_operator_that_starts_where_all_is_applied_applies_nothing() {
+    let (server, _) = undisturbed().await;
+    let writes = server.writes();
+    let second = Operator::start(&server, Tenure::endless());
+    second.settle(&server, &waiting(500)).await;
+    let more = server.writes().split_off(writes.len());
+    let applied = |write: &&String| {
+        ["/deployments/", "/configmaps/", "/poddisruptionbudgets/"].iter().any(|kind| write.contains(kind))
+    };
+    assert_eq!(more.iter().filter(applied).count(), 0, "{more:#?}");
+    // Somebody edits it while no operator is there.
+    let mut edited = server.get(DEPLOYMENT).unwrap();
+    edited["spec"]["template"]["spec"]["containers"][0]["image"] = "other:2".into();
+    server.put(DEPLOYMENT, edited);
+    let third = Operator::start(&server, Tenure::endless());
+    assert!(third.visit(&server).await);
+    let image = server.get(DEPLOYMENT).unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].clone();
+    assert_eq!(image, "worker:1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_rest_the_watch_is_asked_and_not_the_cluster() {
+    let server = cluster();
+    let mut queue = server.get(QUEUE).unwrap();
+    queue["metadata"]["generation"] = 1.into();
+    server.put(QUEUE, queue);
+    let operator = Operator::start(&server, Tenure::endless());
+    operator.settle(&server, &waiting(500)).await;
+    pods_become_ready(&server, 5);
+    let tell = |event: fn(Deployment) -> Event<Deployment>| {
+        let mut deployment = server.get(DEPLOYMENT).unwrap();
+        deployment["metadata"]["namespace"] = "shop".into();
+        operator.context.registry.glimpse(&event(serde_json::from_value(deployment).unwrap()));
+    };
+    tell(Event::Apply);
+    operator.settle(&server, &waiting(500)).await;
+    let writes = server.writes();
+    // Deleted, and the watch has not told yet.
+    let deployment = server.get(DEPLOYMENT).unwrap();
+    server.remove(DEPLOYMENT);
+    assert!(operator.visit(&server).await);
+    assert_eq!(server.writes(), writes);
+    server.put(DEPLOYMENT, deployment);
+    tell(Event::Delete);
+    server.remove(DEPLOYMENT);
+    assert!(operator.visit(&server).await);
+    assert_eq!(server.get(DEPLOYMENT).unwrap()["spec"]["replicas"], 5);
 }

@@ -8,6 +8,8 @@ use jobqueue_operator::{
     events::Events,
     metrics::Metrics,
     registry::{Key, Registry},
+    rivals::Rivals,
+    secrets::RecentSecrets,
     sweep::Sweeper,
     tenure::Tenure,
 };
@@ -77,8 +79,17 @@ impl Operator {
             metrics: metrics.clone(),
             interval,
         };
-        let context =
-            Context { client, registry, metrics, events, default_image: "worker:1".into(), in_cluster: false };
+        let context = Context {
+            client,
+            registry,
+            metrics,
+            events,
+            default_image: "worker:1".into(),
+            in_cluster: false,
+            scope: Some("shop".into()),
+            rivals: Rivals::default(),
+            secrets: RecentSecrets::default(),
+        };
         Self { context, sweeper, _woken: woken, born: Instant::now() }
     }
 

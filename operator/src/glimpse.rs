@@ -1,0 +1,75 @@
+//! What is kept of a Deployment that the watch tells of: enough to see that nothing is to be done.
+
+use std::time::Duration;
+
+use jobqueue_crds::JobQueue;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+use tokio::time::Instant;
+
+use crate::{
+    apply::found_digest,
+    observe::{self, Workers},
+    plan,
+    registry::{Key, Tracked},
+};
+
+/// How long pods may take to start before anybody asks what keeps them.
+const PODS_TAKE: Duration = Duration::from_secs(2);
+
+/// One Deployment, at one moment that may be a little while ago.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Glimpse {
+    /// Digest of its spec, without the number of workers.
+    pub found: String,
+    /// Its numbers.
+    pub workers: Workers,
+}
+
+impl Glimpse {
+    /// Whose Deployment it is, and what it looks like; none if it is not one of ours.
+    pub fn of(deployment: &Deployment) -> Option<(Key, Self)> {
+        let owners = deployment.owner_references();
+        let owner = owners.iter().find(|owner| owner.kind == JobQueue::kind(&()) && owner.controller == Some(true))?;
+        if deployment.name_any() != plan::name_of_workers(&owner.name) {
+            return None;
+        }
+        let key = ObjectRef::new(&owner.name).within(&deployment.namespace().unwrap_or_default());
+        Some((key, Self { found: found_digest(deployment), workers: observe::workers(deployment) }))
+    }
+}
+
+impl Tracked {
+    /// The workers, if everything is as it was applied for this object, and the digest of the Secrets that this was for.
+    /// None where the cluster has to be asked: something differs, or workers are missing for a while.
+    pub fn as_applied(
+        &mut self,
+        uid: &str,
+        generation: i64,
+        glimpse: &Glimpse,
+        queues: usize,
+    ) -> Option<(Workers, String)> {
+        let (for_generation, secrets) = self.applied_for.clone()?;
+        let record = self.applied.as_ref()?;
+        // The watch may not have told yet of the number that was just written.
+        let scaled_now = self.scaled.is_some_and(|at| at.elapsed() < Duration::from_secs(1));
+        let as_is = self.uid == uid
+            && for_generation == generation
+            && record.matches(&glimpse.found)
+            && !record.is_old(queues)
+            && (scaled_now || glimpse.workers.wanted == self.current);
+        if !as_is {
+            return None;
+        }
+        let workers = Workers { wanted: self.current, ..glimpse.workers };
+        if workers.is_short() {
+            let since = *self.short_since.get_or_insert_with(Instant::now);
+            if since.elapsed() >= PODS_TAKE {
+                return None;
+            }
+        } else {
+            self.short_since = None;
+        }
+        Some((workers, secrets))
+    }
+}
