@@ -24,7 +24,7 @@ use crate::{
     error::Error,
     events::Events,
     fetch::{fetch, pods},
-    metrics::{Metrics, OutcomeLabels, QueueLabels},
+    metrics::{Metrics, OutcomeLabels},
     observe,
     plan::{self, PlanInput, plan},
     registry::{Key, Registry, Tracked},
@@ -42,6 +42,8 @@ pub type Guarded = DeserializeGuard<JobQueue>;
 const CONCURRENCY: u16 = 16;
 /// Requests within this time make one visit: pods become ready in swarms.
 const DEBOUNCE: Duration = Duration::from_millis(50);
+/// Objects in one answer when all are listed: it is in memory as a whole.
+const PAGE: u32 = 100;
 /// How old a Secret may be that a first visit takes from its neighbours: a hundred queues that share one begin together.
 const STARTING: Duration = Duration::from_secs(5);
 
@@ -72,9 +74,10 @@ pub struct Context {
 pub fn controller(client: &Client, namespace: Option<&str>, registry: &Arc<Registry>) -> Controller<Guarded> {
     let queues: Api<Guarded> = scoped(client, namespace);
     let deployments: Api<Deployment> = scoped(client, namespace);
-    let ours = watcher::Config::default().labels(plan::QUEUE_LABEL);
+    let ours = watcher::Config::default().page_size(PAGE).labels(plan::QUEUE_LABEL);
     let (store, writer) = reflector::store();
-    let queues = watcher(queues, watcher::Config::default()).modify(trim).reflect(writer).applied_objects();
+    let queues =
+        watcher(queues, watcher::Config::default().page_size(PAGE)).modify(trim).reflect(writer).applied_objects();
     let registry = registry.clone();
     let deployments = watcher(deployments, ours).inspect_ok(move |event| registry.glimpse(event)).touched_objects();
     Controller::for_stream(queues, store)
@@ -135,7 +138,6 @@ async fn forget_the_gone(store: &Store<Guarded>, context: &Context) {
         context.secrets.tidy();
         let exists = |key: &Key| store.get(&key.clone().into_kind_unchecked::<Guarded>(())).is_some();
         for key in context.registry.retain(exists) {
-            context.metrics.forget(&QueueLabels::of(&key));
             tracing::info!(queue = %key, "deleted: its workers drain and go");
         }
     }

@@ -6,9 +6,13 @@ use jobqueue_queue::{Connection, ConnectionUrl, QueueError, Timeouts, TlsOptions
 
 use crate::secrets::Resolved;
 
-/// One server and one login. Compares by everything that makes a connection; prints no password.
+/// One server and one login. Compares by everything that makes a connection; prints no password. Thousands of queues
+/// share one: clones are cheap.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct EndpointKey {
+pub struct EndpointKey(Arc<Place>);
+
+#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Place {
     url: String,
     /// Where short host names are looked for; none where there are none.
     domain: Option<String>,
@@ -29,17 +33,19 @@ impl EndpointKey {
         let Resolved { redis_url, redis_ca, redis_client, .. } = resolved;
         let url = redis_url.parse::<ConnectionUrl>()?;
         let domain = domain.filter(|domain| url.clone().within(domain) != url).map(ToOwned::to_owned);
-        Ok(Self { url: redis_url.clone(), domain, ca: redis_ca.clone(), client: redis_client.clone() })
+        let (ca, client) = (redis_ca.clone(), redis_client.clone());
+        Ok(Self(Arc::new(Place { url: redis_url.clone(), domain, ca, client })))
     }
 
     /// A connection to it, made when first used. A server that does not answer in two seconds counts as away: the
     /// next look is a fraction of a second off.
     fn connection(&self) -> Result<Connection, QueueError> {
-        let (client_cert, client_key) = self.client.clone().unzip();
-        let tls = TlsOptions { ca: self.ca.clone(), client_cert, client_key };
+        let Place { url, domain, ca, client } = &*self.0;
+        let (client_cert, client_key) = client.clone().unzip();
+        let tls = TlsOptions { ca: ca.clone(), client_cert, client_key };
         let limit = Duration::from_secs(2);
-        let url: ConnectionUrl = self.url.parse()?;
-        let url = match &self.domain {
+        let url: ConnectionUrl = url.parse()?;
+        let url = match domain {
             Some(domain) => url.within(domain),
             None => url,
         };

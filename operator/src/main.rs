@@ -266,6 +266,7 @@ impl Office {
         let Self { run, client, metrics, identity } = self;
         let (registry, woken) = Registry::new();
         let registry = Arc::new(registry);
+        metrics.follow(&registry);
         let events = Events::new(client.clone(), identity);
         let sweeper = Sweeper {
             client: client.clone(),

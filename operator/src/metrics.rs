@@ -1,35 +1,24 @@
 //! Prometheus metrics of the operator. Labels are closed sets, or the name of a queue.
 
-use std::sync::{Arc, atomic::AtomicU64};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use prometheus_client::{
-    encoding::{EncodeLabelSet, text::encode},
+    collector::Collector,
+    encoding::{DescriptorEncoder, EncodeLabelSet, EncodeMetric, text::encode},
     metrics::{
+        MetricType,
         counter::Counter,
         family::Family,
-        gauge::Gauge,
+        gauge::{ConstGauge, Gauge},
         histogram::{Histogram, exponential_buckets},
     },
     registry::{Registry, Unit},
 };
 
-use crate::registry::Key;
-
-/// One queue.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct QueueLabels {
-    /// Namespace of the JobQueue.
-    pub namespace: String,
-    /// Its name.
-    pub jobqueue: String,
-}
-
-impl QueueLabels {
-    /// Of a queue.
-    pub fn of(key: &Key) -> Self {
-        Self { namespace: key.namespace.clone().unwrap_or_default(), jobqueue: key.name.clone() }
-    }
-}
+use crate::{
+    registry::{Key, Registry as Queues, Seen, Tracked},
+    status::Reach,
+};
 
 /// The outcome of a reconcile: `ok`, or the category of its error.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -58,7 +47,66 @@ pub struct DecisionLabels {
     pub direction: &'static str,
 }
 
-type QueueGauge = Family<QueueLabels, Gauge<f64, AtomicU64>>;
+/// The numbers of the queues, read from the registry when somebody scrapes: kept beside it, they would cost a kilobyte of
+/// memory a queue, and a write in every look.
+#[derive(Debug, Clone, Default)]
+struct OfQueues(Arc<Mutex<Weak<Queues>>>);
+
+/// What one gauge says of a queue; none while it is not known.
+type Read = fn(&Tracked) -> Option<f64>;
+
+/// One of the gauges that every queue has.
+type Registered = (&'static str, &'static str, Option<Unit>, Read);
+
+fn gauges() -> [Registered; 6] {
+    fn register(name: &'static str, help: &'static str, read: Read) -> Registered {
+        (name, help, None, read)
+    }
+    fn register_with_unit(name: &'static str, help: &'static str, unit: Unit, read: Read) -> Registered {
+        (name, help, Some(unit), read)
+    }
+    // None before the first look.
+    fn seen(tracked: &Tracked, read: impl Fn(&Seen) -> f64) -> Option<f64> {
+        tracked.seen.as_ref().map(read)
+    }
+    let reachable: Read =
+        |tracked| tracked.decision.as_ref().map(|_| f64::from(u8::from(tracked.reach == Reach::Reachable)));
+    let waiting: Read = |tracked| seen(tracked, |seen| seen.backlog.waiting as f64);
+    let running: Read = |tracked| seen(tracked, |seen| seen.backlog.running as f64);
+    let failed: Read = |tracked| seen(tracked, |seen| seen.failed as f64);
+    let oldest: Read = |tracked| seen(tracked, |seen| seen.backlog.oldest_wait_seconds.unwrap_or(0.0));
+    let desired: Read = |tracked| tracked.decision.as_ref().map(|decision| f64::from(decision.replicas));
+    [
+        register("queue_reachable", "1 while the Redis of the queue answers", reachable),
+        register("queue_waiting", "Jobs that wait", waiting),
+        register("queue_running", "Jobs that run", running),
+        register("queue_failed", "Jobs in the failed registry", failed),
+        register_with_unit("queue_oldest_wait", "How long the oldest job has waited", Unit::Seconds, oldest),
+        register("queue_desired_workers", "Workers asked for", desired),
+    ]
+}
+
+impl Collector for OfQueues {
+    fn encode(&self, mut encoder: DescriptorEncoder) -> std::fmt::Result {
+        let queues = self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        for (name, help, unit, read) in gauges() {
+            let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
+            let mut outcome = Ok(());
+            let mut encode = |key: &Key, tracked: &Tracked| {
+                if let (Some(value), Ok(())) = (read(tracked), outcome) {
+                    let namespace = key.namespace.as_deref().unwrap_or_default();
+                    let labels = [("namespace", namespace), ("jobqueue", key.name.as_str())];
+                    outcome = family.encode_family(&labels).and_then(|gauge| ConstGauge::new(value).encode(gauge));
+                }
+            };
+            if let Some(queues) = &queues {
+                queues.each(&mut encode);
+            }
+            outcome?;
+        }
+        Ok(())
+    }
+}
 
 /// All metrics.
 #[derive(Debug)]
@@ -78,18 +126,7 @@ pub struct Metrics {
     pub scalings: Family<DecisionLabels, Counter>,
     /// 1 while this operator leads.
     pub leading: Gauge,
-    /// 1 while the queue's Redis answers.
-    pub reachable: QueueGauge,
-    /// Jobs waiting.
-    pub waiting: QueueGauge,
-    /// Jobs running.
-    pub running: QueueGauge,
-    /// Jobs in the failed registry.
-    pub failed: QueueGauge,
-    /// Seconds that the oldest job has waited.
-    pub oldest_wait: QueueGauge,
-    /// Workers asked for.
-    pub desired: QueueGauge,
+    of_queues: OfQueues,
 }
 
 impl Metrics {
@@ -105,12 +142,7 @@ impl Metrics {
             reaction_seconds: seconds(),
             scalings: Family::default(),
             leading: Gauge::default(),
-            reachable: Family::default(),
-            waiting: Family::default(),
-            running: Family::default(),
-            failed: Family::default(),
-            oldest_wait: Family::default(),
-            desired: Family::default(),
+            of_queues: OfQueues::default(),
         };
         metrics.register();
         Arc::new(metrics)
@@ -128,31 +160,17 @@ impl Metrics {
         registry.register_with_unit("reaction", help, unit(), self.reaction_seconds.clone());
         registry.register("scalings", "Changes of the number of workers by reason", self.scalings.clone());
         registry.register("leading", "1 while this operator leads", self.leading.clone());
-        registry.register("queue_reachable", "1 while the Redis of the queue answers", self.reachable.clone());
-        registry.register("queue_waiting", "Jobs that wait", self.waiting.clone());
-        registry.register("queue_running", "Jobs that run", self.running.clone());
-        registry.register("queue_failed", "Jobs in the failed registry", self.failed.clone());
-        let help = "How long the oldest job has waited";
-        registry.register_with_unit("queue_oldest_wait", help, unit(), self.oldest_wait.clone());
-        registry.register("queue_desired_workers", "Workers asked for", self.desired.clone());
+        registry.register_collector(Box::new(self.of_queues.clone()));
     }
 
-    fn of_queues(&self) -> [&QueueGauge; 6] {
-        [&self.reachable, &self.waiting, &self.running, &self.failed, &self.oldest_wait, &self.desired]
+    /// Tells of these queues from now on, as long as they are served.
+    pub fn follow(&self, queues: &Arc<Queues>) {
+        *self.of_queues.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(queues);
     }
 
-    /// Drops the gauges of a queue that is gone.
-    pub fn forget(&self, labels: &QueueLabels) {
-        for family in self.of_queues() {
-            family.remove(labels);
-        }
-    }
-
-    /// Drops the gauges of all queues: another operator leads now.
+    /// Tells of no queue any more: another operator leads now.
     pub fn forget_all(&self) {
-        for family in self.of_queues() {
-            family.clear();
-        }
+        *self.of_queues.0.lock().unwrap_or_else(PoisonError::into_inner) = Weak::new();
     }
 
     /// The text that Prometheus scrapes.
@@ -168,12 +186,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_queue_that_is_gone_leaves_no_gauge() {
+    fn queues_are_told_of_while_they_are_followed() {
         let metrics = Metrics::new();
-        let labels = QueueLabels { namespace: "a".into(), jobqueue: "b".into() };
-        metrics.waiting.get_or_create(&labels).set(3.0);
+        let (queues, _woken) = Queues::new();
+        let queues = Arc::new(queues);
+        metrics.follow(&queues);
+        let key = Key::new("b").within("a");
+        queues.serve(&key, crate::registry::served("redis://r:6379/0"));
+        assert!(!metrics.text().contains("jobqueue=\"b\""), "not seen yet");
+        queues.with(&key, |tracked| tracked.seen = Some(crate::registry::seen(3)));
         assert!(metrics.text().contains(r#"jobqueue_operator_queue_waiting{namespace="a",jobqueue="b"} 3"#));
-        metrics.forget(&labels);
+        queues.forget(&key);
         assert!(!metrics.text().contains("jobqueue=\"b\""));
     }
 }

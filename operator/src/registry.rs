@@ -2,7 +2,7 @@
 //! and the sweep meet here and nowhere else; the lock is held for moments and never across an await.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -35,7 +35,7 @@ pub struct Tracked {
     /// Where to look.
     pub endpoint: EndpointKey,
     /// What to look at there.
-    pub target: StatsQuery,
+    pub target: Arc<StatsQuery>,
     /// The rules.
     pub policy: Policy,
     /// Its schedules.
@@ -126,7 +126,7 @@ pub struct Written {
     /// Of which object.
     pub uid: String,
     /// What it says; none once the watch has it too.
-    pub status: Option<JobQueueStatus>,
+    pub status: Option<Box<JobQueueStatus>>,
     /// When.
     pub at: Instant,
 }
@@ -175,7 +175,10 @@ pub struct Served {
 
 /// All queues.
 pub struct Registry {
-    queues: Mutex<HashMap<Key, Tracked>>,
+    /// Boxed, since a map has up to twice as many places as entries.
+    queues: Mutex<HashMap<Key, Box<Tracked>>>,
+    /// The places that queues have in common, each once.
+    endpoints: Mutex<BTreeSet<EndpointKey>>,
     failures: Mutex<HashMap<Key, u32>>,
     /// The statuses that we wrote: newer than what the watch has told so far.
     written: Mutex<HashMap<Key, Written>>,
@@ -191,6 +194,7 @@ impl Registry {
         (
             Self {
                 queues: Mutex::default(),
+                endpoints: Mutex::default(),
                 failures: Mutex::default(),
                 written: Mutex::default(),
                 glimpses: Mutex::default(),
@@ -200,7 +204,7 @@ impl Registry {
         )
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Tracked>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Box<Tracked>>> {
         lock(&self.queues)
     }
 
@@ -219,44 +223,47 @@ impl Registry {
             last_scale,
             has_database,
         } = served;
+        let (endpoint, target) = (self.shared(endpoint), Arc::new(target));
         let mut queues = self.lock();
         if queues.get(key).is_some_and(|tracked| tracked.uid != uid) {
             queues.remove(key);
         }
-        let tracked = queues.entry(key.clone()).or_insert_with(|| Tracked {
-            uid,
-            write: Arc::default(),
-            endpoint: endpoint.clone(),
-            target: target.clone(),
-            policy: policy.clone(),
-            calendar: Calendar::default(),
-            budget: budget.clone(),
-            deployment,
-            current: found,
-            ready: 0,
-            demand: Demand::default(),
-            memory: Memory::default(),
-            seen: None,
-            decision: None,
-            last_scale,
-            reach: Reach::Unknown,
-            failures: 0,
-            database: Reach::NotApplicable,
-            misfit: None,
-            idle: Idle::default(),
-            protect_busy,
-            failing: Failing::default(),
-            evicts: None,
-            asked: None,
-            warned: None,
-            scaling: false,
-            refused: None,
-            applied: None,
-            applied_for: None,
-            scaled: None,
-            short_since: None,
-            held: None,
-            told: None,
+        let tracked = queues.entry(key.clone()).or_insert_with(|| {
+            Box::new(Tracked {
+                uid,
+                write: Arc::default(),
+                endpoint: endpoint.clone(),
+                target: target.clone(),
+                policy: policy.clone(),
+                calendar: Calendar::default(),
+                budget: budget.clone(),
+                deployment,
+                current: found,
+                ready: 0,
+                demand: Demand::default(),
+                memory: Memory::default(),
+                seen: None,
+                decision: None,
+                last_scale,
+                reach: Reach::Unknown,
+                failures: 0,
+                database: Reach::NotApplicable,
+                misfit: None,
+                idle: Idle::default(),
+                protect_busy,
+                failing: Failing::default(),
+                evicts: None,
+                asked: None,
+                warned: None,
+                scaling: false,
+                refused: None,
+                applied: None,
+                applied_for: None,
+                scaled: None,
+                short_since: None,
+                held: None,
+                told: None,
+            })
         });
         if tracked.endpoint != endpoint {
             // Another place, or another password: what was known of the old one says nothing.
@@ -270,6 +277,16 @@ impl Registry {
         (tracked.endpoint, tracked.target) = (endpoint, target);
         (tracked.policy, tracked.calendar) = (policy, calendar);
         (tracked.budget, tracked.protect_busy) = (budget, protect_busy);
+    }
+
+    /// The same place, as the other queues have it.
+    fn shared(&self, endpoint: EndpointKey) -> EndpointKey {
+        let mut endpoints = lock(&self.endpoints);
+        if let Some(known) = endpoints.get(&endpoint) {
+            return known.clone();
+        }
+        endpoints.insert(endpoint.clone());
+        endpoint
     }
 
     /// Drops a queue.
@@ -296,7 +313,7 @@ impl Registry {
 
     /// Remembers a status that was written.
     pub fn note_written(&self, key: &Key, uid: String, status: JobQueueStatus) {
-        lock(&self.written).insert(key.clone(), Written { uid, status: Some(status), at: Instant::now() });
+        lock(&self.written).insert(key.clone(), Written { uid, status: Some(Box::new(status)), at: Instant::now() });
     }
 
     /// The watch has the status that we wrote: no need to keep it twice.
@@ -371,16 +388,25 @@ impl Registry {
 
     /// Reads or changes one queue.
     pub fn with<T>(&self, key: &Key, use_it: impl FnOnce(&mut Tracked) -> T) -> Option<T> {
-        self.lock().get_mut(key).map(use_it)
+        self.lock().get_mut(key).map(|tracked| use_it(tracked))
     }
 
     /// The queues by the place where they are looked at.
-    pub fn by_endpoint(&self) -> BTreeMap<EndpointKey, Vec<(Key, StatsQuery)>> {
-        let mut places: BTreeMap<EndpointKey, Vec<(Key, StatsQuery)>> = BTreeMap::new();
+    pub fn by_endpoint(&self) -> BTreeMap<EndpointKey, Vec<(Key, Arc<StatsQuery>)>> {
+        let mut places: BTreeMap<EndpointKey, Vec<(Key, Arc<StatsQuery>)>> = BTreeMap::new();
         for (key, tracked) in self.lock().iter() {
             places.entry(tracked.endpoint.clone()).or_default().push((key.clone(), tracked.target.clone()));
         }
+        // What is left of a place that nobody names any more may be a password.
+        lock(&self.endpoints).retain(|endpoint| places.contains_key(endpoint));
         places
+    }
+
+    /// Reads every queue.
+    pub fn each(&self, mut read: impl FnMut(&Key, &Tracked)) {
+        for (key, tracked) in self.lock().iter() {
+            read(key, tracked);
+        }
     }
 
     /// Asks the controller to visit a queue.
@@ -406,4 +432,62 @@ impl Registry {
 /// A panic elsewhere leaves plain data behind, not a broken invariant.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A queue to serve, for tests.
+#[cfg(test)]
+pub(crate) fn served(url: &str) -> Served {
+    let resolved = crate::secrets::Resolved {
+        redis_url: url.into(),
+        redis_ca: None,
+        redis_client: None,
+        database_url: None,
+        hash: String::new(),
+        version: String::new(),
+    };
+    Served {
+        uid: "u".into(),
+        endpoint: EndpointKey::new(&resolved, None).expect("a URL"),
+        target: StatsQuery {
+            protocol: jobqueue_queue::Protocol::Rq,
+            names: vec!["q".into()],
+            key_prefix: "rq".into(),
+            consumer_group: String::new(),
+        },
+        policy: Policy::default(),
+        calendar: Calendar::default(),
+        budget: None,
+        protect_busy: false,
+        found: 0,
+        deployment: None,
+        last_scale: None,
+        has_database: false,
+    }
+}
+
+/// A look that saw so many jobs waiting, for tests.
+#[cfg(test)]
+pub(crate) fn seen(waiting: u64) -> Seen {
+    let backlog = Backlog { waiting, running: 0, oldest_wait_seconds: None };
+    let at = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
+    Seen { backlog, failed: 0, scheduled: 0, rates: Rates::default(), at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queues_of_one_redis_share_what_is_known_of_it() {
+        let (registry, _woken) = Registry::new();
+        for (name, url) in [("a", "redis://r:6379/0"), ("b", "redis://r:6379/0"), ("c", "redis://other:6379/0")] {
+            registry.serve(&Key::new(name), served(url));
+        }
+        let places = registry.by_endpoint();
+        assert_eq!(places.values().map(Vec::len).collect::<Vec<_>>(), [1, 2]);
+        assert_eq!(lock(&registry.endpoints).len(), 2);
+        registry.forget(&Key::new("c"));
+        let _ = registry.by_endpoint();
+        assert_eq!(lock(&registry.endpoints).len(), 1, "a password that nobody uses is not kept");
+    }
 }

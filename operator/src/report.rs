@@ -60,7 +60,7 @@ pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Fi
     let uid = queue.uid().unwrap_or_default();
     let written = context.registry.written(key).filter(|written| written.uid == uid);
     let age = written.as_ref().map(|written| written.at.elapsed());
-    let said = written.and_then(|written| written.status);
+    let said = written.and_then(|written| written.status).map(|status| *status);
     if said.is_some() && json!(said) == json!(queue.status) {
         context.registry.caught_up(key);
     }

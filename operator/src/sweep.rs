@@ -18,7 +18,7 @@ use crate::{
     events::Events,
     goers,
     idle::Idle,
-    metrics::{DecisionLabels, Metrics, QueueLabels},
+    metrics::{DecisionLabels, Metrics},
     plan,
     registry::{Key, Registry, Seen, Told, Tracked},
     report::TELL,
@@ -30,6 +30,10 @@ const FAILURES: u32 = 3;
 
 /// How often each queue's Redis is asked for its eviction policy.
 const EVICTION_EVERY: Duration = Duration::from_secs(10);
+
+/// Queues in one round trip: an answer takes a kilobyte of memory until it is read, and ten thousand would take ten
+/// megabytes, several times a second.
+const AT_ONCE: usize = 500;
 
 /// When the pods are looked at again after none could go.
 const PUT_OFF: Duration = Duration::from_secs(2);
@@ -73,7 +77,9 @@ impl Sweeper {
                 }
                 let (sweeper, busy, connection) = (self.clone(), busy.clone(), endpoints.get(&place));
                 looks.spawn(async move {
+                    let looked_at = Instant::now();
                     sweeper.look(connection, queues, began).await;
+                    sweeper.metrics.sweep_seconds.observe(looked_at.elapsed().as_secs_f64());
                     busy.lock().await.remove(&place);
                 });
             }
@@ -81,44 +87,50 @@ impl Sweeper {
         looks.shutdown().await;
     }
 
-    /// One round trip to one Redis, and what follows from it.
+    /// One look at all queues of one Redis, a bounded number in each round trip, and what follows from it.
     async fn look(
         &self,
         connection: Result<Arc<Connection>, QueueError>,
-        queues: Vec<(Key, StatsQuery)>,
+        queues: Vec<(Key, Arc<StatsQuery>)>,
+        began: Instant,
+    ) {
+        let connection = connection.map_err(Arc::new);
+        for some in queues.chunks(AT_ONCE) {
+            self.look_at_some(&connection, some, began).await;
+        }
+        if let Ok(connection) = connection {
+            self.ask_for_eviction(&connection, &queues).await;
+        }
+    }
+
+    /// One round trip.
+    async fn look_at_some(
+        &self,
+        connection: &Result<Arc<Connection>, Arc<QueueError>>,
+        queues: &[(Key, Arc<StatsQuery>)],
         began: Instant,
     ) {
         let seen_at = Instant::now();
-        let (keys, queries): (Vec<Key>, Vec<StatsQuery>) = queues.into_iter().unzip();
-        let (connection, answers) = match connection {
-            Ok(connection) => {
-                let answers = stats(&connection, &queries).await;
-                (Some(connection).filter(|_| answers.is_ok()), answers)
-            }
-            Err(error) => (None, Err(error)),
+        let queries: Vec<Arc<StatsQuery>> = queues.iter().map(|(_, query)| query.clone()).collect();
+        let answers = match connection {
+            Ok(connection) => stats(connection, &queries).await.map_err(Arc::new),
+            Err(error) => Err(error.clone()),
         };
-        self.metrics.sweep_seconds.observe(seen_at.elapsed().as_secs_f64());
         let now = began.elapsed().as_secs_f64();
         let answers: Vec<Result<QueueStats, Arc<QueueError>>> = match answers {
             Ok(answers) => answers.into_iter().map(|answer| answer.map_err(Arc::new)).collect(),
-            Err(error) => {
-                let error = Arc::new(error);
-                keys.iter().map(|_| Err(error.clone())).collect()
-            }
+            Err(error) => queues.iter().map(|_| Err(error.clone())).collect(),
         };
-        for (key, answer) in keys.iter().zip(answers) {
+        for ((key, _), answer) in queues.iter().zip(answers) {
             if let Some(change) = self.take_in(key, now, answer.as_ref().map_err(AsRef::as_ref)) {
                 let (sweeper, key) = (self.clone(), key.clone());
                 tokio::spawn(async move { sweeper.scale(key, change, seen_at).await });
             }
         }
-        if let Some(connection) = connection {
-            self.ask_for_eviction(&connection, &keys).await;
-        }
     }
 
     /// Now and then, and when the look is over, whether Redis may throw jobs away. Not known is as good as no.
-    async fn ask_for_eviction(&self, connection: &Connection, keys: &[Key]) {
+    async fn ask_for_eviction(&self, connection: &Connection, queues: &[(Key, Arc<StatsQuery>)]) {
         let due = |tracked: &mut Tracked| {
             let due = tracked.asked.is_none_or(|at| at.elapsed() >= EVICTION_EVERY);
             if due {
@@ -126,7 +138,8 @@ impl Sweeper {
             }
             due
         };
-        let due: Vec<&Key> = keys.iter().filter(|key| self.registry.with(key, due).unwrap_or(false)).collect();
+        let keys = queues.iter().map(|(key, _)| key);
+        let due: Vec<&Key> = keys.filter(|key| self.registry.with(key, due).unwrap_or(false)).collect();
         if due.is_empty() {
             return;
         }
@@ -142,7 +155,6 @@ impl Sweeper {
     pub fn take_in(&self, key: &Key, now: f64, answer: Result<&QueueStats, &QueueError>) -> Option<Change> {
         let taken = self.registry.shared_by_others(key);
         let Step { scale, tell } = self.registry.with(key, |tracked| observe(tracked, now, answer, taken))?;
-        self.gauge(key);
         if scale.is_none() && tell {
             self.registry.wake(key);
         }
@@ -188,7 +200,7 @@ impl Sweeper {
                 tracked.scaled = answered.then(Instant::now);
                 tracked.current = to;
                 let (from, to) = (i32::try_from(from).unwrap_or(i32::MAX), i32::try_from(to).unwrap_or(i32::MAX));
-                tracked.last_scale = Some(LastScale { time: Time(Timestamp::now()), from, to, reason, message });
+                tracked.last_scale = Some(LastScale { time: Time(this_second()), from, to, reason, message });
             }
         });
         self.registry.wake(&key);
@@ -206,25 +218,11 @@ impl Sweeper {
         let decrease = goers::Decrease { namespace, selector: &selector, from, to, protect };
         goers::mark(&self.client, decrease, &idle).await
     }
+}
 
-    fn gauge(&self, key: &Key) {
-        let labels = QueueLabels::of(key);
-        let numbers = self.registry.with(key, |tracked| {
-            let reachable = tracked.reach == Reach::Reachable;
-            (reachable, tracked.seen.clone(), tracked.decision.as_ref().map(|decision| decision.replicas))
-        });
-        let Some((reachable, seen, desired)) = numbers else { return };
-        self.metrics.reachable.get_or_create(&labels).set(f64::from(u8::from(reachable)));
-        if let Some(Seen { backlog, failed, .. }) = seen {
-            self.metrics.waiting.get_or_create(&labels).set(backlog.waiting as f64);
-            self.metrics.running.get_or_create(&labels).set(backlog.running as f64);
-            self.metrics.failed.get_or_create(&labels).set(failed as f64);
-            self.metrics.oldest_wait.get_or_create(&labels).set(backlog.oldest_wait_seconds.unwrap_or(0.0));
-        }
-        if let Some(desired) = desired {
-            self.metrics.desired.get_or_create(&labels).set(f64::from(desired));
-        }
-    }
+/// As exact as a status says it: what comes back by the watch must be what was written, or it is written again and again.
+fn this_second() -> Timestamp {
+    Timestamp::from_second(Timestamp::now().as_second()).expect("a moment that is")
 }
 
 /// Nobody may go now: the pods are looked at again after a while.

@@ -1,6 +1,7 @@
 //! A connection to Redis in any of its topologies: it connects when first used, reconnects (asking Sentinel again) after
 //! it broke, and bounds every wait.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -187,11 +188,22 @@ impl Connection {
         let commands: Vec<Cmd> = invocations.iter().map(Invocation::by_hash).collect();
         let mut answers = self.send(&commands).await?;
         let unknown: Vec<usize> = (0..answers.len()).filter(|i| is_noscript(&answers[*i])).collect();
-        let commands: Vec<Cmd> = unknown.iter().map(|i| invocations[*i].by_body()).collect();
+        let commands = self.loading(unknown.iter().map(|i| &invocations[*i]));
         for (i, answer) in unknown.into_iter().zip(self.send(&commands).await?) {
             answers[i] = answer;
         }
         Ok(answers.into_iter().map(|answer| self.outcome(answer)).collect())
+    }
+
+    /// The calls again, for a server that does not know their scripts: each goes along once, and is known to those behind
+    /// it. In a cluster they may be for different nodes.
+    fn loading<'a>(&self, invocations: impl Iterator<Item = &'a Invocation<'a>>) -> Vec<Cmd> {
+        let mut sent = BTreeSet::new();
+        let by_hash_or_body = |call: &Invocation<'_>| {
+            let first = sent.insert(call.hash().to_owned());
+            if first || self.is_cluster() { call.by_body() } else { call.by_hash() }
+        };
+        invocations.map(by_hash_or_body).collect()
     }
 
     /// A subscription on a connection of its own.

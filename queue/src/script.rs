@@ -42,6 +42,10 @@ impl Invocation<'_> {
         self.args.extend(arg.to_redis_args());
     }
 
+    pub(crate) fn hash(&self) -> &str {
+        &self.script.hash
+    }
+
     pub(crate) fn by_hash(&self) -> Cmd {
         self.command("EVALSHA", &self.script.hash)
     }

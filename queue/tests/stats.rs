@@ -161,3 +161,20 @@ async fn a_queue_that_cannot_be_read_does_not_hide_the_others() {
     assert_eq!(waiting, [0, 0, 1]);
     assert_eq!(stand.redis.cli(&["EXISTS", "absent", "rq:queue:empty"]), "0");
 }
+
+#[tokio::test]
+async fn a_script_that_the_server_does_not_know_is_sent_once_for_all_queues() {
+    let stand = Stand::new();
+    let query = |number: u32| StatsQuery {
+        protocol: if number.is_multiple_of(2) { Protocol::Rq } else { Protocol::List },
+        names: vec![format!("q{number}")],
+        key_prefix: "rq".into(),
+        consumer_group: "jobqueue".into(),
+    };
+    let queries: Vec<StatsQuery> = (0..20).map(query).collect();
+    let answers = stats(&stand.connection, &queries).await.unwrap();
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    let sent = stand.redis.cli(&["INFO", "commandstats"]);
+    let whole = sent.lines().find(|line| line.starts_with("cmdstat_eval:")).unwrap();
+    assert!(whole.starts_with("cmdstat_eval:calls=2,"), "one for each of two scripts: {whole}");
+}

@@ -1,6 +1,7 @@
 //! What a scaler and a person see of queues: counts, the oldest wait, and what each worker did. Read-only, one round
 //! trip for any number of queues, and constant work however long they are.
 
+use std::borrow::Borrow;
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -102,12 +103,12 @@ impl WorkerStats {
 /// another type, say) has its own.
 pub async fn stats(
     connection: &Connection,
-    queries: &[StatsQuery],
+    queries: &[impl Borrow<StatsQuery>],
 ) -> Result<Vec<Result<QueueStats, QueueError>>, QueueError> {
     let mut calls = Vec::new();
     // How many calls each query has, or why it has none.
     let mut shares = Vec::with_capacity(queries.len());
-    for query in queries {
+    for query in queries.iter().map(Borrow::borrow) {
         shares.push(calls_of(query, connection.is_cluster()).map(|own| {
             let count = own.len();
             calls.extend(own);
@@ -117,7 +118,7 @@ pub async fn stats(
     let mut answers = connection.invoke_all(&calls).await?.into_iter();
     Ok(shares
         .into_iter()
-        .zip(queries)
+        .zip(queries.iter().map(Borrow::borrow))
         .map(|(share, query)| {
             let own: Vec<_> = answers.by_ref().take(*share.as_ref().unwrap_or(&0)).collect();
             share?;
