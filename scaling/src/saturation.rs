@@ -2,9 +2,11 @@
 //! database takes nothing from them.
 //!
 //! Only times count in which every worker had work and more was waiting, a second after the number of ready workers
-//! changed: a slow start, or the end of a backlog, is no saturation. A verdict is a matter of confidence: the total rate's
-//! own scatter, second by second, must leave no doubt that less than a fifth of the gain came that more workers should have
-//! brought. It stands for a minute, twice as long each time it is confirmed, and then more workers are tried again.
+//! changed: a slow start, or the end of a backlog, is no saturation. Pods become ready one by one, so that several smaller
+//! numbers may be known, none of them for long; the number that there is now is compared with each. A verdict is a matter of
+//! confidence: the total rate's own scatter, second by second, must leave no doubt that less than a fifth of the gain came
+//! that more workers should have brought. It stands for a minute, twice as long each time it is confirmed, and then more
+//! workers are tried again.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +23,8 @@ const ENOUGH_JOBS: f64 = 30.0;
 const DOUBT_SECONDS: u32 = 60;
 /// Less than this part of the gain that would be proportional is none.
 const GAIN: f64 = 0.2;
+/// So many smaller numbers of workers are compared with at most.
+const COMPARED: usize = 4;
 /// Errors that last so long, in seconds, count.
 const ERRORS_SECONDS: f64 = 5.0;
 /// How long a verdict stands at first, and at most, in seconds.
@@ -36,8 +40,8 @@ pub(crate) struct Saturation {
     last: Option<(f64, u64)>,
     /// The workers that there are.
     level: Option<Level>,
-    /// Fewer workers, before them.
-    before: Option<Level>,
+    /// Fewer workers, before them: those that are known well enough, the fewest first.
+    before: Vec<Level>,
     /// Since when workers report errors.
     errors_since: Option<f64>,
     verdict: Option<Verdict>,
@@ -102,10 +106,30 @@ impl Level {
         self.seconds >= seconds && self.mean * f64::from(self.seconds) >= ENOUGH_JOBS
     }
 
-    /// Two standard errors of the mean.
-    fn doubt(&self) -> f64 {
-        let seconds = f64::from(self.seconds);
-        2.0 * (self.squares / (seconds - 1.0).max(1.0) / seconds.max(1.0)).sqrt()
+    /// Whether these did more than fewer ones `before` by less than [`GAIN`] of what is proportional, without a doubt; or by
+    /// more; none: nobody can tell yet.
+    fn helps(&self, before: &Self) -> Option<bool> {
+        let scatter = self.scatter(before);
+        let more = f64::from(self.workers) / f64::from(before.workers);
+        let gain = 1.0 + GAIN * (more - 1.0);
+        let (own, its) = (scatter * self.standard_error(), scatter * before.standard_error());
+        if its < 1.0 && self.mean * (1.0 + 2.0 * own) < before.mean * (1.0 - 2.0 * its) * gain {
+            return Some(false);
+        }
+        (self.mean * (1.0 - 2.0 * own) > before.mean * gain).then_some(true)
+    }
+
+    /// The standard deviation of a second's rate, as a part of the mean: of both together, since one of them may be known
+    /// for two or three seconds only.
+    fn scatter(&self, other: &Self) -> f64 {
+        let relative = |level: &Self| level.squares / (level.mean * level.mean);
+        let freedom = f64::from(self.seconds + other.seconds) - 2.0;
+        ((relative(self) + relative(other)) / freedom.max(1.0)).sqrt()
+    }
+
+    /// Of the mean, in standard deviations of a second's rate.
+    fn standard_error(&self) -> f64 {
+        1.0 / f64::from(self.seconds).sqrt()
     }
 }
 
@@ -131,32 +155,33 @@ impl Saturation {
             self.level.get_or_insert_with(|| Level::new(ready, clock));
             return;
         };
-        if level.is_known(BEFORE_SECONDS) {
-            self.before = Some(level);
+        if level.workers > 0 && level.is_known(BEFORE_SECONDS) {
+            self.before.push(level);
         }
-        self.before = self.before.filter(|before| before.workers < ready);
+        self.before.retain(|before| before.workers < ready);
+        if self.before.len() > COMPARED {
+            // The fewest tell most; of the others, the latest.
+            self.before.remove(1);
+        }
         self.level = Some(Level::new(ready, clock));
     }
 
     fn judge(&mut self, clock: f64) {
-        let (Some(before), Some(level)) = (self.before, self.level) else { return };
-        if !level.is_known(AFTER_SECONDS) || before.workers == 0 {
-            return;
-        }
-        let more = f64::from(level.workers) / f64::from(before.workers);
-        let gain = |part: f64| 1.0 + part * (more - 1.0);
-        let (least, most) = (before.mean - before.doubt(), level.mean + level.doubt());
-        if least > 0.0 && most < least * gain(GAIN) {
+        let Some(level) = self.level.filter(|level| level.is_known(AFTER_SECONDS)) else { return };
+        if let Some(before) = self.before.iter().find(|before| level.helps(before) == Some(false)).copied() {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped right after")]
             let worth = (f64::from(before.workers) * level.mean / before.mean).round() as u32;
             let cap = worth.clamp(before.workers, level.workers - 1);
             let (fewer, more) = (before.workers, level.workers);
             let limit = Limit::Saturated { fewer, fewer_rate: before.mean, more, more_rate: level.mean };
             self.decide(clock, limit, cap);
-            self.before = None;
-        } else if level.mean - level.doubt() > before.mean * gain(GAIN) || level.seconds >= DOUBT_SECONDS {
-            // It helped, or nobody can tell.
-            self.before = None;
+            self.before.clear();
+            return;
+        }
+        let compared = self.before.len();
+        self.before.retain(|before| level.helps(before).is_none() && level.seconds < DOUBT_SECONDS);
+        if self.before.len() < compared {
+            // They helped, or nobody can tell.
             self.verdict = self.verdict.filter(|verdict| verdict.trial.is_none());
         }
     }

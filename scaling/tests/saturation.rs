@@ -22,6 +22,8 @@ struct Plant {
     /// Since when each of them is ready.
     born: Vec<f64>,
     start_seconds: f64,
+    /// Each is ready so much later than the one before it.
+    stagger_seconds: f64,
     /// More workers than that get errors.
     connections: u32,
     limits: Vec<Limit>,
@@ -43,6 +45,7 @@ impl Plant {
             desired: 0,
             born: Vec::new(),
             start_seconds: 3.0,
+            stagger_seconds: 0.0,
             connections: u32::MAX,
             limits: Vec::new(),
             random: 1,
@@ -61,7 +64,9 @@ impl Plant {
         let end = self.now + seconds;
         while self.now < end {
             self.now += 0.25;
-            let ready = self.born.iter().filter(|born| self.now >= **born + self.start_seconds).count();
+            let since = |index: usize| self.start_seconds + self.stagger_seconds * index as f64;
+            let is_ready = |(index, born): (usize, &f64)| self.now >= born + since(index);
+            let ready = self.born.iter().enumerate().filter(|worker| is_ready(*worker)).count();
             let at_work = ready.min(usize::try_from(self.connections).expect("fits"));
             let noise = self.noise();
             let total = (self.rate * at_work as f64).min(self.database) * 0.25 * noise;
@@ -131,10 +136,25 @@ fn workers_that_do_not_help_go_again() {
 }
 
 #[test]
+fn pods_that_become_ready_one_by_one_hide_nothing() {
+    for stagger_seconds in [0.5, 1.5, 2.5, 4.0] {
+        for most in [4, 6, 20] {
+            let mut plant = Plant::new(10_000_000.0, 100.0, 120.0);
+            (plant.policy.max_replicas, plant.stagger_seconds) = (most, stagger_seconds);
+            plant.policy.scale_down.stabilization_seconds = 0.0;
+            let _ = plant.run(20.0 + stagger_seconds * f64::from(most));
+            assert!(plant.is_saturated(), "{most}, one every {stagger_seconds} s: {:?}", plant.limits);
+            let _ = plant.run(50.0);
+            assert!(plant.desired <= 3, "{most}, one every {stagger_seconds} s: {} {:?}", plant.desired, plant.limits);
+        }
+    }
+}
+
+#[test]
 fn a_database_that_keeps_up_limits_nothing() {
-    for start_seconds in [0.0, 3.0, 20.0] {
+    for (start_seconds, stagger_seconds) in [(0.0, 0.0), (3.0, 0.0), (20.0, 0.0), (3.0, 1.5), (5.0, 4.0)] {
         let mut plant = Plant::new(1_000_000.0, 100.0, f64::INFINITY);
-        plant.start_seconds = start_seconds;
+        (plant.start_seconds, plant.stagger_seconds) = (start_seconds, stagger_seconds);
         plant.policy.scale_up.max_step = Some(4);
         plant.policy.scale_up.stabilization_seconds = 30.0;
         for _ in 0..200 {
