@@ -208,6 +208,8 @@ impl Saturation {
         let stands = self.verdict.is_some_and(|verdict| verdict.trial.is_none() && verdict.cap <= cap);
         if !stands {
             self.decide(clock, limit, cap);
+            // Of the fewer that there will be, others may be refused: that has to last as well.
+            self.errors_since = Some(clock);
         }
         None
     }

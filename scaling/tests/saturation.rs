@@ -200,3 +200,21 @@ fn workers_that_the_database_refuses_go_and_come_back_later() {
     let _ = plant.run(1_200.0);
     assert_eq!(plant.desired, 40, "{:?}", plant.limits);
 }
+
+#[test]
+fn a_verdict_on_errors_is_not_passed_again_at_once() {
+    let mut policy = Policy { max_replicas: 8, ..Policy::default() };
+    policy.targets.jobs_per_worker = Some(1.0);
+    policy.scale_down.stabilization_seconds = 0.0;
+    let (mut memory, mut desired, mut numbers) = (Memory::default(), 8, Vec::new());
+    // Whichever pod goes, one worker is refused, seen every second, and at the end three times in the same moment.
+    for now in [0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 5.0, 5.0] {
+        let workers = Workers { desired, ready: desired, busy: desired };
+        let backlog = Some(Backlog { waiting: 1000, running: 0, oldest_wait_seconds: None });
+        let seen = Observation { now, backlog, workers, troubled: 1, ..Observation::default() };
+        let (decision, next) = decide(&policy, &seen, &memory);
+        (memory, desired) = (next, decision.replicas);
+        numbers.push(desired);
+    }
+    assert_eq!(numbers, [8, 8, 8, 8, 8, 7, 7, 7]);
+}
