@@ -24,11 +24,12 @@ use crate::{
     error::Error,
     events::Events,
     fetch::{fetch, pods},
+    glimpse,
     metrics::{Metrics, OutcomeLabels},
     observe,
     plan::{self, PlanInput, plan},
     registry::{Key, Registry, Tracked},
-    report::{Findings, Next, report, unreadable},
+    report::{FIRST_LOOK, Findings, Next, report, unreadable},
     rivals::Rivals,
     secrets::{RecentSecrets, resolve},
     status::{Blocked, Reach},
@@ -164,6 +165,7 @@ pub async fn visit(object: &Guarded, context: &Context) -> Result<Action, Error>
             return Ok(Action::await_change());
         }
     };
+    context.registry.rush.passed().await;
     let key = ObjectRef::from_obj(queue);
     if queue.metadata.deletion_timestamp.is_some() {
         context.registry.forget(&key);
@@ -304,7 +306,8 @@ fn again(next: Next, queues: usize) -> Action {
     let pause = match next {
         // What a server says is followed by the sweep; a visit only looks whether a person changed something.
         Next::Repair => each(queues, 20).clamp(Duration::from_secs(4), Duration::from_secs(60)),
-        Next::Pods => Duration::from_secs(2),
+        Next::Pods => glimpse::pods_take(queues),
+        Next::Look => FIRST_LOOK,
         Next::Resync => resync(queues),
     };
     Action::requeue(backoff::jittered(pause, rand::random()))

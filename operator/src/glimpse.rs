@@ -14,8 +14,12 @@ use crate::{
     registry::{Key, Tracked},
 };
 
-/// How long pods may take to start before anybody asks what keeps them.
-const PODS_TAKE: Duration = Duration::from_secs(2);
+/// How long pods may take to start before it is asked what keeps them, and again after as long. Thousands of queues may
+/// have pods that start.
+pub fn pods_take(queues: usize) -> Duration {
+    let each = Duration::from_millis(5).saturating_mul(u32::try_from(queues).unwrap_or(u32::MAX));
+    each.clamp(Duration::from_secs(2), Duration::from_secs(10))
+}
 
 /// One Deployment, at one moment that may be a little while ago.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +68,7 @@ impl Tracked {
         let workers = Workers { wanted: self.current, ..glimpse.workers };
         if workers.is_short() {
             let since = *self.short_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= PODS_TAKE {
+            if since.elapsed() >= pods_take(queues) {
                 return None;
             }
         } else {

@@ -26,6 +26,7 @@ pub mod plan;
 pub mod registry;
 pub mod report;
 pub mod rivals;
+pub mod rush;
 pub mod secrets;
 pub mod status;
 pub mod sweep;

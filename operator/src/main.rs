@@ -199,6 +199,7 @@ async fn operate(run: Run) -> anyhow::Result<()> {
     let lease_namespace = run.post.lease_namespace(&config.default_namespace).to_owned();
     let (metrics, tenure) = (Metrics::new(), Tenure::default());
     let candidate = Client::try_from(config.clone())?;
+    let scaling = api::client(config.clone(), tenure.clone(), metrics.clone())?;
     let client = api::client(config, tenure.clone(), metrics.clone())?;
     let stop = CancellationToken::new();
     follow_signals(stop.clone())?;
@@ -218,7 +219,7 @@ async fn operate(run: Run) -> anyhow::Result<()> {
     let resign = CancellationToken::new();
     let candidate = Candidate::new(candidate, &lease_namespace, &run.post.lease_name, &identity);
     let election = tokio::spawn(candidate.run(tenure, leading, ready, resign.clone()));
-    let office = Office { run, client, metrics, identity };
+    let office = Office { run, client, scaling, metrics, identity };
     tokio::select! {
         () = office.hold(is_leading, stop.clone()) => {}
         served = serving => served?.context("health and metrics cannot be served")?,
@@ -233,6 +234,8 @@ async fn operate(run: Run) -> anyhow::Result<()> {
 struct Office {
     run: Run,
     client: Client,
+    /// Numbers of workers have connections of their own, and wait for nothing else.
+    scaling: Client,
     metrics: Arc<Metrics>,
     identity: String,
 }
@@ -263,13 +266,13 @@ impl Office {
 
     /// Begins with nothing in memory: what counts is in the cluster and in Redis.
     async fn term(&self, over: CancellationToken) {
-        let Self { run, client, metrics, identity } = self;
+        let Self { run, client, scaling, metrics, identity } = self;
         let (registry, woken) = Registry::new();
         let registry = Arc::new(registry);
         metrics.follow(&registry);
         let events = Events::new(client.clone(), identity);
         let sweeper = Sweeper {
-            client: client.clone(),
+            client: scaling.clone(),
             events: events.clone(),
             registry: registry.clone(),
             metrics: metrics.clone(),

@@ -41,10 +41,12 @@ impl Workers {
 pub fn workers(deployment: &Deployment) -> Workers {
     let count = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
     let wanted = count(deployment.spec.replicas);
-    let Some(status) = &deployment.status else { return Workers { wanted, ..Workers::default() } };
+    let status = deployment.status.clone().unwrap_or_default();
     let seen = status.observed_generation >= deployment.metadata.generation;
     let (present, updated) = (count(status.replicas), count(status.updated_replicas));
-    Workers { wanted, present, ready: count(status.ready_replicas), current: seen && updated == present }
+    // Where there are no pods, none of them is to be replaced, whether the Deployment was seen yet or not.
+    let current = (seen && updated == present) || wanted.max(present) == 0;
+    Workers { wanted, present, ready: count(status.ready_replicas), current }
 }
 
 /// The gravest problem of a queue's pods, or of the Deployment that cannot make any.

@@ -20,6 +20,7 @@ use crate::{
     failing::Failing,
     glimpse::Glimpse,
     idle::Idle,
+    rush::Rush,
     status::{Blocked, Reach},
 };
 
@@ -32,6 +33,8 @@ pub struct Tracked {
     pub uid: String,
     /// Held while the Deployment is written, so that an apply never puts back a number that a scaling just replaced.
     pub write: Arc<tokio::sync::Mutex<()>>,
+    /// Since when it is served.
+    pub since: Instant,
     /// Where to look.
     pub endpoint: EndpointKey,
     /// What to look at there.
@@ -184,6 +187,8 @@ pub struct Registry {
     written: Mutex<HashMap<Key, Written>>,
     /// The Deployments, as the watch has them.
     glimpses: Mutex<HashMap<Key, Glimpse>>,
+    /// The numbers of workers that are being written.
+    pub rush: Rush,
     wake: mpsc::UnboundedSender<Key>,
 }
 
@@ -198,6 +203,7 @@ impl Registry {
                 failures: Mutex::default(),
                 written: Mutex::default(),
                 glimpses: Mutex::default(),
+                rush: Rush::default(),
                 wake,
             },
             woken,
@@ -232,6 +238,7 @@ impl Registry {
             Box::new(Tracked {
                 uid,
                 write: Arc::default(),
+                since: Instant::now(),
                 endpoint: endpoint.clone(),
                 target: target.clone(),
                 policy: policy.clone(),

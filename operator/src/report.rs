@@ -27,6 +27,9 @@ use crate::{
 /// How often the numbers in a status are renewed.
 pub const TELL: Duration = Duration::from_secs(15);
 
+/// How long a new queue's first status waits for the first look at Redis, so that it is written once and not twice.
+pub const FIRST_LOOK: Duration = Duration::from_secs(2);
+
 /// What a visit found out.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -47,6 +50,8 @@ pub enum Next {
     Repair,
     /// Pods are on their way.
     Pods,
+    /// Nobody has looked at its Redis yet.
+    Look,
     /// Only to follow Secrets.
     Resync,
 }
@@ -65,9 +70,14 @@ pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Fi
         context.registry.caught_up(key);
     }
     let before = said.or_else(|| queue.status.clone()).unwrap_or_default();
-    if known.nothing_yet() && findings.blocked.is_none() && before.observed_generation.is_some() {
-        // A new leader: what its predecessor wrote stands until the sweep has looked, in a fraction of a second.
-        return Ok(next);
+    if known.nothing_yet() && findings.blocked.is_none() {
+        // The sweep looks in a fraction of a second. What the leader before us wrote stands until then.
+        if before.observed_generation.is_some() {
+            return Ok(next);
+        }
+        if known.served_for < FIRST_LOOK {
+            return Ok(Next::Look);
+        }
     }
     let status = compose(queue, &before, &findings, &known);
     if !worth_writing(&before, &status, age) {
@@ -94,6 +104,7 @@ struct Known {
     scaling: Option<Scaling>,
     decision: Option<DecisionStatus>,
     last_scale: Option<jobqueue_crds::LastScale>,
+    served_for: Duration,
 }
 
 impl Known {
@@ -112,6 +123,7 @@ impl Known {
                 limit: tracked.held.or_else(|| decision.limits.last().map(|limited| limit_reason(&limited.limit))),
             }),
             last_scale: tracked.last_scale.clone(),
+            served_for: tracked.since.elapsed(),
         }
     }
 }

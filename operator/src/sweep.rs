@@ -164,6 +164,7 @@ impl Sweeper {
     /// Writes a new number of workers.
     pub async fn scale(&self, key: Key, change: Change, seen_at: Instant) {
         let Change { deployment, from, to, reason, message } = change;
+        let rush = self.registry.rush.enter();
         let namespace = key.namespace.clone().unwrap_or_default();
         let Some(write) = self.registry.with(&key, |tracked| tracked.write.clone()) else { return };
         let writing = write.lock().await;
@@ -205,7 +206,9 @@ impl Sweeper {
         });
         self.registry.wake(&key);
         drop(writing);
+        drop(rush);
         if answered {
+            self.registry.rush.passed().await;
             self.events.scaled(&ObjectReference::from(key), from, to, &told).await;
         }
     }

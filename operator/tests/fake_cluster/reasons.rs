@@ -63,7 +63,8 @@ async fn idle_at_zero_is_ready() {
         &server,
         &[
             "Ready=True/Idle",
-            "Reconciling=True/RollingOut",
+            // The Deployment has not been seen by its controller yet, but there is no pod to be replaced.
+            "Reconciling=False/AsSpecified",
             "Stalled=False/AsSpecified",
             "QueueReachable=True/Reachable",
             "DatabaseReachable=Unknown/Pending",
@@ -78,9 +79,33 @@ async fn idle_at_zero_is_ready() {
     let successor = operator(&server);
     successor.visit(&server).await;
     // It has not looked at Redis yet: what its predecessor wrote stands.
-    assert_has(&server, &["Ready=True/Idle", "QueueReachable=True/Reachable", "Reconciling=True/RollingOut"]);
+    assert_has(&server, &["Ready=True/Idle", "QueueReachable=True/Reachable", "ScaledToTarget=True/OnTarget"]);
     look(&server, &successor, Ok(&waiting(0))).await;
     assert_has(&server, &["Ready=True/Idle", "Reconciling=False/AsSpecified"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_queue_is_told_of_once() {
+    let statuses = |server: &ApiServer| server.writes().iter().filter(|write| write.contains("/status")).count();
+    let server = cluster();
+    let operator = operator(&server);
+    operator.visit(&server).await;
+    assert_eq!(statuses(&server), 0, "nobody has looked yet");
+    operator.sweep(Ok(&waiting(0))).await;
+    operator.visit(&server).await;
+    assert_eq!(statuses(&server), 1);
+    assert_has(&server, &["Ready=True/Idle", "Reconciling=False/AsSpecified"]);
+    assert!(!server.writes().iter().any(|write| write.contains("/events")), "all is well: {:?}", server.writes());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_redis_that_is_silent_keeps_nobody_in_the_dark() {
+    let server = cluster();
+    let operator = operator(&server);
+    operator.visit(&server).await;
+    tokio::time::advance(std::time::Duration::from_secs(2)).await;
+    operator.visit(&server).await;
+    assert_has(&server, &["Ready=Unknown/Pending", "QueueReachable=Unknown/Pending"]);
 }
 
 #[tokio::test(start_paused = true)]
