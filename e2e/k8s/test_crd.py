@@ -17,11 +17,16 @@ COLUMN = {"id": "job.id"}
 TABLE = {"table": "t", "columns": COLUMN}
 REFERENCE = {"name": "warehouse", "key": "redis"}
 SCALER = {"queue": {"names": ["a"], "redis": {"url": "redis://r"}}}
+SCHEDULE = {"name": "day", "start": "0 8 * * *", "end": "0 18 * * *", "minReplicas": 1}
 INGEST = {**SCALER, "database": {"urlSecretKeyRef": REFERENCE}, "ingest": [{"tables": [TABLE]}]}
 
 
 def manifest(spec, name="q"):
     return {"apiVersion": "jobqueue.dev/v1alpha1", "kind": "JobQueue", "metadata": {"name": name}, "spec": spec}
+
+
+def without(fields, name):
+    return {field: value for field, value in fields.items() if field != name}
 
 
 def changed(base, changes):
@@ -37,7 +42,7 @@ def changed(base, changes):
         if value is None:
             at.pop(last, None)
         else:
-            at[last] = value
+            at[last] = copy.deepcopy(value)
     return spec
 
 
@@ -102,6 +107,17 @@ BROKEN = {
                          "staticReplicas must lie between minReplicas and maxReplicas"),
     "static below min": (SCALER, {"scaling": {"onQueueFailure": "Static", "staticReplicas": 1, "minReplicas": 2}}, "spec.scaling",
                          "staticReplicas must lie between minReplicas and maxReplicas"),
+    "a schedule that changes nothing": (SCALER, {"scaling": {"schedules": [without(SCHEDULE, "minReplicas")]}}, "spec.scaling.schedules[0]",
+                                        "a schedule needs minReplicas, maxReplicas or both"),
+    "a schedule's min above its max": (SCALER, {"scaling": {"schedules": [{**SCHEDULE, "minReplicas": 3, "maxReplicas": 2}]}}, "spec.scaling.schedules[0]",
+                                       "minReplicas of a schedule may not exceed its maxReplicas"),
+    "a schedule's min above the queue's max": (SCALER, {"scaling": {"schedules": [{**SCHEDULE, "minReplicas": 11}]}}, "spec.scaling", "minReplicas of a schedule may not exceed maxReplicas"),
+    "a schedule without a length": (SCALER, {"scaling": {"schedules": [{**SCHEDULE, "end": SCHEDULE["start"]}]}}, "spec.scaling.schedules[0]",
+                                    "a schedule starts and ends at different times"),
+    "a schedule that is no cron": (SCALER, {"scaling": {"schedules": [{**SCHEDULE, "start": "8:00"}]}}, "spec.scaling.schedules[0].start", "should match"),
+    "a schedule's seconds": (SCALER, {"scaling": {"schedules": [{**SCHEDULE, "end": "0 0 18 * * *"}]}}, "spec.scaling.schedules[0].end", "should match"),
+    "a schedule without a name": (SCALER, {"scaling": {"schedules": [without(SCHEDULE, "name")]}}, "spec.scaling.schedules[0].name", "Required value"),
+    "two schedules of one name": (SCALER, {"scaling": {"schedules": [SCHEDULE, {**SCHEDULE, "end": "0 20 * * *"}]}}, "spec.scaling.schedules[1]", "Duplicate value"),
     "grace as short as the drain": (SCALER, {"worker": {"drainSeconds": 30, "template": {"spec": {"terminationGracePeriodSeconds": 30}}}},
                                     "spec.worker", "drainSeconds must be less than template.spec.terminationGracePeriodSeconds"),
     "no queue": (SCALER, {"queue": None}, "spec.queue", "Required value"),
@@ -141,6 +157,11 @@ KEPT = {
     "backoff at its limit": (SCALER, {"retry": {"backoffSeconds": 300}}),
     "min at max": (SCALER, {"scaling": {"minReplicas": 10}}),
     "static between": (SCALER, {"scaling": {"onQueueFailure": "Static", "staticReplicas": 10, "minReplicas": 10}}),
+    "a schedule's floor": (SCALER, {"scaling": {"schedules": [{**SCHEDULE, "minReplicas": 10}]}}),
+    "a schedule's ceiling, in a zone": (SCALER, {"scaling": {"schedules": [{"name": "d", "start": "0 1 * * SUN", "end": "*/5 4 * * 1-5", "timeZone": "America/Port-au-Prince",
+                                                                           "maxReplicas": 1}]}}),
+    "a schedule's floor at its ceiling": (SCALER, {"scaling": {"schedules": [{**SCHEDULE, "minReplicas": 2, "maxReplicas": 2}]}}),
+    "two schedules": (SCALER, {"scaling": {"schedules": [SCHEDULE, {**SCHEDULE, "name": "night"}]}}),
     "grace above the drain": (SCALER, {"worker": {"drainSeconds": 30, "template": {"spec": {"terminationGracePeriodSeconds": 31}}}}),
     "any template": (SCALER, {"worker": {"template": {"metadata": {"labels": {"a": "b"}}, "spec": {"nodeSelector": {"disk": "ssd"}}}}}),
     "paused from the start": (SCALER, {"scaling": {"mode": "Paused"}, "replicas": 3}),
@@ -189,11 +210,14 @@ COMPANIONS = {
     "spec.retry.maxBackoffSeconds": {"retry.backoffSeconds": 0},
     "spec.database.maxConnections": {"worker.concurrency": 1},
     "spec.database.budget": {"database.maxConnections": 4},
+    "spec.scaling.schedules[0]": {"scaling.schedules": [SCHEDULE], "scaling.maxReplicas": 10_000},
     "spec.queue.redis.urlSecretKeyRef": {"queue.redis.url": None},
     "spec.queue.redis.url": {},
     "spec.database.url": {"database.urlSecretKeyRef": None},
 }
-PREFIX = {"spec.queue.redis.url": "redis://", "spec.database.url": "postgres://"}
+CRON = "0 8 * * "
+PREFIX = {"spec.queue.redis.url": "redis://", "spec.database.url": "postgres://",
+          "spec.scaling.schedules[0].start": CRON, "spec.scaling.schedules[0].end": CRON}
 REQUIRED = {"name": "n", "key": "k", "table": "t", "columns": COLUMN}
 
 
@@ -204,6 +228,8 @@ def value_of_size(schema, path, size):
     if schema["type"] == "object":
         return {f"c{number}": "1" for number in range(size)}
     items = schema["items"]
+    if path == "spec.scaling.schedules":
+        return [{**SCHEDULE, "name": f"s{number}"} for number in range(size)]
     if items["type"] == "string":
         return [f"v{number}" for number in range(size)]
     return [{field: copy.deepcopy(REQUIRED[field]) if field in REQUIRED else [TABLE] for field in items.get("required", [])} for _ in range(size)]

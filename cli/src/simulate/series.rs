@@ -29,24 +29,28 @@ pub(crate) struct Series {
     pub(crate) step: f64,
     /// The points.
     pub(crate) points: Vec<Point>,
+    /// What was added last: a point may hold a peak before it.
+    #[serde(skip)]
+    latest: Point,
 }
 
 impl Series {
     /// For a run of so many seconds.
     pub(crate) fn new(seconds: f64) -> Self {
-        Self { step: (seconds / POINTS).max(super::world::LOOK_SECONDS), points: Vec::new() }
+        let step = (seconds / POINTS).max(super::world::LOOK_SECONDS);
+        Self { step, points: Vec::new(), latest: Point::default() }
     }
 
     /// The state at `now`. Of several within one step the backlog and its age are the highest, the others the last.
     pub(crate) fn add(&mut self, now: f64, point: Point) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and at most 600")]
         let index = (now / self.step + 1e-9) as usize;
-        let last = self.points.last().copied().unwrap_or_default();
+        let latest = std::mem::replace(&mut self.latest, point);
         // Between two looks far apart nothing happened, but that idle workers cost what they cost.
         while self.points.len() < index {
             let missing = (index + 1 - self.points.len()) as f64;
             let cost = last_cost(&self.points) + (point.worker_seconds - last_cost(&self.points)) / missing;
-            self.points.push(Point { worker_seconds: cost, ..last });
+            self.points.push(Point { worker_seconds: cost, ..latest });
         }
         match self.points.get_mut(index) {
             None => self.points.push(point),
@@ -81,5 +85,14 @@ mod tests {
         assert!(series.points.iter().all(|point| (point.workers - 2.0).abs() < 1e-9));
         let costs: Vec<f64> = series.points.iter().map(|point| point.worker_seconds).collect();
         assert!(costs.is_sorted() && (costs[3] - 72.0).abs() < 10.0, "{costs:?}");
+    }
+
+    #[test]
+    fn a_gap_has_the_backlog_at_its_beginning_and_not_the_peak_before_it() {
+        let mut series = Series::new(6000.0);
+        for (now, waiting) in [(0.0, 99.0), (5.0, 0.0), (45.0, 7.0)] {
+            series.add(now, Point { waiting, ..Point::default() });
+        }
+        assert_eq!(series.points.iter().map(|point| point.waiting).collect::<Vec<_>>(), [99.0, 0.0, 0.0, 0.0, 7.0]);
     }
 }

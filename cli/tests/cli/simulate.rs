@@ -99,3 +99,38 @@ fn mistakes_are_told_with_what_to_do() {
     let ran = jobqueue(&["simulate", "--shape", "burst"]);
     assert!(ran.code == 2 && ran.err.contains("-f FILE"), "{}", ran.err);
 }
+
+#[test]
+fn the_table_and_the_picture_of_the_readme_are_what_the_commands_beside_them_give() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
+    let command = readme.lines().find_map(|line| line.strip_prefix("    jobqueue simulate -f ")).unwrap();
+    let (manifest, options) = command.split_once(' ').unwrap();
+    let manifest = root.join(manifest);
+    let simulate = ["simulate", "-f", text(&manifest)];
+    let ran = jobqueue(&[&simulate[..], &options.split(' ').collect::<Vec<_>>()].concat());
+    let cells = ran.out.lines().skip(1).map(|line| {
+        let columns: Vec<&str> = line.split_whitespace().collect();
+        (columns[3].trim_end_matches('s').to_owned(), columns[5].to_owned())
+    });
+    let header = |line: &&str| line.starts_with("| load | ours ");
+    let rows = readme.lines().skip_while(|line| !header(line)).skip(2).take_while(|line| line.starts_with('|'));
+    let shown = rows.flat_map(|row| row.split('|').skip(2).filter(|cell| !cell.trim().is_empty())).map(|cell| {
+        let (wait, cost) = cell.split_once(" s, ").unwrap();
+        (wait.trim().to_owned(), cost.trim().replace(',', ""))
+    });
+    let (cells, shown): (Vec<_>, Vec<_>) = (cells.collect(), shown.collect());
+    assert_eq!(cells.len(), 25, "five loads, five policies: {}", ran.out);
+    assert_eq!(shown, cells);
+
+    let directory = tempfile::tempdir().unwrap();
+    let picture = directory.path().join("simulate.svg");
+    let (_, drawn) = readme.split_once("(`--shape burst").unwrap();
+    let (shapes, _) = drawn.split_once(" --plot docs/simulate.svg`").unwrap();
+    let rate: Vec<&str> = options.split(' ').skip_while(|option| *option != "--jobs-per-second").collect();
+    let shapes: Vec<&str> = ["--shape", "burst"].into_iter().chain(shapes.split_whitespace()).collect();
+    let ran = jobqueue(&[&simulate[..], &rate, &shapes, &["--plot", text(&picture)]].concat());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let drawn = std::fs::read_to_string(&picture).unwrap();
+    assert!(drawn == std::fs::read_to_string(root.join("docs/simulate.svg")).unwrap(), "docs/simulate.svg is another");
+}
