@@ -111,7 +111,8 @@ fn automatic(policy: &Policy, observation: &Observation, backlog: Backlog, memor
         limits.push(Limited { limit, without: certain.min(caps.lowest()) });
     }
     let saturated = memory.saturation.look(memory.clock, observation, backlog);
-    let helpful = saturated.map_or(bounded, |(_, cap)| bounded.min(cap));
+    // A floor stands whatever the database does, and the windows remember it: who goes after its end waits as after any need.
+    let helpful = saturated.map_or(bounded, |(_, cap)| bounded.min(cap.max(policy.floor())));
     if let Some((limit, _)) = saturated.filter(|_| helpful < bounded) {
         limits.push(Limited { limit, without: bounded });
     }

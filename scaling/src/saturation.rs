@@ -44,6 +44,9 @@ pub(crate) struct Saturation {
     before: Vec<Level>,
     /// Since when workers report errors.
     errors_since: Option<f64>,
+    /// The workers, ready or asked for, and since when there are not more of them.
+    all: u32,
+    fewer_since: f64,
     verdict: Option<Verdict>,
 }
 
@@ -190,6 +193,11 @@ impl Saturation {
     /// added as long as that lasts, and nothing follows for later.
     fn judge_errors(&mut self, clock: f64, seen: &Observation) -> Option<(Limit, u32)> {
         let (refused, ready) = (seen.troubled, seen.workers.ready);
+        // What says it is often a worker that is not ready for that very reason.
+        let all = ready.max(seen.workers.desired);
+        if std::mem::replace(&mut self.all, all) > all {
+            self.fewer_since = clock;
+        }
         if refused == 0 {
             self.errors_since = None;
             return None;
@@ -198,18 +206,18 @@ impl Saturation {
         if clock - since < ERRORS_SECONDS {
             return None;
         }
-        // What says it is often a worker that is not ready for that very reason.
-        let all = ready.max(seen.workers.desired);
         let limit = Limit::DatabaseErrors { workers: refused, of: all };
         if refused >= all {
             return Some((limit, all.max(1)));
+        }
+        // Of fewer workers, others may be refused than of more: that has to last as well.
+        if clock - self.fewer_since < ERRORS_SECONDS {
+            return None;
         }
         let cap = all - refused;
         let stands = self.verdict.is_some_and(|verdict| verdict.trial.is_none() && verdict.cap <= cap);
         if !stands {
             self.decide(clock, limit, cap);
-            // Of the fewer that there will be, others may be refused: that has to last as well.
-            self.errors_since = Some(clock);
         }
         None
     }

@@ -218,3 +218,46 @@ fn a_verdict_on_errors_is_not_passed_again_at_once() {
     }
     assert_eq!(numbers, [8, 8, 8, 8, 8, 7, 7, 7]);
 }
+
+#[test]
+fn a_floor_that_ends_lets_nobody_go_sooner_than_any_need() {
+    let mut policy = Policy { min_replicas: 5, max_replicas: 5, ..Policy::default() };
+    policy.targets.jobs_per_worker = Some(1.0);
+    policy.scale_down.stabilization_seconds = 60.0;
+    let (mut memory, mut desired, mut fell) = (Memory::default(), 5, None);
+    for second in 0..200 {
+        if second == 100 {
+            policy.min_replicas = 0;
+        }
+        let workers = Workers { desired, ready: desired, busy: desired };
+        let backlog = Some(Backlog { waiting: 1000, running: 0, oldest_wait_seconds: None });
+        let seen = Observation { now: f64::from(second), backlog, workers, troubled: 3, ..Observation::default() };
+        let (decision, next) = decide(&policy, &seen, &memory);
+        (memory, desired) = (next, decision.replicas);
+        fell = fell.or((desired < 5).then_some((second, desired)));
+    }
+    // The floor was the last time at 99 s what there had to be.
+    assert_eq!(fell, Some((160, 2)));
+}
+
+#[test]
+fn errors_of_more_workers_are_no_verdict_on_fewer() {
+    let mut policy = Policy { min_replicas: 7, max_replicas: 7, ..Policy::default() };
+    policy.targets.jobs_per_worker = Some(1.0);
+    policy.scale_down.stabilization_seconds = 0.0;
+    let (mut memory, mut desired, mut numbers) = (Memory::default(), 7, Vec::new());
+    // Three of seven are refused, so that four would do; a floor keeps seven until the twentieth second. Of four, one is.
+    for now in [0.0, 5.0, 10.0, 15.0, 20.0, 20.0, 21.0, 26.0] {
+        if now >= 20.0 {
+            policy.min_replicas = 0;
+        }
+        let workers = Workers { desired, ready: desired, busy: desired };
+        let backlog = Some(Backlog { waiting: 1000, running: 0, oldest_wait_seconds: None });
+        let troubled = if desired == 7 { 3 } else { 1 };
+        let (decision, next) =
+            decide(&policy, &Observation { now, backlog, workers, troubled, ..Observation::default() }, &memory);
+        (memory, desired) = (next, decision.replicas);
+        numbers.push(desired);
+    }
+    assert_eq!(numbers, [7, 7, 7, 7, 4, 4, 4, 3]);
+}
