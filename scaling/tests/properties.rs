@@ -1,8 +1,9 @@
 //! What holds for every policy and every sequence of observations.
 
+use chrono::DateTime;
 use jobqueue_scaling::{
-    Backlog, ConnectionBudget, Decision, Limit, Limited, Memory, Observation, OnQueueFailure, Policy, Ramp, Rates,
-    Targets, WorkerRate, Workers, decide,
+    Backlog, Bound, Bounds, ConnectionBudget, Decision, Limit, Limited, Memory, Observation, OnQueueFailure, Policy,
+    Ramp, Rates, Targets, WorkerRate, Workers, decide,
 };
 use proptest::prelude::*;
 
@@ -18,8 +19,10 @@ prop_compose! {
         down in ramps(),
         connections in prop::option::of((4_u32..120, 1_u32..5)),
         fallback in prop::option::of(1_u32..4),
+        bounds in bounds(),
     ) -> Policy {
         Policy {
+            bounds,
             min_replicas: min,
             max_replicas: min + more,
             targets: Targets { jobs_per_worker, drain_seconds, max_wait_seconds },
@@ -31,6 +34,18 @@ prop_compose! {
             connections: connections.map(|(connections, per_worker)| ConnectionBudget { connections, per_worker }),
             ..Policy::default()
         }
+    }
+}
+
+prop_compose! {
+    /// What schedules may say at a moment: seldom anything.
+    fn bounds()(
+        floor in prop::option::weighted(0.2, 1_u32..12),
+        ceiling in prop::option::weighted(0.2, 1_u32..12),
+    ) -> Bounds {
+        let until = DateTime::UNIX_EPOCH.fixed_offset();
+        let bound = |replicas| Bound { schedule: "night".parse().expect("a name"), replicas, until };
+        Bounds { floor: floor.map(bound), ceiling: ceiling.map(bound) }
     }
 }
 
@@ -108,7 +123,12 @@ fn follow(
 
 fn cap(policy: &Policy) -> u32 {
     let budget = policy.connections.map_or(u32::MAX, |budget| budget.connections / budget.per_worker);
-    policy.max_replicas.min(budget)
+    let scheduled = policy.bounds.ceiling.map_or(u32::MAX, |bound| bound.replicas);
+    policy.max_replicas.min(budget).min(scheduled)
+}
+
+fn floor(policy: &Policy) -> u32 {
+    policy.bounds.floor.map_or(0, |bound| bound.replicas).max(policy.min_replicas)
 }
 
 proptest! {
@@ -119,10 +139,39 @@ proptest! {
         follow(&policy, &looks, |seen, decision| {
             prop_assert!(decision.replicas <= cap(&policy));
             if seen.backlog.is_some() {
-                prop_assert!(decision.replicas >= policy.min_replicas.min(cap(&policy)));
+                prop_assert!(decision.replicas >= floor(&policy).min(cap(&policy)));
             }
             Ok(())
         })?;
+    }
+
+    #[test]
+    fn schedules_that_come_and_go_hold_at_once_and_send_nobody_away_early(
+        policy in policies(),
+        looks in prop::collection::vec((looks(), bounds()), 1..60),
+    ) {
+        let mut memory = Memory::default();
+        let (mut now, mut desired, mut last_up) = (1_000.0, 0_u32, f64::NEG_INFINITY);
+        for (look, bounds) in looks {
+            now += look.passed;
+            let policy = Policy { bounds, ..policy.clone() };
+            let workers = Workers { desired, ready: desired, busy: 0 };
+            let Look { backlog, rates, troubled, .. } = look;
+            let (decision, next) = decide(&policy, &Observation { now, backlog, workers, rates, troubled }, &memory);
+            memory = next;
+            if backlog.is_some() {
+                prop_assert!(decision.replicas <= cap(&policy), "{decision}");
+                prop_assert!(decision.replicas >= floor(&policy).min(cap(&policy)), "{decision}");
+            }
+            if decision.replicas > desired {
+                last_up = now;
+            }
+            // Only a ceiling takes workers that came a moment ago.
+            let lowered = cap(&policy) < desired;
+            let early = now - last_up < policy.scale_down.stabilization_seconds;
+            prop_assert!(decision.replicas >= desired || lowered || !early, "{desired} -> {decision}");
+            desired = decision.replicas;
+        }
     }
 
     #[test]
@@ -225,10 +274,9 @@ proptest! {
     fn steps_are_kept(policy in policies(), looks in prop::collection::vec(looks(), 1..60)) {
         follow(&policy, &looks, |seen, decision| {
             let current = seen.workers.desired;
-            // An outage's static number and minReplicas are wanted at once.
-            let floor = policy.min_replicas;
+            // An outage's static number and a floor are wanted at once.
             if let (Some(step), Some(_)) = (policy.scale_up.max_step, seen.backlog) {
-                prop_assert!(decision.replicas <= (current + step).max(floor));
+                prop_assert!(decision.replicas <= (current + step).max(floor(&policy)));
             }
             if let Some(step) = policy.scale_down.max_step {
                 prop_assert!(decision.replicas >= current.saturating_sub(step));
@@ -305,6 +353,7 @@ proptest! {
         // Whatever the clock says in the middle, a stabilization window longer than the longest gap is kept.
         let mut policy = policy;
         policy.min_replicas = 0;
+        policy.bounds.floor = None;
         policy.scale_down.stabilization_seconds = 100.0;
         let mut memory = Memory::default();
         let busy = Observation {
