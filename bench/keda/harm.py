@@ -1,0 +1,67 @@
+"""Jobs killed when workers go: waves of jobs, so that workers come and go under load, until ours lost as many as are asked for.
+
+All twenty-five seconds a wave comes at one moment, and one job every two seconds all along. Every pod that is told to go was
+removed by scaling in. A job whose begin was logged and whose end was not, when no worker is left, was killed.
+
+`drain`: jobs of three to six seconds, pods have 35 seconds to go.
+`protect`: jobs of eight to fourteen seconds, pods have six; ours says `scaleDown.protectBusy: true`.
+
+Ours and tuned KEDA have the same load at the same time.
+"""
+import random
+import time
+from dataclasses import dataclass
+
+from contenders import TUNED, job_queue, keda, rq_work
+from harness.waiting import until
+from jobs import Jobs
+from session import say
+
+PERIOD = 25
+MOST = 20
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Seconds of a job, seconds a pod has to go, jobs that make a worker."""
+
+    shortest: float
+    longest: float
+    grace: int
+    per_worker: int
+    down: dict
+
+
+SETTINGS = {
+    "drain": Setting(3.0, 6.0, 35, 2, {}),
+    "protect": Setting(8.0, 14.0, 6, 1, {"protectBusy": True}),
+}
+
+
+def run(session, args, setting):
+    this = SETTINGS[setting]
+    work = rq_work(session.image(), most=MOST, per_worker=this.per_worker, grace=this.grace)
+    session.contend(job_queue("jobqueue", session.url, work, this.down), keda("tuned", session.url, work, **TUNED))
+    jobs = {name: Jobs(session.client, name) for name in ("jobqueue", "tuned")}
+    began = time.time()
+    chance = random.Random(1)
+    waves, second = 0, 0
+    while session.pods.told("jobqueue", began) < args.scale_ins and second < args.longest:
+        sizes = (MOST * this.per_worker if second % PERIOD == 0 else 0) + (second % 2)
+        waves += second % PERIOD == 0
+        seconds = [round(chance.uniform(this.shortest, this.longest), 2) for _ in range(sizes)]
+        for each in jobs.values() if seconds else ():
+            each.push(seconds)
+        second += 1
+        time.sleep(max(0.0, began + second - time.time()))
+    result = {}
+    for name, each in jobs.items():
+        until(lambda: each.nothing_waits() and session.pods.none_left(name), f"{name}: {each.result()}", 300, 0.1)
+        result[name] = {"scale_ins": session.pods.told(name, began), **each.result()}
+        say(f"{setting} {name:9} " + "  ".join(f"{what} {value:.5g}" for what, value in result[name].items()))
+    session.clear()
+    return {"rounds": {name: [each] for name, each in result.items()}, "waves": waves}
+
+
+ROWS = {"scale_ins": "pods removed by scale-in", "jobs": "jobs", "killed": "jobs killed", "never_begun": "jobs never begun",
+        "never_ended": "jobs never ended", "begun_again": "jobs begun again"}
