@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Beside KEDA, on the same cluster in the same run.
 
-    ./dev bench keda [PART]... [--small] [--rounds 5] [--more 25] [--output target/keda.json]
+    ./dev bench keda [PART]... [--small] [--rounds 4] [--more 26] [--output target/keda.json]
 
 Parts, all of them without a name:
 
@@ -65,13 +65,13 @@ def table(part, result):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--rounds", type=int, default=5, help="of `reaction`, of jobqueue and of tuned KEDA (%(default)s)")
-    parser.add_argument("--more", type=int, default=25, help="of `reaction`, further rounds of jobqueue alone, for its tail (%(default)s)")
+    parser.add_argument("--rounds", type=int, default=4, help="of `reaction`, of jobqueue and of tuned KEDA (%(default)s)")
+    parser.add_argument("--more", type=int, default=26, help="of `reaction`, further rounds of jobqueue alone, for its tail (%(default)s)")
     parser.add_argument("--defaults", type=int, default=1, help="rounds of KEDA with its defaults; 0: none (%(default)s)")
-    parser.add_argument("--backlogs", type=int, default=3, help="rounds of `backlog` (%(default)s)")
+    parser.add_argument("--backlogs", type=int, default=2, help="rounds of `backlog` (%(default)s)")
     parser.add_argument("--jobs", type=int, default=300, help="of a backlog (%(default)s)")
     parser.add_argument("--waves", type=int, default=6, help="of `waves`, forty seconds each (%(default)s)")
-    parser.add_argument("--per-worker", type=int, nargs="+", default=[4, 10, 20], metavar="N",
+    parser.add_argument("--per-worker", type=int, nargs="+", default=[4, 12], metavar="N",
                         help="of `waves`: jobs to a worker, for one contender of ours each; the first is KEDA's (%(default)s)")
     parser.add_argument("--scale-ins", type=int, default=200, help="of ours, in `drain` and in `protect` (%(default)s)")
     parser.add_argument("--longest", type=int, default=400, metavar="SECONDS", help="of `drain` and of `protect` (%(default)s)")
@@ -91,7 +91,8 @@ def main():
     session = Session()
     try:
         for part in args.parts or PARTS:
-            results[part] = PARTS[part][0](session, args)
+            load = os.getloadavg()[0]
+            results[part] = {**PARTS[part][0](session, args), "load_before": round(load, 1)}
             print("\n".join(table(part, results[part])), flush=True)
             Path(args.output).parent.mkdir(exist_ok=True)
             Path(args.output).write_text(json.dumps(results, indent=1), encoding="utf-8")

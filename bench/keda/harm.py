@@ -18,7 +18,7 @@ from jobs import Jobs
 from session import say
 
 PERIOD = 25
-MOST = 20
+MOST = 16
 
 
 @dataclass(frozen=True)
