@@ -1,6 +1,6 @@
 """Jobs killed when workers go: waves of jobs, so that workers come and go under load, until ours lost as many as are asked for.
 
-All twenty-five seconds a wave comes at one moment, and one job every two seconds all along. Every pod that is told to go was
+All twenty-five seconds a wave comes at one moment, and one job every five seconds all along. Every pod that is told to go was
 removed by scaling in. A job whose begin was logged and whose end was not, when no worker is left, was killed.
 
 `drain`: jobs of three to six seconds, pods have 35 seconds to go.
@@ -47,7 +47,7 @@ def run(session, args, setting):
     chance = random.Random(1)
     waves, second = 0, 0
     while session.pods.told("jobqueue", began) < args.scale_ins and second < args.longest:
-        sizes = (MOST * this.per_worker if second % PERIOD == 0 else 0) + (second % 2)
+        sizes = (MOST * this.per_worker if second % PERIOD == 0 else 0) + (second % 5 == 1)
         waves += second % PERIOD == 0
         seconds = [round(chance.uniform(this.shortest, this.longest), 2) for _ in range(sizes)]
         for each in jobs.values() if seconds else ():
