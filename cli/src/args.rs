@@ -1,13 +1,13 @@
 //! The command line: flags that every command knows, and the commands.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::completion::CompletionArgs;
 use crate::enqueue::EnqueueArgs;
-use crate::exit::EXIT_HELP;
+use crate::exit::{EXIT_HELP, Exit, Failure};
 use crate::explain::ExplainArgs;
 use crate::failed::FailedArgs;
 use crate::local::LocalArgs;
@@ -37,9 +37,9 @@ pub(crate) struct GlobalArgs {
     /// How data is printed on stdout
     #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
     pub(crate) output: Format,
-    /// Manifest that names the queues, the protocol and the URLs; flags win over it
+    /// Manifest that names the queues, the protocol and the URLs; flags win over it. `simulate` compares several
     #[arg(short, long, global = true, value_name = "MANIFEST")]
-    pub(crate) filename: Option<PathBuf>,
+    pub(crate) filename: Vec<PathBuf>,
     /// Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/MASTER/DB`, `redis+cluster://h1,h2`
     #[arg(long, global = true, env = "JOBQUEUE_REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) redis: Option<String>,
@@ -57,6 +57,17 @@ pub(crate) struct GlobalArgs {
     /// RQ's key prefix, if the producers set `RQ_KEY_PREFIX` [default: rq, or the manifest's]
     #[arg(long, global = true, value_name = "PREFIX")]
     pub(crate) key_prefix: Option<String>,
+}
+
+impl GlobalArgs {
+    /// The manifest, if one is given, where no more than one makes sense.
+    pub(crate) fn manifest(&self) -> Result<Option<&Path>, Failure> {
+        match self.filename.as_slice() {
+            [] => Ok(None),
+            [path] => Ok(Some(path)),
+            _ => Err(Failure::new(Exit::Usage, "several manifests are given").hint("give one with -f FILE")),
+        }
+    }
 }
 
 /// The wire formats, as flags spell them.

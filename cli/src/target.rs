@@ -33,7 +33,8 @@ pub(crate) struct Target {
 impl Target {
     /// Reads the manifest, if there is one, and lets the flags win.
     pub(crate) fn from_args(args: &GlobalArgs) -> anyhow::Result<Self> {
-        let manifest = args.filename.as_deref().map(|path| read_manifest(path, None)).transpose()?;
+        let path = args.manifest()?;
+        let manifest = path.map(|path| read_manifest(path, None)).transpose()?;
         let queue = manifest.as_ref().map(|manifest| &manifest.spec.queue);
         let protocol = args.protocol.map(protocol_of_flag).or_else(|| queue.map(|queue| protocol_of(queue.protocol)));
         let names = queue.map(|queue| queue.names.clone()).unwrap_or_default();
@@ -41,7 +42,7 @@ impl Target {
         // What `jobqueue local` serves with this manifest, other commands find too.
         let private = || {
             let name = manifest.as_ref()?.metadata.name.as_deref()?;
-            private_redis_url(name, args.filename.as_deref()?)
+            private_redis_url(name, path?)
         };
         let given = args.redis.clone().filter(|url| !url.is_empty());
         let private = if given.is_none() { private() } else { None };

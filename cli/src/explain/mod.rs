@@ -73,7 +73,7 @@ pub(crate) struct WorkerCounts {
 
 /// Explains one JobQueue.
 pub(crate) async fn run(global: &GlobalArgs, args: &ExplainArgs, output: Output) -> anyhow::Result<Exit> {
-    let manifest = global.filename.as_deref().map(|path| read_manifest(path, args.name.as_deref())).transpose()?;
+    let manifest = global.manifest()?.map(|path| read_manifest(path, args.name.as_deref())).transpose()?;
     let given = manifest.as_ref().map(|manifest| &manifest.metadata);
     let name = args.name.clone().or_else(|| given?.name.clone());
     let Some(name) = name else {

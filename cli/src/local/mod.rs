@@ -83,7 +83,7 @@ pub(crate) struct LocalArgs {
 
 /// Runs the manifest until interrupted, or until its queue is empty.
 pub(crate) async fn run(global: &GlobalArgs, args: &LocalArgs, output: Output) -> anyhow::Result<Exit> {
-    let path = global.filename.as_deref().ok_or_else(|| {
+    let path = global.manifest()?.ok_or_else(|| {
         Failure::new(Exit::Usage, "local mode needs a manifest").hint("pass it with -f, e.g. -f jobqueue.yaml")
     })?;
     let manifest = read_manifest(path, args.name.as_deref())?;

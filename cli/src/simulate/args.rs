@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use chrono::{DateTime, FixedOffset};
 use clap::Args;
 
 use super::shape::Shape;
@@ -14,11 +15,15 @@ Examples:
   jobqueue simulate -f jobqueue.yaml --shape daily --policy ours --policy fixed:4 --policy keda
   jobqueue simulate -f jobqueue.yaml --load trace.csv --jobs-per-second 3000 --plot monday.svg
   jobqueue simulate -f jobqueue.yaml --shape burst --policy ours --changes
+  jobqueue simulate -f jobqueue.yaml --shape daily --duration 7d --start 2026-11-23T00:00:00+01:00
+  jobqueue simulate -f now.yaml -f then.yaml --shape sawtooth --plot both.svg
 
-The manifest's scaling section is run by the operator's own code, four times a second of simulated time. Policies:
+The manifest's scaling section is run by the operator's own code, four times a second of simulated time;
+its schedules hold from --start on. Several manifests are compared: ours is then one policy for each, and all else is the
+first one's. Policies:
   ours         the manifest's
   fixed        maxReplicas workers, always; fixed:N for N
-  keda         KEDA 2.20 with its defaults, and its HPA; sees the length of the list only
+  keda         KEDA 2.20 with its defaults, and its HPA; sees the length of the list only, and has no schedules
   keda-1s      the same, polling every second
   per-worker   waiting jobs divided by a number at every look, without memory
 
@@ -43,6 +48,9 @@ pub(crate) struct SimulateArgs {
     /// How long a run is: 90s, 20m, 1000h [default: as long as the shape, or a trace and 15 minutes]
     #[arg(long, value_name = "TIME", value_parser = seconds)]
     pub(super) duration: Option<f64>,
+    /// The moment at which a run starts, for the manifest's schedules: a load begins then, whatever the time of day
+    #[arg(long, default_value = "2026-01-05T00:00:00Z", value_name = "MOMENT", value_parser = moment)]
+    pub(super) start: DateTime<FixedOffset>,
     /// Where chance begins
     #[arg(long, default_value_t = 1, value_name = "N")]
     pub(super) seed: u64,
@@ -128,6 +136,10 @@ fn seconds(text: &str) -> Result<f64, String> {
     let unit = units.iter().find_map(|(unit, seconds)| Some((text.strip_suffix(unit)?, *seconds)));
     let (number, unit) = unit.unwrap_or((text, 1.0));
     positive(number).map(|number| number * unit).map_err(|_| "it is a time such as 90s, 20m or 1000h".into())
+}
+
+fn moment(text: &str) -> Result<DateTime<FixedOffset>, String> {
+    DateTime::parse_from_rfc3339(text).map_err(|_| "it is a moment such as 2026-11-23T00:00:00+01:00".into())
 }
 
 fn positive(text: &str) -> Result<f64, String> {

@@ -47,8 +47,30 @@ enum State {
 /// What one slot has in hand.
 #[derive(Debug, Clone, Default)]
 struct Hand {
+    /// What is not done yet.
     lots: Vec<Lot>,
-    taken: f64,
+    /// When the last one of those before it was done, or all of them were taken.
+    since: f64,
+    /// How many were taken, and when, by the clock of the work, the first is begun and the last is done.
+    jobs: u64,
+    begins: f64,
+    ends: f64,
+}
+
+impl Hand {
+    fn left(&self) -> u64 {
+        self.lots.iter().map(|lot| lot.jobs).sum()
+    }
+
+    /// How many more have been done by `clock`. The last one is done when all are.
+    fn done_by(&self, clock: f64) -> u64 {
+        // Of none, this is not a number, which is cast to 0.
+        let part = (clock - self.begins) / (self.ends - self.begins);
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count, rounded down")]
+        let done = (self.jobs as f64 * part) as u64;
+        let left = self.left();
+        done.saturating_sub(self.jobs - left).min(left.saturating_sub(1))
+    }
 }
 
 impl Pod {
@@ -69,6 +91,28 @@ impl Pod {
 
     fn is_going(&self) -> bool {
         matches!(self.state, State::Draining { .. })
+    }
+
+    /// The first `jobs` jobs of a slot have been done, one after another, and the last of them now.
+    fn complete(&mut self, slot: usize, jobs: u64, now: f64, waits: &mut Waits) {
+        let slots = self.hands.len() as f64;
+        let hand = &mut self.hands[slot];
+        let began = std::mem::replace(&mut hand.since, now);
+        let each = (now - began) / jobs as f64;
+        let mut done = 0;
+        hand.lots.retain_mut(|lot| {
+            let part = lot.jobs.min(jobs - done);
+            if part > 0 {
+                // The middle one stands for all of them.
+                let begun = began + each * (done as f64 + (part as f64 - 1.0) / 2.0);
+                waits.add(begun - lot.arrived, part);
+            }
+            done += part;
+            lot.jobs -= part;
+            lot.jobs > 0
+        });
+        self.completed += jobs;
+        self.worked_seconds += (now - began) / slots;
     }
 }
 
@@ -154,7 +198,7 @@ impl Fleet {
     /// What is in hand.
     pub(crate) fn in_hand(&self) -> impl Iterator<Item = (f64, Lot)> {
         let hands = self.pods.iter().flat_map(|pod| &pod.hands);
-        hands.flat_map(|hand| hand.lots.iter().map(|lot| (hand.taken, *lot)))
+        hands.flat_map(|hand| hand.lots.iter().map(|lot| (hand.since, *lot)))
     }
 
     /// Whether nothing will happen by itself: no job in hand, and no pod that starts or goes.
@@ -223,6 +267,7 @@ impl Fleet {
             self.finish(finish, from + (finish.at - began) / speed, fifo);
         }
         self.clock = end;
+        self.progress(to);
         for pod in &mut self.pods {
             if let State::Starting { ready_at } = pod.state
                 && ready_at <= to
@@ -257,11 +302,11 @@ impl Fleet {
             self.free.push_back((pod.id, slot));
             return;
         }
-        hand.taken = now;
+        let at = self.clock + self.work.seconds(jobs, &mut self.chance);
+        (hand.since, hand.jobs, hand.begins, hand.ends) = (now, jobs, self.clock, at);
         pod.busy_hands += 1;
         self.busy_hands += 1;
         self.running += jobs;
-        let at = self.clock + self.work.seconds(jobs, &mut self.chance);
         self.finishing.push(Finish { at, pod: pod.id, slot });
     }
 
@@ -269,24 +314,31 @@ impl Fleet {
         // A pod that was killed took its jobs with it.
         let Some(index) = self.find(finish.pod) else { return };
         let pod = &mut self.pods[index];
-        let hand = &mut pod.hands[finish.slot];
-        let jobs: u64 = hand.lots.iter().map(|lot| lot.jobs).sum();
-        let each = (now - hand.taken) / jobs as f64;
-        let mut before = 0.0;
-        for lot in hand.lots.drain(..) {
-            // One after another: the middle one stands for its lot.
-            let begun = hand.taken + each * (before + (lot.jobs as f64 - 1.0) / 2.0);
-            self.waits.add(begun - lot.arrived, lot.jobs);
-            before += lot.jobs as f64;
-        }
-        pod.completed += jobs;
-        pod.worked_seconds += (now - hand.taken) / f64::from(self.work.slots);
+        let jobs = pod.hands[finish.slot].left();
+        pod.complete(finish.slot, jobs, now, &mut self.waits);
         pod.busy_hands -= 1;
         self.busy_hands -= 1;
         self.running -= jobs;
         self.done += jobs;
         if pod.is_ready() {
             self.take(index, finish.slot, now, fifo);
+        }
+    }
+
+    /// Counts what has been done of that which was taken several at a time: where the database is slow, that takes long.
+    fn progress(&mut self, now: f64) {
+        if self.work.grain == 1 {
+            return;
+        }
+        for pod in &mut self.pods {
+            for slot in 0..pod.hands.len() {
+                let jobs = pod.hands[slot].done_by(self.clock);
+                if jobs > 0 {
+                    pod.complete(slot, jobs, now, &mut self.waits);
+                    self.running -= jobs;
+                    self.done += jobs;
+                }
+            }
         }
     }
 
@@ -299,7 +351,7 @@ impl Fleet {
                 return true;
             }
             for hand in pod.hands.iter().filter(|hand| !hand.lots.is_empty()) {
-                let jobs: u64 = hand.lots.iter().map(|lot| lot.jobs).sum();
+                let jobs = hand.left();
                 *running -= jobs;
                 *busy_hands -= 1;
                 *interrupted += jobs;
@@ -307,5 +359,45 @@ impl Fleet {
             }
             false
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand_chacha::rand_core::SeedableRng;
+
+    use super::super::work::Slump;
+    use super::*;
+
+    #[test]
+    fn what_is_done_of_a_portion_is_seen_as_it_is_done_and_counted_once() {
+        let work = Work::new(1, Spread { mean: 0.001, variation: 0.0 });
+        assert_eq!(work.grain, 250);
+        let start = Spread { mean: 0.0, variation: 0.0 };
+        let mut fleet = Fleet::new(work, start, 0.5, ChaCha8Rng::seed_from_u64(1));
+        let mut fifo = Fifo::default();
+        fifo.push(Lot { arrived: 0.0, jobs: 1000 });
+        // A hundred jobs a second instead of a thousand.
+        let database = Database { ceiling: None, slumps: vec![Slump { from: 0.0, to: 9.0, ceiling: 100.0 }] };
+        fleet.scale(1, Goers::Any, 0.0, &mut fifo);
+        fleet.live(0.0, 0.0, &mut fifo, &database);
+        let mut seen = Vec::new();
+        for look in 0..12 {
+            let now = f64::from(look) * 0.25;
+            fleet.live(now, now + 0.25, &mut fifo, &database);
+            seen.push(fleet.pods()[0].completed);
+            assert_eq!(fleet.done + fleet.running() + fifo.waiting(), 1000);
+            assert_eq!(fleet.pods()[0].completed, fleet.done);
+        }
+        let steps: Vec<u64> = seen.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(steps.iter().all(|step| (24..=26).contains(step)), "{seen:?}");
+        let worked = fleet.pods()[0].worked_seconds;
+        assert!((worked - 3.0).abs() < 0.02, "{worked}");
+        // The pod is killed: what it has done is done, and the rest waits again.
+        fleet.scale(0, Goers::Any, 3.0, &mut fifo);
+        fleet.live(3.0, 3.5, &mut fifo, &database);
+        assert!(fleet.pods().is_empty());
+        assert_eq!((fleet.done + fifo.waiting(), fleet.running()), (1000, 0));
+        assert!((348..=350).contains(&fleet.done) && fleet.interrupted == 500 - fleet.done, "{fleet:?}");
     }
 }

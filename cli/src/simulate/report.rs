@@ -1,5 +1,6 @@
 //! What came of the runs, as a table or a document.
 
+use chrono::{DateTime, FixedOffset};
 use serde::Serialize;
 
 use super::world::{Outcome, Scaling};
@@ -11,6 +12,8 @@ use crate::output::{Format, Output, columns};
 pub(super) struct Report {
     /// Where chance began.
     pub(super) seed: u64,
+    /// The moment at which every run starts.
+    pub(super) start: DateTime<FixedOffset>,
     /// Waiting jobs per worker, for those who know nothing else.
     pub(super) list_length: f64,
     /// One for each load and policy.
@@ -44,6 +47,7 @@ struct Detailed<'a> {
 #[serde(rename_all = "camelCase")]
 struct DetailedReport<'a> {
     seed: u64,
+    start: DateTime<FixedOffset>,
     list_length: f64,
     runs: Vec<Detailed<'a>>,
 }
@@ -57,7 +61,8 @@ impl Report {
             }
             let detailed = |row| Detailed { row, scalings: &row.outcome.scalings };
             let runs = self.rows.iter().map(detailed).collect();
-            return output.document(&DetailedReport { seed: self.seed, list_length: self.list_length, runs });
+            let Self { seed, start, list_length, .. } = *self;
+            return output.document(&DetailedReport { seed, start, list_length, runs });
         }
         let mut text = self.table(output.format == Format::Wide);
         if changes {

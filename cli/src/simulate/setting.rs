@@ -1,11 +1,14 @@
 //! From the manifest and the flags to the runs: every load with every policy.
 
-use std::path::Path;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use anyhow::Context;
-use jobqueue_crds::JobQueueSpec;
+use chrono::{DateTime, FixedOffset};
+use jobqueue_crds::{JobQueue, JobQueueSpec};
+use jobqueue_scaling::{Policy, Schedule};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -30,10 +33,21 @@ const START_VARIATION: f64 = 0.2;
 /// The stream of random numbers from which the phases of KEDA and HPA come.
 const PHASES: u64 = 3;
 
+/// A manifest's scaling section.
+struct Plan {
+    /// What `ours` is called.
+    title: String,
+    policy: Policy,
+    schedules: Vec<Schedule>,
+    protect_busy: bool,
+}
+
 /// What to run.
 pub(super) struct Setting {
-    spec: JobQueueSpec,
+    /// One for each manifest; bounds for the other policies are the first one's.
+    plans: Vec<Plan>,
     policies: Vec<PolicyArg>,
+    start: DateTime<FixedOffset>,
     worlds: Vec<(String, World)>,
     /// Waiting jobs per worker, for those who know nothing else.
     list_length: f64,
@@ -41,12 +55,18 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    /// Reads manifest and traces.
+    /// Reads manifests and traces.
     pub(super) fn read(global: &GlobalArgs, args: &SimulateArgs) -> anyhow::Result<Self> {
-        let Some(manifest) = &global.filename else {
+        let manifests = global.filename.iter().map(|path| read_manifest(path, None)).collect::<Result<Vec<_>, _>>()?;
+        let Some(first) = manifests.first() else {
             return Err(Failure::new(Exit::Usage, "a manifest is needed").hint("give it with -f FILE").into());
         };
-        let spec = read_manifest(manifest, None)?.spec;
+        let titles = titles(&global.filename, &manifests)?;
+        let plans = titles.into_iter().zip(&manifests).zip(&global.filename).map(|((title, manifest), path)| {
+            plan(title, &manifest.spec).with_context(|| format!("{}", path.display()))
+        });
+        let plans = plans.collect::<Result<Vec<_>, _>>()?;
+        let spec = &first.spec;
         let given = &args.circumstances;
         let concurrency = spec.worker.concurrency;
         let job_seconds = given.jobs_per_second.map_or(given.job_seconds, |rate| f64::from(concurrency) / rate);
@@ -81,52 +101,52 @@ impl Setting {
             worlds: cases.into_iter().map(world).collect(),
             list_length: given.list_length.or(length).unwrap_or(100.0),
             seed: args.seed,
-            spec,
+            start: args.start,
+            plans,
         })
     }
 
     /// Runs all of them, on as many threads as there are cores; the order is that of the flags in any case.
     pub(super) fn run(&self) -> Report {
-        let pairs = self.worlds.iter().flat_map(|world| self.policies.iter().map(move |policy| (world, *policy)));
-        let pairs: Vec<_> = pairs.collect();
+        let several = |policy: PolicyArg| if policy == PolicyArg::Ours { &self.plans[..] } else { &self.plans[..1] };
+        let rules = self.policies.iter().flat_map(|policy| several(*policy).iter().map(move |plan| (*policy, plan)));
+        let pairs: Vec<_> = self.worlds.iter().flat_map(|world| rules.clone().map(move |rule| (world, rule))).collect();
         let next = AtomicUsize::new(0);
         let work = || {
             let mut rows = Vec::new();
-            while let Some(((name, world), policy)) = pairs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                let (title, mut foreman) = self.foreman(*policy);
+            loop {
+                let place = next.fetch_add(1, Ordering::Relaxed);
+                let Some(((name, world), (policy, plan))) = pairs.get(place) else { return rows };
+                let (title, mut foreman) = self.foreman(*policy, plan);
                 let outcome = world.run(foreman.as_mut());
-                rows.push(Row { load: name.clone(), policy: title, seconds: world.seconds, outcome });
+                rows.push((place, Row { load: name.clone(), policy: title, seconds: world.seconds, outcome }));
             }
-            rows
         };
         let cores = thread::available_parallelism().map_or(1, usize::from).min(pairs.len().max(1));
-        let mut rows: Vec<Row> = thread::scope(|scope| {
+        let mut rows: Vec<(usize, Row)> = thread::scope(|scope| {
             let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("a run does not panic")).collect()
         });
-        let place = |row: &Row| {
-            let policy = self.policies.iter().position(|policy| self.foreman(*policy).0 == row.policy);
-            (self.worlds.iter().position(|(name, _)| *name == row.load), policy)
-        };
-        rows.sort_by_key(place);
-        Report { seed: self.seed, list_length: self.list_length, rows }
+        rows.sort_by_key(|(place, _)| *place);
+        let rows = rows.into_iter().map(|(_, row)| row).collect();
+        Report { seed: self.seed, start: self.start, list_length: self.list_length, rows }
     }
 
     /// The policy's name in the table, and who follows it.
-    fn foreman(&self, policy: PolicyArg) -> (String, Box<dyn Foreman + Send>) {
-        let scaling = &self.spec.scaling;
-        let bounds = (scaling.min_replicas, scaling.max_replicas);
+    fn foreman(&self, policy: PolicyArg, plan: &Plan) -> (String, Box<dyn Foreman + Send>) {
+        let bounds = (plan.policy.min_replicas, plan.policy.max_replicas);
         let mut chance = ChaCha8Rng::seed_from_u64(self.seed);
         chance.set_stream(PHASES);
         let phases = (chance.random(), chance.random());
         let length = self.list_length;
         match policy {
             PolicyArg::Ours => {
-                let ours = Ours::new(jobqueue_demand::policy(&self.spec), scaling.scale_down.protect_busy);
-                ("ours".into(), Box::new(ours))
+                let Plan { title, policy, schedules, protect_busy } = plan;
+                let ours = Ours::new(policy.clone(), *protect_busy, schedules.clone(), self.start.to_utc());
+                (title.clone(), Box::new(ours))
             }
             PolicyArg::Fixed(workers) => {
-                let workers = workers.unwrap_or(scaling.max_replicas);
+                let workers = workers.unwrap_or(plan.policy.max_replicas);
                 (format!("fixed:{workers}"), Box::new(Fixed { workers }))
             }
             PolicyArg::Keda => ("keda".into(), Box::new(Keda::new(length, bounds, 30.0, phases))),
@@ -137,6 +157,29 @@ impl Setting {
             }
         }
     }
+}
+
+fn plan(title: String, spec: &JobQueueSpec) -> anyhow::Result<Plan> {
+    let schedules =
+        jobqueue_demand::schedules(spec).map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
+    let protect_busy = spec.scaling.scale_down.protect_busy;
+    Ok(Plan { title, policy: jobqueue_demand::policy(spec), schedules, protect_busy })
+}
+
+/// What `ours` is called for each manifest: where there are several, by their names, or where those are the same, by their
+/// files.
+fn titles(paths: &[PathBuf], manifests: &[JobQueue]) -> anyhow::Result<Vec<String>> {
+    if paths.len() < 2 {
+        return Ok(vec!["ours".into(); paths.len()]);
+    }
+    let names = manifests.iter().map(|manifest| manifest.metadata.name.clone().unwrap_or_default()).collect();
+    let stem = |path: &PathBuf| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let files = paths.iter().map(stem).collect();
+    let whole = paths.iter().map(|path| path.display().to_string()).collect();
+    let differ = |titles: &Vec<String>| titles.iter().collect::<BTreeSet<_>>().len() == titles.len();
+    let titles = [names, files, whole].into_iter().find(differ);
+    let titles = titles.ok_or_else(|| Failure::new(Exit::Usage, "a manifest is given twice"))?;
+    Ok(titles.into_iter().map(|title| format!("ours:{title}")).collect())
 }
 
 fn recorded(path: &Path, seconds: Option<f64>) -> anyhow::Result<Case> {

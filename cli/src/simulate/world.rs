@@ -102,6 +102,8 @@ struct Run<'a> {
     longest_backlog: f64,
     /// Since when nothing has happened at all.
     still_since: Option<f64>,
+    /// When the foreman's rule will be another.
+    rule_until: f64,
     series: Series,
 }
 
@@ -128,6 +130,7 @@ impl World {
             backlog_since: None,
             longest_backlog: 0.0,
             still_since: None,
+            rule_until: f64::INFINITY,
             series: Series::new(self.seconds),
         };
         let looks = self.seconds / LOOK_SECONDS;
@@ -135,7 +138,7 @@ impl World {
         while look < looks {
             let now = look * LOOK_SECONDS;
             run.look(now, foreman);
-            let next = run.next_look(look, foreman.settles_within()).min(looks);
+            let next = run.next_look(look, foreman).min(looks);
             run.pass(now, next * LOOK_SECONDS);
             look = next;
         }
@@ -179,18 +182,22 @@ impl Run<'_> {
     }
 
     /// The number of the next look: the following one, or where nothing is going to happen, the next at which a job may
-    /// arrive.
-    fn next_look(&mut self, look: f64, settles_within: f64) -> f64 {
+    /// arrive, or the last before the foreman's rule changes: what held until then is to be fresh in his memory.
+    fn next_look(&mut self, look: f64, foreman: &dyn Foreman) -> f64 {
         let now = look * LOOK_SECONDS;
+        if now >= std::mem::replace(&mut self.rule_until, foreman.changes_at()) {
+            self.still_since = None;
+        }
         if self.fifo.waiting() > 0 || !self.fleet.is_still() || self.fleet.pods().len() != self.desired as usize {
             self.still_since = None;
         } else {
             let since = *self.still_since.get_or_insert(now);
             if self.scalings.last().is_some_and(|scaling| scaling.at >= now) {
                 self.still_since = Some(now);
-            } else if now - since > settles_within {
+            } else if now - since > foreman.settles_within() {
                 let next = self.arrivals.next(now + LOOK_SECONDS).map_or(f64::INFINITY, |at| at / LOOK_SECONDS);
-                return next.floor().max(look + 1.0);
+                let change = (self.rule_until / LOOK_SECONDS).ceil() - 1.0;
+                return next.floor().min(change).max(look + 1.0);
             }
         }
         look + 1.0
@@ -242,7 +249,9 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::foreman::{Fixed, Keda, PerWorker};
+    use jobqueue_scaling::{Policy, Schedule};
+
+    use super::super::foreman::{Fixed, Keda, Ours, PerWorker};
     use super::super::work::Slump;
     use super::*;
 
@@ -308,7 +317,10 @@ mod tests {
     #[test]
     fn no_job_is_lost_or_done_twice_whatever_is_done_to_the_workers() {
         for seed in 0..20 {
-            let mut world = steady(3.0, 900.0, Spread { mean: 20.0, variation: 1.0 });
+            let long = steady(3.0, 900.0, Spread { mean: 20.0, variation: 1.0 });
+            // Short jobs are done in portions.
+            let short = steady(900.0, 900.0, Spread { mean: 0.05, variation: 1.0 });
+            let mut world = if seed % 2 == 0 { long } else { short };
             world.seed = seed;
             world.grace = 5.0;
             world.start = Spread { mean: 10.0, variation: 0.5 };
@@ -339,6 +351,46 @@ mod tests {
         let outcome = world.run(&mut PerWorker { length: 1.0, least: 0, most: 10 });
         // The list is empty as soon as the jobs run, and nobody is left to end them.
         assert!(outcome.interrupted >= 10, "{outcome:?}");
+    }
+
+    /// Ours, who never says that he has settled.
+    struct Sleepless(Ours);
+
+    impl Foreman for Sleepless {
+        fn look(&mut self, seen: Seen<'_>) -> u32 {
+            self.0.look(seen)
+        }
+
+        fn why(&self) -> String {
+            self.0.why()
+        }
+
+        fn settles_within(&self) -> f64 {
+            f64::INFINITY
+        }
+    }
+
+    #[test]
+    fn a_schedule_is_not_slept_through() {
+        let schedules = || {
+            let schedule = |name, times, bounds| Schedule::new(name, times, "UTC", bounds).unwrap();
+            let floor = schedule("morning", ("30 6 * * *", "0 9 * * *"), (Some(3), None));
+            vec![floor, schedule("noon", ("0 8 * * *", "0 13 * * *"), (Some(4), Some(2)))]
+        };
+        let start = chrono::DateTime::parse_from_rfc3339("2026-01-05T00:00:00.4Z").unwrap().to_utc();
+        let mut world = steady(0.0, 100_000.0, Spread { mean: 1.0, variation: 0.5 });
+        world.load.bursts = vec![super::super::load::Burst { at: 10.0, jobs: 100 }];
+        let ours = || Ours::new(Policy::default(), false, schedules(), start);
+        let (mut sleeper, mut sleepless) = (ours(), Sleepless(ours()));
+        let (short, long) = (world.run(&mut sleeper), world.run(&mut sleepless));
+        let changes = |outcome: &Outcome| {
+            let changes = outcome.scalings.iter().map(|scaling| (scaling.at, scaling.to));
+            changes.filter(|(at, _)| *at > 3600.0).collect::<Vec<_>>()
+        };
+        let times = [(6.5, 3), (8.0, 2)].map(|(hours, workers)| (hours * 3600.0 - 0.25, workers));
+        assert_eq!(changes(&short)[..2], times);
+        assert_eq!(changes(&short), changes(&long));
+        assert!((short.worker_seconds - long.worker_seconds).abs() < 1e-6);
     }
 
     #[test]

@@ -18,6 +18,13 @@ fn simulate(args: &[&str]) -> Ran {
     jobqueue(&[&["simulate", "-f", text(&manifest)], args].concat())
 }
 
+/// The changes of the number of workers in the first run, with the reasons.
+fn scalings(report: &serde_json::Value) -> Vec<(f64, u64, &str)> {
+    let change = |one: &'_ serde_json::Value| (one["at"].as_f64().unwrap(), one["to"].as_u64().unwrap());
+    let changes = report["runs"][0]["scalings"].as_array().unwrap().iter();
+    changes.map(|one| (change(one).0, change(one).1, one["why"].as_str().unwrap())).collect()
+}
+
 fn document(args: &[&str]) -> serde_json::Value {
     let ran = simulate(&[args, &["-o", "json"]].concat());
     assert_eq!(ran.code, 0, "{}", ran.err);
@@ -78,18 +85,86 @@ fn a_recorded_load_is_followed_and_drawn() {
 }
 
 #[test]
+fn schedules_hold_from_the_moment_at_which_the_run_starts() {
+    let directory = tempfile::tempdir().unwrap();
+    let schedules =
+        "schedules: [{name: office, start: 0 8 * * 1-5, end: 0 18 * * 1-5, timeZone: Europe/Berlin, minReplicas: 3}]";
+    let manifest = file(
+        directory.path(),
+        "office.yaml",
+        &MANIFEST.replace("{maxReplicas: 6,", &format!("{{{schedules}, maxReplicas: 6,")),
+    );
+    let trace = file(directory.path(), "nothing.csv", "seconds,jobs\n0,0\n");
+    let run = |manifest: &std::path::Path, options: &[&str]| {
+        let args =
+            ["simulate", "-f", text(manifest), "--load", text(&trace), "--policy", "ours", "--changes", "-o", "json"];
+        jobqueue(&[&args[..], options].concat())
+    };
+    let document = |options: &[&str]| -> serde_json::Value {
+        let ran = run(&manifest, options);
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        serde_json::from_str(&ran.out).unwrap()
+    };
+    // Monday to Wednesday; Berlin is an hour ahead in winter. Who goes does so ten seconds after the end.
+    let report = document(&["--duration", "3d"]);
+    assert_eq!(report["start"], "2026-01-05T00:00:00Z");
+    let changes = scalings(&report);
+    let hours: Vec<(f64, u64)> = changes.iter().map(|(at, to, _)| (at / 3600.0, *to)).collect();
+    let expected = |day: f64| [(day * 24.0 + 7.0, 3), (day * 24.0 + 17.0 + 10.25 / 3600.0, 0)];
+    assert_eq!(hours, [0.0, 1.0, 2.0].map(expected).concat());
+    assert!(changes[0].2.contains("schedule office"), "{changes:?}");
+    // The Saturday before the change to summer time, and the Monday after it.
+    let report = document(&["--duration", "3d", "--start", "2026-03-28T00:00:00+01:00"]);
+    let hours: Vec<f64> = scalings(&report).iter().map(|(at, ..)| (at / 360.0).round() / 10.0).collect();
+    assert_eq!(hours, [55.0, 65.0]);
+
+    let wrong = std::fs::read_to_string(&manifest).unwrap().replace("Europe/Berlin", "Mars/Olympus");
+    let wrong = file(directory.path(), "wrong.yaml", &wrong);
+    let ran = run(&wrong, &[]);
+    let words = "wrong.yaml: spec.scaling.schedules[0].timeZone: \"Mars/Olympus\" is no time zone";
+    assert!(ran.code == 2 && ran.err.contains(words), "{ran:?}");
+}
+
+#[test]
+fn manifests_are_compared_each_by_its_name() {
+    let directory = tempfile::tempdir().unwrap();
+    let now = file(directory.path(), "now.yaml", MANIFEST);
+    let slow = MANIFEST.replace("jobsPerWorker: 20", "jobsPerWorker: 400");
+    let renamed = file(directory.path(), "slow.yaml", &slow.replace("name: people", "name: slow"));
+    let then = file(directory.path(), "then.yaml", &slow);
+    let run = |other: &std::path::Path| {
+        let policies = ["--policy", "ours", "--policy", "keda"];
+        let args = ["simulate", "-f", text(&now), "-f", text(other), "--shape", "burst", "-o", "json"];
+        let ran = jobqueue(&[&args[..], &policies].concat());
+        assert_eq!(ran.code, 0, "{}", ran.err);
+        let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        let runs = report["runs"].as_array().unwrap().iter();
+        runs.map(|run| (run["policy"].as_str().unwrap().to_owned(), run["mostWorkers"].as_u64().unwrap()))
+            .collect::<Vec<_>>()
+    };
+    let named = |names: [&str; 3], most: [u64; 3]| names.map(str::to_owned).into_iter().zip(most).collect::<Vec<_>>();
+    assert_eq!(run(&renamed), named(["ours:people", "ours:slow", "keda"], [6, 2, 6]));
+    assert_eq!(run(&then), named(["ours:now", "ours:then", "keda"], [6, 2, 6]));
+    let twice = jobqueue(&["simulate", "-f", text(&now), "-f", text(&now), "--shape", "burst"]);
+    assert!(twice.code == 2 && twice.err.contains("given twice"), "{twice:?}");
+    let ran = jobqueue(&["status", "-f", text(&now), "-f", text(&then)]);
+    assert!(ran.code == 2 && ran.err.contains("several manifests"), "{ran:?}");
+}
+
+#[test]
 fn mistakes_are_told_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let trace = file(directory.path(), "x.csv", "seconds,jobs\n1,2\n0,2\n");
     let ran = simulate(&["--load", text(&trace)]);
     assert_eq!((ran.code, ran.out.as_str()), (2, ""));
     assert!(ran.err.contains("x.csv: line 3: 0 s comes after 1 s"), "{}", ran.err);
-    let cases: [(&[&str], i32, &str); 5] = [
+    let cases: [(&[&str], i32, &str); 6] = [
         (&["--load", "/nowhere.csv"], 5, "/nowhere.csv"),
         (&[], 2, "--load"),
         (&["--shape", "square"], 2, "stuck-database"),
         (&["--shape", "burst", "--policy", "hpa"], 2, "fixed:N"),
         (&["--shape", "burst", "--duration", "soon"], 2, "20m"),
+        (&["--shape", "burst", "--start", "monday"], 2, "2026-11-23T00:00:00+01:00"),
     ];
     for (args, code, words) in cases {
         let ran = simulate(args);

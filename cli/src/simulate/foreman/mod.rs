@@ -1,5 +1,6 @@
 //! Who decides how many workers there are: ours, and those it is compared with.
 
+mod agenda;
 mod fixed;
 mod keda;
 mod ours;
@@ -42,6 +43,12 @@ pub(crate) trait Foreman {
         Goers::Any
     }
 
-    /// After so many seconds in which nothing happens at all the number changes no more.
+    /// After so many seconds in which nothing happens at all the number changes no more, until something happens or
+    /// [`Foreman::changes_at`] has come.
     fn settles_within(&self) -> f64;
+
+    /// When the rule itself will be another, in seconds since the start.
+    fn changes_at(&self) -> f64 {
+        f64::INFINITY
+    }
 }

@@ -1,9 +1,11 @@
 //! The manifest's own rules: the same meter and the same decision, fed with the same numbers, as in the operator.
 
+use chrono::{DateTime, Utc};
 use jobqueue_scaling::{
-    Backlog, Decision, Memory, Meter, Observation, Policy, Sample, WorkerCounters, Workers, decide,
+    Backlog, Decision, Memory, Meter, Observation, Policy, Sample, Schedule, WorkerCounters, Workers, decide,
 };
 
+use super::agenda::Agenda;
 use super::{Foreman, Seen};
 use crate::simulate::fleet::{Goers, Pod};
 
@@ -11,6 +13,7 @@ use crate::simulate::fleet::{Goers, Pod};
 #[derive(Debug)]
 pub(crate) struct Ours {
     policy: Policy,
+    agenda: Agenda,
     protect_busy: bool,
     memory: Memory,
     meter: Meter,
@@ -18,15 +21,19 @@ pub(crate) struct Ours {
 }
 
 impl Ours {
-    /// With an empty memory.
-    pub(crate) fn new(policy: Policy, protect_busy: bool) -> Self {
-        Self { policy, protect_busy, memory: Memory::default(), meter: Meter::default(), decision: None }
+    /// With an empty memory; the run starts at `start`.
+    pub(crate) fn new(policy: Policy, protect_busy: bool, schedules: Vec<Schedule>, start: DateTime<Utc>) -> Self {
+        let agenda = Agenda::new(schedules, start);
+        Self { policy, agenda, protect_busy, memory: Memory::default(), meter: Meter::default(), decision: None }
     }
 }
 
 impl Foreman for Ours {
     fn look(&mut self, seen: Seen<'_>) -> u32 {
         let Seen { now, waiting, running, oldest_wait, desired, pods } = seen;
+        if let Some(bounds) = self.agenda.news(now) {
+            self.policy.bounds = bounds;
+        }
         let started = pods.iter().filter(|pod| pod.has_started());
         let record = |pod: &Pod| {
             let Pod { completed, worked_seconds, .. } = *pod;
@@ -59,6 +66,10 @@ impl Foreman for Ours {
     fn settles_within(&self) -> f64 {
         let Policy { idle_seconds, scale_up, scale_down, .. } = &self.policy;
         idle_seconds + scale_up.stabilization_seconds + scale_down.stabilization_seconds + 60.0
+    }
+
+    fn changes_at(&self) -> f64 {
+        self.agenda.until
     }
 }
 
