@@ -38,7 +38,9 @@ const PANELS: [Panel; 5] = [
 pub(super) fn write(path: &Path, report: &Report) -> anyhow::Result<()> {
     if path.extension().is_none_or(|extension| extension != "svg") {
         let message = format!("cannot draw {}: pictures are SVG", path.display());
-        return Err(Failure::new(Exit::Usage, message).hint("name a file that ends in .svg; rsvg-convert makes a PNG of it").into());
+        return Err(Failure::new(Exit::Usage, message)
+            .hint("name a file that ends in .svg; rsvg-convert makes a PNG of it")
+            .into());
     }
     let failure = |error| Failure::new(Exit::Failure, format!("cannot write {}: {error}", path.display()));
     Ok(std::fs::write(path, svg(report)).map_err(failure)?)

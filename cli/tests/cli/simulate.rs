@@ -109,9 +109,9 @@ fn schedules_hold_from_the_moment_at_which_the_run_starts() {
     let report = document(&["--duration", "3d"]);
     assert_eq!(report["start"], "2026-01-05T00:00:00Z");
     let changes = scalings(&report);
-    let hours: Vec<(f64, u64)> = changes.iter().map(|(at, to, _)| (at / 3600.0, *to)).collect();
-    let expected = |day: f64| [(day * 24.0 + 7.0, 3), (day * 24.0 + 17.0 + 10.25 / 3600.0, 0)];
-    assert_eq!(hours, [0.0, 1.0, 2.0].map(expected).concat());
+    let times: Vec<(f64, u64)> = changes.iter().map(|(at, to, _)| (*at, *to)).collect();
+    let expected = |day: f64| [(day * 86_400.0 + 7.0 * 3600.0, 3), (day * 86_400.0 + 17.0 * 3600.0 + 10.0, 0)];
+    assert_eq!(times, [0.0, 1.0, 2.0].map(expected).concat());
     assert!(changes[0].2.contains("schedule office"), "{changes:?}");
     // The Saturday before the change to summer time, and the Monday after it.
     let report = document(&["--duration", "3d", "--start", "2026-03-28T00:00:00+01:00"]);
