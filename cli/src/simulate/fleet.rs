@@ -97,14 +97,14 @@ impl Pod {
     fn complete(&mut self, slot: usize, jobs: u64, now: f64, waits: &mut Waits) {
         let slots = self.hands.len() as f64;
         let hand = &mut self.hands[slot];
-        let began = std::mem::replace(&mut hand.since, now);
-        let each = (now - began) / jobs as f64;
+        let since = std::mem::replace(&mut hand.since, now);
+        let each = (now - since) / jobs as f64;
         let mut done = 0;
         hand.lots.retain_mut(|lot| {
             let part = lot.jobs.min(jobs - done);
             if part > 0 {
                 // The middle one stands for all of them.
-                let begun = began + each * (done as f64 + (part as f64 - 1.0) / 2.0);
+                let begun = since + each * (done as f64 + (part as f64 - 1.0) / 2.0);
                 waits.add(begun - lot.arrived, part);
             }
             done += part;
@@ -112,7 +112,7 @@ impl Pod {
             lot.jobs > 0
         });
         self.completed += jobs;
-        self.worked_seconds += (now - began) / slots;
+        self.worked_seconds += (now - since) / slots;
     }
 }
 

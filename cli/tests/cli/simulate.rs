@@ -92,7 +92,7 @@ fn schedules_hold_from_the_moment_at_which_the_run_starts() {
     let manifest = file(
         directory.path(),
         "office.yaml",
-        &MANIFEST.replace("{maxReplicas: 6,", &format!("{{{schedules}, maxReplicas: 6,")),
+        MANIFEST.replace("{maxReplicas: 6,", &format!("{{{schedules}, maxReplicas: 6,")),
     );
     let trace = file(directory.path(), "nothing.csv", "seconds,jobs\n0,0\n");
     let run = |manifest: &std::path::Path, options: &[&str]| {
@@ -130,7 +130,7 @@ fn manifests_are_compared_each_by_its_name() {
     let directory = tempfile::tempdir().unwrap();
     let now = file(directory.path(), "now.yaml", MANIFEST);
     let slow = MANIFEST.replace("jobsPerWorker: 20", "jobsPerWorker: 400");
-    let renamed = file(directory.path(), "slow.yaml", &slow.replace("name: people", "name: slow"));
+    let renamed = file(directory.path(), "slow.yaml", slow.replace("name: people", "name: slow"));
     let then = file(directory.path(), "then.yaml", &slow);
     let run = |other: &std::path::Path| {
         let policies = ["--policy", "ours", "--policy", "keda"];
