@@ -3,19 +3,11 @@
 use jobqueue_crds::{JobQueueSpec, Problem, ScheduleSpec};
 use jobqueue_scaling::{Calendar, Schedule};
 
-/// The schedules of one queue, for whoever asks what they say now.
+/// The schedules of one queue.
 ///
 /// # Errors
 /// The field of a schedule that cannot be understood: a cron expression, a time zone.
 pub fn calendar(spec: &JobQueueSpec) -> Result<Calendar, Problem> {
-    schedules(spec).map(Calendar::new)
-}
-
-/// The schedules of one queue, for whoever has a time of his own.
-///
-/// # Errors
-/// As [`calendar`].
-pub fn schedules(spec: &JobQueueSpec) -> Result<Vec<Schedule>, Problem> {
     let schedules = spec.scaling.schedules.iter().enumerate().map(|(index, schedule)| {
         let ScheduleSpec { name, start, end, time_zone, min_replicas, max_replicas } = schedule;
         Schedule::new(name, (start, end), time_zone, (*min_replicas, *max_replicas)).map_err(|error| Problem {
@@ -23,7 +15,7 @@ pub fn schedules(spec: &JobQueueSpec) -> Result<Vec<Schedule>, Problem> {
             message: error.to_string(),
         })
     });
-    schedules.collect()
+    Ok(Calendar::new(schedules.collect::<Result<_, _>>()?))
 }
 
 #[cfg(test)]

@@ -6,6 +6,6 @@ mod calendar;
 mod look;
 mod policy;
 
-pub use calendar::{calendar, schedules};
+pub use calendar::calendar;
 pub use look::{Demand, Look};
 pub use policy::{capped, policy};

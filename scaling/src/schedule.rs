@@ -222,4 +222,9 @@ impl Calendar {
             }
         }
     }
+
+    /// When they will say something else than they said last; none: never, or nobody has asked.
+    pub fn until(&self) -> Option<DateTime<Utc>> {
+        self.known.and_then(|(_, until, _)| until)
+    }
 }

@@ -133,6 +133,7 @@ proptest! {
             now += TimeDelta::seconds(step);
             let (expected, change) = bounds(&schedules, now);
             prop_assert_eq!(calendar.at(now), expected);
+            prop_assert_eq!(calendar.until(), change);
             prop_assert!(change.is_none_or(|change| change > now));
         }
     }

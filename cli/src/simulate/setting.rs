@@ -8,7 +8,7 @@ use std::thread;
 use anyhow::Context;
 use chrono::{DateTime, FixedOffset};
 use jobqueue_crds::{JobQueue, JobQueueSpec};
-use jobqueue_scaling::{Policy, Schedule};
+use jobqueue_scaling::{Calendar, Policy};
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
@@ -38,7 +38,7 @@ struct Plan {
     /// What `ours` is called.
     title: String,
     policy: Policy,
-    schedules: Vec<Schedule>,
+    calendar: Calendar,
     protect_busy: bool,
 }
 
@@ -141,8 +141,8 @@ impl Setting {
         let length = self.list_length;
         match policy {
             PolicyArg::Ours => {
-                let Plan { title, policy, schedules, protect_busy } = plan;
-                let ours = Ours::new(policy.clone(), *protect_busy, schedules.clone(), self.start.to_utc());
+                let Plan { title, policy, calendar, protect_busy } = plan;
+                let ours = Ours::new(policy.clone(), *protect_busy, calendar.clone(), self.start.to_utc());
                 (title.clone(), Box::new(ours))
             }
             PolicyArg::Fixed(workers) => {
@@ -160,10 +160,9 @@ impl Setting {
 }
 
 fn plan(title: String, spec: &JobQueueSpec) -> anyhow::Result<Plan> {
-    let schedules =
-        jobqueue_demand::schedules(spec).map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
+    let calendar = jobqueue_demand::calendar(spec).map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
     let protect_busy = spec.scaling.scale_down.protect_busy;
-    Ok(Plan { title, policy: jobqueue_demand::policy(spec), schedules, protect_busy })
+    Ok(Plan { title, policy: jobqueue_demand::policy(spec), calendar, protect_busy })
 }
 
 /// What `ours` is called for each manifest: where there are several, by their names, or where those are the same, by their

@@ -249,7 +249,7 @@ impl Run<'_> {
 
 #[cfg(test)]
 mod tests {
-    use jobqueue_scaling::{Policy, Schedule};
+    use jobqueue_scaling::{Calendar, Policy, Schedule};
 
     use super::super::foreman::{Fixed, Keda, Ours, PerWorker};
     use super::super::work::Slump;
@@ -372,15 +372,15 @@ mod tests {
 
     #[test]
     fn a_schedule_is_not_slept_through() {
-        let schedules = || {
+        let calendar = || {
             let schedule = |name, times, bounds| Schedule::new(name, times, "UTC", bounds).unwrap();
             let floor = schedule("morning", ("30 6 * * *", "0 9 * * *"), (Some(3), None));
-            vec![floor, schedule("noon", ("0 8 * * *", "0 13 * * *"), (Some(4), Some(2)))]
+            Calendar::new(vec![floor, schedule("noon", ("0 8 * * *", "0 13 * * *"), (Some(4), Some(2)))])
         };
         let start = chrono::DateTime::parse_from_rfc3339("2026-01-05T00:00:00.4Z").unwrap().to_utc();
         let mut world = steady(0.0, 100_000.0, Spread { mean: 1.0, variation: 0.5 });
         world.load.bursts = vec![super::super::load::Burst { at: 10.0, jobs: 100 }];
-        let ours = || Ours::new(Policy::default(), false, schedules(), start);
+        let ours = || Ours::new(Policy::default(), false, calendar(), start);
         let (mut sleeper, mut sleepless) = (ours(), Sleepless(ours()));
         let (short, long) = (world.run(&mut sleeper), world.run(&mut sleepless));
         let changes = |outcome: &Outcome| {

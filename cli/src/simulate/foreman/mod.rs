@@ -1,6 +1,5 @@
 //! Who decides how many workers there are: ours, and those it is compared with.
 
-mod agenda;
 mod fixed;
 mod keda;
 mod ours;

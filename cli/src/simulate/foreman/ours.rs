@@ -1,11 +1,10 @@
 //! The manifest's own rules: the same meter and the same decision, fed with the same numbers, as in the operator.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use jobqueue_scaling::{
-    Backlog, Decision, Memory, Meter, Observation, Policy, Sample, Schedule, WorkerCounters, Workers, decide,
+    Backlog, Calendar, Decision, Memory, Meter, Observation, Policy, Sample, WorkerCounters, Workers, decide,
 };
 
-use super::agenda::Agenda;
 use super::{Foreman, Seen};
 use crate::simulate::fleet::{Goers, Pod};
 
@@ -13,7 +12,9 @@ use crate::simulate::fleet::{Goers, Pod};
 #[derive(Debug)]
 pub(crate) struct Ours {
     policy: Policy,
-    agenda: Agenda,
+    calendar: Calendar,
+    /// The moment at which the run starts.
+    start: DateTime<Utc>,
     protect_busy: bool,
     memory: Memory,
     meter: Meter,
@@ -22,17 +23,27 @@ pub(crate) struct Ours {
 
 impl Ours {
     /// With an empty memory; the run starts at `start`.
-    pub(crate) fn new(policy: Policy, protect_busy: bool, schedules: Vec<Schedule>, start: DateTime<Utc>) -> Self {
-        let agenda = Agenda::new(schedules, start);
-        Self { policy, agenda, protect_busy, memory: Memory::default(), meter: Meter::default(), decision: None }
+    pub(crate) fn new(policy: Policy, protect_busy: bool, calendar: Calendar, start: DateTime<Utc>) -> Self {
+        let (memory, meter) = (Memory::default(), Meter::default());
+        Self { policy, calendar, start, protect_busy, memory, meter, decision: None }
+    }
+
+    /// `now` by the calendar, to a millisecond; none where that ends.
+    fn moment(&self, now: f64) -> Option<DateTime<Utc>> {
+        #[expect(clippy::cast_possible_truncation, reason = "saturates")]
+        let passed = TimeDelta::try_milliseconds((now * 1000.0).round() as i64)?;
+        self.start.checked_add_signed(passed)
     }
 }
 
 impl Foreman for Ours {
     fn look(&mut self, seen: Seen<'_>) -> u32 {
         let Seen { now, waiting, running, oldest_wait, desired, pods } = seen;
-        if let Some(bounds) = self.agenda.news(now) {
-            self.policy.bounds = bounds;
+        if let Some(moment) = self.moment(now) {
+            self.policy.bounds = self.calendar.at(moment);
+        } else {
+            // Where the calendar ends, so do schedules.
+            (self.policy.bounds, self.calendar) = Default::default();
         }
         let started = pods.iter().filter(|pod| pod.has_started());
         let record = |pod: &Pod| {
@@ -69,7 +80,7 @@ impl Foreman for Ours {
     }
 
     fn changes_at(&self) -> f64 {
-        self.agenda.until
+        self.calendar.until().map_or(f64::INFINITY, |change| (change - self.start).as_seconds_f64())
     }
 }
 
