@@ -1,5 +1,7 @@
 //! What holds for every policy and every sequence of observations.
 
+use std::borrow::Borrow;
+
 use chrono::DateTime;
 use jobqueue_scaling::{
     Backlog, Bound, Bounds, ConnectionBudget, Decision, Limit, Limited, Memory, Observation, OnQueueFailure, Policy,
@@ -105,16 +107,25 @@ fn follow(
     looks: &[Look],
     mut check: impl FnMut(&Observation, &Decision) -> Result<(), TestCaseError>,
 ) -> Result<(), TestCaseError> {
+    follow_each(looks.iter().map(|look| (policy, look)), |_, seen, decision| check(seen, decision))
+}
+
+/// The same with a policy for each look.
+fn follow_each<'a>(
+    looks: impl Iterator<Item = (impl Borrow<Policy>, &'a Look)>,
+    mut check: impl FnMut(&Policy, &Observation, &Decision) -> Result<(), TestCaseError>,
+) -> Result<(), TestCaseError> {
     let mut memory = Memory::default();
     let (mut now, mut desired) = (1_000.0, 0_u32);
-    for look in looks {
+    for (policy, look) in looks {
+        let policy = policy.borrow();
         now += look.passed;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a small number")]
         let busy = (f64::from(desired) * look.busy_part) as u32;
         let workers = Workers { desired, ready: desired, busy };
         let seen = Observation { now, backlog: look.backlog, workers, rates: look.rates, troubled: look.troubled };
         let (decision, next) = decide(policy, &seen, &memory);
-        check(&seen, &decision)?;
+        check(policy, &seen, &decision)?;
         memory = next;
         desired = decision.replicas;
     }
@@ -150,28 +161,23 @@ proptest! {
         policy in policies(),
         looks in prop::collection::vec((looks(), bounds()), 1..60),
     ) {
-        let mut memory = Memory::default();
-        let (mut now, mut desired, mut last_up) = (1_000.0, 0_u32, f64::NEG_INFINITY);
-        for (look, bounds) in looks {
-            now += look.passed;
-            let policy = Policy { bounds, ..policy.clone() };
-            let workers = Workers { desired, ready: desired, busy: 0 };
-            let Look { backlog, rates, troubled, .. } = look;
-            let (decision, next) = decide(&policy, &Observation { now, backlog, workers, rates, troubled }, &memory);
-            memory = next;
-            if backlog.is_some() {
-                prop_assert!(decision.replicas <= cap(&policy), "{decision}");
-                prop_assert!(decision.replicas >= floor(&policy).min(cap(&policy)), "{decision}");
+        let mut last_up = f64::NEG_INFINITY;
+        let looks = looks.iter().map(|(look, bounds)| (Policy { bounds: *bounds, ..policy.clone() }, look));
+        follow_each(looks, |policy, seen, decision| {
+            if seen.backlog.is_some() {
+                prop_assert!(decision.replicas <= cap(policy), "{decision}");
+                prop_assert!(decision.replicas >= floor(policy).min(cap(policy)), "{decision}");
             }
+            let desired = seen.workers.desired;
             if decision.replicas > desired {
-                last_up = now;
+                last_up = seen.now;
             }
             // Only a ceiling takes workers that came a moment ago.
-            let lowered = cap(&policy) < desired;
-            let early = now - last_up < policy.scale_down.stabilization_seconds;
+            let lowered = cap(policy) < desired;
+            let early = seen.now - last_up < policy.scale_down.stabilization_seconds;
             prop_assert!(decision.replicas >= desired || lowered || !early, "{desired} -> {decision}");
-            desired = decision.replicas;
-        }
+            Ok(())
+        })?;
     }
 
     #[test]
