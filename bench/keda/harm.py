@@ -1,7 +1,8 @@
 """Jobs killed when workers go: waves of jobs, so that workers come and go under load, until ours lost as many as are asked for.
 
 All twenty-five seconds a wave comes at one moment, and one job every five seconds all along. Every pod that is told to go was
-removed by scaling in. A job whose begin was logged and whose end was not, when no worker is left, was killed.
+removed by scaling in. A job whose begin was logged and whose end was not, when no worker is left, was killed; where pods stay
+for five minutes after the load, they are counted, and what they have in hand is among the killed.
 
 `drain`: jobs of three to six seconds, pods have 35 seconds to go.
 `protect`: jobs of eight to fourteen seconds, pods have six; ours says `scaleDown.protectBusy: true`.
@@ -13,7 +14,7 @@ import time
 from dataclasses import dataclass
 
 from contenders import TUNED, job_queue, keda, rq_work
-from harness.waiting import until
+from harness.waiting import Late, until
 from jobs import Jobs
 from session import say
 
@@ -56,12 +57,21 @@ def run(session, args, setting):
         time.sleep(max(0.0, began + second - time.time()))
     result = {}
     for name, each in jobs.items():
-        until(lambda: each.nothing_waits() and session.pods.none_left(name), f"{name}: {each.result()}", 300, 0.1)
-        result[name] = {"scale_ins": session.pods.told(name, began), **each.result()}
+        result[name] = settled(session, each, name, began)
         say(f"{setting} {name:9} " + "  ".join(f"{what} {value:.5g}" for what, value in result[name].items()))
     session.clear()
     return {"rounds": {name: [each] for name, each in result.items()}, "waves": waves}
 
 
-ROWS = {"scale_ins": "pods removed by scale-in", "jobs": "jobs", "killed": "jobs killed", "never_begun": "jobs never begun",
+def settled(session, jobs, name, began):
+    """What came of them, once no worker is left; where some stay, what there is then, their number with it."""
+    try:
+        until(lambda: jobs.nothing_waits() and session.pods.none_left(name), f"{name}: no worker is left", 300, 0.1)
+    except Late as late:
+        say(str(late))
+    left = sum(1 for life in session.pods.of(name) if not life["gone"])
+    return {"scale_ins": session.pods.told(name, began), "pods_left": left, **jobs.result()}
+
+
+ROWS = {"scale_ins": "pods removed by scale-in", "jobs": "jobs", "pods_left": "pods that stayed", "killed": "jobs killed", "never_begun": "jobs never begun",
         "never_ended": "jobs never ended", "begun_again": "jobs begun again"}
