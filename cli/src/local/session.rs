@@ -241,6 +241,9 @@ impl Session {
         self.status.desired = workers.desired;
         self.status.ready = workers.ready;
         self.status.busy = workers.busy;
+        if self.status.is_held_elsewhere() {
+            self.status.eta_seconds = None;
+        }
         self.status.draining = self.supervisor.draining();
         self.view.status(&self.status);
     }

@@ -44,6 +44,14 @@ pub(crate) struct Status {
     pub(crate) message: String,
 }
 
+impl Status {
+    /// Nothing is left but jobs that no worker of this run has in hand: one that was killed left them, whose lease lasts a
+    /// while, or workers elsewhere do them. Our rate says nothing of when they are done.
+    pub(crate) fn is_held_elsewhere(&self) -> bool {
+        self.waiting == 0 && self.running > 0 && self.busy == 0
+    }
+}
+
 /// The door to the person.
 pub(crate) struct View {
     output: Output,
@@ -180,7 +188,10 @@ impl Live {
 fn progress(status: &Status) -> String {
     let left = status.waiting + status.running;
     let mut parts = vec![format!("{} done", HumanCount(status.done)), format!("{} to do", HumanCount(left))];
-    if left > 0 {
+    if status.is_held_elsewhere() {
+        parts
+            .push("in the hands of no worker here: they run again when the lease lapses, unless others do them".into());
+    } else if left > 0 {
         parts.extend(status.jobs_per_second.map(|rate| format!("{} jobs/s", rounded(rate))));
         let span = |seconds: f64| HumanDuration(Duration::from_secs_f64(seconds.clamp(0.0, 1e9)));
         parts.extend(status.eta_seconds.map(|seconds| format!("{} left", span(seconds))));
@@ -239,5 +250,10 @@ mod tests {
              12,000 running 800 scheduled 0 failed 3"
         );
         assert_eq!(progress(&Status::default()), "0 done, 0 to do");
+        let held = Status { waiting: 0, busy: 0, ..status };
+        assert_eq!(
+            progress(&held),
+            "7,200 done, 800 to do, in the hands of no worker here: they run again when the lease lapses, unless others do them"
+        );
     }
 }
