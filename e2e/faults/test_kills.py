@@ -1,6 +1,6 @@
 """SIGKILL at random moments, hundreds of times, with Redis and the database killed in between: nothing lost, nothing twice."""
-import threading
 import time
+from concurrent.futures import ThreadPoolExecutor
 
 from harness import backlog, companies
 from harness.companies import Expected
@@ -41,6 +41,7 @@ def test_nothing_lost_and_nothing_twice(full, redis_server, redis, database, cre
     Producer(redis).enqueue(lines)
     start = time.monotonic()
     workers = [crew(**SETTINGS) for _ in range(CREW)]
+    aside = ThreadPoolExecutor(1)
     disturbances = {kills // 4: redis_server.restart, kills // 2: lambda: disturb_database(database),
                     3 * kills // 4: redis_server.restart, kills - 1: lambda: disturb_database(database)}
     for kill in range(kills):
@@ -53,11 +54,10 @@ def test_nothing_lost_and_nothing_twice(full, redis_server, redis, database, cre
         workers[slot].kill()
         other = None
         if kill in disturbances:
-            other = threading.Thread(target=disturbances[kill])
-            other.start()
+            other = aside.submit(disturbances[kill])
         workers[slot] = crew(**SETTINGS)
         if other:
-            other.join()
+            other.result()  # one that failed fails here, and not as a database that never answers again
     until(lambda: progress(redis) == count and backlog.drained(redis),
           lambda: f"all end: {backlog.read(redis)}\n{workers[0].output()}", seconds=300)
     measure(jobs=count, kills=kills, seconds=time.monotonic() - start)

@@ -6,6 +6,8 @@ import signal
 import socket
 import subprocess
 
+from .waiting import until
+
 _children = []
 _claims = []
 
@@ -79,12 +81,22 @@ class Process:
             return self._child.returncode
 
     def kill(self):
-        """SIGKILL, for the process and all that it started."""
-        try:
-            os.killpg(self.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
+        """SIGKILL, for the process and all that it started, sessions of their own included; returns when all are gone.
+
+        PostgreSQL's backends are such, and one in the middle of a statement outlives its postmaster: as long as it holds
+        the shared memory, a new server refuses to start. The process is halted first, so that it starts nobody new.
+        """
+        family = set()
+        if self.alive():
+            self.send(signal.SIGSTOP)
+            family = _family(self.pid, _processes())
+        for number, what in ((self.pid, os.killpg), *((member, os.kill) for member in family)):
+            try:
+                what(number, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
         self._child.wait(timeout=30)
+        until(lambda: all(fields[0] == "Z" for pid, fields in _processes().items() if pid in family), lambda: f"the end of {family} (started by {self.command[0]})")
 
     def output(self, last=8000):
         with open(self.log, "rb") as file:
@@ -103,22 +115,32 @@ class Process:
 
     def cpu_seconds(self):
         """Processor time of the process, of those it started, and of those of them that ended."""
-        parents, used = {}, {}
-        for entry in os.listdir("/proc"):
-            if entry.isdigit():
-                try:
-                    with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
-                        fields = file.read().rpartition(")")[2].split()
-                except (FileNotFoundError, ProcessLookupError):
-                    continue
-                parents[int(entry)] = int(fields[1])
-                used[int(entry)] = sum(map(int, fields[11:15]))
-        family = {self.pid}
-        while True:
-            born = {pid for pid, parent in parents.items() if parent in family} - family
-            if not born:
-                return sum(used.get(pid, 0) for pid in family) / os.sysconf("SC_CLK_TCK")
-            family |= born
+        processes = _processes()
+        return sum(sum(map(int, processes[pid][11:15])) for pid in _family(self.pid, processes) & processes.keys()) / os.sysconf("SC_CLK_TCK")
+
+
+def _processes():
+    """Every process by its number: the fields of /proc/PID/stat from the state on."""
+    found = {}
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            found[int(entry)] = fields
+    return found
+
+
+def _family(pid, processes):
+    """`pid` and all that descend from it."""
+    family = {pid}
+    while True:
+        born = {other for other, fields in processes.items() if int(fields[1]) in family} - family
+        if not born:
+            return family
+        family |= born
 
 
 @atexit.register
