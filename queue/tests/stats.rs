@@ -93,6 +93,27 @@ async fn rq_queues_are_counted_together() {
 }
 
 #[tokio::test]
+async fn jobs_of_dead_workers_count_until_nobody_may_come_back_for_them() {
+    let stand = Stand::new();
+    let (worker, query) = stand.worker(Protocol::Rq, &["q"]).await;
+    let now = chrono::Utc::now();
+    stand.enqueue_rq("q", "held", &now.to_rfc3339());
+    worker.claim(1).await.unwrap();
+    let query = [query];
+    let running = async || stats(&stand.connection, &query).await.unwrap().remove(0).unwrap().running;
+    assert_eq!(running().await, 1);
+    let ended = |seconds: i64| (now.timestamp() - seconds).to_string();
+    for (seconds, jobs, expected) in [(30, ["a:1", "b:1"], 3), (90, ["c:1", "d:1"], 4)] {
+        for job in jobs {
+            stand.redis.cli(&["ZADD", "rq:wip:q", &ended(seconds), job]);
+        }
+        assert_eq!(running().await, expected, "ended {seconds} s ago");
+    }
+    stand.redis.cli(&["ZADD", "rq:wip:q", "+inf", "forever:1"]);
+    assert_eq!(running().await, 5);
+}
+
+#[tokio::test]
 async fn troubles_of_workers_are_seen_until_they_are_over() {
     let stand = Stand::new();
     let kinds = [TroubleKind::Denied, TroubleKind::Unavailable, TroubleKind::Misfit];

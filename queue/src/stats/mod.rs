@@ -47,7 +47,8 @@ pub struct QueueStats {
     pub observed_at: DateTime<Utc>,
     /// Jobs that a worker could take now.
     pub waiting: u64,
-    /// Jobs in workers' hands, those of dead workers included until they are reclaimed: all of it is work to be done.
+    /// Jobs in workers' hands, those of dead workers included until they are reclaimed: all of it is work to be done. RQ jobs
+    /// whose lease ended more than a minute ago count as one together: nobody runs them again before a worker finds them.
     pub running: u64,
     /// Jobs to run later, those that are due included.
     pub scheduled: u64,

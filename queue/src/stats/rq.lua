@@ -16,10 +16,14 @@ for _, key in ipairs(redis.call('SMEMBERS', P .. ':workers:' .. Q)) do
       f[7] or '0', f[8] or '1', running}
   end
 end
+-- Whose lease ended more than a minute ago is in nobody's hands: one worker is enough to find them, however many.
+local wip = P .. ':wip:' .. Q
+local held = redis.call('ZCOUNT', wip, tonumber(time[1]) - 60, '+inf')
+local lost = redis.call('ZCARD', wip) > held and 1 or 0
 return {
   {tonumber(time[1]), tonumber(time[2])},
   redis.call('LLEN', queue),
-  redis.call('ZCARD', P .. ':wip:' .. Q) + redis.call('LLEN', queue .. ':intermediate'),
+  held + lost + redis.call('LLEN', queue .. ':intermediate'),
   redis.call('ZCARD', P .. ':scheduled:' .. Q),
   redis.call('ZCOUNT', P .. ':scheduled:' .. Q, 0, time[1]),
   redis.call('ZCARD', P .. ':failed:' .. Q),
