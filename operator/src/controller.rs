@@ -7,7 +7,6 @@ use jobqueue_crds::JobQueue;
 use k8s_openapi::{api::apps::v1::Deployment, jiff::Timestamp};
 use kube::{
     Api, Client, Resource, ResourceExt,
-    core::DeserializeGuard,
     runtime::{
         Controller, WatchStreamExt, controller,
         controller::Action,
@@ -25,6 +24,7 @@ use crate::{
     events::Events,
     fetch::{fetch, pods},
     glimpse,
+    kept::{Guarded, Kept},
     metrics::{Metrics, OutcomeLabels},
     observe,
     plan::{self, PlanInput, plan},
@@ -35,9 +35,6 @@ use crate::{
     status::{Blocked, Reach},
     validate::{Invalid, Valid, validate},
 };
-
-/// A JobQueue, or what could not be read as one: a malformed object stops nobody but itself.
-pub type Guarded = DeserializeGuard<JobQueue>;
 
 /// Visits at once.
 const CONCURRENCY: u16 = 16;
@@ -70,29 +67,19 @@ pub struct Context {
     pub secrets: RecentSecrets,
 }
 
-/// The watch of all JobQueues in `namespace` (none: all), and of the Deployments that they own. Of the first is kept what
-/// visits use, of the second hardly anything.
-pub fn controller(client: &Client, namespace: Option<&str>, registry: &Arc<Registry>) -> Controller<Guarded> {
-    let queues: Api<Guarded> = scoped(client, namespace);
+/// The watch of all JobQueues in `namespace` (none: all), and of the Deployments that they own. The first are kept packed,
+/// of the second hardly anything is.
+pub fn controller(client: &Client, namespace: Option<&str>, registry: &Arc<Registry>) -> Controller<Kept> {
+    let queues: Api<Kept> = scoped(client, namespace);
     let deployments: Api<Deployment> = scoped(client, namespace);
     let ours = watcher::Config::default().page_size(PAGE).labels(plan::QUEUE_LABEL);
     let (store, writer) = reflector::store();
-    let queues =
-        watcher(queues, watcher::Config::default().page_size(PAGE)).modify(trim).reflect(writer).applied_objects();
+    let queues = watcher(queues, watcher::Config::default().page_size(PAGE)).reflect(writer).applied_objects();
     let registry = registry.clone();
     let deployments = watcher(deployments, ours).inspect_ok(move |event| registry.glimpse(event)).touched_objects();
     Controller::for_stream(queues, store)
         .owns_stream(deployments)
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
-}
-
-/// Who set which field is half of an object, and nothing to us; the same goes for the copy that `kubectl apply` leaves.
-fn trim(queue: &mut Guarded) {
-    let metadata = queue.meta_mut();
-    metadata.managed_fields = None;
-    if let Some(annotations) = &mut metadata.annotations {
-        annotations.remove("kubectl.kubernetes.io/last-applied-configuration");
-    }
 }
 
 fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -104,13 +91,13 @@ where
 
 /// Visits queues until `stop`: those that changed, and those that `woken` names.
 pub async fn run(
-    controller: Controller<Guarded>,
+    controller: Controller<Kept>,
     context: Arc<Context>,
     woken: impl Stream<Item = Key> + Send + 'static,
     stop: CancellationToken,
 ) {
     let store = controller.store();
-    let woken = woken.map(|key| key.into_kind_unchecked::<Guarded>(()));
+    let woken = woken.map(|key| key.into_kind_unchecked::<Kept>(()));
     let visits = controller
         .reconcile_on(woken)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -130,23 +117,23 @@ pub async fn run(
 }
 
 /// A queue that was deleted is looked at no more.
-async fn forget_the_gone(store: &Store<Guarded>, context: &Context) {
+async fn forget_the_gone(store: &Store<Kept>, context: &Context) {
     if store.wait_until_ready().await.is_err() {
         return std::future::pending().await;
     }
     loop {
         tokio::time::sleep(Duration::from_secs(1)).await;
         context.secrets.tidy();
-        let exists = |key: &Key| store.get(&key.clone().into_kind_unchecked::<Guarded>(())).is_some();
+        let exists = |key: &Key| store.get(&key.clone().into_kind_unchecked::<Kept>(())).is_some();
         for key in context.registry.retain(exists) {
             tracing::info!(queue = %key, "deleted: its workers drain and go");
         }
     }
 }
 
-async fn reconcile(object: Arc<Guarded>, context: Arc<Context>) -> Result<Action, Error> {
+async fn reconcile(object: Arc<Kept>, context: Arc<Context>) -> Result<Action, Error> {
     let began = Instant::now();
-    let outcome = Box::pin(visit(&object, &context)).await;
+    let outcome = Box::pin(visit(&object.open(), &context)).await;
     let label = outcome.as_ref().map_or_else(Error::category, |_| "ok");
     context.metrics.reconciles.get_or_create(&OutcomeLabels { outcome: label }).inc();
     context.metrics.reconcile_seconds.observe(began.elapsed().as_secs_f64());
@@ -166,7 +153,7 @@ pub async fn visit(object: &Guarded, context: &Context) -> Result<Action, Error>
         }
     };
     context.registry.rush.passed().await;
-    let key = ObjectRef::from_obj(queue);
+    let key = ObjectRef::new(&queue.name_any()).within(&queue.namespace().unwrap_or_default());
     if queue.metadata.deletion_timestamp.is_some() {
         context.registry.forget(&key);
         return Ok(Action::await_change());
@@ -323,7 +310,7 @@ fn each(queues: usize, milliseconds: u64) -> Duration {
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is the library's")]
-fn retry_later(object: Arc<Guarded>, error: &Error, context: Arc<Context>) -> Action {
+fn retry_later(object: Arc<Kept>, error: &Error, context: Arc<Context>) -> Action {
     let key = ObjectRef::from_obj(&*object).into_kind_unchecked::<JobQueue>(());
     let failures = context.registry.failed_again(&key);
     let wait = backoff::wait(failures, rand::random());

@@ -19,6 +19,7 @@ pub mod glimpse;
 pub mod goers;
 pub mod http;
 pub mod idle;
+pub mod kept;
 pub mod leader;
 pub mod metrics;
 pub mod observe;

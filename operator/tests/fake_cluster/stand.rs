@@ -4,8 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use jobqueue_crds::JobQueue;
 use jobqueue_operator::{
-    controller::{Context, Guarded, visit},
+    controller::{Context, visit},
     events::Events,
+    kept::Guarded,
     metrics::Metrics,
     registry::{Key, Registry},
     rivals::Rivals,
