@@ -126,7 +126,8 @@ pub struct ScaleDownSpec {
     /// A need for fewer workers must last so many seconds before it is followed.
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_seconds: u32,
-    /// Remove idle workers only, in every mode; the number waits for busy ones to become idle. For long jobs.
+    /// Remove idle workers only, in every mode; the number waits for busy ones to become idle. For long jobs; one that comes
+    /// to a worker as it is removed still has worker.drainSeconds.
     pub protect_busy: bool,
 }
 
