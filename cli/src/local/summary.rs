@@ -149,7 +149,12 @@ impl Summary {
     pub(crate) fn text(&self) -> String {
         let seconds = format!("{:.1} s, {} jobs/s", self.seconds, rounded(self.jobs_per_second));
         let mut lines = vec![
-            format!("{:>10}  jobs done in {seconds}, at most {} workers", count_text(self.done), self.most_workers),
+            format!(
+                "{:>10}  jobs done in {seconds}, at most {} {}",
+                count_text(self.done),
+                self.most_workers,
+                workers(self.most_workers.into())
+            ),
             format!("{:>10}  jobs failed", count_text(self.failed)),
         ];
         for kind in &self.failures {
@@ -159,10 +164,14 @@ impl Summary {
             lines.push(format!("{:>10}  rows in {name} ({} new)", count_text(*rows), count_text(*added)));
         }
         if self.crashes > 0 {
-            lines.push(format!("{:>10}  times a worker ended unasked", self.crashes));
+            lines.push(format!("{:>10}  {} ended unasked", self.crashes, workers(self.crashes.into())));
         }
         lines.join("\n") + "\n"
     }
+}
+
+fn workers(count: u64) -> &'static str {
+    if count == 1 { "worker" } else { "workers" }
 }
 
 fn count_text(count: u64) -> String {
@@ -192,7 +201,7 @@ mod tests {
         assert_eq!(
             summary.text(),
             "    19,800  jobs done in 10.0 s, 2,008 jobs/s, at most 4 workers\n       200  jobs failed\n       200    \
-             such as: not a date: '2010-13-0'\n    80,000  rows in stockholder (79,000 new)\n         1  times a worker ended unasked\n"
+             such as: not a date: '2010-13-0'\n    80,000  rows in stockholder (79,000 new)\n         1  worker ended unasked\n"
         );
     }
 }

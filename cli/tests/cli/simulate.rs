@@ -84,6 +84,29 @@ fn a_recorded_load_is_followed_and_drawn() {
     assert_eq!(ran.code, 2, "{}", ran.err);
 }
 
+/// Four workers could do 80 jobs per second, the database takes 32. Pods become ready one after another, so that it is seen what
+/// fewer of them do.
+#[test]
+fn a_database_at_its_end_gets_no_more_workers_than_help() {
+    let directory = tempfile::tempdir().unwrap();
+    let trace = file(directory.path(), "backlog.csv", "seconds,jobs\n30,20000\n");
+    let load = ["--load", text(&trace), "--duration", "12m", "--changes", "--policy", "ours", "--policy", "fixed:4"];
+    let pace =
+        ["--jobs-per-second", "20", "--job-variation", "0.1", "--database-ceiling", "32", "--pod-start-seconds", "20"];
+    let manifest = MANIFEST.replace("maxReplicas: 6", "maxReplicas: 4");
+    let manifest = file(directory.path(), "jobqueue.yaml", &manifest);
+    let ran = jobqueue(&[&["simulate", "-f", text(&manifest), "-o", "json"], &load[..], &pace].concat());
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let report: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    let [ours, fixed] = report["runs"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    assert_eq!((&ours["done"], &fixed["done"]), (&20_000.into(), &20_000.into()), "{ours} {fixed}");
+    let held = scalings(&report).into_iter().find(|(_, _, why)| why.contains("the database is saturated"));
+    assert!(held.is_some_and(|(_, workers, why)| workers < 4 && why.contains("otherwise 4")), "{ours}");
+    let of = |run: &serde_json::Value, what: &str| run[what].as_f64().unwrap();
+    assert!(of(ours, "workerSeconds") < 0.9 * of(fixed, "workerSeconds"), "{ours} {fixed}");
+    assert!(of(ours, "p95WaitSeconds") < 1.05 * of(fixed, "p95WaitSeconds"), "{ours} {fixed}");
+}
+
 #[test]
 fn schedules_hold_from_the_moment_at_which_the_run_starts() {
     let directory = tempfile::tempdir().unwrap();
