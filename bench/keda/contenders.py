@@ -3,6 +3,8 @@ from dataclasses import dataclass
 
 GRACE_BEYOND_DRAIN = 5  # what the operator adds to `drainSeconds`
 TUNED = {"pollingInterval": 1, "cooldownPeriod": 5}
+# Python that starts hears a SIGTERM as any process does but process 1.
+POD = {"shareProcessNamespace": True}
 RESOURCES = {"requests": {"cpu": "5m", "memory": "16Mi"}, "limits": {"memory": "512Mi"}}
 
 
@@ -30,7 +32,7 @@ def rq_work(image, **numbers):
 
 def job_queue(name, url, work, down=None):
     """Without a step and without stabilization, as soon to zero as KEDA's `cooldownPeriod: 5`."""
-    template = {"metadata": {"labels": {"bench": name}}, "spec": {"containers": [work.container(name, url)]}}
+    template = {"metadata": {"labels": {"bench": name}}, "spec": {**POD, "containers": [work.container(name, url)]}}
     return [{"apiVersion": "jobqueue.dev/v1alpha1", "kind": "JobQueue", "metadata": {"name": name}, "spec": {
         "queue": {"protocol": "RQ" if work.command else "List", "names": [name], "redis": {"url": url}},
         "scaling": {"maxReplicas": work.most, "targets": {"jobsPerWorker": work.per_worker}, "idleSeconds": 5,
@@ -41,7 +43,7 @@ def job_queue(name, url, work, down=None):
 def keda(name, url, work, **settings):
     container = work.container(name, url) | {
         "image": work.image, "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}, "readOnlyRootFilesystem": True}}
-    pod = {"terminationGracePeriodSeconds": work.grace, "automountServiceAccountToken": False, "enableServiceLinks": False, "containers": [container],
+    pod = {**POD, "terminationGracePeriodSeconds": work.grace, "automountServiceAccountToken": False, "enableServiceLinks": False, "containers": [container],
            "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "runAsGroup": 65532, "seccompProfile": {"type": "RuntimeDefault"}}}
     deployment = {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": f"{name}-worker"}, "spec": {
         "replicas": 0, "selector": {"matchLabels": {"bench": name}},

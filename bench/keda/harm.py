@@ -70,8 +70,13 @@ def settled(session, jobs, name, began):
     except Late as late:
         say(str(late))
     left = sum(1 for life in session.pods.of(name) if not life["gone"])
-    return {"scale_ins": session.pods.told(name, began), "pods_left": left, **jobs.result()}
+    told = {life["name"]: life["told"] for life in session.pods.of(name) if life["told"]}
+    runs = sorted(told[pod] - begun for pod, begun in jobs.cut_off() if pod in told)
+    say(f"{name}: jobs that were killed had begun so many seconds before their pod was told to go: {[round(each, 2) for each in runs]}")
+    return {"scale_ins": session.pods.told(name, began), "pods_left": left, **jobs.result(),
+            "killed_busy": sum(1 for before in runs if before > 0), "killed_later": sum(1 for before in runs if before <= 0)}
 
 
-ROWS = {"scale_ins": "pods removed by scale-in", "jobs": "jobs", "pods_left": "pods that stayed", "killed": "jobs killed", "never_begun": "jobs never begun",
+ROWS = {"scale_ins": "pods removed by scale-in", "jobs": "jobs", "pods_left": "pods that stayed", "killed": "jobs killed",
+        "killed_busy": "  begun before the pod was told", "killed_later": "  begun after that", "never_begun": "jobs never begun",
         "never_ended": "jobs never ended", "begun_again": "jobs begun again"}

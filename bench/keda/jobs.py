@@ -27,9 +27,20 @@ class Jobs:
         """Number of a job to the moments when it began, and to those when it ended."""
         found = {"begun": defaultdict(list), "ended": defaultdict(list)}
         for line in self.client.lrange(self.log, 0, -1):
-            number, what, at = line.decode().split()
+            number, what, at, _ = line.decode().split()
             found[what][int(number)].append(float(at))
         return found["begun"], found["ended"]
+
+    def cut_off(self):
+        """(pod, moment of its begin) of each run that has not ended."""
+        open_runs = {}
+        for line in self.client.lrange(self.log, 0, -1):
+            number, what, at, pod = line.decode().split()
+            if what == "begun":
+                open_runs[number, pod] = float(at)
+            else:
+                open_runs.pop((number, pod), None)
+        return [(pod, at) for (_, pod), at in open_runs.items()]
 
     def all_ended(self):
         return len(self.logged()[1]) == len(self.came)

@@ -1,4 +1,5 @@
-"""What the jobs of the benchmark do: each tells Redis when it begins and when it ends, and sleeps in between."""
+"""What the jobs of the benchmark do: each tells Redis when and in which pod it begins and ends, and sleeps in between."""
+import socket
 import time
 
 from rq import get_current_job
@@ -6,7 +7,7 @@ from rq import get_current_job
 
 def sleep(number, seconds):
     job = get_current_job()
-    log = f"log:{job.origin}"
-    job.connection.rpush(log, f"{number} begun {time.time()}")
+    log, pod = f"log:{job.origin}", socket.gethostname()
+    job.connection.rpush(log, f"{number} begun {time.time()} {pod}")
     time.sleep(seconds)
-    job.connection.rpush(log, f"{number} ended {time.time()}")
+    job.connection.rpush(log, f"{number} ended {time.time()} {pod}")

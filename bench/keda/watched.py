@@ -93,7 +93,7 @@ class Pods(Watched):
 
     def see(self, each, gone, moment):
         metadata = each["metadata"]
-        life = self.lives.setdefault(metadata["uid"], {"of": metadata["labels"]["bench"], "since": moment, "told": None, "gone": None})
+        life = self.lives.setdefault(metadata["uid"], {"of": metadata["labels"]["bench"], "name": metadata["name"], "since": moment, "told": None, "gone": None})
         if metadata.get("deletionTimestamp") and life["told"] is None:
             life["told"] = moment
         if gone:
