@@ -12,7 +12,7 @@ import time
 from types import SimpleNamespace
 
 from contenders import TUNED, job_queue, keda, rq_work
-from harness.waiting import until
+from harness.waiting import Late, until
 from jobs import Jobs
 from session import say
 
@@ -43,8 +43,11 @@ def worked(session, name, seconds):
 
 
 def done(session, jobs, name):
-    """Waits until all have ended, or nobody is left who would end them."""
-    until(lambda: jobs.all_ended() or jobs.nothing_waits() and session.pods.none_left(name), lambda: f"{name}: {jobs.result()}", 600, 0.1)
+    """Waits until all have ended, or nobody is left who would end them; what a killed worker had in hand may end minutes later."""
+    try:
+        until(lambda: jobs.all_ended() or jobs.nothing_waits() and session.pods.none_left(name), lambda: f"{name}: {jobs.result()}", 240, 0.1)
+    except Late as late:
+        say(str(late))
 
 
 def gone(session, each):
@@ -87,7 +90,7 @@ def waves(session, args):
         done(session, each, names[title])
     result = {}
     for title, name in names.items():
-        until(lambda: session.pods.none_left(name), f"{name}: no pod is left", 120)
+        until(lambda: session.pods.none_left(name), f"{name}: no pod is left", 900)
         result[title] = outcome(session, jobs[title], name, began)
         say(f"waves {title:12} " + "  ".join(f"{what} {value:.5g}" for what, value in result[title].items()))
     session.clear()
