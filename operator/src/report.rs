@@ -80,14 +80,19 @@ pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Fi
         }
     }
     let status = compose(queue, &before, &findings, &known);
+    let told = |tracked: &mut Tracked| tracked.told = Some((tokio::time::Instant::now(), Told::of(tracked)));
     if !worth_writing(&before, &status, age) {
+        if age.is_none_or(|age| age >= TELL) {
+            // It says so already, by us or by the leader before us.
+            context.registry.with(key, told);
+        }
         return Ok(next);
     }
     if !write(context, queue, &status).await? {
         return Ok(next);
     }
     context.registry.note_written(key, uid, status.clone());
-    context.registry.with(key, |tracked| tracked.told = Some((tokio::time::Instant::now(), Told::of(tracked))));
+    context.registry.with(key, told);
     let changed = transitions(&before.conditions, &status.conditions);
     context.events.transitions(&queue.object_ref(&()), &changed).await;
     Ok(next)

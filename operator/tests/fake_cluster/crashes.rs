@@ -1,6 +1,8 @@
 //! The operator dies before and after every write, or every write goes wrong once: the cluster ends the same, and the
 //! number of workers never goes the wrong way.
 
+use std::time::Duration;
+
 use jobqueue_operator::tenure::Tenure;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::watcher::Event;
@@ -217,6 +219,31 @@ async fn an_operator_that_starts_where_all_is_applied_applies_nothing() {
     assert!(third.visit(&server).await);
     let image = server.get(DEPLOYMENT).unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].clone();
     assert_eq!(image, "worker:1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_starts_where_all_is_said_is_not_woken_by_every_look() {
+    let server = cluster();
+    let mut queue = server.get(QUEUE).unwrap();
+    queue["metadata"]["generation"] = 1.into();
+    server.put(QUEUE, queue);
+    Operator::start(&server, Tenure::endless()).settle(&server, &waiting(0)).await;
+    let writes = server.writes();
+    let mut second = Operator::start(&server, Tenure::endless());
+    assert!(second.visit(&server).await);
+    let mut visits = 0;
+    for look in 0..400 {
+        tokio::time::advance(Duration::from_millis(250)).await;
+        second.sweep(Ok(&waiting(0))).await;
+        // Where thousands of queues wait for a visit it comes some looks later.
+        if look > 4 && second.woken.try_recv().is_ok() {
+            visits += 1;
+            assert!(second.visit(&server).await);
+        }
+    }
+    // The first looks asked for one each.
+    assert!(visits < 10, "{visits} visits in 400 looks");
+    assert_eq!(server.writes(), writes);
 }
 
 #[tokio::test(start_paused = true)]

@@ -60,7 +60,7 @@ pub(crate) struct Operator {
     pub(crate) context: Context,
     pub(crate) sweeper: Sweeper,
     /// The visits that the sweep asks for; here every visit is a step of the test.
-    _woken: UnboundedReceiver<Key>,
+    pub(crate) woken: UnboundedReceiver<Key>,
     pub(crate) born: Instant,
 }
 
@@ -91,7 +91,7 @@ impl Operator {
             rivals: Rivals::default(),
             secrets: RecentSecrets::default(),
         };
-        Self { context, sweeper, _woken: woken, born: Instant::now() }
+        Self { context, sweeper, woken, born: Instant::now() }
     }
 
     /// Visits the queue as the server has it; true if the visit went through.
