@@ -221,12 +221,18 @@ async fn an_operator_that_starts_where_all_is_applied_applies_nothing() {
     assert_eq!(image, "worker:1");
 }
 
-#[tokio::test(start_paused = true)]
-async fn one_that_starts_where_all_is_said_is_not_woken_by_every_look() {
+/// As an API server has it.
+fn cluster_with_generation() -> ApiServer {
     let server = cluster();
     let mut queue = server.get(QUEUE).unwrap();
     queue["metadata"]["generation"] = 1.into();
     server.put(QUEUE, queue);
+    server
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_starts_where_all_is_said_is_not_woken_by_every_look() {
+    let server = cluster_with_generation();
     Operator::start(&server, Tenure::endless()).settle(&server, &waiting(0)).await;
     let writes = server.writes();
     let mut second = Operator::start(&server, Tenure::endless());
@@ -248,10 +254,7 @@ async fn one_that_starts_where_all_is_said_is_not_woken_by_every_look() {
 
 #[tokio::test(start_paused = true)]
 async fn at_rest_the_watch_is_asked_and_not_the_cluster() {
-    let server = cluster();
-    let mut queue = server.get(QUEUE).unwrap();
-    queue["metadata"]["generation"] = 1.into();
-    server.put(QUEUE, queue);
+    let server = cluster_with_generation();
     let operator = Operator::start(&server, Tenure::endless());
     operator.settle(&server, &waiting(500)).await;
     pods_become_ready(&server, 5);
