@@ -23,21 +23,25 @@ class Jobs:
         self.came.update(dict.fromkeys(numbers, began))
         return began
 
+    def _lines(self):
+        """(number of the job, "begun" or "ended", moment, pod) of each line of the log."""
+        for line in self.client.lrange(self.log, 0, -1):
+            number, what, at, pod = line.decode().split()
+            yield int(number), what, float(at), pod
+
     def logged(self):
         """Number of a job to the moments when it began, and to those when it ended."""
         found = {"begun": defaultdict(list), "ended": defaultdict(list)}
-        for line in self.client.lrange(self.log, 0, -1):
-            number, what, at, _ = line.decode().split()
-            found[what][int(number)].append(float(at))
+        for number, what, at, _ in self._lines():
+            found[what][number].append(at)
         return found["begun"], found["ended"]
 
     def cut_off(self):
         """(pod, moment of its begin) of each run that has not ended."""
         open_runs = {}
-        for line in self.client.lrange(self.log, 0, -1):
-            number, what, at, pod = line.decode().split()
+        for number, what, at, pod in self._lines():
             if what == "begun":
-                open_runs[number, pod] = float(at)
+                open_runs[number, pod] = at
             else:
                 open_runs.pop((number, pod), None)
         return [(pod, at) for (_, pod), at in open_runs.items()]
