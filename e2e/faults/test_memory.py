@@ -24,7 +24,7 @@ def setting(tmp_path):
 
 def test_resident_memory_is_flat(full, setting, measure):
     redis, database, worker = setting
-    total, wave = (1_000_000, 10_000) if full else (60_000, 3_000)
+    total, wave = (1_000_000, 10_000) if full else (120_000, 3_000)
     payloads = [call(FUNCTION, line) for line in companies.make(2_000, seed=13)]
     producer = Producer(redis)
     samples, sent = [], 0
@@ -36,7 +36,8 @@ def test_resident_memory_is_flat(full, setting, measure):
         samples.append(worker.resident_kib() / 1024)
     until(lambda: backlog.drained(redis), lambda: f"all end: {backlog.read(redis)}\n{worker.output()}", seconds=120)
     assert database.counts()[0] == total
-    early = statistics.median(samples[len(samples) // 10: len(samples) // 5 + 1])
+    # The first quarter is not counted: batches grow, prepared statements and the allocator's own stock fill up.
+    early = statistics.median(samples[len(samples) // 4: len(samples) * 3 // 8])
     late = statistics.median(samples[-len(samples) // 10:])
     measure(jobs=total, seconds=time.monotonic() - start, early_mib=early, late_mib=late, most_mib=max(samples))
-    assert late < early * 1.15 + 4, samples
+    assert late < early * 1.1 + 4, [round(sample, 1) for sample in samples]
