@@ -43,7 +43,7 @@ PARTS = {
     "drain": (lambda session, args: harm.run(session, args, "drain"), harm.ROWS),
     "protect": (lambda session, args: harm.run(session, args, "protect"), harm.ROWS),
 }
-SMALL = {"rounds": 1, "more": 0, "defaults": 0, "backlogs": 1, "jobs": 60, "waves": 1, "scale_ins": 20}
+SMALL = {"rounds": 1, "more": 0, "defaults": 0, "backlogs": 1, "jobs": 60, "waves": 1, "uneven": 1, "scale_ins": 20}
 
 
 def summary(rounds):
@@ -71,10 +71,11 @@ def arguments():
     parser.add_argument("--backlogs", type=int, default=2, help="rounds of `backlog` (%(default)s)")
     parser.add_argument("--jobs", type=int, default=300, help="of a backlog (%(default)s)")
     parser.add_argument("--waves", type=int, default=6, help="of `waves`, forty seconds each (%(default)s)")
+    parser.add_argument("--uneven", type=int, default=2, metavar="ROUNDS", help="of `waves` (%(default)s)")
     parser.add_argument("--per-worker", type=int, nargs="+", default=[4, 12], metavar="N",
                         help="of `waves`: jobs to a worker, for one contender of ours each; the first is KEDA's (%(default)s)")
     parser.add_argument("--scale-ins", type=int, default=200, help="of ours, in `drain` and in `protect` (%(default)s)")
-    parser.add_argument("--longest", type=int, default=400, metavar="SECONDS", help="of `drain` and of `protect` (%(default)s)")
+    parser.add_argument("--longest", type=int, default=480, metavar="SECONDS", help="of `drain` and of `protect` (%(default)s)")
     parser.add_argument("--small", action="store_true", help="to see that it works: one round of everything, of little")
     parser.add_argument("--output", default=str(ROOT / "target" / "keda.json"), metavar="FILE")
     args = parser.parse_args()

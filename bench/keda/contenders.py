@@ -27,7 +27,8 @@ class Work:
 
 
 def rq_work(image, **numbers):
-    return Work(image=image, command=("rq", "worker", "--url", "{url}", "--path", "/app", "{queue}"), **numbers)
+    # rq misses a SIGTERM that comes while it writes a line to its log.
+    return Work(image=image, command=("rq", "worker", "--quiet", "--url", "{url}", "--path", "/app", "{queue}"), **numbers)
 
 
 def job_queue(name, url, work, down=None):

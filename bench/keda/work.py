@@ -81,9 +81,16 @@ def waves(session, args):
     contenders["tuned"] = keda("tuned", session.url, work(args.per_worker[0]), **TUNED)
     session.contend(*contenders.values())
     names = {title: objects[0]["metadata"]["name"].removesuffix("-worker") for title, objects in contenders.items()}
+    rounds = [uneven_round(session, names, args.waves) for _ in range(args.uneven)]
+    session.clear()
+    return {"rounds": {title: [each[title] for each in rounds] for title in names}}
+
+
+def uneven_round(session, names, number):
+    """What each had of the same load; ends when none has a worker."""
     jobs = {title: Jobs(session.client, name) for title, name in names.items()}
     began = time.time()
-    for title, at, seconds in uneven(names, args.waves):
+    for title, at, seconds in uneven(names, number):
         time.sleep(max(0.0, began + at - time.time()))
         jobs[title].push(seconds)
     for title, each in jobs.items():
@@ -93,8 +100,7 @@ def waves(session, args):
         until(lambda: session.pods.none_left(name), f"{name}: no pod is left", 900)
         result[title] = outcome(session, jobs[title], name, began)
         say(f"waves {title:12} " + "  ".join(f"{what} {value:.5g}" for what, value in result[title].items()))
-    session.clear()
-    return {"rounds": {title: [each] for title, each in result.items()}}
+    return result
 
 
 PERIOD = 40
@@ -115,4 +121,4 @@ BACKLOG_ROWS = {"first_begun": "first job begun, s", "first_done": "first job do
                 "back_to_zero": "cleared -> zero asked for, s", "wait_p50": "wait, 50th percentile, s", "wait_p95": "wait, 95th percentile, s",
                 "worker_seconds": "worker-seconds", "killed": "jobs killed"}
 WAVES_ROWS = {"wait_p50": "wait, 50th percentile, s", "wait_p95": "wait, 95th percentile, s", "worker_seconds": "worker-seconds",
-              "pods": "pods started", "jobs": "jobs", "killed": "jobs killed"}
+              "pods": "pods started", "jobs": "jobs", "killed": "jobs killed", "never_begun": "jobs never begun"}
