@@ -30,8 +30,9 @@ class Session:
         host = self.cluster.host_ip()
         self.redis_server = RedisServer(place / "redis", host=host)
         self.client, self.url = self.redis_server.client(), self.redis_server.url
+        # Of a run before: one that broke off, or one whose namespace is still on its way out.
+        self.cluster.kubectl("delete", "namespace", NAMESPACE, "--ignore-not-found", seconds=180)
         self.namespace = Namespace(self.cluster, NAMESPACE)
-        self.clear()
         self.replicas, self.pods = Replicas(self.cluster, NAMESPACE), Pods(self.cluster, NAMESPACE)
         self.operator = OperatorProcess(self.namespace, place)
         self._image = None
