@@ -10,16 +10,19 @@ read their URLs from a Secret, a hundred queues share a namespace. In turn:
   first      the operator starts and has everything to make: until each queue has a Deployment and is Ready
   rest       nothing happens: memory, processor of a sweep, processor of Redis, requests to the API server
   restart    the operator is killed and starts again: until it has visited every queue
-  burst      jobs come to 1,000 queues (or all) at one moment: until each Deployment asks for its workers
+  burst      jobs come to 1,000 queues (or all) at one moment: until each Deployment asks for its workers; first with
+             Kubernetes' controllers and kwok held (SIGSTOP), which leaves the operator, the API server and etcd, then with all
   back       the jobs are gone: until each asks for none
 
 Nothing is asserted. Everything shares this machine, so that the API server's and its controllers' work is in the times;
 `--profile` samples the operator with `perf`, where that is installed and the binary has symbols.
 """
 import argparse
+import contextlib
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -138,12 +141,6 @@ class Operator(Process):
         with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
             return next(int(line.split()[1]) for line in status if line.startswith("VmHWM:"))
 
-    def own_cpu(self):
-        """Processor seconds."""
-        with open(f"/proc/{self.pid}/stat", encoding="ascii") as stat:
-            fields = stat.read().rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
 
 def requests(plane):
     """The operator's requests that the API server has begun, and everybody's by verb and resource."""
@@ -190,7 +187,7 @@ def first(plane, operator, cluster, size, limit):
     until(lambda: len(cluster.ready) >= size, lambda: f"all are Ready; {len(cluster.ready)} of {size}\n{operator.output()}", limit, 0.1)
     seconds = time.perf_counter() - began
     after = requests(plane)
-    return {"first_seconds": seconds, "first_requests": after[0] - before[0], "first_cpu_seconds": operator.own_cpu(), "first_mib": operator.most_kib() / 1024}
+    return {"first_seconds": seconds, "first_requests": after[0] - before[0], "first_cpu_seconds": operator.cpu_seconds(), "first_mib": operator.most_kib() / 1024}
 
 
 def quiet(operator, seconds=120):
@@ -207,7 +204,7 @@ def quiet(operator, seconds=120):
 
 
 def rest(plane, operator, redis_server, seconds, profile):
-    before, cpu, redis_cpu, sweeps = requests(plane), operator.own_cpu(), redis_server.process.cpu_seconds(), operator.counter("sweep_seconds_count")
+    before, cpu, redis_cpu, sweeps = requests(plane), operator.cpu_seconds(), redis_server.process.cpu_seconds(), operator.counter("sweep_seconds_count")
     visits, api_cpu = operator.counter("reconciles_total"), plane.processes["apiserver"].cpu_seconds()
     began, resident = time.perf_counter(), []
     sampling = profile()
@@ -220,7 +217,7 @@ def rest(plane, operator, redis_server, seconds, profile):
     number = max(operator.counter("sweep_seconds_count") - sweeps, 1)
     return {
         "rest_mib": statistics.median(resident), "sweeps_per_second": number / passed,
-        "sweep_cpu_ms": (operator.own_cpu() - cpu) * 1000 / number, "redis_cpu_ms": (redis_server.process.cpu_seconds() - redis_cpu) * 1000 / number,
+        "sweep_cpu_ms": (operator.cpu_seconds() - cpu) * 1000 / number, "redis_cpu_ms": (redis_server.process.cpu_seconds() - redis_cpu) * 1000 / number,
         "rest_requests_per_second": (after[0] - before[0]) / passed, "rest_visits_per_second": (operator.counter("reconciles_total") - visits) / passed,
         "rest_api_cpu": (plane.processes["apiserver"].cpu_seconds() - api_cpu) / passed, "rest_busiest": busiest(before[1], after[1]), "rest_profile": where,
     }
@@ -240,32 +237,48 @@ def percentiles(times):
     return {"first": times[0], "median": times[len(times) // 2], "p99": times[min(len(times) - 1, len(times) * 99 // 100)], "last": times[-1]}
 
 
-def burst(plane, operator, cluster, redis_server, size, profile):
+@contextlib.contextmanager
+def held(plane, wanted):
+    """Holds everybody who follows the numbers of workers, for so long as the burst lasts."""
+    followers = [plane.processes[name].pid for name in ("controllers", "scheduler", "kwok")] if wanted else []
+    for pid in followers:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        for pid in followers:
+            os.kill(pid, signal.SIGCONT)
+
+
+def burst(plane, operator, cluster, redis_server, size, profile, prefix="burst", alone=False):
     """Jobs at one moment for many queues; the sweep looks at the head's record only, so only heads have one."""
     some = [f"q{number}" for number in range(0, size, max(size // BURST, 1))][:BURST]
     client = redis_server.client()
-    before, cpu = requests(plane), operator.own_cpu()
+    everybody = {**plane.processes, "redis": redis_server.process, "operator": operator}
+    before, cpu = requests(plane), {name: process.cpu_seconds() for name, process in everybody.items()}
     sampling = profile()
     fill_all = client.pipeline(transaction=True)
     now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
     for name in some:
         fill_all.hset(f"rq:job:{name}-0", mapping={"enqueued_at": now, "status": "queued"})
         fill_all.rpush(f"rq:queue:{name}", *(f"{name}-{number}" for number in range(JOBS)))
-    fill_all.execute()
-    began = time.perf_counter()
-    until(lambda: all(cluster.replicas.get(name, 0) > 0 for name in some),
-          lambda: f"all are scaled; {sum(cluster.replicas.get(name, 0) > 0 for name in some)}\n{operator.output()}", 180, 0.02)
-    where = sampling.end()
+    with held(plane, alone):
+        fill_all.execute()
+        began = time.perf_counter()
+        until(lambda: all(cluster.replicas.get(name, 0) > 0 for name in some),
+              lambda: f"all are scaled; {sum(cluster.replicas.get(name, 0) > 0 for name in some)}\n{operator.output()}", 180, 0.02)
+        where = sampling.end()
     times = percentiles([cluster.changed[name] - began for name in some])
-    result = {"burst_queues": len(some), "burst_seconds": times["last"], "burst_times": times, "burst_profile": where,
-              "burst_cpu_seconds": operator.own_cpu() - cpu}
+    spent = {name: round(process.cpu_seconds() - cpu[name], 2) for name, process in everybody.items()}
+    result = {"queues": len(some), "seconds": times["last"], "times": times, "profile": where, "cpu_seconds": spent}
     quiet(operator)
     after = requests(plane)
     client.flushall()
     began = time.perf_counter()
     until(lambda: all(cluster.replicas.get(name) == 0 for name in some),
           lambda: f"all are back; {sum(cluster.replicas.get(name) == 0 for name in some)}\n{operator.output()}", 300, 0.1)
-    return {**result, "burst_requests": after[0] - before[0], "burst_busiest": busiest(before[1], after[1]), "back_seconds": time.perf_counter() - began}
+    result |= {"back_seconds": time.perf_counter() - began, "requests": after[0] - before[0], "busiest": busiest(before[1], after[1])}
+    return {f"{prefix}_{field}": value for field, value in result.items()}
 
 
 def measure(size, args, directory):
@@ -294,8 +307,11 @@ def measure(size, args, directory):
         result |= again
         say(size, f"again after {result['restart_seconds']:.1f} s, {result['restart_requests']:.0f} requests")
         quiet(operator)
+        result |= burst(plane, operator, cluster, redis_server, size, profile, "alone", True)
+        say(size, f"burst with the controllers held: {result['alone_seconds']:.1f} s, processor seconds {result['alone_cpu_seconds']}")
+        quiet(operator)
         result |= burst(plane, operator, cluster, redis_server, size, profile)
-        say(size, f"burst on {result['burst_queues']}: {result['burst_seconds']:.1f} s, back {result['back_seconds']:.1f} s")
+        say(size, f"burst on {result['burst_queues']}: {result['burst_seconds']:.1f} s, back {result['burst_back_seconds']:.1f} s, processor seconds {result['burst_cpu_seconds']}")
         cluster.close()
         return {**result, "worst_mib": max(worst, operator.most_kib()) / 1024, "warnings": operator.output(1500)}
     finally:
@@ -315,7 +331,8 @@ def table(results):
             ("at rest: resident MiB", "rest_mib", "{:.0f}"), ("  processor ms a sweep, all else included", "sweep_cpu_ms", "{:.1f}"),
             ("  processor ms of Redis a sweep", "redis_cpu_ms", "{:.1f}"), ("  sweeps a second", "sweeps_per_second", "{:.1f}"),
             ("  requests to the API server a second", "rest_requests_per_second", "{:.2f}"), ("  processors of the API server", "rest_api_cpu", "{:.2f}"),
-            ("burst: queues", "burst_queues", "{:,.0f}"), ("  all asked for, s", "burst_seconds", "{:.2f}"), ("  back at none, s", "back_seconds", "{:.1f}"),
+            ("burst: queues", "burst_queues", "{:,.0f}"), ("  all asked for, controllers held, s", "alone_seconds", "{:.2f}"),
+            ("  all asked for, s", "burst_seconds", "{:.2f}"), ("  back at none, s", "burst_back_seconds", "{:.1f}"),
             ("worst: resident MiB", "worst_mib", "{:.0f}")]
     for title, field, form in rows:
         aim = f"   (aim: {AIMS[field]})" if field in AIMS else ""
@@ -343,7 +360,7 @@ def main():
     print("\n".join(table(results)))
     print(f"\n{os.cpu_count()} cores for all of it, {platform.system()} {platform.release()}")
     for result in results:
-        for phase in ("rest", "burst"):
+        for phase in ("rest", "alone", "burst"):
             print(f"\n{result['size']:,} queues, {phase}: everybody's requests {result[f'{phase}_busiest']}")
             print("\n".join(f"  {line}" for line in result[f"{phase}_profile"]))
 

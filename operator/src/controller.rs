@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     events::Events,
     fetch::{fetch, pods},
-    glimpse,
+    glimpse::{self, AsApplied, Missing},
     kept::{Guarded, Kept},
     metrics::{Metrics, OutcomeLabels},
     observe,
@@ -44,6 +44,8 @@ const DEBOUNCE: Duration = Duration::from_millis(50);
 const PAGE: u32 = 100;
 /// How old a Secret may be that a first visit takes from its neighbours: a hundred queues that share one begin together.
 const STARTING: Duration = Duration::from_secs(5);
+/// The same for a queue that did not change, where its Secrets may have.
+const UNCHANGED: Duration = Duration::from_secs(2);
 
 /// What every visit uses.
 pub struct Context {
@@ -188,12 +190,13 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
     context.registry.with(key, |tracked| {
         tracked.deployment = Some(name.clone());
         tracked.ready = workers.ready;
+        tracked.missing = None;
     });
-    let problem = if workers.is_short() {
-        observe::problem(&deployment, pods(&context.client, queue).await?.iter())
-    } else {
-        None
-    };
+    let mut problem = None;
+    if workers.is_short() {
+        problem = observe::problem(&deployment, pods(&context.client, queue).await?.iter());
+        context.registry.with(key, |tracked| tracked.missing = Some(Missing::now(problem.clone())));
+    }
     let warnings = warnings(context, key, &name).await;
     Ok(Findings { blocked: None, workers: Some(workers), problem, warnings })
 }
@@ -205,27 +208,38 @@ async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -> Option<Fi
     let (uid, generation, queues) = (queue.uid()?, queue.metadata.generation?, context.registry.len());
     let known = |tracked: &mut Tracked| {
         let troubled = [&tracked.reach, &tracked.database].iter().any(|reach| matches!(reach, Reach::Failed { .. }));
-        tracked.as_applied(&uid, generation, &glimpse, queues).map(|(workers, secrets)| (workers, secrets, troubled))
+        tracked.as_applied(&uid, generation, &glimpse, queues).map(|there| (there, troubled))
     };
-    let (workers, secrets, troubled) = context.registry.with(key, known).flatten()?;
+    let (AsApplied { workers, problem, secrets }, troubled) = context.registry.with(key, known).flatten()?;
     // Where a server refuses us, its password may have changed.
-    let patience = if troubled { Duration::from_secs(2) } else { resync(queues) / 2 };
+    let patience = if troubled { UNCHANGED } else { resync(queues) / 2 };
     let resolved = resolve(&context.client, queue, &context.secrets, patience).await.ok()?;
     if resolved.hash != secrets {
         return None;
     }
     context.registry.with(key, |tracked| tracked.ready = workers.ready);
     let warnings = warnings(context, key, &plan::object_name(queue)).await;
-    Some(Findings { blocked: None, workers: Some(workers), problem: None, warnings })
+    Some(Findings { blocked: None, workers: Some(workers), problem, warnings })
 }
 
-/// A Secret may have been written together with the JobQueue, and is then read anew; an operator that starts where all
-/// has long been there reads each once for all its queues.
+/// A Secret may have been written together with the JobQueue, and is then read anew; what was read since does for all
+/// queues that share it.
 fn patience(context: &Context, key: &Key, queue: &JobQueue) -> Duration {
-    let created = queue.creation_timestamp().map_or(0, |time| time.0.as_second());
-    let old = Timestamp::now().as_second().saturating_sub(created) > 60;
-    let first = context.registry.with(key, |_| ()).is_none();
-    if old && first { STARTING } else { Duration::ZERO }
+    let uid = queue.uid().unwrap_or_default();
+    let unchanged = |tracked: &mut Tracked| {
+        let generation = tracked.applied_for.as_ref().map(|(generation, _)| *generation);
+        tracked.uid == uid && generation.is_some() && generation == queue.metadata.generation
+    };
+    match context.registry.with(key, unchanged) {
+        None => {
+            let created = queue.creation_timestamp().map_or(0, |time| time.0.as_second());
+            // Created within that second, and not at its beginning.
+            let age = Timestamp::now().as_second().saturating_sub(created).saturating_sub(1);
+            Duration::from_secs(u64::try_from(age).unwrap_or(0)).min(STARTING)
+        }
+        Some(true) => UNCHANGED,
+        Some(false) => Duration::ZERO,
+    }
 }
 
 enum Refusal {
@@ -293,8 +307,10 @@ fn again(next: Next, queues: usize) -> Action {
     let pause = match next {
         // What a server says is followed by the sweep; a visit only looks whether a person changed something.
         Next::Repair => each(queues, 20).clamp(Duration::from_secs(4), Duration::from_secs(60)),
-        Next::Pods => glimpse::pods_take(queues),
+        // No sooner than they are looked at again: the jitter takes up to a quarter off.
+        Next::Pods => glimpse::pods_take(queues).mul_f64(4.0 / 3.0),
         Next::Look => FIRST_LOOK,
+        Next::Tell(early) => early.mul_f64(4.0 / 3.0),
         Next::Resync => resync(queues),
     };
     Action::requeue(backoff::jittered(pause, rand::random()))

@@ -9,7 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     apply::found_digest,
-    observe::{self, Workers},
+    observe::{self, PodProblem, Workers},
     plan,
     registry::{Key, Tracked},
 };
@@ -43,16 +43,37 @@ impl Glimpse {
     }
 }
 
+/// Workers are missing, and what is known of the cause.
+#[derive(Debug)]
+pub struct Missing {
+    /// When their pods were looked at last, or when they began to be missing.
+    since: Instant,
+    /// What keeps them from starting, as far as was seen then.
+    problem: Option<PodProblem>,
+}
+
+impl Missing {
+    /// As of now.
+    pub fn now(problem: Option<PodProblem>) -> Box<Self> {
+        Box::new(Self { since: Instant::now(), problem })
+    }
+}
+
+/// What a visit needs to know, where nothing is to be done.
+#[derive(Debug)]
+pub struct AsApplied {
+    /// The Deployment's numbers.
+    pub workers: Workers,
+    /// What keeps pods from starting.
+    pub problem: Option<PodProblem>,
+    /// Digest of the Secrets that it was applied with.
+    pub secrets: String,
+}
+
 impl Tracked {
-    /// The workers, if everything is as it was applied for this object, and the digest of the Secrets that this was for.
-    /// None where the cluster has to be asked: something differs, or workers are missing for a while.
-    pub fn as_applied(
-        &mut self,
-        uid: &str,
-        generation: i64,
-        glimpse: &Glimpse,
-        queues: usize,
-    ) -> Option<(Workers, String)> {
+    /// What there is, if everything is as it was applied for this object. None where the cluster has to be asked: something
+    /// differs, or workers are missing and nobody looked at their pods for a while, however often the Deployment changes.
+    pub fn as_applied(&mut self, uid: &str, generation: i64, glimpse: &Glimpse, queues: usize) -> Option<AsApplied> {
         let (for_generation, secrets) = self.applied_for.clone()?;
         let record = self.applied.as_ref()?;
         // The watch may not have told yet of the number that was just written.
@@ -66,14 +87,15 @@ impl Tracked {
             return None;
         }
         let workers = Workers { wanted: self.current, ..glimpse.workers };
-        if workers.is_short() {
-            let since = *self.short_since.get_or_insert_with(Instant::now);
-            if since.elapsed() >= pods_take(queues) {
-                return None;
-            }
-        } else {
-            self.short_since = None;
+        if !workers.is_short() {
+            self.missing = None;
+            return Some(AsApplied { workers, problem: None, secrets });
         }
-        Some((workers, secrets))
+        let missing = self.missing.get_or_insert_with(|| Missing::now(None));
+        (missing.since.elapsed() < pods_take(queues)).then(|| AsApplied {
+            workers,
+            problem: missing.problem.clone(),
+            secrets,
+        })
     }
 }

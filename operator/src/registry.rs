@@ -18,7 +18,7 @@ use crate::{
     apply::Record,
     endpoint::EndpointKey,
     failing::Failing,
-    glimpse::Glimpse,
+    glimpse::{Glimpse, Missing},
     idle::Idle,
     rush::Rush,
     status::{Blocked, Reach},
@@ -91,8 +91,8 @@ pub struct Tracked {
     pub applied_for: Option<(i64, String)>,
     /// When the number of workers was last written, the API server answering.
     pub scaled: Option<Instant>,
-    /// Since when workers are missing.
-    pub short_since: Option<Instant>,
+    /// Workers are missing.
+    pub missing: Option<Box<Missing>>,
     /// Why the number of workers is held where it is, against the decision.
     pub held: Option<Reason>,
     /// When the status was last written, and the numbers in it.
@@ -267,7 +267,7 @@ impl Registry {
                 applied: None,
                 applied_for: None,
                 scaled: None,
-                short_since: None,
+                missing: None,
                 held: None,
                 told: None,
             })

@@ -30,6 +30,13 @@ pub const TELL: Duration = Duration::from_secs(15);
 /// How long a new queue's first status waits for the first look at Redis, so that it is written once and not twice.
 pub const FIRST_LOOK: Duration = Duration::from_secs(2);
 
+/// How far apart two statuses of one queue are: pods become ready one by one, and what a thousand queues write of that is
+/// in the way of the pods.
+fn apart(queues: usize) -> Duration {
+    let crowd = u64::try_from(queues.saturating_sub(100)).unwrap_or(u64::MAX);
+    Duration::from_millis(crowd).min(Duration::from_secs(5))
+}
+
 /// What a visit found out.
 #[derive(Debug, Default)]
 pub struct Findings {
@@ -52,6 +59,8 @@ pub enum Next {
     Pods,
     /// Nobody has looked at its Redis yet.
     Look,
+    /// There is news to tell, a little later.
+    Tell(Duration),
     /// Only to follow Secrets.
     Resync,
 }
@@ -87,6 +96,10 @@ pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Fi
             context.registry.with(key, told);
         }
         return Ok(next);
+    }
+    let early = age.and_then(|age| apart(context.registry.len()).checked_sub(age)).filter(|early| !early.is_zero());
+    if let Some(early) = early {
+        return Ok(Next::Tell(early));
     }
     if !write(context, queue, &status).await? {
         return Ok(next);

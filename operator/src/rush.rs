@@ -7,7 +7,7 @@ use tokio::sync::watch;
 /// Fewer than so many under way hold nobody up.
 const CROWD: usize = 16;
 /// Nobody waits longer than that: queues that scale all the time would otherwise never tell of it.
-const LONGEST: Duration = Duration::from_secs(5);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// The numbers of workers that are being written.
 #[derive(Debug)]

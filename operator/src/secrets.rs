@@ -142,6 +142,12 @@ impl RecentSecrets {
         });
     }
 
+    /// What was read is of no use: it is asked anew by whoever comes next.
+    fn forget(&self, namespace: &str, name: &str) {
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        read.remove(&(namespace.to_owned(), name.to_owned()));
+    }
+
     /// The Secret, not older than `patience`; none where it does not exist, which is always asked anew.
     async fn get(
         &self,
@@ -241,9 +247,29 @@ impl Reader<'_> {
         let url = self.text(field, reference).await?;
         problem(&url).map_or(Ok(url), |problem| Err(SecretError::Unfit { field, problem }))
     }
+
+    async fn all(&mut self, queue: &JobQueue) -> Result<Resolved, SecretError> {
+        let Connection { url, url_secret_key_ref, tls } = &queue.spec.queue.redis;
+        let redis_url =
+            self.url("spec.queue.redis", url.as_ref(), url_secret_key_ref.as_ref(), redis_url_problem).await?;
+        let fields = ["spec.queue.redis.tls.caSecretKeyRef", "spec.queue.redis.tls.clientCertificateSecretRef"];
+        let (redis_ca, redis_client) = self.certificates(fields, tls.as_ref()).await?;
+        let mut database_url = None;
+        if let Some(database) = &queue.spec.database {
+            let secret = database.url_secret_key_ref.as_ref();
+            database_url = Some(self.url("spec.database", database.url.as_ref(), secret, database_url_problem).await?);
+            // Only the workers use them: here they are looked for, and their changes followed.
+            let fields = ["spec.database.tls.caSecretKeyRef", "spec.database.tls.clientCertificateSecretRef"];
+            self.certificates(fields, database.tls.as_ref()).await?;
+        }
+        let hash = digest(self.parts.iter().map(Vec::as_slice));
+        let versions: Vec<String> = self.read.values().filter_map(|secret| secret.resource_version()).collect();
+        let version = digest(versions.iter().map(String::as_bytes));
+        Ok(Resolved { redis_url, redis_ca, redis_client, database_url, hash, version })
+    }
 }
 
-/// Reads what the queue refers to; what was read within `patience` is not read again.
+/// Reads what the queue refers to; what was read within `patience` is not read again, unless it was of no use.
 pub async fn resolve(
     client: &Client,
     queue: &JobQueue,
@@ -253,21 +279,9 @@ pub async fn resolve(
     let namespace = queue.namespace().unwrap_or_default();
     let api = Api::namespaced(client.clone(), &namespace);
     let mut reader = Reader { api, recent, patience, namespace, read: BTreeMap::new(), parts: Vec::new() };
-    let Connection { url, url_secret_key_ref, tls } = &queue.spec.queue.redis;
-    let redis_url =
-        reader.url("spec.queue.redis", url.as_ref(), url_secret_key_ref.as_ref(), redis_url_problem).await?;
-    let fields = ["spec.queue.redis.tls.caSecretKeyRef", "spec.queue.redis.tls.clientCertificateSecretRef"];
-    let (redis_ca, redis_client) = reader.certificates(fields, tls.as_ref()).await?;
-    let mut database_url = None;
-    if let Some(database) = &queue.spec.database {
-        let secret = database.url_secret_key_ref.as_ref();
-        database_url = Some(reader.url("spec.database", database.url.as_ref(), secret, database_url_problem).await?);
-        // Only the workers use them: here they are looked for, and their changes followed.
-        let fields = ["spec.database.tls.caSecretKeyRef", "spec.database.tls.clientCertificateSecretRef"];
-        reader.certificates(fields, database.tls.as_ref()).await?;
+    let resolved = reader.all(queue).await;
+    if resolved.is_err() {
+        reader.read.keys().for_each(|name| recent.forget(&reader.namespace, name));
     }
-    let hash = digest(reader.parts.iter().map(Vec::as_slice));
-    let versions: Vec<String> = reader.read.values().filter_map(|secret| secret.resource_version()).collect();
-    let version = digest(versions.iter().map(String::as_bytes));
-    Ok(Resolved { redis_url, redis_ca, redis_client, database_url, hash, version })
+    resolved
 }

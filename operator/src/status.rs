@@ -263,7 +263,7 @@ fn degraded(facts: &Facts<'_>) -> State {
     }
 }
 
-/// The first visit finds everything as it is: no news, unless something is wrong.
+/// Nothing was known of it, and it is as it should be: no news. Thousands of new queues would be as many events.
 fn wrong(condition: &Condition) -> bool {
     let kind = condition.type_.parse::<ConditionType>();
     match kind {
@@ -278,7 +278,7 @@ fn wrong(condition: &Condition) -> bool {
 /// What changed between two sets of conditions, for events: type, status, reason and message of each transition.
 pub fn transitions<'a>(before: &[Condition], after: &'a [Condition]) -> Vec<&'a Condition> {
     let changed = |condition: &&Condition| {
-        let old = before.iter().find(|old| old.type_ == condition.type_);
+        let old = before.iter().find(|old| old.type_ == condition.type_ && old.status != "Unknown");
         old.map_or(wrong(condition), |old| old.status != condition.status)
     };
     after.iter().filter(changed).collect()

@@ -30,6 +30,8 @@ struct State {
     version: u64,
     /// `METHOD path` of every write that arrived.
     writes: Vec<String>,
+    /// The path of every read.
+    reads: Vec<String>,
     fault: Option<(usize, Fault)>,
     /// The client is dead: nothing gets through any more.
     dead: bool,
@@ -101,6 +103,11 @@ impl ApiServer {
         self.lock().writes.clone()
     }
 
+    /// The reads so far of paths that end so.
+    pub(crate) fn reads(&self, end: &str) -> usize {
+        self.lock().reads.iter().filter(|path| path.ends_with(end)).count()
+    }
+
     /// Every number of workers that was asked for, in order.
     pub(crate) fn replicas(&self) -> Vec<i64> {
         self.lock().replicas.clone()
@@ -146,7 +153,8 @@ impl ApiServer {
     }
 
     fn read(&self, path: &str) -> Response<Body> {
-        let state = self.lock();
+        let mut state = self.lock();
+        state.reads.push(path.to_owned());
         if let Some(object) = state.objects.get(path) {
             return answer(StatusCode::OK, object);
         }

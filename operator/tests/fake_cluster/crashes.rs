@@ -4,12 +4,14 @@
 use std::time::Duration;
 
 use jobqueue_operator::tenure::Tenure;
-use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::watcher::Event;
 
 use crate::{
     api_server::{ApiServer, Fault},
-    stand::{DEPLOYMENT, Operator, QUEUE, SECRET, away, cluster, key, pods_become_ready, secret, waiting},
+    stand::{
+        DEPLOYMENT, Operator, QUEUE, SECRET, away, cluster, cluster_with_generation, key, pods_become_ready, secret,
+        waiting, watch_tells,
+    },
 };
 
 /// What a run without faults makes of it, and how many writes that takes.
@@ -221,15 +223,6 @@ async fn an_operator_that_starts_where_all_is_applied_applies_nothing() {
     assert_eq!(image, "worker:1");
 }
 
-/// As an API server has it.
-fn cluster_with_generation() -> ApiServer {
-    let server = cluster();
-    let mut queue = server.get(QUEUE).unwrap();
-    queue["metadata"]["generation"] = 1.into();
-    server.put(QUEUE, queue);
-    server
-}
-
 #[tokio::test(start_paused = true)]
 async fn one_that_starts_where_all_is_said_is_not_woken_by_every_look() {
     let server = cluster_with_generation();
@@ -258,12 +251,7 @@ async fn at_rest_the_watch_is_asked_and_not_the_cluster() {
     let operator = Operator::start(&server, Tenure::endless());
     operator.settle(&server, &waiting(500)).await;
     pods_become_ready(&server, 5);
-    let tell = |event: fn(Deployment) -> Event<Deployment>| {
-        let mut deployment = server.get(DEPLOYMENT).unwrap();
-        deployment["metadata"]["namespace"] = "shop".into();
-        operator.context.registry.glimpse(&event(serde_json::from_value(deployment).unwrap()));
-    };
-    tell(Event::Apply);
+    watch_tells(&server, &operator, Event::Apply);
     operator.settle(&server, &waiting(500)).await;
     let writes = server.writes();
     // Deleted, and the watch has not told yet.
@@ -272,7 +260,7 @@ async fn at_rest_the_watch_is_asked_and_not_the_cluster() {
     assert!(operator.visit(&server).await);
     assert_eq!(server.writes(), writes);
     server.put(DEPLOYMENT, deployment);
-    tell(Event::Delete);
+    watch_tells(&server, &operator, Event::Delete);
     server.remove(DEPLOYMENT);
     assert!(operator.visit(&server).await);
     assert_eq!(server.get(DEPLOYMENT).unwrap()["spec"]["replicas"], 5);

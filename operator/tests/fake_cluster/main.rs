@@ -6,4 +6,5 @@ mod api_server;
 mod crashes;
 mod election;
 mod reasons;
+mod requests;
 mod stand;

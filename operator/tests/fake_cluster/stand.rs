@@ -15,7 +15,11 @@ use jobqueue_operator::{
     tenure::Tenure,
 };
 use jobqueue_queue::{QueueError, QueueStats, WorkerStats};
-use kube::{core::DeserializeGuard, runtime::reflector::ObjectRef};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    core::DeserializeGuard,
+    runtime::{reflector::ObjectRef, watcher::Event},
+};
 use serde_json::{Value, json};
 use tokio::{sync::mpsc::UnboundedReceiver, time::Instant};
 
@@ -30,6 +34,15 @@ pub(crate) fn cluster() -> ApiServer {
     let server = ApiServer::default();
     server.put(QUEUE, queue());
     server.put(SECRET, secret("pw"));
+    server
+}
+
+/// The same, as an API server has it.
+pub(crate) fn cluster_with_generation() -> ApiServer {
+    let server = cluster();
+    let mut queue = server.get(QUEUE).unwrap();
+    queue["metadata"]["generation"] = 1.into();
+    server.put(QUEUE, queue);
     server
 }
 
@@ -184,6 +197,13 @@ pub(crate) fn pods_become_ready(server: &ApiServer, ready: i64) {
         "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": ready,
     });
     server.put(DEPLOYMENT, deployment);
+}
+
+/// The watch of the Deployments tells what there is.
+pub(crate) fn watch_tells(server: &ApiServer, operator: &Operator, event: fn(Deployment) -> Event<Deployment>) {
+    let mut deployment = server.get(DEPLOYMENT).unwrap();
+    deployment["metadata"]["namespace"] = "shop".into();
+    operator.context.registry.glimpse(&event(serde_json::from_value(deployment).unwrap()));
 }
 
 /// What the watch makes of an object of another version.
