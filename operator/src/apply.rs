@@ -200,12 +200,13 @@ where
     }
 }
 
-/// Sets the number of workers and nothing else: the fast path of a scale decision.
+/// Sets the number of workers and nothing else: the fast path of a scale decision. By the `scale` subresource, which costs
+/// the API server less than a patch of the Deployment: that one is written as JSON and read again as a whole.
 pub async fn scale(client: &Client, namespace: &str, name: &str, replicas: u32) -> Result<(), ApplyError> {
     let api: Api<Deployment> = Api::namespaced(client.clone(), namespace);
     let patch = serde_json::json!({"spec": {"replicas": replicas}});
     let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-    let outcome = api.patch_metadata(name, &parameters, &Patch::Merge(&patch)).await;
+    let outcome = api.patch_scale(name, &parameters, &Patch::Merge(&patch)).await;
     outcome.map(|_| ()).map_err(|source| ApplyError { kind: "Deployment", name: name.into(), source: Box::new(source) })
 }
 

@@ -23,7 +23,7 @@ use crate::{
     error::Error,
     events::Events,
     fetch::{fetch, pods},
-    glimpse::{self, AsApplied, Missing},
+    glimpse::{AsApplied, Missing, each},
     kept::{Guarded, Kept},
     metrics::{Metrics, OutcomeLabels},
     observe,
@@ -190,13 +190,16 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
     context.registry.with(key, |tracked| {
         tracked.deployment = Some(name.clone());
         tracked.ready = workers.ready;
-        tracked.missing = None;
     });
     let mut problem = None;
     if workers.is_short() {
         problem = observe::problem(&deployment, pods(&context.client, queue).await?.iter());
-        context.registry.with(key, |tracked| tracked.missing = Some(Missing::now(problem.clone())));
     }
+    let queues = context.registry.len();
+    context.registry.with(key, |tracked| {
+        let before = tracked.missing.take();
+        tracked.missing = workers.is_short().then(|| Missing::seen(before, problem.clone(), queues));
+    });
     let warnings = warnings(context, key, &name).await;
     Ok(Findings { blocked: None, workers: Some(workers), problem, warnings })
 }
@@ -289,6 +292,7 @@ async fn settle(
     context.registry.with(key, |tracked| {
         tracked.applied = Some(record);
         tracked.applied_for = applied_for;
+        tracked.missing = None;
     });
     Ok(applied)
 }
@@ -308,7 +312,7 @@ fn again(next: Next, queues: usize) -> Action {
         // What a server says is followed by the sweep; a visit only looks whether a person changed something.
         Next::Repair => each(queues, 20).clamp(Duration::from_secs(4), Duration::from_secs(60)),
         // No sooner than they are looked at again: the jitter takes up to a quarter off.
-        Next::Pods => glimpse::pods_take(queues).mul_f64(4.0 / 3.0),
+        Next::Pods(left) => left.max(DEBOUNCE).mul_f64(4.0 / 3.0),
         Next::Look => FIRST_LOOK,
         Next::Tell(early) => early.mul_f64(4.0 / 3.0),
         Next::Resync => resync(queues),
@@ -319,10 +323,6 @@ fn again(next: Next, queues: usize) -> Action {
 /// Twenty visits a second, all queues together; and each within five minutes.
 fn resync(queues: usize) -> Duration {
     each(queues, 50).clamp(Duration::from_secs(10), Duration::from_secs(300))
-}
-
-fn each(queues: usize, milliseconds: u64) -> Duration {
-    Duration::from_millis(u64::try_from(queues).unwrap_or(u64::MAX).saturating_mul(milliseconds))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is the library's")]

@@ -14,11 +14,20 @@ use crate::{
     registry::{Key, Tracked},
 };
 
-/// How long pods may take to start before it is asked what keeps them, and again after as long. Thousands of queues may
-/// have pods that start.
-pub fn pods_take(queues: usize) -> Duration {
-    let each = Duration::from_millis(5).saturating_mul(u32::try_from(queues).unwrap_or(u32::MAX));
-    each.clamp(Duration::from_secs(2), Duration::from_secs(10))
+/// So long for each queue.
+pub fn each(queues: usize, milliseconds: u64) -> Duration {
+    Duration::from_millis(u64::try_from(queues).unwrap_or(u64::MAX).saturating_mul(milliseconds))
+}
+
+/// How long pods may take to start before it is asked what keeps them; it is asked again after twice as long, and so on.
+/// Thousands of queues may have pods that start.
+fn pods_take(queues: usize) -> Duration {
+    each(queues, 5).clamp(Duration::from_secs(2), Duration::from_secs(10))
+}
+
+/// The longest time between two looks at pods that do not start: all queues together, twenty looks a second.
+fn pods_fail(queues: usize) -> Duration {
+    each(queues, 50).clamp(Duration::from_secs(16), Duration::from_secs(300))
 }
 
 /// One Deployment, at one moment that may be a little while ago.
@@ -48,14 +57,27 @@ impl Glimpse {
 pub struct Missing {
     /// When their pods were looked at last, or when they began to be missing.
     since: Instant,
+    /// How long after that they are looked at again.
+    pause: Duration,
     /// What keeps them from starting, as far as was seen then.
     problem: Option<PodProblem>,
 }
 
 impl Missing {
-    /// As of now.
-    pub fn now(problem: Option<PodProblem>) -> Box<Self> {
-        Box::new(Self { since: Instant::now(), problem })
+    /// From now on, and nobody looked yet.
+    fn begins(queues: usize) -> Box<Self> {
+        Box::new(Self { since: Instant::now(), pause: pods_take(queues), problem: None })
+    }
+
+    /// Their pods were looked at now; `before` is what was known.
+    pub fn seen(before: Option<Box<Self>>, problem: Option<PodProblem>, queues: usize) -> Box<Self> {
+        let pause = before.map_or_else(|| pods_take(queues), |before| (before.pause * 2).min(pods_fail(queues)));
+        Box::new(Self { since: Instant::now(), pause, problem })
+    }
+
+    /// How long until they are looked at again.
+    pub fn left(&self) -> Duration {
+        self.pause.saturating_sub(self.since.elapsed())
     }
 }
 
@@ -91,11 +113,8 @@ impl Tracked {
             self.missing = None;
             return Some(AsApplied { workers, problem: None, secrets });
         }
-        let missing = self.missing.get_or_insert_with(|| Missing::now(None));
-        (missing.since.elapsed() < pods_take(queues)).then(|| AsApplied {
-            workers,
-            problem: missing.problem.clone(),
-            secrets,
-        })
+        let missing = self.missing.get_or_insert_with(|| Missing::begins(queues));
+        let due = missing.left().is_zero();
+        (!due).then(|| AsApplied { workers, problem: missing.problem.clone(), secrets })
     }
 }

@@ -55,8 +55,8 @@ pub struct Findings {
 pub enum Next {
     /// A person may be about to repair it, or a server to come back.
     Repair,
-    /// Pods are on their way.
-    Pods,
+    /// Pods are on their way; so long until they are looked at again.
+    Pods(Duration),
     /// Nobody has looked at its Redis yet.
     Look,
     /// There is news to tell, a little later.
@@ -123,6 +123,8 @@ struct Known {
     decision: Option<DecisionStatus>,
     last_scale: Option<jobqueue_crds::LastScale>,
     served_for: Duration,
+    /// How long until pods that are missing are looked at again.
+    pods: Option<Duration>,
 }
 
 impl Known {
@@ -142,6 +144,7 @@ impl Known {
             }),
             last_scale: tracked.last_scale.clone(),
             served_for: tracked.since.elapsed(),
+            pods: tracked.missing.as_ref().map(|missing| missing.left()),
         }
     }
 }
@@ -195,8 +198,7 @@ fn next(findings: &Findings, known: &Known) -> Next {
     match findings {
         Findings { blocked: Some(_), .. } => Next::Repair,
         _ if failed(&known.queue) || failed(&known.database) => Next::Repair,
-        Findings { workers: Some(workers), .. } if workers.is_short() => Next::Pods,
-        _ => Next::Resync,
+        _ => known.pods.map_or(Next::Resync, Next::Pods),
     }
 }
 

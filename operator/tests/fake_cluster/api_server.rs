@@ -181,7 +181,8 @@ impl ApiServer {
         let mut state = self.lock();
         let (object_path, is_status) = match path.strip_suffix("/status") {
             Some(object) => (object.to_owned(), true),
-            None => (path.to_owned(), false),
+            // A Deployment's number of workers stands in the same place as that of its `scale`.
+            None => (path.strip_suffix("/scale").unwrap_or(path).to_owned(), false),
         };
         let present = state.objects.get(&object_path).cloned();
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -222,7 +223,10 @@ impl ApiServer {
             }
             ("PATCH", "application/merge-patch+json", Some(mut object)) => {
                 merge(&mut object, &sent);
-                answer(StatusCode::OK, &store(&mut state, path, object))
+                let stored = store(&mut state, &object_path, object);
+                let scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {},
+                    "spec": {"replicas": stored["spec"]["replicas"]}});
+                answer(StatusCode::OK, if object_path == path { &stored } else { &scale })
             }
             other => panic!("no such call: {other:?} {path}"),
         }

@@ -29,7 +29,7 @@ async fn missing_pods_are_looked_at_now_and_then_however_often_their_deployment_
     let statuses = || server.writes().iter().filter(|write| write.ends_with("/status")).count();
     let (mut read, mut written) = (reads(), statuses());
     for change in 0..600 {
-        if change == 100 {
+        if change == 200 {
             // By now they have been looked at, and the status says so.
             (read, written) = (reads(), statuses());
         }
@@ -39,14 +39,16 @@ async fn missing_pods_are_looked_at_now_and_then_however_often_their_deployment_
         server.put(DEPLOYMENT, deployment);
         watch_tells(&server, &operator, Event::Apply);
         assert!(operator.visit(&server).await);
-        if change > 100 {
+        if change > 200 {
             let found = conditions(&server);
             assert!(found.iter().any(|one| one == "Stalled=True/ImagePullFailed"), "{change}: {found:#?}");
         }
     }
-    for (now, before) in reads().into_iter().zip(read) {
-        assert!((20..=26).contains(&(now - before)), "every two seconds of fifty: {read:?}, then {:?}", reads());
-    }
+    let now = reads();
+    let [deployments, secrets, pods] = [0, 1, 2].map(|of| now[of] - read[of]);
+    // After 2, 4, 8 and every 16 seconds, and from the beginning when everything is applied again.
+    assert!((2..=6).contains(&pods) && deployments == pods, "{deployments} and {pods} in 40 s");
+    assert!(secrets <= pods + 40 / 5, "{secrets}; one every five seconds follows the Secret");
     assert!(statuses() - written <= 4, "numbers every 15 s: {} statuses", statuses() - written);
 }
 
