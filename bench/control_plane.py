@@ -73,7 +73,7 @@ class ControlPlane:
         self._start("controllers", "kube-controller-manager", config, "--leader-elect=false", "--service-account-private-key-file=sa.key",
                     "--concurrent-deployment-syncs=20", "--concurrent-replicaset-syncs=20", "--secure-port=0", *fast,
                     # kwok's node does not fail, however late its heartbeat is on a machine that has other things to do.
-                    "--controllers=*,-node-lifecycle-controller,-taint-eviction-controller")
+                    "--node-monitor-grace-period=1h")
         self._start("scheduler", "kube-scheduler", config, "--leader-elect=false", "--secure-port=0", *fast)
         self._start("kwok", "kwok", config, f"--config={ROOT / 'bench' / 'kwok.yaml'}", "--manage-all-nodes=true")
         ready = {"cpu": "10000", "memory": "10000Gi", "pods": "100000"}

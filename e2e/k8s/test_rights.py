@@ -18,6 +18,7 @@ NEEDED = {
     "jobqueues.jobqueue.dev/status": {"patch"},
     "jobqueues.jobqueue.dev/finalizers": {"update"},  # asked for by OwnerReferencesPermissionEnforcement
     "deployments.apps": {"get", "list", "watch", "create", "patch"},
+    "deployments.apps/scale": {"patch"},
     "configmaps": {"create", "patch", "delete"},
     "poddisruptionbudgets.policy": {"create", "patch"},
     "networkpolicies.networking.k8s.io": {"create", "patch", "delete"},

@@ -195,10 +195,9 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
     if workers.is_short() {
         problem = observe::problem(&deployment, pods(&context.client, queue).await?.iter());
     }
-    let queues = context.registry.len();
     context.registry.with(key, |tracked| {
         let before = tracked.missing.take();
-        tracked.missing = workers.is_short().then(|| Missing::seen(before, problem.clone(), queues));
+        tracked.missing = workers.is_short().then(|| Missing::seen(before, problem.clone()));
     });
     let warnings = warnings(context, key, &name).await;
     Ok(Findings { blocked: None, workers: Some(workers), problem, warnings })

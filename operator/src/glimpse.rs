@@ -19,10 +19,9 @@ pub fn each(queues: usize, milliseconds: u64) -> Duration {
     Duration::from_millis(u64::try_from(queues).unwrap_or(u64::MAX).saturating_mul(milliseconds))
 }
 
-/// How long pods may take to start before it is asked what keeps them; it is asked again after twice as long, and so on.
-/// Thousands of queues may have pods that start.
+/// How long pods may take to start before it is asked what keeps them. Thousands of queues may have pods that start.
 fn pods_take(queues: usize) -> Duration {
-    each(queues, 5).clamp(Duration::from_secs(2), Duration::from_secs(10))
+    each(queues, 10).clamp(Duration::from_secs(2), Duration::from_secs(20))
 }
 
 /// The longest time between two looks at pods that do not start: all queues together, twenty looks a second.
@@ -55,29 +54,31 @@ impl Glimpse {
 /// Workers are missing, and what is known of the cause.
 #[derive(Debug)]
 pub struct Missing {
+    /// Since when.
+    began: Instant,
     /// When their pods were looked at last, or when they began to be missing.
-    since: Instant,
-    /// How long after that they are looked at again.
-    pause: Duration,
+    looked: Instant,
     /// What keeps them from starting, as far as was seen then.
     problem: Option<PodProblem>,
 }
 
 impl Missing {
     /// From now on, and nobody looked yet.
-    fn begins(queues: usize) -> Box<Self> {
-        Box::new(Self { since: Instant::now(), pause: pods_take(queues), problem: None })
+    fn begins() -> Self {
+        let now = Instant::now();
+        Self { began: now, looked: now, problem: None }
     }
 
     /// Their pods were looked at now; `before` is what was known.
-    pub fn seen(before: Option<Box<Self>>, problem: Option<PodProblem>, queues: usize) -> Box<Self> {
-        let pause = before.map_or_else(|| pods_take(queues), |before| (before.pause * 2).min(pods_fail(queues)));
-        Box::new(Self { since: Instant::now(), pause, problem })
+    pub fn seen(before: Option<Box<Self>>, problem: Option<PodProblem>) -> Box<Self> {
+        let looked = Instant::now();
+        Box::new(Self { began: before.map_or(looked, |before| before.began), looked, problem })
     }
 
-    /// How long until they are looked at again.
-    pub fn left(&self) -> Duration {
-        self.pause.saturating_sub(self.since.elapsed())
+    /// How long until they are looked at again: the longer they are missing, the seldomer.
+    pub fn left(&self, queues: usize) -> Duration {
+        let pause = self.looked.duration_since(self.began) / 4;
+        pause.clamp(pods_take(queues), pods_fail(queues)).saturating_sub(self.looked.elapsed())
     }
 }
 
@@ -113,8 +114,8 @@ impl Tracked {
             self.missing = None;
             return Some(AsApplied { workers, problem: None, secrets });
         }
-        let missing = self.missing.get_or_insert_with(|| Missing::begins(queues));
-        let due = missing.left().is_zero();
+        let missing = self.missing.get_or_insert_with(|| Box::new(Missing::begins()));
+        let due = missing.left(queues).is_zero();
         (!due).then(|| AsApplied { workers, problem: missing.problem.clone(), secrets })
     }
 }

@@ -67,7 +67,8 @@ pub enum Next {
 
 /// Writes the status if there is news.
 pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Findings) -> Result<Next, Error> {
-    let mut known = context.registry.with(key, Known::of).unwrap_or_default();
+    let queues = context.registry.len();
+    let mut known = context.registry.with(key, |tracked| Known::of(tracked, queues)).unwrap_or_default();
     let warnings = [findings.warnings, std::mem::take(&mut known.warnings)].concat();
     let findings = Findings { blocked: findings.blocked.or(known.misfit.take()), warnings, ..findings };
     let next = next(&findings, &known);
@@ -97,7 +98,7 @@ pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Fi
         }
         return Ok(next);
     }
-    let early = age.and_then(|age| apart(context.registry.len()).checked_sub(age)).filter(|early| !early.is_zero());
+    let early = age.and_then(|age| apart(queues).checked_sub(age)).filter(|early| !early.is_zero());
     if let Some(early) = early {
         return Ok(Next::Tell(early));
     }
@@ -128,7 +129,7 @@ struct Known {
 }
 
 impl Known {
-    fn of(tracked: &mut Tracked) -> Self {
+    fn of(tracked: &mut Tracked, queues: usize) -> Self {
         Self {
             queue: Some(tracked.reach.clone()),
             database: Some(tracked.database.clone()),
@@ -144,7 +145,7 @@ impl Known {
             }),
             last_scale: tracked.last_scale.clone(),
             served_for: tracked.since.elapsed(),
-            pods: tracked.missing.as_ref().map(|missing| missing.left()),
+            pods: tracked.missing.as_ref().map(|missing| missing.left(queues)),
         }
     }
 }
