@@ -11,7 +11,7 @@ read their URLs from a Secret, a hundred queues share a namespace. In turn:
   rest       nothing happens: memory, processor of a sweep, processor of Redis, requests to the API server
   restart    the operator is killed and starts again: until it has visited every queue
   burst      jobs come to 1,000 queues (or all) at one moment: until each Deployment asks for its workers; first with
-             Kubernetes' controllers and kwok held (SIGSTOP), which leaves the operator, the API server and etcd, then with all
+             Kubernetes' controllers held (SIGSTOP), so that no pods are made, which leaves the operator, the API server and etcd, then with all
   back       the jobs are gone: until each asks for none
 
 Nothing is asserted. Everything shares this machine, so that the API server's and its controllers' work is in the times;
@@ -197,7 +197,7 @@ def quiet(operator, seconds=120):
 
     def still():
         counts.append(operator.counter("api_writes_total"))
-        return len(counts) > 5 and counts[-1] - counts[-6] < 30
+        return len(counts) > 5 and counts[-1] - counts[-6] < 15
     try:
         until(still, "quiet", seconds, 1.0)
     except Late:
@@ -241,7 +241,7 @@ def percentiles(times):
 @contextlib.contextmanager
 def held(plane, wanted):
     """Holds everybody who follows the numbers of workers, for so long as the burst lasts."""
-    followers = [plane.processes[name].pid for name in ("controllers", "scheduler", "kwok")] if wanted else []
+    followers = [plane.processes[name].pid for name in ("controllers", "scheduler")] if wanted else []
     for pid in followers:
         os.kill(pid, signal.SIGSTOP)
     try:
