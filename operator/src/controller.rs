@@ -311,7 +311,7 @@ fn again(next: Next, queues: usize) -> Action {
         // What a server says is followed by the sweep; a visit only looks whether a person changed something.
         Next::Repair => each(queues, 20).clamp(Duration::from_secs(4), Duration::from_secs(60)),
         // No sooner than they are looked at again: the jitter takes up to a quarter off.
-        Next::Pods(left) => left.max(DEBOUNCE).mul_f64(4.0 / 3.0),
+        Next::Pods(left) => left.max(DEBOUNCE).mul_f64(4.0 / 3.0).min(resync(queues)),
         Next::Look => FIRST_LOOK,
         Next::Tell(early) => early.mul_f64(4.0 / 3.0),
         Next::Resync => resync(queues),
