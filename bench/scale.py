@@ -251,7 +251,7 @@ def held(plane, wanted):
             os.kill(pid, signal.SIGCONT)
 
 
-def burst(plane, operator, cluster, redis_server, size, profile, prefix="burst", alone=False):
+def burst(plane, operator, cluster, redis_server, size, profile, alone=False):
     """Jobs at one moment for many queues; the sweep looks at the head's record only, so only heads have one."""
     some = [f"q{number}" for number in range(0, size, max(size // BURST, 1))][:BURST]
     client = redis_server.client()
@@ -281,7 +281,7 @@ def burst(plane, operator, cluster, redis_server, size, profile, prefix="burst",
     until(lambda: all(cluster.replicas.get(name) == 0 for name in some),
           lambda: f"all are back; {sum(cluster.replicas.get(name) == 0 for name in some)}\n{operator.output()}", 300, 0.1)
     result |= {"back_seconds": time.perf_counter() - began, "requests": after[0] - before[0], "busiest": busiest(before[1], after[1])}
-    return {f"{prefix}_{field}": value for field, value in result.items()}
+    return {f"{'alone' if alone else 'burst'}_{field}": value for field, value in result.items()}
 
 
 def measure(size, args, directory):
@@ -310,7 +310,7 @@ def measure(size, args, directory):
         result |= again
         say(size, f"again after {result['restart_seconds']:.1f} s, {result['restart_requests']:.0f} requests")
         quiet(operator)
-        result |= burst(plane, operator, cluster, redis_server, size, profile, "alone", True)
+        result |= burst(plane, operator, cluster, redis_server, size, profile, alone=True)
         say(size, f"burst with the controllers held: {result['alone_seconds']:.1f} s, processor seconds {result['alone_cpu_seconds']}")
         quiet(operator)
         result |= burst(plane, operator, cluster, redis_server, size, profile)

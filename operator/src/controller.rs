@@ -197,7 +197,7 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
     }
     context.registry.with(key, |tracked| {
         let before = tracked.missing.take();
-        tracked.missing = workers.is_short().then(|| Missing::seen(before, problem.clone()));
+        tracked.missing = workers.is_short().then(|| Missing::now(before, problem.clone()));
     });
     let warnings = warnings(context, key, &name).await;
     Ok(Findings { blocked: None, workers: Some(workers), problem, warnings })

@@ -63,14 +63,8 @@ pub struct Missing {
 }
 
 impl Missing {
-    /// From now on, and nobody looked yet.
-    fn begins() -> Self {
-        let now = Instant::now();
-        Self { began: now, looked: now, problem: None }
-    }
-
-    /// Their pods were looked at now; `before` is what was known.
-    pub fn seen(before: Option<Box<Self>>, problem: Option<PodProblem>) -> Box<Self> {
+    /// Their pods were looked at now, or begin to be missing; `before` is what was known.
+    pub fn now(before: Option<Box<Self>>, problem: Option<PodProblem>) -> Box<Self> {
         let looked = Instant::now();
         Box::new(Self { began: before.map_or(looked, |before| before.began), looked, problem })
     }
@@ -114,7 +108,7 @@ impl Tracked {
             self.missing = None;
             return Some(AsApplied { workers, problem: None, secrets });
         }
-        let missing = self.missing.get_or_insert_with(|| Box::new(Missing::begins()));
+        let missing = self.missing.get_or_insert_with(|| Missing::now(None, None));
         let due = missing.left(queues).is_zero();
         (!due).then(|| AsApplied { workers, problem: missing.problem.clone(), secrets })
     }

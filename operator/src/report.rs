@@ -18,6 +18,7 @@ use crate::{
     apply::MANAGER,
     controller::Context,
     error::Error,
+    glimpse::each,
     observe::{PodProblem, Workers},
     plan,
     registry::{Key, Registry, Seen, Told, Tracked},
@@ -33,8 +34,7 @@ pub const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// How far apart two statuses of one queue are: pods become ready one by one, and what a thousand queues write of that is
 /// in the way of the pods.
 fn apart(queues: usize) -> Duration {
-    let crowd = u64::try_from(queues.saturating_sub(100)).unwrap_or(u64::MAX);
-    Duration::from_millis(crowd).min(Duration::from_secs(5))
+    each(queues.saturating_sub(100), 1).min(Duration::from_secs(5))
 }
 
 /// What a visit found out.

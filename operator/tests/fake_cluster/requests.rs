@@ -130,9 +130,8 @@ async fn among_many_queues_states_are_told_together() {
     operator.settle(&server, &waiting(300)).await;
     let statuses = || server.writes().iter().filter(|write| write.ends_with("/lines/status")).count();
     let before = statuses();
-    let pods = |ready: i64| pods_become_ready(&server, ready);
     for ready in 1..=3 {
-        pods(ready);
+        pods_become_ready(&server, ready);
         assert!(operator.visit(&server).await);
         tokio::time::advance(Duration::from_millis(100)).await;
     }
