@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use crate::{
     api::NotLeading,
-    digest::digest,
+    digest::{Digest, digest},
     plan::{self, Planned},
 };
 
@@ -60,8 +60,8 @@ impl ApplyError {
 /// What was applied, and what came of it: for telling whether it is still so.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
-    planned: String,
-    found: String,
+    planned: Digest,
+    found: Digest,
     at: Instant,
 }
 
@@ -71,7 +71,7 @@ impl Record {
         let planned_digest = plan_digest(planned);
         let said = deployment.annotations().get(plan::PLAN_HASH);
         let json = |deployment: &Deployment| serde_json::to_value(&deployment.spec).expect("a Deployment serialises");
-        let intact = said == Some(&planned_digest) && within(&json(&planned.deployment), &json(deployment));
+        let intact = said == Some(&planned_digest.to_string()) && within(&json(&planned.deployment), &json(deployment));
         intact.then(|| Self { planned: planned_digest, found: found_digest(deployment), at: Instant::now() })
     }
 
@@ -81,7 +81,7 @@ impl Record {
     }
 
     /// True if the Deployment looks as it did when it was applied, its number of workers aside.
-    pub fn matches(&self, found: &str) -> bool {
+    pub fn matches(&self, found: Digest) -> bool {
         self.found == found
     }
 }
@@ -116,7 +116,7 @@ fn within(planned: &Value, found: &Value) -> bool {
 }
 
 /// The number of workers has its own way into the cluster.
-fn plan_digest(planned: &Planned) -> String {
+fn plan_digest(planned: &Planned) -> Digest {
     let mut deployment = planned.deployment.clone();
     deployment.spec.replicas = None;
     let Planned { config_map, disruption_budget, network_policy, deployment: _ } = planned;
@@ -124,13 +124,13 @@ fn plan_digest(planned: &Planned) -> String {
 }
 
 /// Digest of what a Deployment looks like, its number of workers aside.
-pub fn found_digest(deployment: &Deployment) -> String {
+pub fn found_digest(deployment: &Deployment) -> Digest {
     let mut spec = deployment.spec.clone();
     spec.replicas = None;
     json_digest(&(&spec, &deployment.metadata.labels, &deployment.metadata.owner_references))
 }
 
-fn json_digest(value: &impl Serialize) -> String {
+fn json_digest(value: &impl Serialize) -> Digest {
     let bytes = serde_json::to_vec(value).expect("Kubernetes objects serialise");
     digest([bytes.as_slice()])
 }
@@ -146,7 +146,7 @@ pub async fn apply(
     let Planned { config_map, mut deployment, disruption_budget, network_policy } = planned;
     // The last of the objects says that all were applied.
     let annotations = deployment.metadata.annotations.get_or_insert_default();
-    annotations.insert(plan::PLAN_HASH.into(), planned_digest.clone());
+    annotations.insert(plan::PLAN_HASH.into(), planned_digest.to_string());
     let name = deployment.metadata.name.clone().unwrap_or_default();
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     match config_map {

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     apply::{Applied, Record, apply, unchanged},
     backoff,
+    digest::Digest,
     error::Error,
     events::Events,
     fetch::{fetch, pods},
@@ -173,13 +174,13 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
     }
     let fetched = fetch(&context.client, queue, &context.secrets, patience(context, key, queue)).await?;
     let present = fetched.deployment.clone();
-    let Valid { served, secret_hash } = match validate(queue, fetched, context.in_cluster) {
+    let Valid { served, secrets, secret_hash } = match validate(queue, fetched, context.in_cluster) {
         Ok(valid) => valid,
         Err(Invalid::NotYet(error)) => return Err(error),
         Err(Invalid::Blocked(blocked)) => return Ok(stopped(blocked, present.as_ref())),
     };
     context.registry.serve(key, served);
-    let applied = match Box::pin(settle(context, key, queue, &secret_hash, present.as_ref())).await {
+    let applied = match Box::pin(settle(context, key, queue, (secrets, &secret_hash), present.as_ref())).await {
         Ok(applied) => applied,
         Err(Refusal::Blocked(blocked)) => return Ok(stopped(blocked, present.as_ref())),
         Err(Refusal::NotYet(error)) => return Err(error),
@@ -254,15 +255,13 @@ async fn settle(
     context: &Context,
     key: &Key,
     queue: &JobQueue,
-    secret_hash: &str,
+    (secrets, secret_hash): (Digest, &str),
     present: Option<&Deployment>,
 ) -> Result<Applied, Refusal> {
     let write = context.registry.with(key, |tracked| tracked.write.clone()).unwrap_or_default();
     let _writing = write.lock().await;
     let known = context.registry.with(key, |tracked| (tracked.current, tracked.applied.clone()));
     let (replicas, last) = known.unwrap_or_default();
-    // The digest of what the Secrets say; what follows it only tells their version.
-    let secrets = secret_hash.split('-').next().unwrap_or_default().to_owned();
     let applied_for = Some((queue.metadata.generation.unwrap_or_default(), secrets));
     let input = PlanInput { queue, default_image: &context.default_image, secret_hash, replicas };
     let planned = plan(&input).map_err(|error| {

@@ -9,6 +9,7 @@ use tokio::time::Instant;
 
 use crate::{
     apply::found_digest,
+    digest::Digest,
     observe::{self, PodProblem, Workers},
     plan,
     registry::{Key, Tracked},
@@ -30,10 +31,10 @@ fn pods_fail(queues: usize) -> Duration {
 }
 
 /// One Deployment, at one moment that may be a little while ago.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Glimpse {
     /// Digest of its spec, without the number of workers.
-    pub found: String,
+    pub found: Digest,
     /// Its numbers.
     pub workers: Workers,
 }
@@ -84,20 +85,20 @@ pub struct AsApplied {
     /// What keeps pods from starting.
     pub problem: Option<PodProblem>,
     /// Digest of the Secrets that it was applied with.
-    pub secrets: String,
+    pub secrets: Digest,
 }
 
 impl Tracked {
     /// What there is, if everything is as it was applied for this object. None where the cluster has to be asked: something
     /// differs, or workers are missing and nobody looked at their pods for a while, however often the Deployment changes.
     pub fn as_applied(&mut self, uid: &str, generation: i64, glimpse: &Glimpse, queues: usize) -> Option<AsApplied> {
-        let (for_generation, secrets) = self.applied_for.clone()?;
+        let (for_generation, secrets) = self.applied_for?;
         let record = self.applied.as_ref()?;
         // The watch may not have told yet of the number that was just written.
         let scaled_now = self.scaled.is_some_and(|at| at.elapsed() < Duration::from_secs(1));
         let as_is = self.uid == uid
             && for_generation == generation
-            && record.matches(&glimpse.found)
+            && record.matches(glimpse.found)
             && !record.is_old(queues)
             && (scaled_now || glimpse.workers.wanted == self.current);
         if !as_is {

@@ -2,7 +2,16 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::State,
+    http::{
+        HeaderMap, StatusCode,
+        header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE},
+    },
+    response::{IntoResponse, Response},
+    routing::get,
+};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -33,6 +42,37 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
     if *health.ready.borrow() { (StatusCode::OK, "ok\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "starting\n") }
 }
 
-async fn metrics(State(health): State<Health>) -> ([(&'static str, &'static str); 1], String) {
-    ([("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")], health.metrics.text())
+async fn metrics(State(health): State<Health>, headers: HeaderMap) -> Response {
+    let openmetrics = (CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    if accepts_gzip(&headers) {
+        ([openmetrics, (CONTENT_ENCODING, "gzip")], health.metrics.gzip()).into_response()
+    } else {
+        ([openmetrics], health.metrics.text()).into_response()
+    }
+}
+
+/// Prometheus does. A weight of zero means no (RFC 9110, 12.5.3).
+fn accepts_gzip(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(ACCEPT_ENCODING).into_iter().filter_map(|value| value.to_str().ok());
+    values.flat_map(|value| value.split(',')).any(|coding| {
+        let (name, weight) = coding.split_once(';').unwrap_or((coding, "q=1"));
+        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        name.trim().eq_ignore_ascii_case("gzip") && weight != Some(0.0)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gzip_is_for_those_who_ask_for_it() {
+        let asks = |value: &str| {
+            let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, value.parse().expect("a header"))]);
+            accepts_gzip(&headers)
+        };
+        assert!(asks("gzip") && asks("deflate, gzip;q=0.5, br") && asks("GZIP;q=1"));
+        assert!(!asks("identity") && !asks("gzip;q=0, br") && !asks("gzip; q=0.0") && !asks("x-gzip-not"));
+        assert!(!accepts_gzip(&HeaderMap::new()));
+    }
 }

@@ -16,6 +16,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     apply::Record,
+    digest::{Digest, digest},
     endpoint::EndpointKey,
     failing::Failing,
     glimpse::{Glimpse, Missing},
@@ -60,7 +61,7 @@ pub struct Tracked {
     /// The last decision.
     pub decision: Option<Decision>,
     /// The last change of the number of workers.
-    pub last_scale: Option<LastScale>,
+    pub last_scale: Option<Box<LastScale>>,
     /// Whether Redis answers.
     pub reach: Reach,
     /// Looks in a row that failed.
@@ -79,8 +80,8 @@ pub struct Tracked {
     pub evicts: Option<String>,
     /// When Redis was asked for that.
     pub asked: Option<Instant>,
-    /// What the last look left to tell.
-    pub warned: Option<News>,
+    /// Digest of what the last look left to tell.
+    pub warned: Option<u64>,
     /// A change that is being written; no other is begun meanwhile.
     pub scaling: bool,
     /// Changes in a row that could not be written, and when the next may be tried.
@@ -88,7 +89,7 @@ pub struct Tracked {
     /// What was applied last.
     pub applied: Option<Record>,
     /// Of which object's generation, with which digest of its Secrets.
-    pub applied_for: Option<(i64, String)>,
+    pub applied_for: Option<(i64, Digest)>,
     /// When the number of workers was last written, the API server answering.
     pub scaled: Option<Instant>,
     /// Workers are missing.
@@ -98,9 +99,6 @@ pub struct Tracked {
     /// When the status was last written, and the numbers in it.
     pub told: Option<(Instant, Told)>,
 }
-
-/// What the controller is told of at once: Redis, the database, the recipe, warnings.
-pub type News = (Reach, Reach, Option<Blocked>, Vec<Blocked>);
 
 /// What a status says of the backlog, as far as a change of it is news after a while.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -126,12 +124,19 @@ impl Told {
 /// A status that we wrote.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// Of which object.
-    pub uid: String,
+    /// Digest of the uid of the object that it is of.
+    pub uid: Digest,
     /// What it says; none once the watch has it too.
     pub status: Option<Box<JobQueueStatus>>,
     /// When.
     pub at: Instant,
+}
+
+impl Written {
+    /// As it is kept.
+    pub fn uid(uid: &str) -> Digest {
+        digest([uid.as_bytes()])
+    }
 }
 
 /// The numbers of one look.
@@ -176,17 +181,32 @@ pub struct Served {
     pub has_database: bool,
 }
 
+/// What is known of a queue whether it is served or not.
+#[derive(Debug, Default)]
+struct Around {
+    /// Visits in a row that failed.
+    failures: u32,
+    /// The status that we wrote: newer than what the watch has told so far.
+    written: Option<Written>,
+    /// The Deployment, as the watch has it.
+    glimpse: Option<Glimpse>,
+}
+
+impl Around {
+    fn is_empty(&self) -> bool {
+        let Self { failures, written, glimpse } = self;
+        *failures == 0 && written.is_none() && glimpse.is_none()
+    }
+}
+
 /// All queues.
 pub struct Registry {
-    /// Boxed, since a map has up to twice as many places as entries.
-    queues: Mutex<HashMap<Key, Box<Tracked>>>,
+    /// Keys and values by pointers, since a map has up to twice as many places as entries, and a look takes all keys.
+    queues: Mutex<HashMap<Arc<Key>, Box<Tracked>>>,
     /// The places that queues have in common, each once.
     endpoints: Mutex<BTreeSet<EndpointKey>>,
-    failures: Mutex<HashMap<Key, u32>>,
-    /// The statuses that we wrote: newer than what the watch has told so far.
-    written: Mutex<HashMap<Key, Written>>,
-    /// The Deployments, as the watch has them.
-    glimpses: Mutex<HashMap<Key, Glimpse>>,
+    /// What is known of a queue whether it is served or not.
+    around: Mutex<HashMap<Arc<Key>, Box<Around>>>,
     /// The numbers of workers that are being written.
     pub rush: Rush,
     wake: mpsc::UnboundedSender<Key>,
@@ -200,9 +220,7 @@ impl Registry {
             Self {
                 queues: Mutex::default(),
                 endpoints: Mutex::default(),
-                failures: Mutex::default(),
-                written: Mutex::default(),
-                glimpses: Mutex::default(),
+                around: Mutex::default(),
                 rush: Rush::default(),
                 wake,
             },
@@ -210,8 +228,33 @@ impl Registry {
         )
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Key, Box<Tracked>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Box<Tracked>>> {
         lock(&self.queues)
+    }
+
+    /// Reads or changes what is around a queue; what is left with nothing in it is dropped.
+    fn around<T>(&self, key: &Key, use_it: impl FnOnce(&mut Around) -> T) -> T {
+        let mut all = lock(&self.around);
+        if let Some(around) = all.get_mut(key) {
+            let result = use_it(around);
+            if around.is_empty() {
+                all.remove(key);
+            }
+            return result;
+        }
+        let mut around = Around::default();
+        let result = use_it(&mut around);
+        if !around.is_empty() {
+            let known = self.lock().get_key_value(key).map(|(key, _)| key.clone());
+            all.insert(known.unwrap_or_else(|| Arc::new(key.clone())), Box::new(around));
+        }
+        result
+    }
+
+    /// The queues whose status we wrote.
+    fn written_for(&self) -> Vec<Key> {
+        let all = lock(&self.around);
+        all.iter().filter(|(_, around)| around.written.is_some()).map(|(key, _)| Key::clone(key)).collect()
     }
 
     /// Takes a queue in, or its new spec.
@@ -230,11 +273,14 @@ impl Registry {
             has_database,
         } = served;
         let (endpoint, target) = (self.shared(endpoint), Arc::new(target));
+        // The same key as around it. Where both are locked, that comes first.
+        let known = lock(&self.around).get_key_value(key).map(|(key, _)| key.clone());
+        let known = known.unwrap_or_else(|| Arc::new(key.clone()));
         let mut queues = self.lock();
         if queues.get(key).is_some_and(|tracked| tracked.uid != uid) {
             queues.remove(key);
         }
-        let tracked = queues.entry(key.clone()).or_insert_with(|| {
+        let tracked = queues.entry(known).or_insert_with(|| {
             Box::new(Tracked {
                 uid,
                 write: Arc::default(),
@@ -251,7 +297,7 @@ impl Registry {
                 memory: Memory::default(),
                 seen: None,
                 decision: None,
-                last_scale,
+                last_scale: last_scale.map(Box::new),
                 reach: Reach::Unknown,
                 failures: 0,
                 database: Reach::NotApplicable,
@@ -299,13 +345,14 @@ impl Registry {
     /// Drops a queue.
     pub fn forget(&self, key: &Key) {
         self.lock().remove(key);
-        lock(&self.failures).remove(key);
-        lock(&self.written).remove(key);
+        // The watch tells itself when the Deployment is gone.
+        self.around(key, |around| (around.failures, around.written) = (0, None));
     }
 
     /// Drops the queues that `exists` does not know; answers which.
     pub fn retain(&self, exists: impl Fn(&Key) -> bool) -> Vec<Key> {
-        let known: HashSet<Key> = self.lock().keys().chain(lock(&self.written).keys()).cloned().collect();
+        let mut known: HashSet<Key> = self.written_for().into_iter().collect();
+        known.extend(self.lock().keys().map(|key| Key::clone(key)));
         let gone: Vec<Key> = known.into_iter().filter(|key| !exists(key)).collect();
         for key in &gone {
             self.forget(key);
@@ -315,36 +362,41 @@ impl Registry {
 
     /// The status that we wrote last, if we did.
     pub fn written(&self, key: &Key) -> Option<Written> {
-        lock(&self.written).get(key).cloned()
+        lock(&self.around).get(key)?.written.clone()
     }
 
     /// Remembers a status that was written.
-    pub fn note_written(&self, key: &Key, uid: String, status: JobQueueStatus) {
-        lock(&self.written).insert(key.clone(), Written { uid, status: Some(Box::new(status)), at: Instant::now() });
+    pub fn note_written(&self, key: &Key, uid: &str, status: JobQueueStatus) {
+        let written = Written { uid: Written::uid(uid), status: Some(Box::new(status)), at: Instant::now() };
+        self.around(key, |around| around.written = Some(written));
     }
 
     /// The watch has the status that we wrote: no need to keep it twice.
     pub fn caught_up(&self, key: &Key) {
-        if let Some(written) = lock(&self.written).get_mut(key) {
-            written.status = None;
-        }
+        self.around(key, |around| {
+            if let Some(written) = &mut around.written {
+                written.status = None;
+            }
+        });
     }
 
     /// Takes in what the watch tells of the Deployments.
     pub fn glimpse(&self, event: &Event<Deployment>) {
-        let mut glimpses = lock(&self.glimpses);
         match event {
             // What is not in the new list was deleted meanwhile; until it is told, visits ask for themselves.
-            Event::Init => glimpses.clear(),
+            Event::Init => lock(&self.around).retain(|_, around| {
+                around.glimpse = None;
+                !around.is_empty()
+            }),
             Event::InitDone => {}
             Event::Apply(deployment) | Event::InitApply(deployment) => {
                 if let Some((key, glimpse)) = Glimpse::of(deployment) {
-                    glimpses.insert(key, glimpse);
+                    self.around(&key, |around| around.glimpse = Some(glimpse));
                 }
             }
             Event::Delete(deployment) => {
                 if let Some((key, _)) = Glimpse::of(deployment) {
-                    glimpses.remove(&key);
+                    self.around(&key, |around| around.glimpse = None);
                 }
             }
         }
@@ -352,7 +404,7 @@ impl Registry {
 
     /// What the watch has of a queue's Deployment.
     pub fn glimpsed(&self, key: &Key) -> Option<Glimpse> {
-        lock(&self.glimpses).get(key).cloned()
+        lock(&self.around).get(key)?.glimpse
     }
 
     /// How many queues there are.
@@ -383,7 +435,7 @@ impl Registry {
         let queues = self.lock();
         let Some(budget) = queues.get(key).and_then(|tracked| tracked.budget.as_ref()) else { return 0 };
         let others = queues.iter().filter(|(other, tracked)| {
-            *other != key && other.namespace == key.namespace && tracked.budget.as_ref() == Some(budget)
+            ***other != *key && other.namespace == key.namespace && tracked.budget.as_ref() == Some(budget)
         });
         let used = others.map(|(_, tracked)| {
             let decided = tracked.decision.as_ref().map_or(0, |decision| decision.replicas);
@@ -399,8 +451,8 @@ impl Registry {
     }
 
     /// The queues by the place where they are looked at.
-    pub fn by_endpoint(&self) -> BTreeMap<EndpointKey, Vec<(Key, Arc<StatsQuery>)>> {
-        let mut places: BTreeMap<EndpointKey, Vec<(Key, Arc<StatsQuery>)>> = BTreeMap::new();
+    pub fn by_endpoint(&self) -> BTreeMap<EndpointKey, Vec<(Arc<Key>, Arc<StatsQuery>)>> {
+        let mut places: BTreeMap<EndpointKey, Vec<(Arc<Key>, Arc<StatsQuery>)>> = BTreeMap::new();
         for (key, tracked) in self.lock().iter() {
             places.entry(tracked.endpoint.clone()).or_default().push((key.clone(), tracked.target.clone()));
         }
@@ -424,15 +476,15 @@ impl Registry {
 
     /// Counts a failed visit; answers how many failed in a row.
     pub fn failed_again(&self, key: &Key) -> u32 {
-        let mut failures = lock(&self.failures);
-        let count = failures.entry(key.clone()).or_default();
-        *count = count.saturating_add(1);
-        *count
+        self.around(key, |around| {
+            around.failures = around.failures.saturating_add(1);
+            around.failures
+        })
     }
 
     /// Ends a row of failed visits.
     pub fn succeeded(&self, key: &Key) {
-        lock(&self.failures).remove(key);
+        self.around(key, |around| around.failures = 0);
     }
 }
 
@@ -449,8 +501,8 @@ pub(crate) fn served(url: &str) -> Served {
         redis_ca: None,
         redis_client: None,
         database_url: None,
-        hash: String::new(),
-        version: String::new(),
+        hash: Digest::default(),
+        version: Digest::default(),
     };
     Served {
         uid: "u".into(),

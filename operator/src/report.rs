@@ -21,7 +21,7 @@ use crate::{
     glimpse::each,
     observe::{PodProblem, Workers},
     plan,
-    registry::{Key, Registry, Seen, Told, Tracked},
+    registry::{Key, Registry, Seen, Told, Tracked, Written},
     status::{Blocked, Facts, Reach, Scaling, conditions, limit_reason, transitions},
 };
 
@@ -73,7 +73,7 @@ pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Fi
     let findings = Findings { blocked: findings.blocked.or(known.misfit.take()), warnings, ..findings };
     let next = next(&findings, &known);
     let uid = queue.uid().unwrap_or_default();
-    let written = context.registry.written(key).filter(|written| written.uid == uid);
+    let written = context.registry.written(key).filter(|written| written.uid == Written::uid(&uid));
     let age = written.as_ref().map(|written| written.at.elapsed());
     let said = written.and_then(|written| written.status).map(|status| *status);
     if said.is_some() && json!(said) == json!(queue.status) {
@@ -105,7 +105,7 @@ pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Fi
     if !write(context, queue, &status).await? {
         return Ok(next);
     }
-    context.registry.note_written(key, uid, status.clone());
+    context.registry.note_written(key, &uid, status.clone());
     context.registry.with(key, told);
     let changed = transitions(&before.conditions, &status.conditions);
     context.events.transitions(&queue.object_ref(&()), &changed).await;
@@ -122,7 +122,7 @@ struct Known {
     warnings: Vec<Blocked>,
     scaling: Option<Scaling>,
     decision: Option<DecisionStatus>,
-    last_scale: Option<jobqueue_crds::LastScale>,
+    last_scale: Option<Box<jobqueue_crds::LastScale>>,
     served_for: Duration,
     /// How long until pods that are missing are looked at again.
     pods: Option<Duration>,
@@ -233,7 +233,7 @@ fn compose(queue: &JobQueue, before: &JobQueueStatus, findings: &Findings, known
         ready_replicas: workers.map_or(0, |workers| count(workers.ready)),
         desired_replicas: known.scaling.as_ref().map(|scaling| count(scaling.replicas)).or(before.desired_replicas),
         queue: known.seen.as_ref().map(numbers).or_else(|| before.queue.clone()),
-        last_scale: known.last_scale.clone().or_else(|| before.last_scale.clone()),
+        last_scale: known.last_scale.as_deref().cloned().or_else(|| before.last_scale.clone()),
         decision: known.decision.clone().or_else(|| before.decision.clone()),
     }
 }

@@ -14,7 +14,7 @@ use kube::{Api, Client, ResourceExt};
 
 use tokio::time::Instant;
 
-use crate::digest::digest;
+use crate::digest::{Digest, digest};
 
 /// What the Secrets of one queue say. Prints no value.
 #[derive(Clone)]
@@ -28,9 +28,9 @@ pub struct Resolved {
     /// The database URL, if the queue has a database.
     pub database_url: Option<String>,
     /// Digest of everything that the workers read from Secrets.
-    pub hash: String,
+    pub hash: Digest,
     /// Digest of the Secrets' resource versions.
-    pub version: String,
+    pub version: Digest,
 }
 
 impl std::fmt::Debug for Resolved {

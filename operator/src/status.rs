@@ -13,7 +13,7 @@ use k8s_openapi::{
 use crate::observe::{PodProblem, Workers};
 
 /// What is known of one server.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Reach {
     /// Not tried yet.
     Unknown,
@@ -31,7 +31,7 @@ pub enum Reach {
 }
 
 /// Something only a person can repair.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Blocked {
     /// Why.
     pub reason: Reason,

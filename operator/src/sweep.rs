@@ -1,7 +1,12 @@
 //! The look at all queues, several times a second: one connection and one round trip per Redis, then the pure decision,
 //! then at most one patch per queue. A Redis that is slow or dead delays its own queues only.
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+    time::Duration,
+};
 
 use jobqueue_crds::{LastScale, Reason};
 use jobqueue_demand::Look;
@@ -91,7 +96,7 @@ impl Sweeper {
     async fn look(
         &self,
         connection: Result<Arc<Connection>, QueueError>,
-        queues: Vec<(Key, Arc<StatsQuery>)>,
+        queues: Vec<(Arc<Key>, Arc<StatsQuery>)>,
         began: Instant,
     ) {
         let connection = connection.map_err(Arc::new);
@@ -107,7 +112,7 @@ impl Sweeper {
     async fn look_at_some(
         &self,
         connection: &Result<Arc<Connection>, Arc<QueueError>>,
-        queues: &[(Key, Arc<StatsQuery>)],
+        queues: &[(Arc<Key>, Arc<StatsQuery>)],
         began: Instant,
     ) {
         let seen_at = Instant::now();
@@ -124,13 +129,13 @@ impl Sweeper {
         for ((key, _), answer) in queues.iter().zip(answers) {
             if let Some(change) = self.take_in(key, now, answer.as_ref().map_err(AsRef::as_ref)) {
                 let (sweeper, key) = (self.clone(), key.clone());
-                tokio::spawn(async move { sweeper.scale(key, change, seen_at).await });
+                tokio::spawn(async move { sweeper.scale(&key, change, seen_at).await });
             }
         }
     }
 
     /// Now and then, and when the look is over, whether Redis may throw jobs away. Not known is as good as no.
-    async fn ask_for_eviction(&self, connection: &Connection, queues: &[(Key, Arc<StatsQuery>)]) {
+    async fn ask_for_eviction(&self, connection: &Connection, queues: &[(Arc<Key>, Arc<StatsQuery>)]) {
         let due = |tracked: &mut Tracked| {
             let due = tracked.asked.is_none_or(|at| at.elapsed() >= EVICTION_EVERY);
             if due {
@@ -138,7 +143,7 @@ impl Sweeper {
             }
             due
         };
-        let keys = queues.iter().map(|(key, _)| key);
+        let keys = queues.iter().map(|(key, _)| &**key);
         let due: Vec<&Key> = keys.filter(|key| self.registry.with(key, due).unwrap_or(false)).collect();
         if due.is_empty() {
             return;
@@ -162,15 +167,15 @@ impl Sweeper {
     }
 
     /// Writes a new number of workers.
-    pub async fn scale(&self, key: Key, change: Change, seen_at: Instant) {
+    pub async fn scale(&self, key: &Key, change: Change, seen_at: Instant) {
         let Change { deployment, from, to, reason, message } = change;
         let rush = self.registry.rush.enter();
         let namespace = key.namespace.clone().unwrap_or_default();
-        let Some(write) = self.registry.with(&key, |tracked| tracked.write.clone()) else { return };
+        let Some(write) = self.registry.with(key, |tracked| tracked.write.clone()) else { return };
         let writing = write.lock().await;
-        let to = if to < from { self.choose(&key, &namespace, from, to).await } else { to };
+        let to = if to < from { self.choose(key, &namespace, from, to).await } else { to };
         if to == from {
-            return self.registry.with(&key, put_off).unwrap_or_default();
+            return self.registry.with(key, put_off).unwrap_or_default();
         }
         let outcome = apply::scale(&self.client, &namespace, &deployment, to).await;
         // Without an answer it may have been written, and then nothing must put back the old number: the next visit sees
@@ -189,7 +194,7 @@ impl Sweeper {
             tracing::info!(queue = %key, from, to, reason, message, "scaled");
         }
         let told = message.clone();
-        self.registry.with(&key, |tracked| {
+        self.registry.with(key, |tracked| {
             tracked.scaling = false;
             tracked.refused = if written {
                 None
@@ -201,15 +206,16 @@ impl Sweeper {
                 tracked.scaled = answered.then(Instant::now);
                 tracked.current = to;
                 let (from, to) = (i32::try_from(from).unwrap_or(i32::MAX), i32::try_from(to).unwrap_or(i32::MAX));
-                tracked.last_scale = Some(LastScale { time: Time(this_second()), from, to, reason, message });
+                let last_scale = LastScale { time: Time(this_second()), from, to, reason, message };
+                tracked.last_scale = Some(Box::new(last_scale));
             }
         });
-        self.registry.wake(&key);
+        self.registry.wake(key);
         drop(writing);
         drop(rush);
         if answered {
             self.registry.rush.passed().await;
-            self.events.scaled(&ObjectReference::from(key), from, to, &told).await;
+            self.events.scaled(&ObjectReference::from(key.clone()), from, to, &told).await;
         }
     }
 
@@ -255,9 +261,6 @@ struct Step {
 /// Takes one look in: rates, decision, and what to do about it. `now` is in seconds of a monotonic clock; `taken`
 /// connections of the budget are other queues'.
 fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueError>, taken: u32) -> Step {
-    let news = |tracked: &Tracked| {
-        (tracked.reach.clone(), tracked.database.clone(), tracked.misfit.clone(), Registry::warnings(tracked))
-    };
     let before = tracked.warned.take().unwrap_or_else(|| news(tracked));
     let (backlog, rates, busy, troubled) = match answer {
         Ok(stats) => {
@@ -287,6 +290,13 @@ fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueEr
     let tell = after != before || limits_changed || due;
     tracked.warned = Some(after);
     Step { scale, tell }
+}
+
+/// Digest of what the controller is told of at once.
+fn news(tracked: &Tracked) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    (&tracked.reach, &tracked.database, &tracked.misfit, Registry::warnings(tracked)).hash(&mut hasher);
+    hasher.finish()
 }
 
 /// The policy with what the others leave of the budget.

@@ -7,6 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Resource, ResourceExt};
 
 use crate::{
+    digest::Digest,
     endpoint::EndpointKey,
     error::Error,
     fetch::Fetched,
@@ -21,7 +22,9 @@ use crate::{
 pub struct Valid {
     /// For the sweep.
     pub served: Served,
-    /// Digest of the Secrets that the workers read.
+    /// Digest of what the Secrets say that the workers read.
+    pub secrets: Digest,
+    /// The same with their version, as the pods are marked with it.
     pub secret_hash: String,
 }
 
@@ -54,7 +57,8 @@ pub fn validate(queue: &JobQueue, fetched: Fetched, in_cluster: bool) -> Result<
     let endpoint = EndpointKey::new(&resolved, domain.as_deref())
         .map_err(|error| blocked(Reason::InvalidUrl, format!("spec.queue.redis: {error}")))?;
     let secret_hash = secret_hash(&resolved, deployment.as_ref());
-    Ok(Valid { served: served(queue, endpoint, calendar, deployment.as_ref()), secret_hash })
+    let served = served(queue, endpoint, calendar, deployment.as_ref());
+    Ok(Valid { served, secrets: resolved.hash, secret_hash })
 }
 
 /// What marks the pods: the digest of what the Secrets say, and of their version when they began to say so. Without the
@@ -130,14 +134,14 @@ mod tests {
 
     use super::*;
 
-    fn resolved(hash: &str, version: &str) -> Resolved {
+    fn resolved(hash: u32, version: u32) -> Resolved {
         Resolved {
             redis_url: String::new(),
             redis_ca: None,
             redis_client: None,
             database_url: None,
-            hash: hash.into(),
-            version: version.into(),
+            hash: Digest(hash),
+            version: Digest(version),
         }
     }
 
@@ -149,11 +153,11 @@ mod tests {
 
     #[test]
     fn a_secret_that_is_put_back_makes_new_pods_and_an_edit_elsewhere_in_it_makes_none() {
-        let mark = secret_hash(&resolved("a", "1"), None);
-        assert_eq!(mark, "a-1");
-        assert_eq!(secret_hash(&resolved("a", "2"), Some(&deployment(&mark))), "a-1");
-        let other = secret_hash(&resolved("b", "3"), Some(&deployment(&mark)));
-        assert_eq!(other, "b-3");
-        assert_eq!(secret_hash(&resolved("a", "4"), Some(&deployment(&other))), "a-4");
+        let mark = secret_hash(&resolved(0xa, 1), None);
+        assert_eq!(mark, "0000000a-00000001");
+        assert_eq!(secret_hash(&resolved(0xa, 2), Some(&deployment(&mark))), mark);
+        let other = secret_hash(&resolved(0xb, 3), Some(&deployment(&mark)));
+        assert_eq!(other, "0000000b-00000003");
+        assert_eq!(secret_hash(&resolved(0xa, 4), Some(&deployment(&other))), "0000000a-00000004");
     }
 }

@@ -38,8 +38,8 @@ const TRIAL_SECONDS: f64 = 120.0;
 pub(crate) struct Saturation {
     /// When the last look was, and what waited.
     last: Option<(f64, u64)>,
-    /// The workers that there are.
-    level: Option<Level>,
+    /// The workers that there are, if there are any. Boxed, like the verdict: most queues have neither most of the time.
+    level: Option<Box<Level>>,
     /// Fewer workers, before them: those that are known well enough, the fewest first.
     before: Vec<Level>,
     /// Since when workers report errors.
@@ -47,7 +47,7 @@ pub(crate) struct Saturation {
     /// The workers, ready or asked for, and since when there are not more of them.
     all: u32,
     fewer_since: f64,
-    verdict: Option<Verdict>,
+    verdict: Option<Box<Verdict>>,
 }
 
 /// What so many workers do together, in jobs per second.
@@ -154,23 +154,22 @@ impl Saturation {
 
     /// Begins anew where the number of workers changed.
     fn follow(&mut self, ready: u32, clock: f64) {
-        let Some(level) = self.level.filter(|level| level.workers != ready) else {
-            self.level.get_or_insert_with(|| Level::new(ready, clock));
+        if self.level.as_ref().map_or(0, |level| level.workers) == ready {
             return;
-        };
-        if level.workers > 0 && level.is_known(BEFORE_SECONDS) {
-            self.before.push(level);
+        }
+        if let Some(level) = self.level.take().filter(|level| level.is_known(BEFORE_SECONDS)) {
+            self.before.push(*level);
         }
         self.before.retain(|before| before.workers < ready);
         if self.before.len() > COMPARED {
             // The fewest tell most; of the others, the latest.
             self.before.remove(1);
         }
-        self.level = Some(Level::new(ready, clock));
+        self.level = (ready > 0).then(|| Box::new(Level::new(ready, clock)));
     }
 
     fn judge(&mut self, clock: f64) {
-        let Some(level) = self.level.filter(|level| level.is_known(AFTER_SECONDS)) else { return };
+        let Some(level) = self.level.as_deref().copied().filter(|level| level.is_known(AFTER_SECONDS)) else { return };
         if let Some(before) = self.before.iter().find(|before| level.helps(before) == Some(false)).copied() {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped right after")]
             let worth = (f64::from(before.workers) * level.mean / before.mean).round() as u32;
@@ -185,7 +184,7 @@ impl Saturation {
         self.before.retain(|before| level.helps(before).is_none() && level.seconds < DOUBT_SECONDS);
         if self.before.len() < compared {
             // They helped, or nobody can tell.
-            self.verdict = self.verdict.filter(|verdict| verdict.trial.is_none());
+            self.verdict.take_if(|verdict| verdict.trial.is_some());
         }
     }
 
@@ -215,7 +214,7 @@ impl Saturation {
             return None;
         }
         let cap = all - refused;
-        let stands = self.verdict.is_some_and(|verdict| verdict.trial.is_none() && verdict.cap <= cap);
+        let stands = self.verdict.as_ref().is_some_and(|verdict| verdict.trial.is_none() && verdict.cap <= cap);
         if !stands {
             self.decide(clock, limit, cap);
         }
@@ -223,8 +222,8 @@ impl Saturation {
     }
 
     fn decide(&mut self, clock: f64, limit: Limit, cap: u32) {
-        let pause = self.verdict.map_or(FIRST_PAUSE, |verdict| (2.0 * verdict.pause).min(LONGEST_PAUSE));
-        self.verdict = Some(Verdict { limit, cap, until: clock + pause, pause, trial: None });
+        let pause = self.verdict.as_ref().map_or(FIRST_PAUSE, |verdict| (2.0 * verdict.pause).min(LONGEST_PAUSE));
+        self.verdict = Some(Box::new(Verdict { limit, cap, until: clock + pause, pause, trial: None }));
     }
 
     fn answer(&mut self, clock: f64, desired: u32) -> Option<(Limit, u32)> {
@@ -236,8 +235,8 @@ impl Saturation {
         if clock >= verdict.until {
             if verdict.trial.is_some() || self.errors_since.is_some() {
                 // A trial that brought no verdict was no harm either; while errors last, nothing is tried.
-                self.verdict = self.verdict.filter(|_| self.errors_since.is_some());
-                return self.verdict.map(|verdict| (verdict.limit, verdict.cap));
+                self.verdict.take_if(|_| self.errors_since.is_none());
+                return self.verdict.as_ref().map(|verdict| (verdict.limit, verdict.cap));
             }
             verdict.trial = Some(verdict.cap.saturating_mul(2));
             verdict.until = clock + TRIAL_SECONDS;

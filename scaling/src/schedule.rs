@@ -199,8 +199,10 @@ pub fn bounds(schedules: &[Schedule], now: DateTime<Utc>) -> (Bounds, Option<Dat
 pub struct Calendar {
     schedules: Vec<Schedule>,
     /// From when, until when, what.
-    known: Option<(DateTime<Utc>, Option<DateTime<Utc>>, Bounds)>,
+    known: Option<Box<Known>>,
 }
+
+type Known = (DateTime<Utc>, Option<DateTime<Utc>>, Bounds);
 
 impl Calendar {
     /// Of these schedules.
@@ -213,11 +215,11 @@ impl Calendar {
         if self.schedules.is_empty() {
             return Bounds::default();
         }
-        match self.known {
+        match self.known.as_deref().copied() {
             Some((from, until, known)) if from <= now && until.is_none_or(|until| now < until) => known,
             _ => {
                 let (found, until) = bounds(&self.schedules, now);
-                self.known = Some((now, until, found));
+                self.known = Some(Box::new((now, until, found)));
                 found
             }
         }
@@ -225,6 +227,6 @@ impl Calendar {
 
     /// When they will say something else than they said last; none: never, or nobody has asked.
     pub fn until(&self) -> Option<DateTime<Utc>> {
-        self.known.and_then(|(_, until, _)| until)
+        self.known.as_deref().and_then(|(_, until, _)| *until)
     }
 }

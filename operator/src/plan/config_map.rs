@@ -21,5 +21,5 @@ pub(super) fn config_map(queue: &JobQueue) -> ConfigMap {
 
 pub(super) fn hash(config_map: &ConfigMap) -> String {
     let data = config_map.data.iter().flatten();
-    digest(data.flat_map(|(key, value)| [key.as_bytes(), value.as_bytes()]))
+    digest(data.flat_map(|(key, value)| [key.as_bytes(), value.as_bytes()])).to_string()
 }

@@ -149,7 +149,7 @@ async fn queues_of_one_budget_share_its_connections() {
     assert!(operator.visit_as(other).await);
     let others = ObjectRef::new("others").within("shop");
     let change = operator.sweeper.take_in(&others, 0.0, Ok(&waiting(800))).unwrap();
-    operator.sweeper.scale(others.clone(), change, tokio::time::Instant::now()).await;
+    operator.sweeper.scale(&others, change, tokio::time::Instant::now()).await;
     let replicas = server.get("/apis/apps/v1/namespaces/shop/deployments/others-worker").unwrap();
     assert_eq!(replicas["spec"]["replicas"], 2, "three workers of the first hold 12 of 20 connections");
 }

@@ -128,7 +128,7 @@ impl Operator {
     pub(crate) async fn sweep(&self, answer: Result<&QueueStats, &QueueError>) {
         let now = self.born.elapsed().as_secs_f64();
         if let Some(change) = self.sweeper.take_in(&key(), now, answer) {
-            self.sweeper.scale(key(), change, Instant::now()).await;
+            self.sweeper.scale(&key(), change, Instant::now()).await;
         }
     }
 
