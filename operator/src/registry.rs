@@ -28,6 +28,9 @@ use crate::{
 /// One JobQueue.
 pub type Key = ObjectRef<JobQueue>;
 
+/// Whom to look at, and what to ask of its Redis.
+pub type Question = (Arc<Key>, Arc<StatsQuery>);
+
 /// What the sweep works with and leaves behind, for one queue.
 pub struct Tracked {
     /// The object's uid: another object of the same name begins anew.
@@ -252,9 +255,9 @@ impl Registry {
     }
 
     /// The queues whose status we wrote.
-    fn written_for(&self) -> Vec<Key> {
+    fn written_for(&self) -> HashSet<Arc<Key>> {
         let all = lock(&self.around);
-        all.iter().filter(|(_, around)| around.written.is_some()).map(|(key, _)| Key::clone(key)).collect()
+        all.iter().filter(|(_, around)| around.written.is_some()).map(|(key, _)| key.clone()).collect()
     }
 
     /// Takes a queue in, or its new spec.
@@ -350,10 +353,10 @@ impl Registry {
     }
 
     /// Drops the queues that `exists` does not know; answers which.
-    pub fn retain(&self, exists: impl Fn(&Key) -> bool) -> Vec<Key> {
-        let mut known: HashSet<Key> = self.written_for().into_iter().collect();
-        known.extend(self.lock().keys().map(|key| Key::clone(key)));
-        let gone: Vec<Key> = known.into_iter().filter(|key| !exists(key)).collect();
+    pub fn retain(&self, exists: impl Fn(&Key) -> bool) -> Vec<Arc<Key>> {
+        let mut known = self.written_for();
+        known.extend(self.lock().keys().cloned());
+        let gone: Vec<Arc<Key>> = known.into_iter().filter(|key| !exists(key)).collect();
         for key in &gone {
             self.forget(key);
         }
@@ -451,8 +454,8 @@ impl Registry {
     }
 
     /// The queues by the place where they are looked at.
-    pub fn by_endpoint(&self) -> BTreeMap<EndpointKey, Vec<(Arc<Key>, Arc<StatsQuery>)>> {
-        let mut places: BTreeMap<EndpointKey, Vec<(Arc<Key>, Arc<StatsQuery>)>> = BTreeMap::new();
+    pub fn by_endpoint(&self) -> BTreeMap<EndpointKey, Vec<Question>> {
+        let mut places: BTreeMap<EndpointKey, Vec<Question>> = BTreeMap::new();
         for (key, tracked) in self.lock().iter() {
             places.entry(tracked.endpoint.clone()).or_default().push((key.clone(), tracked.target.clone()));
         }

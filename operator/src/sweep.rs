@@ -25,7 +25,7 @@ use crate::{
     idle::Idle,
     metrics::{DecisionLabels, Metrics},
     plan,
-    registry::{Key, Registry, Seen, Told, Tracked},
+    registry::{Key, Question, Registry, Seen, Told, Tracked},
     report::TELL,
     status::{Blocked, Reach},
 };
@@ -93,12 +93,7 @@ impl Sweeper {
     }
 
     /// One look at all queues of one Redis, a bounded number in each round trip, and what follows from it.
-    async fn look(
-        &self,
-        connection: Result<Arc<Connection>, QueueError>,
-        queues: Vec<(Arc<Key>, Arc<StatsQuery>)>,
-        began: Instant,
-    ) {
+    async fn look(&self, connection: Result<Arc<Connection>, QueueError>, queues: Vec<Question>, began: Instant) {
         let connection = connection.map_err(Arc::new);
         for some in queues.chunks(AT_ONCE) {
             self.look_at_some(&connection, some, began).await;
@@ -112,7 +107,7 @@ impl Sweeper {
     async fn look_at_some(
         &self,
         connection: &Result<Arc<Connection>, Arc<QueueError>>,
-        queues: &[(Arc<Key>, Arc<StatsQuery>)],
+        queues: &[Question],
         began: Instant,
     ) {
         let seen_at = Instant::now();
@@ -135,7 +130,7 @@ impl Sweeper {
     }
 
     /// Now and then, and when the look is over, whether Redis may throw jobs away. Not known is as good as no.
-    async fn ask_for_eviction(&self, connection: &Connection, queues: &[(Arc<Key>, Arc<StatsQuery>)]) {
+    async fn ask_for_eviction(&self, connection: &Connection, queues: &[Question]) {
         let due = |tracked: &mut Tracked| {
             let due = tracked.asked.is_none_or(|at| at.elapsed() >= EVICTION_EVERY);
             if due {
