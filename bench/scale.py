@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """What one operator costs with many JobQueues: memory, processor, requests, and how soon it is done with all of them.
 
-    bench/scale.py [--sizes 100,1000,10000] [--rest 60] [--profile] [--output target/scale.json]
+    bench/scale.py [--sizes 100,1000,10000] [--rest 60] [--floor] [--profile] [--output target/scale.json]
 
 For each size, a control plane without nodes (`control_plane.py`; kwok plays the pods), one Redis, and one operator beside
 them with the rights of `install.yaml`. Half of the queues have a recipe (`ingest`), half bring an image of their own; all
@@ -13,6 +13,8 @@ read their URLs from a Secret, a hundred queues share a namespace. In turn:
   burst      jobs come to 1,000 queues (or all) at one moment: until each Deployment asks for its workers; first with
              Kubernetes' controllers held (SIGSTOP), so that no pods are made, which leaves the operator, the API server and etcd, then with all
   back       the jobs are gone: until each asks for none
+
+`--floor` first makes as many bare Deployments of no workers, without operator or queues: what Kubernetes itself needs for them here.
 
 Nothing is asserted. Everything shares this machine, so that the API server's and its controllers' work is in the times;
 `--profile` samples the operator with `perf`, where that is installed and the binary has symbols.
@@ -185,13 +187,41 @@ class Profile:
         return [line.strip() for line in told.splitlines() if line.strip() and not line.startswith("#")][:lines]
 
 
+def floor(size, limit, directory):
+    """As many Deployments as queues, made by plain POSTs: until Kubernetes' controllers have told the status of each."""
+    plane = ControlPlane(directory / "floor")
+    try:
+        plane.post_all([("api/v1/namespaces", {"metadata": {"name": f"team-{number}"}}) for number in range(-(-size // PER_NAMESPACE))])
+        done = set()
+
+        def see(found, _now):
+            if found.get("status", {}).get("observedGeneration") and any(each["status"] == "True" for each in found["status"].get("conditions", [])):
+                done.add(found["metadata"]["uid"])
+        watch = Watch(plane, "apis/apps/v1/deployments", see)
+        began, cpu = time.perf_counter(), plane.processes["apiserver"].cpu_seconds()
+        plane.post_all([(f"apis/apps/v1/namespaces/team-{number // PER_NAMESPACE}/deployments", bare(number)) for number in range(size)])
+        until(lambda: len(done) >= size, lambda: f"all Deployments are available; {len(done)} of {size}", limit, 0.1)
+        watch.over = True
+        return {"floor_seconds": time.perf_counter() - began, "floor_api_cpu_seconds": plane.processes["apiserver"].cpu_seconds() - cpu}
+    finally:
+        plane.stop()
+
+
+def bare(number):
+    """A Deployment of no pods, with no more in it than it must have."""
+    labels = {"app": f"q{number}"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "worker", "image": "example.org/worker:1"}]}}
+    return {"metadata": {"name": f"q{number}"}, "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}}
+
+
 def first(plane, operator, cluster, size, limit):
     began = operator.began
-    before = requests(plane)
+    before, cpu = requests(plane), plane.processes["apiserver"].cpu_seconds()
     until(lambda: len(cluster.ready) >= size, lambda: f"all are Ready; {len(cluster.ready)} of {size}\n{operator.output()}", limit, 0.1)
     seconds = time.perf_counter() - began
     after = requests(plane)
-    return {"first_seconds": seconds, "first_requests": after[0] - before[0], "first_cpu_seconds": operator.cpu_seconds(), "first_mib": operator.most_kib() / 1024}
+    return {"first_seconds": seconds, "first_requests": after[0] - before[0], "first_cpu_seconds": operator.cpu_seconds(),
+            "first_api_cpu_seconds": plane.processes["apiserver"].cpu_seconds() - cpu, "first_mib": operator.most_kib() / 1024}
 
 
 def quiet(operator, seconds=120):
@@ -288,6 +318,9 @@ def burst(plane, operator, cluster, redis_server, size, profile, alone=False):
 
 
 def measure(size, args, directory):
+    bottom = floor(size, args.limit, directory) if args.floor else {}
+    if bottom:
+        say(size, f"as many bare Deployments: {bottom['floor_seconds']:.1f} s, the API server's processor seconds {bottom['floor_api_cpu_seconds']:.1f}")
     plane = ControlPlane(directory / "plane")
     redis_server = RedisServer(directory / "redis")
     processes = []
@@ -303,7 +336,7 @@ def measure(size, args, directory):
 
         def profile():
             return Profile(processes[-1], directory, args.profile)
-        result = {"size": size, **first(plane, start(), cluster, size, args.limit)}
+        result = {"size": size, **bottom, **first(plane, start(), cluster, size, args.limit)}
         say(size, f"all Ready after {result['first_seconds']:.1f} s")
         quiet(processes[-1])
         result |= rest(plane, processes[-1], redis_server, args.rest, profile)
@@ -332,7 +365,8 @@ def say(size, text):
 
 
 def table(results):
-    rows = [("queues", "size", "{:,.0f}"), ("first start: all Ready, s", "first_seconds", "{:.1f}"), ("  requests of the operator", "first_requests", "{:,.0f}"),
+    rows = [("queues", "size", "{:,.0f}"), ("as many bare Deployments, s", "floor_seconds", "{:.1f}"),
+            ("  processor of the API server for it, s", "floor_api_cpu_seconds", "{:.1f}"), ("first start: all Ready, s", "first_seconds", "{:.1f}"), ("  requests of the operator", "first_requests", "{:,.0f}"),
             ("restart: all visited, s", "restart_seconds", "{:.1f}"), ("  requests of the operator", "restart_requests", "{:,.0f}"),
             ("at rest: resident MiB", "rest_mib", "{:.0f}"), ("  processor ms a sweep, all else included", "sweep_cpu_ms", "{:.1f}"),
             ("  processor ms of Redis a sweep", "redis_cpu_ms", "{:.1f}"), ("  sweeps a second", "sweeps_per_second", "{:.1f}"),
@@ -341,6 +375,8 @@ def table(results):
             ("  all asked for, s", "burst_seconds", "{:.2f}"), ("  all pods ready, s", "burst_ready_seconds", "{:.1f}"), ("  back at none, s", "burst_back_seconds", "{:.1f}"),
             ("worst: resident MiB", "worst_mib", "{:.0f}")]
     for title, field, form in rows:
+        if field not in results[0]:
+            continue
         aim = f"   (aim: {AIMS[field]})" if field in AIMS else ""
         yield f"{title:42}" + "".join(f"{form.format(result[field]):>12}" for result in results) + aim
 
@@ -350,6 +386,7 @@ def arguments():
     parser.add_argument("--sizes", default="100,1000,10000")
     parser.add_argument("--rest", type=float, default=60, metavar="SECONDS", help="how long to look at rest (default 60)")
     parser.add_argument("--limit", type=float, default=900, metavar="SECONDS", help="how long to wait for all to be ready (default 900)")
+    parser.add_argument("--floor", action="store_true")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--output", default=str(ROOT / "target" / "scale.json"), metavar="FILE")
     return parser.parse_args()

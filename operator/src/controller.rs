@@ -29,7 +29,7 @@ use crate::{
     metrics::{Metrics, OutcomeLabels},
     observe,
     plan::{self, PlanInput, plan},
-    registry::{Key, Registry, Tracked},
+    registry::{Key, Registry, Tracked, Uid},
     report::{FIRST_LOOK, Findings, Next, report, unreadable},
     rivals::Rivals,
     secrets::{RecentSecrets, resolve},
@@ -189,7 +189,7 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
     let workers = observe::workers(&deployment);
     let name = deployment.name_any();
     context.registry.with(key, |tracked| {
-        tracked.deployment = Some(name.clone());
+        tracked.deployment = Some(name.as_str().into());
         tracked.ready = workers.ready;
     });
     let mut problem = None;
@@ -208,10 +208,10 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
 /// so far as the watch tells. None where it takes the long one.
 async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -> Option<Findings> {
     let glimpse = context.registry.glimpsed(key)?;
-    let (uid, generation, queues) = (queue.uid()?, queue.metadata.generation?, context.registry.len());
+    let (uid, generation, queues) = (Uid::of(queue), queue.metadata.generation?, context.registry.len());
     let known = |tracked: &mut Tracked| {
         let troubled = [&tracked.reach, &tracked.database].iter().any(|reach| matches!(reach, Reach::Failed { .. }));
-        tracked.as_applied(&uid, generation, &glimpse, queues).map(|there| (there, troubled))
+        tracked.as_applied(uid, generation, &glimpse, queues).map(|there| (there, troubled))
     };
     let (AsApplied { workers, problem, secrets }, troubled) = context.registry.with(key, known).flatten()?;
     // Where a server refuses us, its password may have changed.
@@ -228,7 +228,7 @@ async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -> Option<Fi
 /// A Secret may have been written together with the JobQueue, and is then read anew; what was read since does for all
 /// queues that share it.
 fn patience(context: &Context, key: &Key, queue: &JobQueue) -> Duration {
-    let uid = queue.uid().unwrap_or_default();
+    let uid = Uid::of(queue);
     let unchanged = |tracked: &mut Tracked| {
         let generation = tracked.applied_for.as_ref().map(|(generation, _)| *generation);
         tracked.uid == uid && generation.is_some() && generation == queue.metadata.generation

@@ -1,6 +1,9 @@
 //! Short digests for annotations that say "this changed".
 
-use std::fmt;
+use std::{
+    fmt,
+    hash::{BuildHasher, Hash},
+};
 
 use sha2::{Digest as _, Sha256};
 
@@ -24,6 +27,11 @@ pub fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
     }
     let hash = hasher.finalize();
     Digest(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]))
+}
+
+/// Tells a change from no change within one process, cheaply: it is taken at every look.
+pub fn fingerprint(of: impl Hash) -> u64 {
+    foldhash::fast::FixedState::default().hash_one(of)
 }
 
 #[cfg(test)]

@@ -12,10 +12,15 @@ const ENOUGH: f64 = 10.0;
 /// Succeeded and failed, by worker.
 type Counters = BTreeMap<String, (u64, u64)>;
 
-/// Attempts, the past fading.
+/// What is known of attempts; nothing until a worker was seen.
 #[derive(Debug, Default)]
-pub struct Failing {
-    last: Option<(f64, Counters)>,
+pub struct Failing(Option<Box<Attempts>>);
+
+/// Attempts, the past fading.
+#[derive(Debug)]
+struct Attempts {
+    at: f64,
+    last: Counters,
     succeeded: f64,
     failed: f64,
 }
@@ -25,22 +30,26 @@ impl Failing {
     pub fn look(&mut self, now: f64, workers: &[WorkerStats]) {
         let counters: Counters =
             workers.iter().map(|worker| (worker.name.clone(), (worker.succeeded, worker.failed))).collect();
-        if let Some((then, before)) = &self.last {
-            let fade = (-(now - then).max(0.0) / FADE_SECONDS).exp();
-            (self.succeeded, self.failed) = (self.succeeded * fade, self.failed * fade);
-            for (name, (succeeded, failed)) in &counters {
-                // What a worker did before it was first seen may be long ago.
-                let Some((succeeded_before, failed_before)) = before.get(name) else { continue };
-                self.succeeded += succeeded.saturating_sub(*succeeded_before) as f64;
-                self.failed += failed.saturating_sub(*failed_before) as f64;
+        let Some(known) = &mut self.0 else {
+            if !counters.is_empty() {
+                self.0 = Some(Box::new(Attempts { at: now, last: counters, succeeded: 0.0, failed: 0.0 }));
             }
+            return;
+        };
+        let fade = (-(now - known.at).max(0.0) / FADE_SECONDS).exp();
+        (known.succeeded, known.failed) = (known.succeeded * fade, known.failed * fade);
+        for (name, (succeeded, failed)) in &counters {
+            // What a worker did before it was first seen may be long ago.
+            let Some((succeeded_before, failed_before)) = known.last.get(name) else { continue };
+            known.succeeded += succeeded.saturating_sub(*succeeded_before) as f64;
+            known.failed += failed.saturating_sub(*failed_before) as f64;
         }
-        self.last = Some((now, counters));
+        (known.at, known.last) = (now, counters);
     }
 
     /// What to say, if more fail than succeed.
     pub fn message(&self) -> Option<String> {
-        let unusual = self.failed >= ENOUGH && self.failed > self.succeeded;
+        let unusual = self.0.as_ref().is_some_and(|known| known.failed >= ENOUGH && known.failed > known.succeeded);
         unusual.then(|| {
             "more attempts fail than succeed; see which and why: jobqueue failed list groups them by cause".to_owned()
         })

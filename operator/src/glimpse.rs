@@ -12,7 +12,7 @@ use crate::{
     digest::Digest,
     observe::{self, PodProblem, Workers},
     plan,
-    registry::{Key, Tracked},
+    registry::{Key, Tracked, Uid},
 };
 
 /// So long for each queue.
@@ -91,7 +91,7 @@ pub struct AsApplied {
 impl Tracked {
     /// What there is, if everything is as it was applied for this object. None where the cluster has to be asked: something
     /// differs, or workers are missing and nobody looked at their pods for a while, however often the Deployment changes.
-    pub fn as_applied(&mut self, uid: &str, generation: i64, glimpse: &Glimpse, queues: usize) -> Option<AsApplied> {
+    pub fn as_applied(&mut self, uid: Uid, generation: i64, glimpse: &Glimpse, queues: usize) -> Option<AsApplied> {
         let (for_generation, secrets) = self.applied_for?;
         let record = self.applied.as_ref()?;
         // The watch may not have told yet of the number that was just written.

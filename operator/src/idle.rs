@@ -4,9 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use jobqueue_queue::WorkerStats;
 
-/// What the last two looks say of the pods, by host name.
+/// What the last two looks say of the pods; nothing where none has a worker, as with most queues most of the time.
 #[derive(Debug, Clone, Default)]
-pub struct Idle {
+pub struct Idle(Option<Box<Pods>>);
+
+/// Pods by host name.
+#[derive(Debug, Clone)]
+struct Pods {
     /// Runs ended, of every worker that was idle at the last look.
     ended: BTreeMap<String, u64>,
     /// Pods that have workers.
@@ -20,10 +24,15 @@ pub struct Idle {
 impl Idle {
     /// Takes one look in.
     pub fn look(&mut self, workers: &[WorkerStats]) {
+        if workers.is_empty() {
+            *self = Self::default();
+            return;
+        }
         let hosts = |which: &dyn Fn(&WorkerStats) -> bool| -> BTreeSet<String> {
             workers.iter().filter(|worker| which(worker)).map(|worker| worker.hostname.clone()).collect()
         };
-        let at_rest = |worker: &WorkerStats| !worker.is_busy() && self.ended.get(&worker.name) == Some(&worker.ended());
+        let before = |name: &str| self.0.as_ref().and_then(|pods| pods.ended.get(name).copied());
+        let at_rest = |worker: &WorkerStats| !worker.is_busy() && before(&worker.name) == Some(worker.ended());
         // A pod may have several workers.
         let busy = hosts(&WorkerStats::is_busy);
         let restless = hosts(&|worker| !at_rest(worker));
@@ -32,33 +41,34 @@ impl Idle {
         let quiet = all.difference(&restless).cloned().collect();
         let ended = workers.iter().filter(|worker| !worker.is_busy());
         let ended = ended.map(|worker| (worker.name.clone(), worker.ended())).collect();
-        *self = Self { ended, known: all, resting, quiet };
+        *self = Self(Some(Box::new(Pods { ended, known: all, resting, quiet })));
     }
 
     /// Whether a pod has a worker that was seen.
     pub fn knows(&self, pod: &str) -> bool {
-        self.known.contains(host(pod))
+        self.0.as_ref().is_some_and(|pods| pods.known.contains(host(pod)))
     }
 
     /// Whether all workers of a pod were idle at the last look.
     pub fn is_idle(&self, pod: &str) -> bool {
-        self.resting.contains(host(pod))
+        self.0.as_ref().is_some_and(|pods| pods.resting.contains(host(pod)))
     }
 
     /// Whether they did nothing since the look before.
     pub fn is_quiet(&self, pod: &str) -> bool {
-        self.quiet.contains(host(pod))
+        self.0.as_ref().is_some_and(|pods| pods.quiet.contains(host(pod)))
     }
 
     /// Whether no worker at all is busy.
     pub fn all_idle(&self) -> bool {
-        self.resting.len() == self.known.len()
+        self.0.as_ref().is_none_or(|pods| pods.resting.len() == pods.known.len())
     }
 
     /// How many pods of a Deployment are quiet.
     pub fn quiet(&self, deployment: &str) -> u32 {
         let ours = |host: &&String| host.strip_prefix(deployment).is_some_and(|rest| rest.starts_with('-'));
-        u32::try_from(self.quiet.iter().filter(ours).count()).unwrap_or(u32::MAX)
+        let count = self.0.as_ref().map_or(0, |pods| pods.quiet.iter().filter(ours).count());
+        u32::try_from(count).unwrap_or(u32::MAX)
     }
 }
 

@@ -4,6 +4,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
 use jobqueue_crds::{JobQueue, JobQueueStatus, LastScale, Reason};
@@ -16,7 +17,7 @@ use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
     apply::Record,
-    digest::{Digest, digest},
+    digest::{Digest, fingerprint},
     endpoint::EndpointKey,
     failing::Failing,
     glimpse::{Glimpse, Missing},
@@ -28,13 +29,26 @@ use crate::{
 /// One JobQueue.
 pub type Key = ObjectRef<JobQueue>;
 
+/// By queue. Each look asks for each queue a few times: the standard library's hasher was a tenth of the sweep.
+type Queues<V> = HashMap<Arc<Key>, V, foldhash::fast::RandomState>;
+
 /// Whom to look at, and what to ask of its Redis.
-pub type Question = (Arc<Key>, Arc<StatsQuery>);
+pub struct Question {
+    /// The queue.
+    pub key: Arc<Key>,
+    /// Its numbers.
+    pub query: Arc<StatsQuery>,
+    /// Whether Redis throws keys away, too: that was not asked lately.
+    pub eviction: bool,
+}
+
+/// How often each queue's Redis is asked for its eviction policy.
+const EVICTION_EVERY: Duration = Duration::from_secs(10);
 
 /// What the sweep works with and leaves behind, for one queue.
 pub struct Tracked {
-    /// The object's uid: another object of the same name begins anew.
-    pub uid: String,
+    /// Another object of the same name begins anew.
+    pub uid: Uid,
     /// Held while the Deployment is written, so that an apply never puts back a number that a scaling just replaced.
     pub write: Arc<tokio::sync::Mutex<()>>,
     /// Since when it is served.
@@ -48,9 +62,9 @@ pub struct Tracked {
     /// Its schedules.
     pub calendar: Calendar,
     /// The budget of connections that it shares with other queues of its namespace.
-    pub budget: Option<String>,
+    pub budget: Option<Box<str>>,
     /// The Deployment to scale, once it exists.
-    pub deployment: Option<String>,
+    pub deployment: Option<Box<str>>,
     /// Workers asked for now.
     pub current: u32,
     /// Workers that are ready.
@@ -72,7 +86,7 @@ pub struct Tracked {
     /// Whether the workers reach their database, as they say.
     pub database: Reach,
     /// What only a person can repair, as the workers say: a recipe that does not fit the database.
-    pub misfit: Option<Blocked>,
+    pub misfit: Option<Box<Blocked>>,
     /// The pods whose workers have nothing in hand.
     pub idle: Idle,
     /// `scaleDown.protectBusy`.
@@ -80,7 +94,7 @@ pub struct Tracked {
     /// Whether jobs fail at an unusual rate.
     pub failing: Failing,
     /// By which policy Redis throws keys away, if it does.
-    pub evicts: Option<String>,
+    pub evicts: Option<Box<str>>,
     /// When Redis was asked for that.
     pub asked: Option<Instant>,
     /// Digest of what the last look left to tell.
@@ -103,14 +117,10 @@ pub struct Tracked {
     pub told: Option<(Instant, Told)>,
 }
 
-/// What a status says of the backlog, as far as a change of it is news after a while.
-#[derive(Debug, Clone, PartialEq, Default)]
-pub struct Told {
-    /// Waiting, running, failed, scheduled.
-    pub counts: [u64; 4],
-    /// The decision's reason.
-    pub reason: Option<&'static str>,
-}
+/// Digest of what a status says of the backlog, as far as a change of it is news after a while: jobs that wait, run, failed or
+/// are scheduled, and the decision's reason.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told(u64);
 
 impl Told {
     /// As the status would say now.
@@ -120,26 +130,30 @@ impl Told {
             [backlog.waiting, backlog.running, *failed, *scheduled]
         });
         let reason = tracked.decision.as_ref().map(|decision| decision.reason.name());
-        Self { counts: counts.unwrap_or_default(), reason }
+        Self(fingerprint((counts.unwrap_or_default(), reason)))
+    }
+}
+
+/// Tells one object from another of the same name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Uid(u64);
+
+impl Uid {
+    /// The uid of this object.
+    pub fn of(queue: &JobQueue) -> Self {
+        Self(fingerprint(queue.metadata.uid.as_deref().unwrap_or_default()))
     }
 }
 
 /// A status that we wrote.
 #[derive(Debug, Clone)]
 pub struct Written {
-    /// Digest of the uid of the object that it is of.
-    pub uid: Digest,
+    /// The object that it is of.
+    pub uid: Uid,
     /// What it says; none once the watch has it too.
     pub status: Option<Box<JobQueueStatus>>,
     /// When.
     pub at: Instant,
-}
-
-impl Written {
-    /// As it is kept.
-    pub fn uid(uid: &str) -> Digest {
-        digest([uid.as_bytes()])
-    }
 }
 
 /// The numbers of one look.
@@ -160,8 +174,8 @@ pub struct Seen {
 /// What the controller knows of a queue that it serves.
 #[derive(Debug)]
 pub struct Served {
-    /// The object's uid.
-    pub uid: String,
+    /// Whose this is.
+    pub uid: Uid,
     /// Where to look.
     pub endpoint: EndpointKey,
     /// What to look at.
@@ -171,13 +185,13 @@ pub struct Served {
     /// Its schedules.
     pub calendar: Calendar,
     /// The budget of connections that it shares.
-    pub budget: Option<String>,
+    pub budget: Option<Box<str>>,
     /// `scaleDown.protectBusy`.
     pub protect_busy: bool,
     /// Workers asked for, as the cluster has it: where a fresh operator begins.
     pub found: u32,
     /// The Deployment, where there is one.
-    pub deployment: Option<String>,
+    pub deployment: Option<Box<str>>,
     /// The last change of the number of workers, as the status has it.
     pub last_scale: Option<LastScale>,
     /// Whether the queue has a database.
@@ -205,11 +219,11 @@ impl Around {
 /// All queues.
 pub struct Registry {
     /// Keys and values by pointers, since a map has up to twice as many places as entries, and a look takes all keys.
-    queues: Mutex<HashMap<Arc<Key>, Box<Tracked>>>,
+    queues: Mutex<Queues<Box<Tracked>>>,
     /// The places that queues have in common, each once.
     endpoints: Mutex<BTreeSet<EndpointKey>>,
     /// What is known of a queue whether it is served or not.
-    around: Mutex<HashMap<Arc<Key>, Box<Around>>>,
+    around: Mutex<Queues<Box<Around>>>,
     /// The numbers of workers that are being written.
     pub rush: Rush,
     wake: mpsc::UnboundedSender<Key>,
@@ -231,7 +245,7 @@ impl Registry {
         )
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<Key>, Box<Tracked>>> {
+    fn lock(&self) -> MutexGuard<'_, Queues<Box<Tracked>>> {
         lock(&self.queues)
     }
 
@@ -369,8 +383,8 @@ impl Registry {
     }
 
     /// Remembers a status that was written.
-    pub fn note_written(&self, key: &Key, uid: &str, status: JobQueueStatus) {
-        let written = Written { uid: Written::uid(uid), status: Some(Box::new(status)), at: Instant::now() };
+    pub fn note_written(&self, key: &Key, uid: Uid, status: JobQueueStatus) {
+        let written = Written { uid, status: Some(Box::new(status)), at: Instant::now() };
         self.around(key, |around| around.written = Some(written));
     }
 
@@ -433,19 +447,21 @@ impl Registry {
         evicts.into_iter().chain(failing).collect()
     }
 
-    /// Connections that the other queues of the same budget have, or are about to have.
-    pub fn shared_by_others(&self, key: &Key) -> u32 {
-        let queues = self.lock();
-        let Some(budget) = queues.get(key).and_then(|tracked| tracked.budget.as_ref()) else { return 0 };
+    /// Reads or changes one queue, with the connections that the other queues of the same budget have, or are about to have.
+    pub fn with_shared<T>(&self, key: &Key, use_it: impl FnOnce(&mut Tracked, u32) -> T) -> Option<T> {
+        let mut queues = self.lock();
+        let tracked = queues.get_mut(key)?;
+        let Some(budget) = tracked.budget.clone() else { return Some(use_it(tracked, 0)) };
         let others = queues.iter().filter(|(other, tracked)| {
-            ***other != *key && other.namespace == key.namespace && tracked.budget.as_ref() == Some(budget)
+            ***other != *key && other.namespace == key.namespace && tracked.budget.as_ref() == Some(&budget)
         });
         let used = others.map(|(_, tracked)| {
             let decided = tracked.decision.as_ref().map_or(0, |decision| decision.replicas);
             let per_worker = tracked.policy.connections.map_or(0, |connections| connections.per_worker);
             tracked.current.max(decided).saturating_mul(per_worker)
         });
-        used.fold(0, u32::saturating_add)
+        let taken = used.fold(0, u32::saturating_add);
+        queues.get_mut(key).map(|tracked| use_it(tracked, taken))
     }
 
     /// Reads or changes one queue.
@@ -456,8 +472,11 @@ impl Registry {
     /// The queues by the place where they are looked at.
     pub fn by_endpoint(&self) -> BTreeMap<EndpointKey, Vec<Question>> {
         let mut places: BTreeMap<EndpointKey, Vec<Question>> = BTreeMap::new();
+        let now = Instant::now();
         for (key, tracked) in self.lock().iter() {
-            places.entry(tracked.endpoint.clone()).or_default().push((key.clone(), tracked.target.clone()));
+            let eviction = tracked.asked.is_none_or(|asked| now.duration_since(asked) >= EVICTION_EVERY);
+            let question = Question { key: key.clone(), query: tracked.target.clone(), eviction };
+            places.entry(tracked.endpoint.clone()).or_default().push(question);
         }
         // What is left of a place that nobody names any more may be a password.
         lock(&self.endpoints).retain(|endpoint| places.contains_key(endpoint));
@@ -508,7 +527,7 @@ pub(crate) fn served(url: &str) -> Served {
         version: Digest::default(),
     };
     Served {
-        uid: "u".into(),
+        uid: Uid(0),
         endpoint: EndpointKey::new(&resolved, None).expect("a URL"),
         target: StatsQuery {
             protocol: jobqueue_queue::Protocol::Rq,

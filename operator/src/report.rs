@@ -21,7 +21,7 @@ use crate::{
     glimpse::each,
     observe::{PodProblem, Workers},
     plan,
-    registry::{Key, Registry, Seen, Told, Tracked, Written},
+    registry::{Key, Registry, Seen, Told, Tracked, Uid},
     status::{Blocked, Facts, Reach, Scaling, conditions, limit_reason, transitions},
 };
 
@@ -72,8 +72,8 @@ pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Fi
     let warnings = [findings.warnings, std::mem::take(&mut known.warnings)].concat();
     let findings = Findings { blocked: findings.blocked.or(known.misfit.take()), warnings, ..findings };
     let next = next(&findings, &known);
-    let uid = queue.uid().unwrap_or_default();
-    let written = context.registry.written(key).filter(|written| written.uid == Written::uid(&uid));
+    let uid = Uid::of(queue);
+    let written = context.registry.written(key).filter(|written| written.uid == uid);
     let age = written.as_ref().map(|written| written.at.elapsed());
     let said = written.and_then(|written| written.status).map(|status| *status);
     if said.is_some() && json!(said) == json!(queue.status) {
@@ -105,7 +105,7 @@ pub async fn report(context: &Context, key: &Key, queue: &JobQueue, findings: Fi
     if !write(context, queue, &status).await? {
         return Ok(next);
     }
-    context.registry.note_written(key, &uid, status.clone());
+    context.registry.note_written(key, uid, status.clone());
     context.registry.with(key, told);
     let changed = transitions(&before.conditions, &status.conditions);
     context.events.transitions(&queue.object_ref(&()), &changed).await;
@@ -133,7 +133,7 @@ impl Known {
         Self {
             queue: Some(tracked.reach.clone()),
             database: Some(tracked.database.clone()),
-            misfit: tracked.misfit.clone(),
+            misfit: tracked.misfit.as_deref().cloned(),
             warnings: Registry::warnings(tracked),
             seen: tracked.seen.clone(),
             decision: tracked.decision.as_ref().map(|decision| decided(decision, sentence(tracked, decision))),
@@ -282,6 +282,12 @@ fn worth_writing(before: &JobQueueStatus, now: &JobQueueStatus, age: Option<Dura
         let mut bare = status.clone();
         if let Some(numbers) = &mut bare.queue {
             numbers.observed_at = None;
+            // With nothing to do, a first rate of zero is no news: each new queue would have another status.
+            if numbers.waiting == 0 && numbers.running == 0 {
+                for rate in [&mut numbers.arrivals_per_second, &mut numbers.completions_per_second] {
+                    *rate = rate.filter(|rate| *rate > 0.0);
+                }
+            }
         }
         bare
     };
@@ -360,5 +366,13 @@ mod tests {
         let mut later = numbers.clone();
         later.queue.as_mut().unwrap().observed_at = Some(Time(Timestamp::now()));
         assert!(!worth_writing(&numbers, &later, Some(TELL * 10)), "a date alone is no news");
+        let rated = |waiting: i64, rate: Option<f64>| {
+            let mut status = before.clone();
+            status.queue = Some(QueueStatus { waiting, arrivals_per_second: rate, ..QueueStatus::default() });
+            status
+        };
+        assert!(!worth_writing(&rated(0, None), &rated(0, Some(0.0)), Some(TELL)), "nothing to do, and nothing comes");
+        assert!(worth_writing(&rated(0, Some(0.01)), &rated(0, Some(0.0)), Some(TELL)));
+        assert!(worth_writing(&rated(1, None), &rated(1, Some(0.0)), Some(TELL)));
     }
 }

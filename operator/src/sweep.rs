@@ -1,13 +1,9 @@
 //! The look at all queues, several times a second: one connection and one round trip per Redis, then the pure decision,
 //! then at most one patch per queue. A Redis that is slow or dead delays its own queues only.
 
-use std::{
-    collections::BTreeSet,
-    hash::{DefaultHasher, Hash, Hasher},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use futures::{StreamExt, stream};
 use jobqueue_crds::{LastScale, Reason};
 use jobqueue_demand::Look;
 use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, Trouble, TroubleKind, eviction_policy, stats};
@@ -19,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     apply, backoff,
+    digest::fingerprint,
     endpoint::{EndpointKey, Endpoints},
     events::Events,
     goers,
@@ -32,9 +29,6 @@ use crate::{
 
 /// Failed looks in a row before a queue counts as unreachable: one lost packet is no outage.
 const FAILURES: u32 = 3;
-
-/// How often each queue's Redis is asked for its eviction policy.
-const EVICTION_EVERY: Duration = Duration::from_secs(10);
 
 /// Queues in one round trip: an answer takes a kilobyte of memory until it is read, and ten thousand would take ten
 /// megabytes, several times a second.
@@ -95,66 +89,46 @@ impl Sweeper {
     /// One look at all queues of one Redis, a bounded number in each round trip, and what follows from it.
     async fn look(&self, connection: Result<Arc<Connection>, QueueError>, queues: Vec<Question>, began: Instant) {
         let connection = connection.map_err(Arc::new);
-        for some in queues.chunks(AT_ONCE) {
-            self.look_at_some(&connection, some, began).await;
-        }
-        if let Ok(connection) = connection {
-            self.ask_for_eviction(&connection, &queues).await;
-        }
-    }
-
-    /// One round trip.
-    async fn look_at_some(
-        &self,
-        connection: &Result<Arc<Connection>, Arc<QueueError>>,
-        queues: &[Question],
-        began: Instant,
-    ) {
-        let seen_at = Instant::now();
-        let queries: Vec<Arc<StatsQuery>> = queues.iter().map(|(_, query)| query.clone()).collect();
-        let answers = match connection {
-            Ok(connection) => stats(connection, &queries).await.map_err(Arc::new),
-            Err(error) => Err(error.clone()),
-        };
-        let now = began.elapsed().as_secs_f64();
-        let answers: Vec<Result<QueueStats, Arc<QueueError>>> = match answers {
-            Ok(answers) => answers.into_iter().map(|answer| answer.map_err(Arc::new)).collect(),
-            Err(error) => queues.iter().map(|_| Err(error.clone())).collect(),
-        };
-        for ((key, _), answer) in queues.iter().zip(answers) {
-            if let Some(change) = self.take_in(key, now, answer.as_ref().map_err(AsRef::as_ref)) {
-                let (sweeper, key) = (self.clone(), key.clone());
-                tokio::spawn(async move { sweeper.scale(&key, change, seen_at).await });
+        // While some answers are taken in, Redis is at work on the next.
+        let portions: Vec<_> = queues.chunks(AT_ONCE).map(|some| ask(&connection, some)).collect();
+        let mut portions = stream::iter(portions).buffered(2);
+        while let Some(Answered { queues, answers, asked_at }) = portions.next().await {
+            let now = began.elapsed().as_secs_f64();
+            for (Question { key, .. }, answer) in queues.iter().zip(answers) {
+                if let Some(change) = self.take_in(key, now, answer.as_ref().map_err(AsRef::as_ref)) {
+                    let (sweeper, key) = (self.clone(), key.clone());
+                    tokio::spawn(async move { sweeper.scale(&key, change, asked_at).await });
+                }
             }
+        }
+        if let Ok(connection) = &connection {
+            self.ask_for_eviction(connection, &queues).await;
         }
     }
 
     /// Now and then, and when the look is over, whether Redis may throw jobs away. Not known is as good as no.
     async fn ask_for_eviction(&self, connection: &Connection, queues: &[Question]) {
-        let due = |tracked: &mut Tracked| {
-            let due = tracked.asked.is_none_or(|at| at.elapsed() >= EVICTION_EVERY);
-            if due {
-                tracked.asked = Some(Instant::now());
-            }
-            due
-        };
-        let keys = queues.iter().map(|(key, _)| &**key);
-        let due: Vec<&Key> = keys.filter(|key| self.registry.with(key, due).unwrap_or(false)).collect();
+        let due: Vec<&Key> =
+            queues.iter().filter(|question| question.eviction).map(|question| &*question.key).collect();
         if due.is_empty() {
             return;
         }
-        if let Ok(policy) = eviction_policy(connection).await {
-            for key in due {
-                self.registry.with(key, |tracked| tracked.evicts.clone_from(&policy));
-            }
+        let policy = eviction_policy(connection).await;
+        for key in due {
+            self.registry.with(key, |tracked| {
+                tracked.asked = Some(Instant::now());
+                if let Ok(policy) = &policy {
+                    tracked.evicts = policy.as_deref().map(Into::into);
+                }
+            });
         }
     }
 
     /// Takes in what one look, `now` seconds after any fixed moment, saw of one queue. The change that it calls for is to be
     /// written with [`Sweeper::scale`].
     pub fn take_in(&self, key: &Key, now: f64, answer: Result<&QueueStats, &QueueError>) -> Option<Change> {
-        let taken = self.registry.shared_by_others(key);
-        let Step { scale, tell } = self.registry.with(key, |tracked| observe(tracked, now, answer, taken))?;
+        let Step { scale, tell } =
+            self.registry.with_shared(key, |tracked, taken| observe(tracked, now, answer, taken))?;
         if scale.is_none() && tell {
             self.registry.wake(key);
         }
@@ -224,6 +198,28 @@ impl Sweeper {
     }
 }
 
+/// The answer of one round trip.
+struct Answered<'a> {
+    queues: &'a [Question],
+    answers: Vec<Result<QueueStats, Arc<QueueError>>>,
+    asked_at: Instant,
+}
+
+/// One round trip.
+async fn ask<'a>(connection: &Result<Arc<Connection>, Arc<QueueError>>, queues: &'a [Question]) -> Answered<'a> {
+    let asked_at = Instant::now();
+    let queries: Vec<Arc<StatsQuery>> = queues.iter().map(|question| question.query.clone()).collect();
+    let answers = match connection {
+        Ok(connection) => stats(connection, &queries).await.map_err(Arc::new),
+        Err(error) => Err(error.clone()),
+    };
+    let answers = match answers {
+        Ok(answers) => answers.into_iter().map(|answer| answer.map_err(Arc::new)).collect(),
+        Err(error) => queues.iter().map(|_| Err(error.clone())).collect(),
+    };
+    Answered { queues, answers, asked_at }
+}
+
 /// As exact as a status says it: what comes back by the watch must be what was written, or it is written again and again.
 fn this_second() -> Timestamp {
     Timestamp::from_second(Timestamp::now().as_second()).expect("a moment that is")
@@ -289,9 +285,7 @@ fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueEr
 
 /// Digest of what the controller is told of at once.
 fn news(tracked: &Tracked) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    (&tracked.reach, &tracked.database, &tracked.misfit, Registry::warnings(tracked)).hash(&mut hasher);
-    hasher.finish()
+    fingerprint((&tracked.reach, &tracked.database, &tracked.misfit, Registry::warnings(tracked)))
 }
 
 /// The policy with what the others leave of the budget.
@@ -345,11 +339,11 @@ fn protect_busy(tracked: &Tracked, decision: &mut jobqueue_scaling::Decision) {
 }
 
 fn change(tracked: &Tracked, decision: &jobqueue_scaling::Decision) -> Option<Change> {
-    let deployment = tracked.deployment.clone()?;
+    let deployment = tracked.deployment.as_deref()?;
     let may = !tracked.scaling && tracked.refused.is_none_or(|(_, until)| Instant::now() >= until);
     let changes = may && decision.replicas != tracked.current;
     changes.then(|| Change {
-        deployment,
+        deployment: deployment.into(),
         from: tracked.current,
         to: decision.replicas,
         reason: decision.reason.name().into(),
@@ -377,9 +371,9 @@ fn judge_database(tracked: &mut Tracked, troubles: &[Trouble]) {
     }
     let first = |kinds: &[TroubleKind]| troubles.iter().find(|trouble| kinds.contains(&trouble.kind));
     let misfit = first(&[TroubleKind::Misfit]);
-    tracked.misfit = misfit.map(|Trouble { message, .. }| Blocked {
-        reason: Reason::InvalidRecipe,
-        message: message.split_whitespace().collect::<Vec<_>>().join(" "),
+    tracked.misfit = misfit.map(|Trouble { message, .. }| {
+        let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
+        Box::new(Blocked { reason: Reason::InvalidRecipe, message })
     });
     if let Some(Trouble { kind, message }) = first(&[TroubleKind::Denied, TroubleKind::Unavailable]) {
         let reason = if *kind == TroubleKind::Denied { Reason::Denied } else { Reason::Unreachable };

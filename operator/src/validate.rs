@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     fetch::Fetched,
     plan,
-    registry::Served,
+    registry::{Served, Uid},
     secrets::{Resolved, SecretError},
     status::Blocked,
 };
@@ -82,15 +82,15 @@ fn served(queue: &JobQueue, endpoint: EndpointKey, calendar: Calendar, deploymen
         ScalingMode::Auto | ScalingMode::Paused => queue.spec.scaling.min_replicas,
     };
     Served {
-        uid: queue.uid().unwrap_or_default(),
+        uid: Uid::of(queue),
         endpoint,
         target: target(queue),
         policy: jobqueue_demand::policy(&queue.spec),
         calendar,
-        budget: queue.spec.database.as_ref().and_then(|database| database.budget.clone()),
+        budget: queue.spec.database.as_ref().and_then(|database| database.budget.as_deref().map(Into::into)),
         protect_busy: queue.spec.scaling.scale_down.protect_busy,
         found: replicas.unwrap_or(begin),
-        deployment: deployment.map(ResourceExt::name_any),
+        deployment: deployment.map(|deployment| deployment.name_any().into()),
         last_scale: queue.status.as_ref().and_then(|status| status.last_scale.clone()),
         has_database: queue.spec.database.is_some(),
     }
