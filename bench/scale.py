@@ -142,6 +142,10 @@ class Operator(Process):
         found = self.metrics()
         return sum(value for series, value in found.items() if series.partition("{")[0] == f"jobqueue_operator_{name}")
 
+    def served(self):
+        """How many queues it looks at."""
+        return sum(series.startswith("jobqueue_operator_queue_desired_workers{") for series in self.metrics())
+
     def most_kib(self):
         """The most resident memory since its start."""
         with open(f"/proc/{self.pid}/status", encoding="ascii") as status:
@@ -261,7 +265,7 @@ def restart(plane, operator, start, size, limit):
     operator.kill()
     before = requests(plane)
     again = start()
-    until(lambda: again.counter("reconciles_total") >= size, lambda: f"all are visited\n{again.output()}", limit, 0.25)
+    until(lambda: again.served() >= size, lambda: f"all are visited; {again.served()} of {size}\n{again.output()}", limit, 0.25)
     after = requests(plane)
     return again, {"restart_seconds": time.perf_counter() - again.began, "restart_requests": after[0] - before[0], "restart_mib": again.most_kib() / 1024}
 

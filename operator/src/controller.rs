@@ -34,11 +34,10 @@ use crate::{
     rivals::Rivals,
     secrets::{RecentSecrets, resolve},
     status::{Blocked, Reach},
+    turns::{self, Turns},
     validate::{Invalid, Valid, validate},
 };
 
-/// Visits at once.
-const CONCURRENCY: u16 = 16;
 /// Requests within this time make one visit: pods become ready in swarms.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Objects in one answer when all are listed: it is in memory as a whole.
@@ -68,6 +67,8 @@ pub struct Context {
     pub rivals: Rivals,
     /// Secrets read a moment ago.
     pub secrets: RecentSecrets,
+    /// New queues go first.
+    pub turns: Turns,
 }
 
 /// The watch of all JobQueues in `namespace` (none: all), and of the Deployments that they own. The first are kept packed,
@@ -82,7 +83,7 @@ pub fn controller(client: &Client, namespace: Option<&str>, registry: &Arc<Regis
     let deployments = watcher(deployments, ours).inspect_ok(move |event| registry.glimpse(event)).touched_objects();
     Controller::for_stream(queues, store)
         .owns_stream(deployments)
-        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(CONCURRENCY))
+        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(turns::AT_ONCE))
 }
 
 fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
@@ -135,6 +136,12 @@ async fn forget_the_gone(store: &Store<Kept>, context: &Context) {
 }
 
 async fn reconcile(object: Arc<Kept>, context: Arc<Context>) -> Result<Action, Error> {
+    let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+    let served = context.registry.serves(&ObjectRef::new(&name).within(&namespace));
+    let _turn = match context.turns.take(served, rand::random()) {
+        Ok(turn) => turn,
+        Err(wait) => return Ok(Action::requeue(wait)),
+    };
     let began = Instant::now();
     let outcome = Box::pin(visit(&object.open(), &context)).await;
     let label = outcome.as_ref().map_or_else(Error::category, |_| "ok");

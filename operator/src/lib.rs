@@ -32,4 +32,5 @@ pub mod secrets;
 pub mod status;
 pub mod sweep;
 pub mod tenure;
+pub mod turns;
 pub mod validate;

@@ -16,6 +16,7 @@ use jobqueue_operator::{
     secrets::RecentSecrets,
     sweep::Sweeper,
     tenure::Tenure,
+    turns::Turns,
 };
 use kube::{Client, Config};
 use tokio::{
@@ -293,6 +294,7 @@ impl Office {
             in_cluster: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
             scope: run.post.namespace().map(ToOwned::to_owned),
             rivals: Rivals::default(),
+            turns: Turns::default(),
             secrets: RecentSecrets::default(),
         });
         let woken = futures::stream::unfold(woken, |mut woken| async { woken.recv().await.map(|key| (key, woken)) });

@@ -424,6 +424,11 @@ impl Registry {
         lock(&self.around).get(key)?.glimpse
     }
 
+    /// Whether a queue is served.
+    pub fn serves(&self, key: &Key) -> bool {
+        self.lock().contains_key(key)
+    }
+
     /// How many queues there are.
     pub fn len(&self) -> usize {
         self.lock().len()

@@ -13,6 +13,7 @@ use jobqueue_operator::{
     secrets::RecentSecrets,
     sweep::Sweeper,
     tenure::Tenure,
+    turns::Turns,
 };
 use jobqueue_queue::{QueueError, QueueStats, WorkerStats};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -102,6 +103,7 @@ impl Operator {
             in_cluster: false,
             scope: Some("shop".into()),
             rivals: Rivals::default(),
+            turns: Turns::default(),
             secrets: RecentSecrets::default(),
         };
         Self { context, sweeper, woken, born: Instant::now() }
