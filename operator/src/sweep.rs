@@ -10,7 +10,11 @@ use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, Trouble, Tr
 use jobqueue_scaling::{Limit, Limited, Observation, Workers, decide, protect};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
-use tokio::{sync::Mutex, task::JoinSet, time::Instant};
+use tokio::{
+    sync::Mutex,
+    task::JoinSet,
+    time::{Instant, Interval},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,6 +28,7 @@ use crate::{
     plan,
     registry::{Key, Question, Registry, Seen, Told, Tracked},
     report::TELL,
+    rush::{LONGEST, Rush},
     status::{Blocked, Reach},
 };
 
@@ -33,6 +38,9 @@ const FAILURES: u32 = 3;
 /// Queues in one round trip: an answer takes a kilobyte of memory until it is read, and ten thousand would take ten
 /// megabytes, several times a second.
 const AT_ONCE: usize = 500;
+
+/// How much later a look may be while many numbers of workers are being written.
+const SELDOM: Duration = Duration::from_secs(1);
 
 /// When the pods are looked at again after none could go.
 const PUT_OFF: Duration = Duration::from_secs(2);
@@ -63,7 +71,7 @@ impl Sweeper {
         let began = Instant::now();
         loop {
             tokio::select! {
-                _ = ticks.tick() => {}
+                () = due(&mut ticks, &self.registry.rush) => {}
                 () = stop.cancelled() => break,
             }
             while looks.try_join_next().is_some() {}
@@ -183,7 +191,7 @@ impl Sweeper {
         drop(writing);
         drop(rush);
         if answered {
-            self.registry.rush.passed().await;
+            self.registry.rush.passed(LONGEST).await;
             self.events.scaled(&ObjectReference::from(key.clone()), from, to, &told).await;
         }
     }
@@ -196,6 +204,13 @@ impl Sweeper {
         let decrease = goers::Decrease { namespace, selector: &selector, from, to, protect };
         goers::mark(&self.client, decrease, &idle).await
     }
+}
+
+/// Returns when the next look is due. Where many numbers of workers are being written, what it would find comes after these,
+/// and to look takes the processor that they need.
+async fn due(ticks: &mut Interval, rush: &Rush) {
+    ticks.tick().await;
+    rush.passed(SELDOM).await;
 }
 
 /// The answer of one round trip.
@@ -394,5 +409,33 @@ fn unreachable(tracked: &mut Tracked, error: &QueueError) {
             QueueError::Config(_) => Reason::InvalidUrl,
         };
         tracked.reach = Reach::Failed { reason, message: error.to_string() };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn looks_are_seldom_while_many_numbers_are_written() {
+        let rush = Rush::default();
+        let mut ticks = tokio::time::interval(Duration::from_millis(250));
+        ticks.tick().await;
+        let began = Instant::now();
+        for _ in 0..4 {
+            due(&mut ticks, &rush).await;
+        }
+        assert_eq!(began.elapsed(), Duration::from_secs(1), "nothing is written");
+        let crowd: Vec<_> = std::iter::repeat_with(|| rush.enter()).take(100).collect();
+        let began = Instant::now();
+        due(&mut ticks, &rush).await;
+        assert_eq!(began.elapsed(), Duration::from_millis(1250), "and not never");
+        let release = async move {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            drop(crowd);
+        };
+        let began = Instant::now();
+        tokio::join!(due(&mut ticks, &rush), release);
+        assert_eq!(began.elapsed(), Duration::from_millis(400), "at once when it is over");
     }
 }

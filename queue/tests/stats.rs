@@ -159,6 +159,66 @@ async fn lists_and_streams_are_counted_too() {
     }
 }
 
+/// Queues with nothing in them are passed over quickly; whatever is there by itself must not be.
+#[tokio::test]
+async fn what_is_there_alone_is_seen() {
+    let stand = Stand::new();
+    let now = chrono::Utc::now();
+    let (second, later, heard) = (now.timestamp(), now.timestamp() + 60, now.to_rfc3339());
+    let trouble = format!("'{second} Denied no'");
+    let rq = [
+        ("waiting", vec!["RPUSH rq:queue:waiting j".into()]),
+        ("running", vec!["RPUSH rq:queue:running:intermediate j".into()]),
+        ("running", vec![format!("ZADD rq:wip:running {later} j:1")]),
+        ("scheduled", vec![format!("ZADD rq:scheduled:scheduled {later} j")]),
+        ("failed", vec!["ZADD rq:failed:failed 1 j".into()]),
+        (
+            "workers",
+            vec!["SADD rq:workers:workers rq:worker:w".into(), format!("HSET rq:worker:w last_heartbeat {heard}")],
+        ),
+        ("troubles", vec![format!("HSET rq:jobqueue-trouble:troubles w {trouble}")]),
+    ];
+    let millis = now.timestamp_millis();
+    let list = [
+        ("waiting", vec!["RPUSH waiting j".into()]),
+        ("waiting", vec!["RPUSH jobqueue:{waiting}:ready j".into()]),
+        ("running", vec![format!("ZADD jobqueue:{{running}}:lease {later} j")]),
+        ("scheduled", vec![format!("ZADD jobqueue:{{scheduled}}:scheduled {later}000 j")]),
+        ("failed", vec!["ZADD jobqueue:{failed}:failed 1 j".into()]),
+        (
+            "workers",
+            vec![
+                "ZADD jobqueue:{workers}:workers 1 w".into(),
+                format!("HSET jobqueue:{{workers}}:worker:w last_heartbeat {millis}"),
+            ],
+        ),
+        ("troubles", vec![format!("HSET jobqueue:{{troubles}}:trouble w {trouble}")]),
+    ];
+    for (protocol, cases) in [(Protocol::Rq, rq), (Protocol::List, list)] {
+        for (what, commands) in cases {
+            stand.redis.cli(&["FLUSHALL"]);
+            for command in &commands {
+                // The last word may have blanks.
+                let (command, text) = command.split_once(" '").unwrap_or((command, ""));
+                let text = text.strip_suffix('\'');
+                stand.redis.cli(&command.split(' ').chain(text).collect::<Vec<_>>());
+            }
+            let query = StatsQuery::from(&QueueConfig::new(protocol, vec![what.into()], "me"));
+            let stats = stats(&stand.connection, &[query]).await.unwrap().remove(0).unwrap();
+            let counts = [
+                ("waiting", stats.waiting),
+                ("running", stats.running),
+                ("scheduled", stats.scheduled),
+                ("failed", stats.failed),
+                ("workers", stats.workers.len() as u64),
+                ("troubles", stats.troubles.len() as u64),
+            ];
+            let seen: Vec<_> = counts.into_iter().filter(|(_, count)| *count > 0).collect();
+            assert_eq!(seen, [(what, 1)], "{protocol:?}: {commands:?}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn a_queue_that_cannot_be_read_does_not_hide_the_others() {
     let stand = Stand::new();

@@ -2,7 +2,15 @@
 -- ARGV: key, prefix, group ('' for a list)
 local key, prefix, group = ARGV[1], ARGV[2], ARGV[3]
 local time = redis.call('TIME')
-local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local seconds, micros = tonumber(time[1]), tonumber(time[2])
+local now = seconds * 1000 + math.floor(micros / 1000)
+local ready, lease, scheduled = prefix .. ':ready', prefix .. ':lease', prefix .. ':scheduled'
+local members, trouble = prefix .. ':workers', prefix .. ':trouble'
+local failed = redis.call('ZCARD', prefix .. ':failed')
+-- Most queues at most moments: nothing to do, and nobody there.
+if redis.call('EXISTS', key, ready, lease, scheduled, members, trouble) == 0 then
+  return {seconds, micros, failed, false}
+end
 
 local function stream()
   if redis.call('EXISTS', key) == 0 then return 0, '' end
@@ -26,7 +34,7 @@ end
 local waiting, oldest
 if group == '' then waiting, oldest = redis.call('LLEN', key), '' else waiting, oldest = stream() end
 local workers = {}
-for _, name in ipairs(redis.call('ZRANGE', prefix .. ':workers', 0, -1)) do
+for _, name in ipairs(redis.call('ZRANGE', members, 0, -1)) do
   local f = redis.call('HMGET', prefix .. ':worker:' .. name, 'last_heartbeat', 'state', 'hostname',
     'successful_job_count', 'failed_job_count', 'total_working_time', 'jobqueue_concurrency')
   if f[1] then
@@ -34,14 +42,12 @@ for _, name in ipairs(redis.call('ZRANGE', prefix .. ':workers', 0, -1)) do
       f[2] == 'busy' and 1 or 0}
   end
 end
-return {
-  {tonumber(time[1]), tonumber(time[2])},
-  waiting + redis.call('LLEN', prefix .. ':ready'),
-  redis.call('ZCARD', prefix .. ':lease'),
-  redis.call('ZCARD', prefix .. ':scheduled'),
-  redis.call('ZCOUNT', prefix .. ':scheduled', '-inf', now),
-  redis.call('ZCARD', prefix .. ':failed'),
+return {seconds, micros, failed, {
+  waiting + redis.call('LLEN', ready),
+  redis.call('ZCARD', lease),
+  redis.call('ZCARD', scheduled),
+  redis.call('ZCOUNT', scheduled, '-inf', now),
   oldest,
   workers,
-  redis.call('HVALS', prefix .. ':trouble'),
-}
+  redis.call('HVALS', trouble),
+}}

@@ -147,8 +147,11 @@ fn calls_of(query: &StatsQuery, is_cluster: bool) -> Result<Vec<Invocation<'stat
         .collect()
 }
 
-/// Time, waiting, running, scheduled, due, failed, when the head was queued (ISO text or an entry id), workers, troubles.
-type Row = ((i64, u32), u64, u64, u64, u64, u64, String, Vec<WorkerRow>, Vec<String>);
+/// Seconds and microseconds of the server's clock, failed, and what else there is; none: nothing to do, and no worker.
+type Row = (i64, u32, u64, Option<Work>);
+
+/// Waiting, running, scheduled, due, when the head was queued (ISO text or an entry id), workers, troubles.
+type Work = (u64, u64, u64, u64, String, Vec<WorkerRow>, Vec<String>);
 
 /// Name, last heartbeat, state, host, succeeded, failed, busy seconds, concurrency, running.
 type WorkerRow = (String, String, String, String, String, String, String, String, u64);
@@ -166,14 +169,15 @@ fn together(rows: Vec<Row>, protocol: Protocol) -> QueueStats {
         troubles: Vec::new(),
     };
     let mut workers = BTreeMap::new();
-    for ((seconds, micros), waiting, running, scheduled, due, failed, head, members, troubles) in rows {
+    for (seconds, micros, failed, work) in rows {
         let now = DateTime::from_timestamp(seconds, micros * 1000).unwrap_or_default();
         stats.observed_at = now;
+        stats.failed += failed;
+        let Some((waiting, running, scheduled, due, head, members, troubles)) = work else { continue };
         stats.waiting += waiting;
         stats.running += running;
         stats.scheduled += scheduled;
         stats.due += due;
-        stats.failed += failed;
         let wait = time_of(&head, protocol).map(|queued| since(queued, now));
         stats.oldest_wait = stats.oldest_wait.max(wait);
         stats.troubles.extend(troubles.iter().filter_map(|entry| read_entry(entry, seconds)));
@@ -236,7 +240,7 @@ mod tests {
     use super::*;
 
     fn row(head: &str, worker: WorkerRow) -> Row {
-        ((1_000, 500_000), 3, 2, 1, 0, 4, head.into(), vec![worker], vec!["995 Denied no".into()])
+        (1_000, 500_000, 4, Some((3, 2, 1, 0, head.into(), vec![worker], vec!["995 Denied no".into()])))
     }
 
     fn record(heartbeat: &str, state: &str) -> WorkerRow {
@@ -249,10 +253,11 @@ mod tests {
         let rows = vec![
             row("1970-01-01T00:16:30.500000Z", record(heartbeat, "busy")),
             row("1970-01-01T00:16:35.000000Z", record(heartbeat, "busy")),
+            (1_000, 500_000, 1, None),
         ];
         let stats = together(rows, Protocol::Rq);
         assert_eq!(stats.troubles.len(), 2);
-        assert_eq!((stats.waiting, stats.running, stats.scheduled, stats.failed), (6, 4, 2, 8));
+        assert_eq!((stats.waiting, stats.running, stats.scheduled, stats.failed), (6, 4, 2, 9));
         assert_eq!(stats.oldest_wait, Some(Duration::from_secs(10)));
         let [worker] = &stats.workers[..] else { panic!("one record for both queues: {:?}", stats.workers) };
         assert_eq!((worker.succeeded, worker.concurrency, worker.silent_for), (7, 4, Duration::from_secs(1)));

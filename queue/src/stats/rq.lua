@@ -2,12 +2,19 @@
 -- ARGV: prefix, queue
 local P, Q = ARGV[1], ARGV[2]
 local time = redis.call('TIME')
-local queue = P .. ':queue:' .. Q
+local seconds, micros = tonumber(time[1]), tonumber(time[2])
+local queue, wip, members = P .. ':queue:' .. Q, P .. ':wip:' .. Q, P .. ':workers:' .. Q
+local scheduled, trouble = P .. ':scheduled:' .. Q, P .. ':jobqueue-trouble:' .. Q
+local failed = redis.call('ZCARD', P .. ':failed:' .. Q)
+-- Most queues at most moments: nothing to do, and nobody there. One question is a third of the work of asking for each.
+if redis.call('EXISTS', queue, queue .. ':intermediate', wip, members, scheduled, trouble) == 0 then
+  return {seconds, micros, failed, false}
+end
 local enqueued = false
 local head = redis.call('LINDEX', queue, 0)
 if head then enqueued = redis.call('HGET', P .. ':job:' .. head, 'enqueued_at') end
 local workers = {}
-for _, key in ipairs(redis.call('SMEMBERS', P .. ':workers:' .. Q)) do
+for _, key in ipairs(redis.call('SMEMBERS', members)) do
   local f = redis.call('HMGET', key, 'last_heartbeat', 'death', 'state', 'hostname', 'successful_job_count',
     'failed_job_count', 'total_working_time', 'jobqueue_concurrency')
   if f[1] and not f[2] then
@@ -17,17 +24,14 @@ for _, key in ipairs(redis.call('SMEMBERS', P .. ':workers:' .. Q)) do
   end
 end
 -- Whose lease ended more than a minute ago is in nobody's hands: one worker is enough to find them, however many.
-local wip = P .. ':wip:' .. Q
-local held = redis.call('ZCOUNT', wip, tonumber(time[1]) - 60, '+inf')
+local held = redis.call('ZCOUNT', wip, seconds - 60, '+inf')
 local lost = redis.call('ZCARD', wip) > held and 1 or 0
-return {
-  {tonumber(time[1]), tonumber(time[2])},
+return {seconds, micros, failed, {
   redis.call('LLEN', queue),
   held + lost + redis.call('LLEN', queue .. ':intermediate'),
-  redis.call('ZCARD', P .. ':scheduled:' .. Q),
-  redis.call('ZCOUNT', P .. ':scheduled:' .. Q, 0, time[1]),
-  redis.call('ZCARD', P .. ':failed:' .. Q),
+  redis.call('ZCARD', scheduled),
+  redis.call('ZCOUNT', scheduled, 0, seconds),
   enqueued or '',
   workers,
-  redis.call('HVALS', P .. ':jobqueue-trouble:' .. Q),
-}
+  redis.call('HVALS', trouble),
+}}
