@@ -20,6 +20,7 @@ Nothing is asserted. Everything shares this machine, so that the API server's an
 `--profile` samples the operator with `perf`, where that is installed and the binary has symbols.
 """
 import argparse
+import collections
 import contextlib
 import gzip
 import json
@@ -290,11 +291,10 @@ def held(plane, wanted):
 
 def pods(plane):
     """What became of the pods, and the last words of those who make them; for who reads why a burst failed."""
-    phases = {}
-    for pod in plane.get("api/v1/pods")["items"]:
+    def phase(pod):
         bound = "bound" if pod["spec"].get("nodeName") else "not bound"
-        phase = f"{pod['status'].get('phase')}, {bound}{', going' if 'deletionTimestamp' in pod['metadata'] else ''}"
-        phases[phase] = phases.get(phase, 0) + 1
+        return f"{pod['status'].get('phase')}, {bound}{', going' if 'deletionTimestamp' in pod['metadata'] else ''}"
+    phases = dict(collections.Counter(map(phase, plane.get("api/v1/pods")["items"])))
     cpu = {name: round(process.cpu_seconds()) for name, process in plane.processes.items() if process.alive()}
     last = "".join(f"{name}: {plane.processes[name].output(1500)}\n" for name in ("controllers", "scheduler", "kwok"))
     return f"pods: {phases}\nprocessor seconds of who lives: {cpu}\n{last}"
@@ -321,7 +321,7 @@ def burst(plane, operator, cluster, redis_server, size, profile, alone=False):
     times = percentiles([cluster.changed[name] - began for name in some])
     spent = {name: round(process.cpu_seconds() - cpu[name], 2) for name, process in everybody.items()}
     result = {"queues": len(some), "seconds": times["last"], "times": times, "profile": where, "cpu_seconds": spent}
-    until(lambda: not cluster.short, lambda: f"all pods are ready; {len(cluster.short)} Deployments lack some\n{operator.output()}{pods(plane)}", 900, 0.1)
+    until(lambda: not cluster.short, lambda: f"all pods are ready; {len(cluster.short)} Deployments lack some\n{operator.output()}\n{pods(plane)}", 900, 0.1)
     result["ready_seconds"] = time.perf_counter() - began
     quiet(operator)
     after = requests(plane)

@@ -32,7 +32,6 @@ use crate::{
     registry::{Key, Registry, Tracked, Uid},
     report::{FIRST_LOOK, Findings, Next, report, unreadable},
     rivals::Rivals,
-    rush::LONGEST,
     secrets::{RecentSecrets, resolve},
     status::{Blocked, Reach},
     turns::{self, Turns},
@@ -163,7 +162,7 @@ pub async fn visit(object: &Guarded, context: &Context) -> Result<Action, Error>
             return Ok(Action::await_change());
         }
     };
-    context.registry.rush.passed(LONGEST).await;
+    context.registry.rush.passed().await;
     let key = ObjectRef::new(&queue.name_any()).within(&queue.namespace().unwrap_or_default());
     if queue.metadata.deletion_timestamp.is_some() {
         context.registry.forget(&key);

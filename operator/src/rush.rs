@@ -6,8 +6,8 @@ use tokio::sync::watch;
 
 /// Fewer than so many under way hold nobody up.
 const CROWD: usize = 16;
-/// Visits and events wait no longer than that: queues that scale all the time would otherwise never tell of it.
-pub const LONGEST: Duration = Duration::from_secs(10);
+/// Nobody waits longer than that: queues that scale all the time would otherwise never tell of it.
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// The numbers of workers that are being written.
 #[derive(Debug)]
@@ -30,12 +30,12 @@ impl Rush {
         Writing(self)
     }
 
-    /// Returns when hardly any number is being written any more, or after `longest`.
-    pub async fn passed(&self, longest: Duration) {
+    /// Returns when hardly any number is being written any more, or after [`LONGEST`].
+    pub async fn passed(&self) {
         let mut writing = self.0.subscribe();
         let quiet = writing.wait_for(|writing| *writing < CROWD);
         // The sender is ours, so that it cannot be gone; late is what the limit is for.
-        let _ = tokio::time::timeout(longest, quiet).await;
+        let _ = tokio::time::timeout(LONGEST, quiet).await;
     }
 }
 
@@ -54,16 +54,16 @@ mod tests {
         let rush = Rush::default();
         let mut crowd: Vec<Writing<'_>> = (1..CROWD).map(|_| rush.enter()).collect();
         let began = tokio::time::Instant::now();
-        rush.passed(LONGEST).await;
+        rush.passed().await;
         assert_eq!(began.elapsed(), Duration::ZERO, "a few hold nobody up");
         crowd.push(rush.enter());
-        rush.passed(LONGEST).await;
+        rush.passed().await;
         assert_eq!(began.elapsed(), LONGEST);
         let leave = async {
             tokio::time::sleep(Duration::from_secs(1)).await;
             crowd.pop();
         };
-        tokio::join!(rush.passed(LONGEST), leave);
+        tokio::join!(rush.passed(), leave);
         assert_eq!(began.elapsed(), LONGEST + Duration::from_secs(1));
     }
 }

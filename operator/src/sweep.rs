@@ -28,7 +28,7 @@ use crate::{
     plan,
     registry::{Key, Question, Registry, Seen, Told, Tracked},
     report::TELL,
-    rush::{LONGEST, Rush},
+    rush::Rush,
     status::{Blocked, Reach},
 };
 
@@ -191,7 +191,7 @@ impl Sweeper {
         drop(writing);
         drop(rush);
         if answered {
-            self.registry.rush.passed(LONGEST).await;
+            self.registry.rush.passed().await;
             self.events.scaled(&ObjectReference::from(key.clone()), from, to, &told).await;
         }
     }
@@ -210,7 +210,8 @@ impl Sweeper {
 /// and to look takes the processor that they need.
 async fn due(ticks: &mut Interval, rush: &Rush) {
     ticks.tick().await;
-    rush.passed(SELDOM).await;
+    // In time or not: it is due.
+    let _ = tokio::time::timeout(SELDOM, rush.passed()).await;
 }
 
 /// The answer of one round trip.

@@ -6,7 +6,7 @@ local seconds, micros = tonumber(time[1]), tonumber(time[2])
 local queue, wip, members = P .. ':queue:' .. Q, P .. ':wip:' .. Q, P .. ':workers:' .. Q
 local scheduled, trouble = P .. ':scheduled:' .. Q, P .. ':jobqueue-trouble:' .. Q
 local failed = redis.call('ZCARD', P .. ':failed:' .. Q)
--- Most queues at most moments: nothing to do, and nobody there. One question is a third of the work of asking for each.
+-- Most queues at most moments: nothing to do, and nobody there. To ask so is less than half the work of asking for each.
 if redis.call('EXISTS', queue, queue .. ':intermediate', wip, members, scheduled, trouble) == 0 then
   return {seconds, micros, failed, false}
 end
