@@ -29,11 +29,12 @@ use crate::{
     metrics::{Metrics, OutcomeLabels},
     observe,
     plan::{self, PlanInput, plan},
-    registry::{Key, Registry, Tracked, Uid},
+    registry::{Key, Registry},
     report::{FIRST_LOOK, Findings, Next, report, unreadable},
     rivals::Rivals,
     secrets::{RecentSecrets, resolve},
     status::{Blocked, Reach},
+    tracked::{Tracked, Uid},
     turns::{self, Turns},
     validate::{Invalid, Valid, validate},
 };

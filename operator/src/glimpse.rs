@@ -12,7 +12,8 @@ use crate::{
     digest::Digest,
     observe::{self, PodProblem, Workers},
     plan,
-    registry::{Key, Tracked, Uid},
+    registry::Key,
+    tracked::{Tracked, Uid},
 };
 
 /// So long for each queue.

@@ -32,5 +32,6 @@ pub mod secrets;
 pub mod status;
 pub mod sweep;
 pub mod tenure;
+pub mod tracked;
 pub mod turns;
 pub mod validate;

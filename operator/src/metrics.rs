@@ -22,8 +22,9 @@ use prometheus_client::{
 };
 
 use crate::{
-    registry::{Key, Registry as Queues, Seen, Tracked},
+    registry::{Key, Registry as Queues},
     status::Reach,
+    tracked::{Seen, Tracked},
 };
 
 /// The outcome of a reconcile: `ok`, or the category of its error.
@@ -215,9 +216,9 @@ mod tests {
         let queues = Arc::new(queues);
         metrics.follow(&queues);
         let key = Key::new("b").within("a");
-        queues.serve(&key, crate::registry::served("redis://r:6379/0"));
+        queues.serve(&key, crate::tracked::served("redis://r:6379/0"));
         assert!(!metrics.text().contains("jobqueue=\"b\""), "not seen yet");
-        queues.with(&key, |tracked| tracked.seen = Some(crate::registry::seen(3)));
+        queues.with(&key, |tracked| tracked.seen = Some(crate::tracked::seen(3)));
         assert!(metrics.text().contains(r#"jobqueue_operator_queue_waiting{namespace="a",jobqueue="b"} 3"#));
         queues.forget(&key);
         assert!(!metrics.text().contains("jobqueue=\"b\""));

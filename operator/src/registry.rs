@@ -1,5 +1,5 @@
-//! The queues that are served now: what the controller found out, what the sweep saw, what was decided. The controller
-//! and the sweep meet here and nowhere else; the lock is held for moments and never across an await.
+//! All queues that are served, and what is known of others: the controller and the sweep meet here and nowhere else. The
+//! lock is held for moments and never across an await.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
@@ -7,23 +7,22 @@ use std::{
     time::Duration,
 };
 
-use jobqueue_crds::{JobQueue, JobQueueStatus, LastScale, Reason};
+use jobqueue_crds::{JobQueue, JobQueueStatus};
 use jobqueue_demand::Demand;
 use jobqueue_queue::StatsQuery;
-use jobqueue_scaling::{Backlog, Calendar, Decision, Memory, Policy, Rates};
+use jobqueue_scaling::{Calendar, Memory};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::{reflector::ObjectRef, watcher::Event};
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
-    apply::Record,
-    digest::{Digest, fingerprint},
     endpoint::EndpointKey,
     failing::Failing,
-    glimpse::{Glimpse, Missing},
+    glimpse::Glimpse,
     idle::Idle,
     rush::Rush,
-    status::{Blocked, Reach},
+    status::Reach,
+    tracked::{Served, Tracked, Uid, Written},
 };
 
 /// One JobQueue.
@@ -44,159 +43,6 @@ pub struct Question {
 
 /// How often each queue's Redis is asked for its eviction policy.
 const EVICTION_EVERY: Duration = Duration::from_secs(10);
-
-/// What the sweep works with and leaves behind, for one queue.
-pub struct Tracked {
-    /// Another object of the same name begins anew.
-    pub uid: Uid,
-    /// Held while the Deployment is written, so that an apply never puts back a number that a scaling just replaced.
-    pub write: Arc<tokio::sync::Mutex<()>>,
-    /// Since when it is served.
-    pub since: Instant,
-    /// Where to look.
-    pub endpoint: EndpointKey,
-    /// What to look at there.
-    pub target: Arc<StatsQuery>,
-    /// The rules.
-    pub policy: Policy,
-    /// Its schedules.
-    pub calendar: Calendar,
-    /// The budget of connections that it shares with other queues of its namespace.
-    pub budget: Option<Box<str>>,
-    /// The Deployment to scale, once it exists.
-    pub deployment: Option<Box<str>>,
-    /// Workers asked for now.
-    pub current: u32,
-    /// Workers that are ready.
-    pub ready: u32,
-    /// What the looks so far tell of the demand.
-    pub demand: Demand,
-    /// What the decision remembers.
-    pub memory: Memory,
-    /// What was seen last.
-    pub seen: Option<Seen>,
-    /// The last decision.
-    pub decision: Option<Decision>,
-    /// The last change of the number of workers.
-    pub last_scale: Option<Box<LastScale>>,
-    /// Whether Redis answers.
-    pub reach: Reach,
-    /// Looks in a row that failed.
-    pub failures: u32,
-    /// Whether the workers reach their database, as they say.
-    pub database: Reach,
-    /// What only a person can repair, as the workers say: a recipe that does not fit the database.
-    pub misfit: Option<Box<Blocked>>,
-    /// The pods whose workers have nothing in hand.
-    pub idle: Idle,
-    /// `scaleDown.protectBusy`.
-    pub protect_busy: bool,
-    /// Whether jobs fail at an unusual rate.
-    pub failing: Failing,
-    /// By which policy Redis throws keys away, if it does.
-    pub evicts: Option<Box<str>>,
-    /// When Redis was asked for that.
-    pub asked: Option<Instant>,
-    /// Digest of what the last look left to tell.
-    pub warned: Option<u64>,
-    /// A change that is being written; no other is begun meanwhile.
-    pub scaling: bool,
-    /// Changes in a row that could not be written, and when the next may be tried.
-    pub refused: Option<(u32, Instant)>,
-    /// What was applied last.
-    pub applied: Option<Record>,
-    /// Of which object's generation, with which digest of its Secrets.
-    pub applied_for: Option<(i64, Digest)>,
-    /// When the number of workers was last written, the API server answering.
-    pub scaled: Option<Instant>,
-    /// Workers are missing.
-    pub missing: Option<Box<Missing>>,
-    /// Why the number of workers is held where it is, against the decision.
-    pub held: Option<Reason>,
-    /// When the status was last written, and the numbers in it.
-    pub told: Option<(Instant, Told)>,
-}
-
-/// Digest of what a status says of the backlog, as far as a change of it is news after a while: jobs that wait, run, failed or
-/// are scheduled, and the decision's reason.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Told(u64);
-
-impl Told {
-    /// As the status would say now.
-    pub fn of(tracked: &Tracked) -> Self {
-        let counts = tracked.seen.as_ref().map(|seen| {
-            let Seen { backlog, failed, scheduled, .. } = seen;
-            [backlog.waiting, backlog.running, *failed, *scheduled]
-        });
-        let reason = tracked.decision.as_ref().map(|decision| decision.reason.name());
-        Self(fingerprint((counts.unwrap_or_default(), reason)))
-    }
-}
-
-/// Tells one object from another of the same name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Uid(u64);
-
-impl Uid {
-    /// The uid of this object.
-    pub fn of(queue: &JobQueue) -> Self {
-        Self(fingerprint(queue.metadata.uid.as_deref().unwrap_or_default()))
-    }
-}
-
-/// A status that we wrote.
-#[derive(Debug, Clone)]
-pub struct Written {
-    /// The object that it is of.
-    pub uid: Uid,
-    /// What it says; none once the watch has it too.
-    pub status: Option<Box<JobQueueStatus>>,
-    /// When.
-    pub at: Instant,
-}
-
-/// The numbers of one look.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Seen {
-    /// The work.
-    pub backlog: Backlog,
-    /// Jobs in the failed registry.
-    pub failed: u64,
-    /// Jobs that come due later.
-    pub scheduled: u64,
-    /// Rates.
-    pub rates: Rates,
-    /// When, by the wall clock.
-    pub at: k8s_openapi::jiff::Timestamp,
-}
-
-/// What the controller knows of a queue that it serves.
-#[derive(Debug)]
-pub struct Served {
-    /// Whose this is.
-    pub uid: Uid,
-    /// Where to look.
-    pub endpoint: EndpointKey,
-    /// What to look at.
-    pub target: StatsQuery,
-    /// The rules.
-    pub policy: Policy,
-    /// Its schedules.
-    pub calendar: Calendar,
-    /// The budget of connections that it shares.
-    pub budget: Option<Box<str>>,
-    /// `scaleDown.protectBusy`.
-    pub protect_busy: bool,
-    /// Workers asked for, as the cluster has it: where a fresh operator begins.
-    pub found: u32,
-    /// The Deployment, where there is one.
-    pub deployment: Option<Box<str>>,
-    /// The last change of the number of workers, as the status has it.
-    pub last_scale: Option<LastScale>,
-    /// Whether the queue has a database.
-    pub has_database: bool,
-}
 
 /// What is known of a queue whether it is served or not.
 #[derive(Debug, Default)]
@@ -439,19 +285,6 @@ impl Registry {
         self.len() == 0
     }
 
-    /// What a queue's status should warn of, as the sweep knows.
-    pub fn warnings(tracked: &Tracked) -> Vec<Blocked> {
-        let evicts = tracked.evicts.as_ref().map(|policy| Blocked {
-            reason: Reason::EvictionPossible,
-            message: format!(
-                "Redis throws keys away when its memory is full (maxmemory-policy {policy}), jobs among them: set noeviction"
-            ),
-        });
-        let failing = tracked.failing.message();
-        let failing = failing.map(|message| Blocked { reason: Reason::JobsFailing, message });
-        evicts.into_iter().chain(failing).collect()
-    }
-
     /// Reads or changes one queue, with the connections that the other queues of the same budget have, or are about to have.
     pub fn with_shared<T>(&self, key: &Key, use_it: impl FnOnce(&mut Tracked, u32) -> T) -> Option<T> {
         let mut queues = self.lock();
@@ -520,45 +353,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// A queue to serve, for tests.
-#[cfg(test)]
-pub(crate) fn served(url: &str) -> Served {
-    let resolved = crate::secrets::Resolved {
-        redis_url: url.into(),
-        redis_ca: None,
-        redis_client: None,
-        database_url: None,
-        hash: Digest::default(),
-        version: Digest::default(),
-    };
-    Served {
-        uid: Uid(0),
-        endpoint: EndpointKey::new(&resolved, None).expect("a URL"),
-        target: StatsQuery {
-            protocol: jobqueue_queue::Protocol::Rq,
-            names: vec!["q".into()],
-            key_prefix: "rq".into(),
-            consumer_group: String::new(),
-        },
-        policy: Policy::default(),
-        calendar: Calendar::default(),
-        budget: None,
-        protect_busy: false,
-        found: 0,
-        deployment: None,
-        last_scale: None,
-        has_database: false,
-    }
-}
-
-/// A look that saw so many jobs waiting, for tests.
-#[cfg(test)]
-pub(crate) fn seen(waiting: u64) -> Seen {
-    let backlog = Backlog { waiting, running: 0, oldest_wait_seconds: None };
-    let at = k8s_openapi::jiff::Timestamp::UNIX_EPOCH;
-    Seen { backlog, failed: 0, scheduled: 0, rates: Rates::default(), at }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -567,7 +361,7 @@ mod tests {
     fn queues_of_one_redis_share_what_is_known_of_it() {
         let (registry, _woken) = Registry::new();
         for (name, url) in [("a", "redis://r:6379/0"), ("b", "redis://r:6379/0"), ("c", "redis://other:6379/0")] {
-            registry.serve(&Key::new(name), served(url));
+            registry.serve(&Key::new(name), crate::tracked::served(url));
         }
         let places = registry.by_endpoint();
         assert_eq!(places.values().map(Vec::len).collect::<Vec<_>>(), [1, 2]);

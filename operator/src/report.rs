@@ -21,8 +21,9 @@ use crate::{
     glimpse::each,
     observe::{PodProblem, Workers},
     plan,
-    registry::{Key, Registry, Seen, Told, Tracked, Uid},
+    registry::Key,
     status::{Blocked, Facts, Reach, Scaling, conditions, limit_reason, transitions},
+    tracked::{Seen, Told, Tracked, Uid},
 };
 
 /// How often the numbers in a status are renewed.
@@ -134,7 +135,7 @@ impl Known {
             queue: Some(tracked.reach.clone()),
             database: Some(tracked.database.clone()),
             misfit: tracked.misfit.as_deref().cloned(),
-            warnings: Registry::warnings(tracked),
+            warnings: tracked.warnings(),
             seen: tracked.seen.clone(),
             decision: tracked.decision.as_ref().map(|decision| decided(decision, sentence(tracked, decision))),
             scaling: tracked.decision.as_ref().map(|decision| Scaling {

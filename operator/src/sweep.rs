@@ -26,10 +26,11 @@ use crate::{
     idle::Idle,
     metrics::{DecisionLabels, Metrics},
     plan,
-    registry::{Key, Question, Registry, Seen, Told, Tracked},
+    registry::{Key, Question, Registry},
     report::TELL,
     rush::Rush,
     status::{Blocked, Reach},
+    tracked::{Seen, Told, Tracked},
 };
 
 /// Failed looks in a row before a queue counts as unreachable: one lost packet is no outage.
@@ -301,7 +302,7 @@ fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueEr
 
 /// Digest of what the controller is told of at once.
 fn news(tracked: &Tracked) -> u64 {
-    fingerprint((&tracked.reach, &tracked.database, &tracked.misfit, Registry::warnings(tracked)))
+    fingerprint((&tracked.reach, &tracked.database, &tracked.misfit, tracked.warnings()))
 }
 
 /// The policy with what the others leave of the budget.

@@ -12,9 +12,9 @@ use crate::{
     error::Error,
     fetch::Fetched,
     plan,
-    registry::{Served, Uid},
     secrets::{Resolved, SecretError},
     status::Blocked,
+    tracked::{Served, Uid},
 };
 
 /// A queue that can be served.
