@@ -1,13 +1,22 @@
 """Rendering the chart with helm, as its users do."""
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "e2e"))
+
+from harness import check_times  # noqa: E402
+
 CHART = ROOT / "charts" / "jobqueue-operator"
 VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
+
+
+def pytest_configure(config):
+    check_times.register(config)
 
 
 class Refused(AssertionError):

@@ -13,7 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "e2e"))
 
-from harness import databases  # noqa: E402
+from harness import check_times, databases  # noqa: E402
 from harness.measured import measure, report  # noqa: E402, F401
 from harness.redis_server import RedisServer  # noqa: E402
 
@@ -22,6 +22,10 @@ def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="the sizes that are claimed, not those of every change")
     parser.addoption("--seed", type=int, default=0, help="of the random choices (0: a new one each time, printed)")
     parser.addoption("--databases", default=",".join(databases.KINDS), help="which ones, with commas between")
+
+
+def pytest_configure(config):
+    check_times.register(config)
 
 
 def pytest_generate_tests(metafunc):

@@ -37,6 +37,10 @@ class Database:
     def connect(self):
         raise NotImplementedError
 
+    def __getstate__(self):
+        """For other processes (`harness.shared`): they use the server, and cannot restart or stop it."""
+        return {**self.__dict__, "process": None}
+
     def restart(self):
         """Killed as by a power cut, and started again."""
 
@@ -135,7 +139,8 @@ class Sqlite(Database):
 
 class Postgres(Database):
     kind, schema = "postgres", "postgres.sql"
-    settings = ()
+    # Tests that share a server have workers at it at the same time.
+    settings = ("-c", "max_connections=300")
 
     def __init__(self, directory, host=None, tls=None):
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
@@ -167,7 +172,7 @@ class Postgres(Database):
                 (self.data / name).chmod(0o600)
                 self._own(self.data / name)
             settings = {"ssl": "on", "ssl_ca_file": "ca.crt", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
-            self.settings = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
+            self.settings += tuple(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
         self._start()
 
     @staticmethod
@@ -259,7 +264,7 @@ class Mariadb(Database):
         self.process = Process(
             [self.binary, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={self.data}", f"--port={self.port}",
              f"--bind-address={self.listen}", f"--socket={self._socket}", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=1",
-             "--innodb-buffer-pool-size=256M", *self.settings],
+             "--innodb-buffer-pool-size=256M", "--max-connections=300", *self.settings],
             self.directory / "mariadb.log")
         until(self._answers, lambda: f"MariaDB answers\n{self.process.output()}", seconds=60)
 

@@ -7,28 +7,49 @@ from pathlib import Path
 
 import pytest
 
+from . import shared
+
 TARGET = Path(__file__).resolve().parents[2] / "target"
-MEASURED = []
+PROPERTY = "measured"
 
 
 @pytest.fixture
 def measure(request):
-    """Keeps numbers beside the test's name: `measure(jobs=100, seconds=2.5)`."""
-    entry = {"test": request.node.name}
-    MEASURED.append(entry)
+    """Keeps numbers beside the test's name: `measure(jobs=100, seconds=2.5)`.
+
+    They travel with the test's report, so that they arrive from the workers of pytest-xdist as well.
+    """
+    properties = request.node.user_properties
+    properties[:] = [each for each in properties if each[0] != PROPERTY]  # of an earlier attempt
+    entry = {}
+    properties.append((PROPERTY, entry))
 
     def note(**numbers):
         entry.update({name: round(value, 2) if isinstance(value, float) else value for name, value in numbers.items()})
     return note
 
 
+def measured(terminalreporter):
+    """Of each test's last attempt, what it measured."""
+    reports = [report for each in terminalreporter.stats.values() for report in each if getattr(report, "when", None) == "call"]
+    for report in reports:
+        for name, entry in report.user_properties:
+            if name == PROPERTY and entry and report.outcome != "rerun":
+                yield {"test": report.nodeid.rpartition("::")[2], **entry}
+
+
 def report(terminalreporter, filename, width=None):
-    """Prints what was measured, in lines of at most `width`, and writes it to `target/FILENAME`."""
-    told = [entry for entry in MEASURED if len(entry) > 1]
+    """Prints what was measured, in lines of at most `width`, and writes it to `target/FILENAME`.
+
+    A session that is part of a larger run (`harness.shared`) adds to the file.
+    """
+    told = list(measured(terminalreporter))
     if not told:
         return
     terminalreporter.section("measured")
     for entry in told:
         terminalreporter.line("  ".join(f"{name} {value}" for name, value in entry.items())[:width])
     TARGET.mkdir(exist_ok=True)
-    (TARGET / filename).write_text(json.dumps(told, indent=1), encoding="utf-8")
+    path = TARGET / filename
+    before = json.loads(path.read_text(encoding="utf-8")) if shared.directory() and path.exists() else []
+    path.write_text(json.dumps(before + told, indent=1), encoding="utf-8")

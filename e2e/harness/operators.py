@@ -24,17 +24,28 @@ class Release:
 
     def __init__(self, cluster, name="jobqueue-operator", namespace="jobqueue-system"):
         self.cluster, self.name, self.namespace = cluster, name, namespace
+        self.may_change = True     # False where other tests use it at the same time
+        self.is_this_tree = False  # installed by this process, from this tree's chart, without settings
+
+    def _changes(self):
+        assert self.may_change, f"{self.name} serves other tests at this moment: mark the test `alone`"
 
     def install(self, *settings, chart=CHART):
         """Installs or upgrades, and waits until it is ready. `settings` are `--set` values."""
+        self._changes()
+        self.is_this_tree = False
         values = [part for setting in images() for part in ("--set-string", setting)]  # a tag may look like a number
         values += [part for setting in settings for part in ("--set", setting)]
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
         self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}})
-        return kube.run(["helm", "upgrade", "--install", self.name, chart, "-n", self.namespace, "--take-ownership", "--wait", "--timeout", "120s",
+        said = kube.run(["helm", "upgrade", "--install", self.name, chart, "-n", self.namespace, "--take-ownership", "--wait", "--timeout", "120s",
                          *values], seconds=150)
+        self.is_this_tree = chart == CHART and not settings
+        return said
 
     def uninstall(self):
+        self._changes()
+        self.is_this_tree = False
         return kube.run(["helm", "uninstall", self.name, "-n", self.namespace, "--wait", "--timeout", "60s"], seconds=90)
 
     def manifest(self):
@@ -50,24 +61,33 @@ class Release:
     def pods(self):
         return self.cluster.get("pods", namespace=self.namespace, selector=self.selector)
 
-    def ready(self):
-        """Waits until the newest state of the Deployment is there."""
-        self.cluster.kubectl("rollout", "status", f"deployment/{self.name}", "--timeout=60s", namespace=self.namespace)
+    def is_away(self):
+        """Is it told to have no operator?"""
+        deployment = self.cluster.get("deployments", self.name, self.namespace)
+        return not deployment or not kube.replicas(deployment)
 
     def away(self):
         """No operator pod, until `back`."""
-        self.cluster.kubectl("scale", f"deployment/{self.name}", "--replicas=0", namespace=self.namespace)
+        if not self.is_away():
+            self._changes()
+            self.cluster.kubectl("scale", f"deployment/{self.name}", "--replicas=0", namespace=self.namespace)
         until(lambda: not self.pods(), "the operator's pods are gone", seconds=60)
 
     def back(self):
-        self.cluster.kubectl("scale", f"deployment/{self.name}", "--replicas=1", namespace=self.namespace)
-        self.ready()
+        """There again, if it was away."""
+        if self.is_away():
+            self._changes()
+            self.cluster.kubectl("scale", f"deployment/{self.name}", "--replicas=1", namespace=self.namespace)
+            self.cluster.kubectl("rollout", "status", f"deployment/{self.name}", "--timeout=60s", namespace=self.namespace)
 
-    def log(self, tail=60):
+    def log(self, tail=60, about=()):
+        """The last lines of its log: those that name one of `about`, where given, and those about errors."""
         try:
-            return self.cluster.kubectl("logs", "-l", self.selector, f"--tail={tail}", "--prefix", namespace=self.namespace)
+            text = self.cluster.kubectl("logs", "-l", self.selector, f"--tail={tail if not about else 5000}", "--prefix", namespace=self.namespace)
         except kube.Failed as failed:
             return str(failed)
+        lines = [line for line in text.splitlines() if not about or any(word in line for word in (*about, "ERROR", "panicked"))]
+        return "\n".join(lines[-tail:])
 
 
 class OperatorProcess(Process):

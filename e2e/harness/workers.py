@@ -1,6 +1,10 @@
 """Workers as processes: ours from the built binary, and rq's own, started on the same queue and the same database."""
+import functools
 import json
 import os
+import re
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -16,14 +20,20 @@ ROOT = Path(__file__).resolve().parents[2]
 PYTHON_RECIPE = Path(__file__).resolve().parent
 
 
+@functools.cache
+def build_directory():
+    """Where `cargo build` leaves its binaries: below the target's name, which `.cargo/config.toml` asks for."""
+    rustc = shutil.which("rustc") or Path.home() / ".cargo" / "bin" / "rustc"
+    told = subprocess.run([rustc, "-vV"], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    return ROOT / "target" / re.search(r"^host: (\S+)", told, re.M)[1] / "debug"
+
+
 def binary(name):
-    """Of JOBQUEUE_BIN (a directory), or the release build if there is one, or the debug build."""
+    """Of JOBQUEUE_BIN (a directory), or what `cargo build` made."""
     given = os.environ.get("JOBQUEUE_BIN")
-    places = [Path(given)] if given else [ROOT / "target" / "release", ROOT / "target" / "debug"]
-    for place in places:
-        if (place / name).exists():
-            return place / name
-    raise AssertionError(f"{name} is not built; looked in {', '.join(map(str, places))}")
+    path = (Path(given) if given else build_directory()) / name
+    assert path.exists(), f"{name} is not built: there is no {path}"
+    return path
 
 
 def worker_config(queues, **changes):

@@ -1,4 +1,4 @@
-"""Fixtures of the interop tests: one redis-server for all, a fresh SQLite file and a fresh worker for each test.
+"""Fixtures of the interop tests: one redis-server for all tests of a process, a fresh SQLite file and a fresh worker for each test.
 
 `--worker python` puts rq's own worker in the place of ours. That is how each test's expectations were proved: what it
 asserts is what rq does.
@@ -13,7 +13,7 @@ from rq.serializers import JSONSerializer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from harness import companies, databases  # noqa: E402
+from harness import check_times, companies, databases  # noqa: E402
 from harness.redis_server import RedisServer  # noqa: E402
 from harness.waiting import until  # noqa: E402
 from harness.workers import JobQueueWorker, PythonWorker, wait_until_registered  # noqa: E402
@@ -26,6 +26,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    check_times.register(config)
     config.addinivalue_line("markers", "ours: rq's own worker cannot do this, or not in time")
     config.addinivalue_line("markers", "rq3: the feature came with rq 3.0")
 

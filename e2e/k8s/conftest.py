@@ -2,8 +2,10 @@
 
 Each test has a namespace, a Redis and (where it wants one) a database of its own. What is in the namespace is printed
 when the test fails.
+
+`python e2e/k8s` runs the tests group by group, and makes what they share (`installation.py`). Plain pytest runs them one
+after the other, and makes it itself.
 """
-import json
 import os
 import re
 import signal
@@ -17,7 +19,8 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "e2e"))
 
-from harness import databases, kube, operators  # noqa: E402
+from groups import ALONE, GROUPS, OWN_OPERATOR, arranged, group_of, misplaced  # noqa: E402
+from harness import check_times, databases, installation, kube, operators, second_attempts, shared  # noqa: E402
 from harness.measured import measure, report  # noqa: E402, F401
 from harness.producer import Producer  # noqa: E402
 from harness.redis_server import RedisServer  # noqa: E402
@@ -26,10 +29,28 @@ from harness.redis_server import RedisServer  # noqa: E402
 def pytest_addoption(parser):
     parser.addoption("--process", action="store_true", help="an operator beside the cluster for each test, instead of the chart's")
     parser.addoption("--keep", action="store_true", help="leave the namespaces of failed tests in the cluster")
+    parser.addoption("--group", choices=GROUPS, help="the tests of this group only")
+
+
+def pytest_configure(config):
+    check_times.register(config)
+    second_attempts.register(config, (ALONE, OWN_OPERATOR))
 
 
 def pytest_report_header(config):
     return f"KUBECONFIG: {os.environ.get('KUBECONFIG', 'none given: e2e/cluster brings one up')}"
+
+
+def pytest_collection_modifyitems(config, items):
+    process = config.getoption("--process")
+    wrong = [problem for item in items for problem in misplaced(item, process)]
+    if wrong:
+        raise pytest.UsageError("tests in the wrong group:\n" + "\n".join(wrong))
+    group = config.getoption("--group")
+    others = [item for item in items if group not in (None, group_of(item, process))]
+    if others:
+        config.hook.pytest_deselected(items=others)
+    items[:] = arranged([item for item in items if item not in others], process)
 
 
 @pytest.hookimpl(wrapper=True)
@@ -37,10 +58,12 @@ def pytest_runtest_makereport(item, call):
     report = yield
     if report.when == "call" and report.failed:
         item.failed = True
-        for namespace in getattr(item, "namespaces", []):
+        namespaces = getattr(item, "namespaces", [])
+        for namespace in namespaces:
             report.sections.append((f"namespace {namespace.name}", namespace.diagnosis()))
         for each in getattr(item, "logs", []):
-            report.sections.append((f"log of {each.name}", each.log() if callable(each.log) else each.output()))
+            log = each.log(about=[namespace.name for namespace in namespaces]) if isinstance(each, operators.Release) else each.output()
+            report.sections.append((f"log of {each.name}", log))
     return report
 
 
@@ -60,20 +83,15 @@ def cluster(tmp_path_factory):
 @pytest.fixture(scope="session")
 def crd(cluster):
     """The CustomResourceDefinition of this tree, applied in Helm's name, so that the chart may change it."""
-    text = (ROOT / "crds" / "jobqueue.yaml").read_text(encoding="utf-8")
-    cluster.kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=helm", "-f", "-", stdin=text)
-    # Whoever applied it before owns nothing of it any more.
-    definition = cluster.raw("apis/apiextensions.k8s.io/v1/customresourcedefinitions/jobqueues.jobqueue.dev")
-    ours = [each for each in definition["metadata"]["managedFields"] if each["manager"] == "helm" or each.get("subresource")]
-    cluster.kubectl("patch", "crd", "jobqueues.jobqueue.dev", "--type=json", "-p",
-                    json.dumps([{"op": "replace", "path": "/metadata/managedFields", "value": ours}]))
-    cluster.kubectl("wait", "--for=condition=Established", "crd/jobqueues.jobqueue.dev", "--timeout=30s")
+    if not shared.directory():
+        installation.apply_crd(cluster)
 
 
 @pytest.fixture
 def namespaces(request, cluster):
     """Makes namespaces and removes them after the test."""
     request.node.namespaces = made = []
+    request.node.failed = False  # an earlier attempt may have
 
     def make(suffix="", **labels):
         stem = re.sub(r"[^a-z0-9]+", "-", request.node.name.removeprefix("test_").lower()).strip("-")[:30]
@@ -117,6 +135,9 @@ def redis(redis_server):
 @pytest.fixture(scope="session")
 def database_servers(host):
     """Started when a test first wants one; all tests share them and have a database each."""
+    if shared.directory():
+        yield shared.take
+        return
     started = {}
     with tempfile.TemporaryDirectory(prefix="jobqueue-databases-") as directory:
         def get(kind):
@@ -148,22 +169,41 @@ def producer(redis):
 
 @pytest.fixture(scope="session")
 def images(cluster):
-    """The images of this tree on the nodes, where E2E_LOAD says how; else they are taken for present."""
-    load = os.environ.get("E2E_LOAD", "").split()
-    archives = [str(path) for path in sorted((ROOT / "target" / "images").glob("*.tar"))]
-    if load and archives:
-        kube.run([*load, *archives], seconds=300)
+    """The images of this tree on the nodes."""
+    if not shared.directory():
+        installation.load_images()
 
 
 @pytest.fixture(scope="session")
-def release(request, cluster, crd, images):
-    """The operator as the chart installs it, for the whole cluster."""
+def installed(request, cluster, crd, images):
+    """The operator as the chart installs it, for the whole cluster; it may be away."""
     release = operators.Release(cluster)
+    if shared.directory() and not request.config.getoption("--process"):
+        yield release
+        return
     was_there = release.installed()
     release.install()
     yield release
-    if not was_there and not request.config.getoption("--keep"):
+    release.may_change = True
+    if was_there or request.config.getoption("--keep"):
+        release.back()
+    else:
         release.uninstall()
+
+
+def others_run(request):
+    """Do other tests use the cluster at the same time?"""
+    return bool(shared.directory()) and request.config.getoption("--group") != ALONE
+
+
+@pytest.fixture
+def release(request, installed):
+    """The operator as the chart installs it, at work. Tests that change it are `alone`."""
+    installed.may_change = not others_run(request)
+    installed.back()
+    installed.may_change = group_of(request.node) == ALONE
+    yield installed
+    installed.may_change = True
 
 
 @pytest.fixture
@@ -180,16 +220,23 @@ def operator(request, crd, images, namespace, tmp_path):
     yield release
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def no_release(request, crd, images):
-    """The chart's operator steps back while a module's tests bring their own."""
+    """The chart's operator is away: the test brings its own."""
     if request.config.getoption("--process"):
-        yield
         return
-    release = request.getfixturevalue("release")
-    release.away()
-    yield
-    release.back()
+    installed = request.getfixturevalue("installed")
+    installed.may_change = not others_run(request)
+    installed.away()
+
+
+@pytest.fixture
+def control_plane():
+    """Restarts parts of the project's own cluster: `control_plane("restart", "apiserver")`. For tests that are `alone`."""
+    script = os.environ.get("E2E_CLUSTER")
+    if not script:
+        pytest.skip("only the project's own cluster has parts that may be stopped")
+    return lambda *arguments: kube.run([script, *arguments], seconds=90)
 
 
 @pytest.fixture

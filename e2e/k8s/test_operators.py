@@ -2,9 +2,7 @@
 
 They run as processes beside the cluster, so that signals reach them on any cluster; the chart's operator is away.
 """
-import os
 import signal
-import subprocess
 import time
 
 import pytest
@@ -17,7 +15,7 @@ from harness.manifests import manual
 from harness.operators import lease_holder
 from harness.waiting import until
 
-pytestmark = pytest.mark.usefixtures("warehouse")
+pytestmark = [pytest.mark.own_operator, pytest.mark.usefixtures("warehouse")]
 
 CONVERGES = 10.0
 
@@ -154,8 +152,8 @@ def test_the_leader_is_paused_past_its_lease(namespace, crew, redis, database, p
         assert writes(watch) == [2, 3], writes(watch)
 
 
-@pytest.mark.skipif(not os.environ.get("E2E_CLUSTER"), reason="only the project's own cluster has an API server that may be restarted")
-def test_the_api_server_restarts(namespace, crew, redis, database, producer, measure):
+@pytest.mark.alone
+def test_the_api_server_restarts(control_plane, namespace, crew, redis, database, producer, measure):
     operator = crew("one")
     leads(namespace, "one")
     namespace.apply(manifest(scaling={"minReplicas": 1, "targets": {"jobsPerWorker": 200, "drainSeconds": None}}))
@@ -165,7 +163,7 @@ def test_the_api_server_restarts(namespace, crew, redis, database, producer, mea
     with namespace.cluster.watch("deployments", namespace.name, "companies-worker") as watch:
         with database.connect() as blocker:  # the jobs take as long as we want
             blocker.execute("LOCK TABLE stockholder IN ACCESS EXCLUSIVE MODE")
-            subprocess.run([os.environ["E2E_CLUSTER"], "restart", "apiserver"], check=True, timeout=90, capture_output=True)
+            control_plane("restart", "apiserver")
             producer.enqueue(lines)
             until(namespace.cluster.answers, "the API server answers again", 60)
             began = time.monotonic()

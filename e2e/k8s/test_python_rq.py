@@ -8,7 +8,7 @@ from rq import Queue, Worker
 from rq.job import Job
 
 from conftest import ROOT
-from harness import python_image
+from harness import python_image, shared
 from harness.kube import conditions, replicas
 from harness.manifests import merged
 from harness.waiting import until
@@ -24,9 +24,12 @@ def image(tmp_path_factory):
         return given
     if not os.environ.get("E2E_CLUSTER"):
         pytest.skip("no image of the example: set E2E_PYTHON_RQ_IMAGE")
-    directory = python_image.build(tmp_path_factory.mktemp("python-rq"), EXAMPLE / "tasks.py")
-    subprocess.run([os.environ["E2E_CLUSTER"], "image", "example/python-rq:1", str(directory)], check=True, timeout=180, capture_output=True)
-    return "example/python-rq:1"
+
+    def make():
+        directory = python_image.build(tmp_path_factory.mktemp("python-rq"), EXAMPLE / "tasks.py")
+        subprocess.run([os.environ["E2E_CLUSTER"], "image", "example/python-rq:1", str(directory)], check=True, timeout=180, capture_output=True)
+        return "example/python-rq:1"
+    return shared.once("python-image", make)
 
 
 @pytest.fixture

@@ -88,11 +88,9 @@ def test_helm_test_passes(cluster, release):
     assert re.search(r"Phase:\s+Succeeded", said), said
 
 
+@pytest.mark.own_operator
 def test_an_install_for_one_namespace(cluster, no_release, namespace, namespaces, redis_server, database, producer, redis):
-    """It has no right outside of its namespace, makes nothing cluster-wide, serves its own and leaves others alone.
-
-    The last test of this file: the chart's operator is away from now on.
-    """
+    """It has no right outside of its namespace, makes nothing cluster-wide, serves its own and leaves others alone."""
     elsewhere = namespaces("-other")
     release = Release(cluster, "small", namespace.name)
     release.install("scope=Namespace", "crds.install=false", "fullnameOverride=small")

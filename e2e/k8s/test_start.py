@@ -2,6 +2,8 @@
 import os
 import time
 
+import pytest
+
 from harness import backlog, companies
 from harness.companies import Expected
 from harness.kube import replicas
@@ -33,6 +35,7 @@ def scaled_to_one(namespace, name):
     return replicas(namespace.cluster.get("deployments", name, namespace.name)) == 1
 
 
+@pytest.mark.alone
 def test_from_patch_to_the_first_claimed_job(namespace, operator, warehouse, redis, database, producer, measure):
     nothing(namespace)
     namespace.apply(manifest(scaling={"maxReplicas": 1, "idleSeconds": 0, "scaleDown": {"stabilizationSeconds": 0}}))

@@ -1,0 +1,46 @@
+"""Tests that pass at their second attempt only, kept across runs in `target/check/second-attempts.jsonl`.
+
+One JSON object a line: `test`, `group`, `error` and `where` of the first failure, `time`. A test that is there repeatedly is
+to be mended (docs/decisions/2026-11-24-second-attempts-on-a-cluster.md).
+"""
+import datetime
+import json
+
+from .check_times import ROOT, in_controller, node_in_repository
+
+PATH = ROOT / "target" / "check" / "second-attempts.jsonl"
+
+
+def register(config, groups):
+    """`groups` are the markers that name a test's group; without one of them it is in the group `default`."""
+    if in_controller(config):
+        config.pluginmanager.register(SecondAttempts(config, groups), "second-attempts")
+
+
+class SecondAttempts:
+    """Remembers first failures and writes down those that a later attempt made good."""
+
+    def __init__(self, config, groups):
+        self.config, self.groups, self.failures = config, groups, {}
+
+    def pytest_runtest_logreport(self, report):
+        if report.outcome == "rerun":
+            self.failures.setdefault(report.nodeid, report)
+        elif report.failed:
+            self.failures.pop(report.nodeid, None)  # red, and so no secret
+        elif report.when == "teardown" and report.nodeid in self.failures:
+            self.write(self.failures.pop(report.nodeid))
+
+    def write(self, failure):
+        crash = getattr(failure.longrepr, "reprcrash", None)
+        error = crash.message if crash else str(failure.longrepr)
+        entry = {
+            "test": node_in_repository(self.config, failure.nodeid),
+            "error": error.splitlines()[0][:300] if error else "",
+            "where": f"{crash.path}:{crash.lineno}".removeprefix(f"{ROOT}/") if crash else failure.when,
+            "group": next((group for group in self.groups if group in failure.keywords), "default"),
+            "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+        }
+        PATH.parent.mkdir(parents=True, exist_ok=True)
+        with open(PATH, "a", encoding="utf-8") as file:
+            file.write(json.dumps(entry, ensure_ascii=False) + "\n")
