@@ -21,22 +21,26 @@ class SecondAttempts:
     """Remembers first failures and writes down those that a later attempt made good."""
 
     def __init__(self, config, groups):
-        self.config, self.groups, self.failures = config, groups, {}
+        self.config, self.groups = config, groups
+        self.first = {}        # the first failure of each test
+        self.attempts = {}     # the number of its last failed attempt
 
     def pytest_runtest_logreport(self, report):
+        test = report.nodeid
         if report.outcome == "rerun":
-            self.failures.setdefault(report.nodeid, report)
+            self.first.setdefault(test, report)
+            self.attempts[test] = report.rerun
         elif report.failed:
-            self.failures.pop(report.nodeid, None)  # red, and so no secret
-        elif report.when == "teardown" and report.nodeid in self.failures:
-            self.write(self.failures.pop(report.nodeid))
+            self.first.pop(test, None)  # red, and so no secret
+        elif test in self.first and report.when == "teardown" and report.rerun > self.attempts[test]:
+            self.write(self.first.pop(test))
 
     def write(self, failure):
         crash = getattr(failure.longrepr, "reprcrash", None)
-        error = crash.message if crash else str(failure.longrepr)
+        error = " ".join((crash.message if crash else str(failure.longrepr)).split())
         entry = {
             "test": node_in_repository(self.config, failure.nodeid),
-            "error": error.splitlines()[0][:300] if error else "",
+            "error": error[:300],
             "where": f"{crash.path}:{crash.lineno}".removeprefix(f"{ROOT}/") if crash else failure.when,
             "group": next((group for group in self.groups if group in failure.keywords), "default"),
             "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
