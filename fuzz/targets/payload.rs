@@ -1,45 +1,10 @@
-//! Any bytes as the `data` field of a job: decoding returns, keeps to the limits, and what it returns can be written
-//! and read again.
+//! Any bytes as the `data` field of a job; what must hold for them is in `property.rs`.
 #![no_main]
 
-use jobqueue_queue::payload::{decode, encode_call};
-use jobqueue_queue::{PayloadError, PayloadLimits};
-use libfuzzer_sys::fuzz_target;
-use serde_json::Value;
+mod property;
 
-/// Small, so that the fuzzer reaches them.
-const LIMITS: PayloadLimits = PayloadLimits { max_bytes: 4 << 10, max_inflated_bytes: 64 << 10, max_depth: 16 };
+use libfuzzer_sys::fuzz_target;
 
 fuzz_target!(|bytes: &[u8]| {
-    match decode(bytes, &LIMITS) {
-        Ok(call) => {
-            let (depth, text) = call.args.iter().chain(call.kwargs.values()).map(measure).fold((0, 0), |sum, part| {
-                (sum.0.max(part.0), sum.1 + part.1)
-            });
-            assert!(depth + 2 <= LIMITS.max_depth, "nested {depth} deep");
-            assert!(text <= LIMITS.max_inflated_bytes, "{text} bytes of text");
-            let again = encode_call(&call.function, &call.args, &call.kwargs, call.serializer);
-            let wide = PayloadLimits { max_bytes: 1 << 20, max_inflated_bytes: 1 << 20, max_depth: 32 };
-            let back = decode(&again, &wide).expect("what was decoded can be written and read again");
-            assert_eq!(back.function, call.function);
-            assert_eq!(back.args.len(), call.args.len());
-        }
-        Err(PayloadError::TooLarge(why) | PayloadError::NotData(why) | PayloadError::Malformed(why)) => {
-            assert!(why.len() < 1024, "a message of {} bytes", why.len());
-        }
-    }
+    property::check(bytes);
 });
-
-/// Nesting, and bytes of text.
-fn measure(value: &Value) -> (usize, usize) {
-    match value {
-        Value::String(text) => (0, text.len()),
-        Value::Array(items) => inside(items.iter().map(measure)),
-        Value::Object(map) => inside(map.values().map(measure)),
-        _ => (0, 0),
-    }
-}
-
-fn inside(parts: impl Iterator<Item = (usize, usize)>) -> (usize, usize) {
-    parts.fold((1, 0), |sum, part| (sum.0.max(part.0 + 1), sum.1 + part.1))
-}

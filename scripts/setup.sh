@@ -1,0 +1,105 @@
+# What the commands of `./dev` need on this machine, and how it gets there. Sourced by `dev`.
+
+RQ_VERSIONS=(2.12.0 3.0.0)
+VENVS=e2e/.venv
+KIND=sigs.k8s.io/kind@v0.33.0
+CARGO_DENY=0.20.2
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"
+    elif command -v sudo >/dev/null; then sudo "$@"
+    else die "not root and no sudo: run '$*' as root, then this again"; fi
+}
+
+# Servers live where an ordinary account's PATH does not reach, and what Go built where nobody's does.
+on_path() { PATH="$PATH:/usr/sbin:/sbin:$HOME/go/bin" command -v "$1" >/dev/null; }
+
+# Installs the Debian packages that provide what is missing: need COMMAND PACKAGE [COMMAND PACKAGE]... A command may be a
+# file, with or without a pattern.
+need() {
+    local missing=()
+    while [ $# -gt 0 ]; do
+        case $1 in
+            /*) compgen -G "$1" >/dev/null || missing+=("$2") ;;
+            *) on_path "$1" || missing+=("$2") ;;
+        esac
+        shift 2
+    done
+    [ ${#missing[@]} -gt 0 ] || return 0
+    command -v apt-get >/dev/null || die "missing: ${missing[*]} (Debian's names); install them and run this again"
+    say "installing ${missing[*]}"
+    as_root apt-get update -qq
+    # No server is to be started by its package: the tests start their own.
+    as_root env DEBIAN_FRONTEND=noninteractive RUNLEVEL=1 apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null 2>&1 ||
+        die "apt-get could not install ${missing[*]}"
+}
+
+need_rust() {
+    command -v cargo >/dev/null || { [ -x "$HOME/.cargo/bin/cargo" ] && PATH="$HOME/.cargo/bin:$PATH"; } ||
+        die "Rust is missing: https://rustup.rs"
+    need cc build-essential make build-essential
+}
+
+CERTIFICATES=(/etc/ssl/certs/ca-certificates.crt ca-certificates)
+SERVERS=(redis-server redis-server mariadbd mariadb-server '/usr/lib/postgresql/*/bin/postgres' postgresql)
+NODE=(containerd containerd runc runc nft nftables conntrack conntrack buildah buildah openssl openssl ip iproute2
+    /usr/lib/cni/ptp containernetworking-plugins)
+
+# Whether a cluster can be had: KUBECONFIG's, kind where Docker runs, or a node of our own. A node takes root that may make
+# bridges and mounts, which root in a container seldom may, and Go to build it.
+can_have_cluster() {
+    [ -z "${KUBECONFIG:-}" ] && ! docker info >/dev/null 2>&1 || return 0
+    local rights
+    rights=$(awk '/^CapEff:/ {print $2}' /proc/self/status 2>/dev/null) && [ -n "$rights" ] || return 1
+    command -v go >/dev/null && [ "$(id -u)" = 0 ] && (((0x$rights >> 12 & 1) && (0x$rights >> 21 & 1)))
+}
+
+# Debian's part of what the tests need. Everything else builds on it.
+packages() {
+    need_rust
+    local wanted=("${CERTIFICATES[@]}" "${SERVERS[@]}" python3 python3)
+    python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(no-such-command python3-venv)
+    [ "$1" = without-cluster ] || [ -n "${KUBECONFIG:-}" ] || docker info >/dev/null 2>&1 || wanted+=("${NODE[@]}")
+    need "${wanted[@]}"
+}
+
+# A Python environment with one version of rq.
+venv() {
+    local version=$1 directory=$VENVS/rq-$1
+    local wanted; wanted="rq==$version"$'\n'"$(cat e2e/requirements.txt)"
+    [ "$(cat "$directory/.installed" 2>/dev/null)" = "$wanted" ] && return
+    say "Python environment with rq $version"
+    python3 -m venv --clear "$directory"
+    "$directory/bin/pip" install -q --disable-pip-version-check "rq==$version" -r e2e/requirements.txt
+    printf '%s' "$wanted" > "$directory/.installed"
+}
+
+venvs() { local version; for version in "${RQ_VERSIONS[@]}"; do venv "$version"; done; }
+
+# Built without optimising: it runs for a second, and is built much sooner.
+cargo_deny() {
+    on_path cargo-deny && return
+    say "cargo-deny"
+    CARGO_PROFILE_DEV_DEBUG=false cargo install --quiet --locked --debug --target-dir target/cargo-deny "cargo-deny@$CARGO_DENY"
+    rm -rf target/cargo-deny
+}
+
+# Kubernetes and Helm for the node of our own (minutes, once), or kind.
+cluster_programs() {
+    command -v go >/dev/null || die "Go is missing, to build Helm and Kubernetes"
+    e2e/cluster/cluster build
+    if [ -z "${KUBECONFIG:-}" ] && docker info >/dev/null 2>&1 && ! on_path kind; then
+        say "kind"
+        go install "$KIND"
+    fi
+}
+
+# What is fetched and built besides the crates; the parts run side by side.
+programs() {
+    local parts=(venvs cargo_deny) pids=() each
+    [ "$1" = without-cluster ] || parts+=(cluster_programs)
+    for each in "${parts[@]}"; do "$each" & pids+=($!); done
+    local failed=
+    for each in "${pids[@]}"; do wait "$each" || failed=yes; done
+    [ -z "$failed" ] || die "setup failed; what is above says where"
+}
