@@ -45,10 +45,13 @@ SERVERS=(redis-server redis-server mariadbd mariadb-server '/usr/lib/postgresql/
 NODE=(containerd containerd runc runc nft nftables conntrack conntrack buildah buildah openssl openssl ip iproute2
     /usr/lib/cni/ptp containernetworking-plugins)
 
+# A cluster of one's own: the one that KUBECONFIG names, or kind.
+others_cluster() { [ -n "${KUBECONFIG:-}" ] || docker info >/dev/null 2>&1; }
+
 # Whether a cluster can be had: KUBECONFIG's, kind where Docker runs, or a node of our own. A node takes root that may make
 # bridges and mounts, which root in a container seldom may, and Go to build it.
 can_have_cluster() {
-    [ -z "${KUBECONFIG:-}" ] && ! docker info >/dev/null 2>&1 || return 0
+    ! others_cluster || return 0
     local rights
     rights=$(awk '/^CapEff:/ {print $2}' /proc/self/status 2>/dev/null) && [ -n "$rights" ] || return 1
     command -v go >/dev/null && [ "$(id -u)" = 0 ] && (((0x$rights >> 12 & 1) && (0x$rights >> 21 & 1)))
@@ -59,7 +62,7 @@ packages() {
     need_rust
     local wanted=("${CERTIFICATES[@]}" "${SERVERS[@]}" python3 python3)
     python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(no-such-command python3-venv)
-    [ "$1" = without-cluster ] || [ -n "${KUBECONFIG:-}" ] || docker info >/dev/null 2>&1 || wanted+=("${NODE[@]}")
+    [ "$1" = without-cluster ] || others_cluster || wanted+=("${NODE[@]}")
     need "${wanted[@]}"
 }
 
@@ -84,14 +87,12 @@ cargo_deny() {
     rm -rf target/cargo-deny
 }
 
-# Kubernetes and Helm for the node of our own (minutes, once), or kind.
+# Kubernetes and Helm for the node of our own (minutes, once); for another cluster Helm and, where Docker runs, kind.
 cluster_programs() {
-    command -v go >/dev/null || die "Go is missing, to build Helm and Kubernetes"
-    e2e/cluster/cluster build
-    if [ -z "${KUBECONFIG:-}" ] && docker info >/dev/null 2>&1 && ! on_path kind; then
-        say "kind"
-        go install "$KIND"
-    fi
+    others_cluster || { e2e/cluster/cluster build; return; }
+    local bin; bin=$(go env GOPATH)/bin
+    on_path helm || { say "helm"; (cd e2e/cluster && go build -trimpath -o "$bin/" helm.sh/helm/v4/cmd/helm); }
+    [ -n "${KUBECONFIG:-}" ] || on_path kind || { say "kind"; go install "$KIND"; }
 }
 
 # What is fetched and built besides the crates; the parts run side by side.

@@ -1,4 +1,4 @@
-// Command dns is a CoreDNS that knows just what a cluster's own names need.
+// Command coredns is a CoreDNS that knows just what a cluster's own names need.
 package main
 
 import (
