@@ -5,6 +5,7 @@
 mod api_server;
 mod crashes;
 mod election;
+mod many;
 mod reasons;
 mod requests;
 mod stand;
