@@ -1,0 +1,106 @@
+"""A shell as a reader of a page has it: one for all blocks, so that variables and background jobs last."""
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+from harness.waiting import Late, until
+
+# A command that ends otherwise than the page says ends the shell; one that was interrupted may end as it likes.
+SCRIPT = """set -o pipefail
+trap 'code=$?; [ -e {interrupted} ] || case " {codes} " in *" $code "*) ;; *) echo "[$BASH_COMMAND] ended with $code" >&2; exit $code ;; esac' ERR
+{code}"""
+
+
+class Failed(AssertionError):
+    """A block that did not end as its page says."""
+
+
+class Shell:
+    """Bash in `directory`; scripts and outputs go to `notes`."""
+
+    def __init__(self, directory, environment, notes):
+        self.directory, self.notes, self.count = Path(directory), Path(notes), 0
+        self.notes.mkdir(parents=True, exist_ok=True)
+        with open(self.notes / "shell", "wb") as log:
+            self.child = subprocess.Popen(["bash", "--norc", "--noprofile"], stdin=subprocess.PIPE, stdout=log, stderr=log, text=True,
+                                          cwd=directory, env=environment, start_new_session=True)
+        # Job control: each command has a process group of its own, as in a terminal. Ctrl-C means the command, not the shell.
+        self._send("set -m; trap : INT")
+
+    def _send(self, line):
+        try:
+            self.child.stdin.write(line + "\n")
+            self.child.stdin.flush()
+        except BrokenPipeError:
+            self.child.wait()  # whoever waits for the line's end finds that the shell has ended
+
+    def run(self, code, codes=(0,), ctrl_c_at="", seconds=120):
+        """Runs a block and returns the file of what it printed. `ctrl_c_at`: text at which its last command is interrupted."""
+        self.count += 1
+        script, output, done, interrupted = (self.notes / f"{self.count}.{what}" for what in ("sh", "output", "done", "interrupted"))
+        script.write_text(SCRIPT.format(interrupted=interrupted, codes=" ".join(map(str, codes)), code=code), encoding="utf-8")
+        note = f"echo $? >{done}.new; mv {done}.new {done}"
+        self._send(f". {script} >{output} 2>&1 </dev/null; {note}")
+
+        def printed():
+            return output.read_text(encoding="utf-8", errors="replace") if output.exists() else ""
+
+        def ended():
+            return done.exists() or self.child.poll() is not None
+        try:
+            if ctrl_c_at:
+                until(lambda: ctrl_c_at in printed() or ended(), f"'{ctrl_c_at}' is printed", seconds, 0.05)
+                assert not ended(), f"ended by itself:\n{printed()}"
+                interrupted.touch()
+                self._ctrl_c()
+                self._send(note)  # a command that dies of it takes the rest of the line with it
+            until(ended, "the block ends", seconds, 0.01)
+        except (Late, AssertionError) as problem:
+            raise Failed(f"{problem}\n{code}\nprinted\n{printed()[-4000:]}") from None
+        if self.child.poll() is not None:
+            raise Failed(f"{code}\nprinted\n{printed()[-4000:]}")
+        return output
+
+    def _ctrl_c(self):
+        """SIGINT to what was started last and still runs; a block that is to be interrupted ends with it."""
+        children = [(int(fields[19]), pid) for pid, fields in _processes() if int(fields[1]) == self.child.pid]
+        os.killpg(max(children)[1], signal.SIGINT)
+
+    def close(self):
+        """Ends the shell and whatever was started from its directory, servers that became daemons too."""
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            end = time.monotonic() + 5
+            while (left := self._family()) and time.monotonic() < end:
+                for pid in left:
+                    try:
+                        os.kill(pid, number)
+                    except ProcessLookupError:
+                        pass
+                time.sleep(0.05)
+        self.child.wait()
+
+    def _family(self):
+        found = []
+        for pid, _ in _processes():
+            try:
+                place = Path(os.readlink(f"/proc/{pid}/cwd"))
+            except OSError:
+                continue
+            if place.is_relative_to(self.directory):
+                found.append(pid)
+        return found
+
+
+def _processes():
+    """Every process that has not ended: its number, and the fields of /proc/PID/stat from the state on."""
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            try:
+                with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+            if fields[0] != "Z":
+                yield int(entry), fields

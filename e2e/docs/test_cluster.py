@@ -1,0 +1,179 @@
+"""The pages' blocks that need a cluster, run as they are printed, page after page in the order in which a newcomer reads them.
+
+They install and remove the operator, which serves all namespaces, and in the end its CRD. So they want a cluster of the tests' own
+(kind, or the node of `e2e/cluster`), and nobody else's tests in it meanwhile.
+"""
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+import stand_ins
+import yaml
+from blocks import ROOT, pages, read
+from conftest import free_port_6379
+from harness import installation, kube, python_image
+from harness.manifests import Loader
+
+CHART = ROOT / "charts" / "jobqueue-operator"
+FIRST_QUEUE = "docs/first-queue.md"
+# The pages of one reader: the second and those after it begin where the first queue left the cluster.
+IN_WAREHOUSE = [FIRST_QUEUE, "docs/conditions.md", "docs/scaling.md", "docs/troubleshooting.md", "docs/operations.md"]
+# Those of a reader who begins anew, in a namespace where nothing is.
+BEFORE = ["docs/install.md", "README.md", "examples/python-rq/README.md"]
+RELEASE = ("jobqueue-operator", "-n", "jobqueue-system")
+
+
+class Place:
+    """The cluster, and what a page finds there."""
+
+    def __init__(self, directory):
+        self.directory = directory
+        self.namespaces = []
+        self.load = os.environ.get("E2E_LOAD", "")
+        self.own_node = os.environ.get("E2E_CLUSTER", "")
+        self.variables, self.conditions = {}, ("on containerd",) if self.own_node else ("on kind",)
+        if self.own_node:
+            # `ctr` on this node, whose state is not where Debian's containerd has it.
+            state = Path(os.environ["KUBECONFIG"]).parents[1]
+            self.variables["CONTAINERD_ADDRESS"] = str(state / "run" / "containerd.sock")
+        else:
+            self.variables["KIND_CLUSTER_NAME"] = self.load.split()[-1]
+
+    def images(self):
+        """What a reader would have built, or what the nodes would take from a registry."""
+        installation.load_images()
+        if self.own_node:
+            made = {**stand_ins.ALL, "example/python-rq:1": lambda place: python_image.build(place, ROOT / "examples" / "python-rq" / "tasks.py")}
+            there = kube.run(["ctr", "-n", "k8s.io", "images", "ls", "-q"], env=self.variables).split()
+            for reference, make in made.items():
+                if f"docker.io/{reference}" not in there:
+                    place = self.directory / re.sub(r"\W", "-", reference)
+                    place.mkdir()
+                    kube.run([self.own_node, "image", reference, make(place)])
+                    shutil.rmtree(place)
+
+    def kubeconfig(self, name, namespace):
+        """A copy of the reader's own, whose namespace a page may change."""
+        path = self.directory / f"{name}.kubeconfig"
+        shutil.copy(os.environ["KUBECONFIG"], path)
+        if namespace:
+            kube.run(["kubectl", "create", "namespace", namespace])
+            kube.run(["kubectl", f"--kubeconfig={path}", "config", "set-context", "--current", f"--namespace={namespace}"])
+            self.namespaces.append(namespace)
+        return path
+
+    def installed(self):
+        return RELEASE[0] in kube.run(["helm", "list", "-q", *RELEASE[1:]]).split()
+
+    def install(self):
+        kube.run(["helm", "upgrade", "--install", RELEASE[0], CHART, *RELEASE[1:], "--create-namespace", "--take-ownership", "--wait"])
+
+    def uninstall(self):
+        if self.installed():
+            kube.run(["helm", "uninstall", *RELEASE, "--wait"])
+
+    def leave(self):
+        """The cluster as it was found, but for the CRD and the images."""
+        self.uninstall()
+        for namespace in (*self.namespaces, "warehouse", "team-a"):
+            kube.run(["kubectl", "delete", "namespace", namespace, "--ignore-not-found", "--wait=false"])
+
+    def diagnosis(self, kubeconfig):
+        """What one would look at first."""
+        said = ""
+        for what in ("get jobqueues,deployments,pods -o wide", "describe jobqueues", "get events --sort-by=.lastTimestamp"):
+            said += f"\n$ kubectl {what}\n"
+            said += subprocess.run(["kubectl", f"--kubeconfig={kubeconfig}", *what.split()], capture_output=True, text=True, check=False).stdout
+        return said
+
+
+@pytest.fixture(scope="session")
+def place(tmp_path_factory):
+    if not os.environ.get("KUBECONFIG"):
+        pytest.exit("KUBECONFIG is not set; scripts/with-cluster brings a cluster up", returncode=2)
+    place = Place(tmp_path_factory.mktemp("cluster"))
+    if not place.own_node and not place.load.startswith("kind "):
+        pytest.skip("the pages remove the operator and its CRD: they are tried on kind or on a node of our own only")
+    free_port_6379()
+    place.images()
+    place.leave()
+    kube.run(["kubectl", "wait", "--for=delete", "namespace/warehouse", "namespace/team-a", "--timeout=60s"])
+    yield place
+    place.leave()
+
+
+@pytest.fixture
+def follow(place, reader):
+    """Follows a page, in a namespace of its own or in that which a kubeconfig names; installs the operator first, or not."""
+    def page(name, kubeconfig=None):
+        blocks = read(name)
+        if any("helm install jobqueue-operator" in block.text for block in blocks if block.kind == "run"):
+            place.uninstall()
+            kube.run(["kubectl", "delete", "crd", installation.CRD, "--ignore-not-found"])
+        else:
+            place.install()
+        config = kubeconfig or place.kubeconfig("reader", f"docs-{os.urandom(3).hex()}")
+        each = reader("cluster", place.conditions, KUBECONFIG=str(config), **place.variables)
+        images = each.directory / "target" / "images"
+        images.parent.mkdir()
+        images.symlink_to(ROOT / "target" / "images")  # where `./dev images` leaves them
+        problem = each.follow(blocks)
+        if problem:
+            pytest.fail(f"{problem}\n{place.diagnosis(config)}", pytrace=False)
+    return page
+
+
+@pytest.fixture(scope="session")
+def warehouse(place):
+    """The kubeconfig of the reader who made the first queue; the page's own test fills it."""
+    return place.kubeconfig("warehouse", None)
+
+
+def follows_first_queue(kubeconfig):
+    told = subprocess.run(["kubectl", f"--kubeconfig={kubeconfig}", "get", "jobqueue", "-n", "warehouse", "companies"], capture_output=True, check=False)
+    return told.returncode == 0
+
+
+@pytest.mark.parametrize("page", BEFORE)
+def test_page(page, follow):
+    follow(page)
+
+
+@pytest.mark.parametrize("page", IN_WAREHOUSE)
+def test_page_of_the_first_queue(page, follow, warehouse):
+    if page != FIRST_QUEUE and not follows_first_queue(warehouse):
+        follow(FIRST_QUEUE, warehouse)
+    follow(page, warehouse)
+
+
+def test_every_page_is_followed():
+    followed = [page for page in pages() if any(block.kind == "run" and block.runs("cluster") for block in read(page))]
+    assert sorted(followed) == sorted(BEFORE + IN_WAREHOUSE)
+
+
+def fragments(kind):
+    return [pytest.param(block, id=str(block)) for page in pages() for block in read(page) if block.kind == kind]
+
+
+def rendered(values):
+    told = subprocess.run(["helm", "template", "jobs", CHART, "--values", "-"], input=values, capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    return told.stdout
+
+
+@pytest.mark.parametrize("block", fragments("values of"))
+def test_values_are_those_of_the_chart(block):
+    assert ROOT / block.argument == CHART
+    with_values, without = (yaml.load_all(rendered(values), Loader) for values in (block.text, ""))
+    assert list(with_values) != list(without), "the values change nothing"
+
+
+@pytest.mark.parametrize("block", fragments("rules of"))
+def test_rules_are_those_of_the_chart(block):
+    assert ROOT / block.argument == CHART
+    objects = yaml.load_all(rendered("prometheusRule: {enabled: true}"), Loader)
+    [rule] = [each for each in objects if each and each["kind"] == "PrometheusRule"]
+    assert yaml.load(block.text, Loader)["groups"] == rule["spec"]["groups"]
