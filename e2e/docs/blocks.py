@@ -15,7 +15,7 @@ A marker is an HTML comment on the line above a block; a reader of the page does
     tested by: FILE NAME    a test in Rust holds the page to the code
     not run: REASON         neither run nor checked
 
-Conditions follow `run`, separated by commas: `exit 3` (the block may end so), `until TEXT` (the last command goes on until a
+Conditions follow `run`, separated by commas: `exit 3` (the last command ends so), `until TEXT` (the last command goes on until a
 reader presses Ctrl-C, which is done when it has printed that text), `on kind` and `on containerd` (where the nodes are such).
 
 Two more markers belong to no block. `check: COMMAND` and `check in the cluster: COMMAND` are run where they stand and have no
@@ -53,7 +53,7 @@ class Block:
     kind: str = ""
     argument: str = ""
     where: tuple = ()
-    codes: tuple = (0,)
+    code: int = 0
     until: str = ""
     conditions: tuple = field(default=())
 
@@ -142,7 +142,7 @@ def _conditions(block):
         elif condition == "both":
             block.where = ("local", "cluster")
         elif re.fullmatch(r"exit \d+", condition):
-            block.codes = (0, int(condition.removeprefix("exit ")))
+            block.code = int(condition.removeprefix("exit "))
         elif condition in ("on kind", "on containerd"):
             block.conditions += (condition,)
         else:

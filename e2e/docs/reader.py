@@ -65,7 +65,7 @@ class Reader:
         """One block."""
         if block.kind in ("run", "check"):
             runs = block.runs(self.where) and all(condition in self.conditions for condition in block.conditions)
-            output = self.shell.run(block.text, block.codes, block.until) if runs else None
+            output = self.shell.run(block.text, block.code, block.until) if runs else None
             if block.kind == "run":
                 self.output_of_last = output
         elif block.kind == "file":

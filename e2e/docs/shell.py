@@ -9,8 +9,8 @@ from harness.waiting import Late, until
 
 # A command that ends otherwise than the page says ends the shell; one that was interrupted may end as it likes.
 SCRIPT = """set -o pipefail
-trap 'code=$?; [ -e {interrupted} ] || case " {codes} " in *" $code "*) ;; *) echo "[$BASH_COMMAND] ended with $code" >&2; exit $code ;; esac' ERR
-{code}"""
+trap 'code=$?; [ -e {interrupted} ] || [ $code = {code} ] || {{ echo "[$BASH_COMMAND] ended with $code" >&2; exit $code; }}' ERR
+{commands}"""
 
 
 class Failed(AssertionError):
@@ -36,11 +36,12 @@ class Shell:
         except BrokenPipeError:
             self.child.wait()  # whoever waits for the line's end finds that the shell has ended
 
-    def run(self, code, codes=(0,), ctrl_c_at="", seconds=120):
-        """Runs a block and returns the file of what it printed. `ctrl_c_at`: text at which its last command is interrupted."""
+    def run(self, commands, code=0, ctrl_c_at="", seconds=120):
+        """Runs a block, whose last command ends with `code` and all others with 0 or that, and returns the file of what it printed.
+        `ctrl_c_at`: text at which the last command is interrupted."""
         self.count += 1
         script, output, done, interrupted = (self.notes / f"{self.count}.{what}" for what in ("sh", "output", "done", "interrupted"))
-        script.write_text(SCRIPT.format(interrupted=interrupted, codes=" ".join(map(str, codes)), code=code), encoding="utf-8")
+        script.write_text(SCRIPT.format(interrupted=interrupted, code=code, commands=commands), encoding="utf-8")
         note = f"echo $? >{done}.new; mv {done}.new {done}"
         self._send(f". {script} >{output} 2>&1 </dev/null; {note}")
 
@@ -58,9 +59,12 @@ class Shell:
                 self._send(note)  # a command that dies of it takes the rest of the line with it
             until(ended, "the block ends", seconds, 0.01)
         except (Late, AssertionError) as problem:
-            raise Failed(f"{problem}\n{code}\nprinted\n{printed()[-4000:]}") from None
+            raise Failed(f"{problem}\n{commands}\nprinted\n{printed()[-4000:]}") from None
         if self.child.poll() is not None:
-            raise Failed(f"{code}\nprinted\n{printed()[-4000:]}")
+            raise Failed(f"{commands}\nprinted\n{printed()[-4000:]}")
+        last = int(done.read_text(encoding="ascii"))
+        if last != code and not ctrl_c_at:
+            raise Failed(f"{commands}\nended with {last} and not with {code}, and printed\n{printed()[-4000:]}")
         return output
 
     def _ctrl_c(self):

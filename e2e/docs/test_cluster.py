@@ -39,7 +39,7 @@ class Place:
             # `ctr` on this node, whose state is not where Debian's containerd has it.
             state = Path(os.environ["KUBECONFIG"]).parents[1]
             self.variables["CONTAINERD_ADDRESS"] = str(state / "run" / "containerd.sock")
-        else:
+        elif self.load.startswith("kind "):
             self.variables["KIND_CLUSTER_NAME"] = self.load.split()[-1]
 
     def images(self):

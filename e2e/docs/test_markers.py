@@ -18,6 +18,8 @@ def test_every_block_has_a_marker(page):
         if block.kind == "file":
             users = [each for each in blocks[index + 1:] if each.kind == "run" and block.argument in each.text]
             assert users, f"{block}: no block that is run uses {block.argument}"
+            above = (ROOT / page).read_text(encoding="utf-8").splitlines()[max(0, block.line - 6):block.line - 2]
+            assert any(f"`{block.argument}`" in line for line in above), f"{block}: the page does not say that this is {block.argument}"
         elif block.kind == "output":
             assert any(each.kind == "run" for each in blocks[:index]), f"{block}: nothing is run above this output"
         elif block.kind == "tested by":
@@ -77,7 +79,7 @@ PAGE = textwrap.dedent("""\
 def test_blocks_are_found_with_their_markers():
     file, both, hidden, watch = blocks_of("page", PAGE)
     assert (file.kind, file.argument, file.language, file.text, file.line) == ("file", "a.yaml", "yaml", "a: 1\n", 5)
-    assert (both.where, both.codes, both.text.splitlines()[-1], both.line) == (("local", "cluster"), (0, 3), "after an empty line", 9)
+    assert (both.where, both.code, both.text.splitlines()[-1], both.line) == (("local", "cluster"), 3, "after an empty line", 9)
     assert (hidden.kind, hidden.text, hidden.where) == ("check", "true", ("local",))
     assert (watch.where, watch.until) == (("cluster",), "Done")
 

@@ -22,6 +22,13 @@ def test_a_block_that_fails_is_named_with_what_it_printed(reader):
         each.shell.run("echo here\nls no-such-file\necho not here")
 
 
+def test_a_block_ends_with_the_code_that_is_announced(reader):
+    shell = reader("local").shell
+    shell.run("(exit 3)", code=3)
+    with pytest.raises(Failed, match="ended with 0 and not with 3"):
+        shell.run("true", code=3)
+
+
 def test_a_block_may_be_interrupted_and_leaves_the_shell(reader):
     shell = reader("local").shell
     shell.run("A=1; sleep 60 &")
