@@ -5,6 +5,7 @@ import glob
 import os
 import pwd
 import shutil
+import signal
 import sqlite3
 import subprocess
 from pathlib import Path
@@ -16,13 +17,14 @@ SCHEMA = Path(__file__).resolve().parents[2] / "examples" / "companies" / "schem
 KINDS = ("sqlite", "postgres", "mariadb")
 
 
-def start(kind, directory, host=None, tls=None):
+def start(kind, directory, host=None, tls=None, shared=False):
     """A fresh database of that kind with the example's two tables; a server also listens at `host`, for pods. `tls` is a
-    directory of certificates (harness.certificates): whoever comes from elsewhere must then bring one."""
+    directory of certificates (harness.certificates): whoever comes from elsewhere must then bring one. One that is `shared`
+    by many tests takes more connections, and does not wait for the disk: no test takes its power away."""
     if kind == "sqlite":
         database = Sqlite(directory)
     else:
-        database = {"postgres": Postgres, "mariadb": Mariadb}[kind](directory, host, tls)
+        database = {"postgres": Postgres, "mariadb": Mariadb}[kind](directory, host, tls, shared)
     database.create_tables()
     return database
 
@@ -33,13 +35,15 @@ class Database:
     kind = ""
     url = ""
     process = None
+    lost = ()      # what a query raises when the connection is gone
+    _kept = None   # the connection of `query`
 
     def connect(self):
         raise NotImplementedError
 
     def __getstate__(self):
         """For other processes (`harness.shared`): they use the server, and cannot restart or stop it."""
-        return {**self.__dict__, "process": None}
+        return {**self.__dict__, "process": None, "_kept": None}
 
     def restart(self):
         """Killed as by a power cut, and started again."""
@@ -71,13 +75,29 @@ class Database:
             connection.close()
 
     def query(self, sql):
-        connection = self.connect()
+        """The rows; over one connection that is kept, because tests ask ten times a second and a login is dear."""
         try:
-            cursor = connection.cursor()
+            return self._ask(sql)
+        except self.lost:  # the server has been restarted since the last question
+            return self._ask(sql)
+
+    def _ask(self, sql):
+        try:
+            self._kept = self._kept or self.connect()
+            cursor = self._kept.cursor()
             cursor.execute(sql)
-            return [tuple(row) for row in cursor.fetchall()]
-        finally:
-            connection.close()
+            rows = [tuple(row) for row in cursor.fetchall()]
+            self._kept.commit()  # so that the next question sees what others have written since
+            return rows
+        except BaseException:
+            self.hang_up()
+            raise
+
+    def hang_up(self):
+        """Ends the connection of `query`."""
+        if self._kept:
+            self._kept.close()
+        self._kept = None
 
     def execute(self, *statements):
         connection = self.connect()
@@ -130,6 +150,14 @@ class Sqlite(Database):
     def connect(self):
         return sqlite3.connect(self.path, timeout=60)
 
+    def _ask(self, sql):
+        """Not over a kept connection: in the file it would be one that the workers notice."""
+        connection = self.connect()
+        try:
+            return connection.execute(sql).fetchall()
+        finally:
+            connection.close()
+
     def tidy(self):
         self.query("PRAGMA wal_checkpoint(TRUNCATE)")
 
@@ -139,10 +167,8 @@ class Sqlite(Database):
 
 class Postgres(Database):
     kind, schema = "postgres", "postgres.sql"
-    # Tests that share a server have workers at it at the same time.
-    settings = ("-c", "max_connections=300")
 
-    def __init__(self, directory, host=None, tls=None):
+    def __init__(self, directory, host=None, tls=None, shared=False):
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
         binary = found[-1] if found else shutil.which("postgres")
         assert binary, "PostgreSQL is not installed"
@@ -160,19 +186,20 @@ class Postgres(Database):
         password.write_text("secret\n", encoding="ascii")
         self._own(self.directory, password)
         subprocess.run([*self._account(), self.bin / "initdb", "-D", self.data, "-U", "jobqueue", "-A", "scram-sha-256",
-                        "--pwfile", password, "-E", "UTF8", "--locale", "C.UTF-8"], check=True, capture_output=True)
+                        "--no-sync", "--pwfile", password, "-E", "UTF8", "--locale", "C.UTF-8"], check=True, capture_output=True)
         with open(self.data / "pg_hba.conf", "a", encoding="ascii") as rules:
             if tls:
                 rules.write("hostssl all all all scram-sha-256 clientcert=verify-ca\n")
             elif host:
                 rules.write("host all all all scram-sha-256\n")
+        settings = {"max_connections": "300", "fsync": "off"} if shared else {}
         if tls:
             for name in ("ca.crt", "server.crt", "server.key"):
                 shutil.copy2(Path(tls) / name, self.data / name)
                 (self.data / name).chmod(0o600)
                 self._own(self.data / name)
-            settings = {"ssl": "on", "ssl_ca_file": "ca.crt", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
-            self.settings += tuple(part for name, value in settings.items() for part in ("-c", f"{name}={value}"))
+            settings |= {"ssl": "on", "ssl_ca_file": "ca.crt", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
+        self.settings = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._start()
 
     @staticmethod
@@ -195,6 +222,11 @@ class Postgres(Database):
             [*self._account(), self.bin / "postgres", "-D", self.data, "-p", self.port, "-h", ",".join(self.listen), "-k", self.directory, *self.settings],
             self.directory.parent / f"{self.directory.name}.log", cwd="/")
         until(self._answers, lambda: f"PostgreSQL answers\n{self.process.output()}", seconds=60)
+
+    @property
+    def lost(self):
+        import psycopg
+        return psycopg.OperationalError, psycopg.InterfaceError
 
     def connect(self):
         import psycopg
@@ -226,13 +258,15 @@ class Postgres(Database):
         self._start()
 
     def stop(self):
+        """At once, whoever is connected; nobody wants the data any more."""
+        self.process.send(signal.SIGQUIT)
         self.process.stop()
 
 
 class Mariadb(Database):
     kind, schema, name = "mariadb", "mysql.sql", "companies"
 
-    def __init__(self, directory, host=None, tls=None):
+    def __init__(self, directory, host=None, tls=None, shared=False):
         self.binary = shutil.which("mariadbd") or shutil.which("mysqld") or "/usr/sbin/mariadbd"
         self.directory = Path(directory).resolve()
         self.directory.mkdir(parents=True, exist_ok=True)
@@ -240,6 +274,7 @@ class Mariadb(Database):
         self.port = free_port()
         self.url = f"mysql://jobqueue:secret@127.0.0.1:{self.port}/companies"
         self.settings = [f"--ssl-{option}={Path(tls) / file}" for option, file in (("ca", "ca.crt"), ("cert", "server.crt"), ("key", "server.key"))] if tls else []
+        self.settings += ["--max-connections=300", "--innodb-flush-log-at-trx-commit=0"] if shared else []
         self.demand = " REQUIRE X509" if tls else ""
         self.listen, self.remote_url = "127.0.0.1", None
         if host:
@@ -264,9 +299,14 @@ class Mariadb(Database):
         self.process = Process(
             [self.binary, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={self.data}", f"--port={self.port}",
              f"--bind-address={self.listen}", f"--socket={self._socket}", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=1",
-             "--innodb-buffer-pool-size=256M", "--max-connections=300", *self.settings],
+             "--innodb-buffer-pool-size=256M", *self.settings],
             self.directory / "mariadb.log")
         until(self._answers, lambda: f"MariaDB answers\n{self.process.output()}", seconds=60)
+
+    @property
+    def lost(self):
+        import pymysql
+        return pymysql.err.OperationalError, pymysql.err.InterfaceError
 
     def connect(self):
         import pymysql

@@ -10,6 +10,7 @@ from . import databases, kube, operators, shared
 
 ROOT = Path(__file__).resolve().parents[2]
 CRD = "jobqueues.jobqueue.dev"
+LEFT = "namespaces"  # what tests of a run have cleared and left
 
 
 def load_images():
@@ -32,12 +33,21 @@ def apply_crd(cluster):
 
 
 @contextmanager
+def namespaces(cluster):
+    """Removes at the end the namespaces that the tests have left: each removal is a hundred requests to the API server."""
+    yield
+    left = shared.notes(LEFT)
+    if left:
+        cluster.kubectl("delete", "namespaces", "--wait=false", "--ignore-not-found", *left, seconds=300)
+
+
+@contextmanager
 def database_servers(host):
     """PostgreSQL and MariaDB for all processes of this run (`shared.take`); they start while other things are made."""
     started = []
     with tempfile.TemporaryDirectory(prefix="jobqueue-databases-") as directory:
         def start(kind):
-            server = databases.start(kind, Path(directory) / kind, host)
+            server = databases.start(kind, Path(directory) / kind, host, shared=True)
             started.append(server)
             shared.offer(kind, server)
         starting = [threading.Thread(target=start, args=(kind,), daemon=True) for kind in ("postgres", "mariadb")]

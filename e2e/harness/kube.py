@@ -1,8 +1,9 @@
-"""A cluster as its users see it: kubectl and helm as subprocesses, and cheap reads through one `kubectl proxy`.
+"""A cluster as its users see it: kubectl and helm as subprocesses, and cheap requests through one `kubectl proxy`.
 
-Whatever changes something goes through kubectl, as a person would do it. Waiting asks often, so it reads through the
-proxy: no process for each look.
+Whatever a test changes goes through kubectl, as a person would do it. Waiting asks often, so it reads through the proxy: no
+process for each look. So does what every test needs before it begins and after it has ended.
 """
+import base64
 import json
 import os
 import shutil
@@ -61,15 +62,21 @@ class Cluster:
         text = "\n---\n".join(each if isinstance(each, str) else yaml.safe_dump(each, allow_unicode=True) for each in objects)
         return self.kubectl("apply", *(["--server-side"] if server_side else []), "-f", "-", stdin=text, namespace=namespace)
 
-    def raw(self, path, seconds=10):
-        """What a GET of the API answers; None where there is nothing."""
+    def raw(self, path, seconds=10, method="GET", body=None, kind="application/json"):
+        """What the API answers to a request; None where there is nothing."""
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{path}", data, {"Content-Type": kind}, method=method)
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/{path}", timeout=seconds) as answer:
+            with urllib.request.urlopen(request, timeout=seconds) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             if error.code == 404:
                 return None
             raise
+
+    def put(self, path, body):
+        """Makes the object at `path`, or changes what `body` says of it (server-side apply)."""
+        return self.raw(f"{path}?fieldManager=e2e&force=true", 30, "PATCH", body, "application/apply-patch+yaml")
 
     def answers(self):
         try:
@@ -164,7 +171,7 @@ class Namespace:
     def __init__(self, cluster, name, labels=None):
         self.cluster, self.name = cluster, name
         self.labels = {"jobqueue.dev/e2e": "true", "pod-security.kubernetes.io/enforce": "restricted", **(labels or {})}
-        cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": self.labels}})
+        cluster.put(f"api/v1/namespaces/{name}", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": self.labels}})
 
     def kubectl(self, *arguments, **settings):
         return self.cluster.kubectl(*arguments, namespace=self.name, **settings)
@@ -173,8 +180,11 @@ class Namespace:
         return self.cluster.apply(*objects, namespace=self.name)
 
     def secret(self, name, **values):
-        """Makes the Secret or changes its keys."""
-        return self.apply({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "stringData": values})
+        """Makes the Secret or changes its keys; those that are not named stay."""
+        kept = (self.cluster.get("secrets", name, self.name) or {}).get("data", {})
+        data = {**kept, **{key: base64.b64encode(value.encode()).decode() for key, value in values.items()}}
+        self.cluster.put(f"api/v1/namespaces/{self.name}/secrets/{name}",
+                         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})
 
     def queue(self, name="companies"):
         return self.cluster.get("jobqueues", name, self.name)
@@ -238,7 +248,11 @@ class Namespace:
                 parts.append(str(error))
         return "\n".join(parts)
 
+    def clear(self):
+        """Its queues go, and their pods with them; nobody waits for that."""
+        self.cluster.raw(f"{GROUP}/namespaces/{self.name}/jobqueues", method="DELETE")
+
     def remove(self):
         """Without waiting for its end; pods are told to go at once."""
-        self.kubectl("delete", "jobqueues", "--all", "--wait=false", "--ignore-not-found")
-        self.cluster.kubectl("delete", "namespace", self.name, "--wait=false", "--ignore-not-found")
+        self.clear()
+        self.cluster.raw(f"api/v1/namespaces/{self.name}", method="DELETE")

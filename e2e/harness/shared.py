@@ -31,6 +31,17 @@ def once(name, make):
         return json.loads(made.read_text(encoding="utf-8"))
 
 
+def note(name, line):
+    """Adds a line to what `notes` returns."""
+    with open(directory() / f"{name}.notes", "a", encoding="utf-8") as file:
+        file.write(f"{line}\n")
+
+
+def notes(name):
+    path = directory() / f"{name}.notes"
+    return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+
+
 def offer(name, thing):
     """For the run: lets every process `take` a copy."""
     unfinished = directory() / f"{name}.unfinished"

@@ -9,7 +9,6 @@ after the other, and makes it itself.
 import os
 import re
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -103,8 +102,12 @@ def namespaces(request, cluster):
         return
     for namespace in made:
         try:
-            namespace.remove()
-        except (kube.Failed, subprocess.TimeoutExpired) as error:
+            if shared.directory():
+                namespace.clear()
+                shared.note(installation.LEFT, namespace.name)
+            else:
+                namespace.remove()
+        except OSError as error:
             print(f"{namespace.name} is left behind: {error}")
 
 
@@ -142,7 +145,7 @@ def database_servers(host):
     with tempfile.TemporaryDirectory(prefix="jobqueue-databases-") as directory:
         def get(kind):
             if kind not in started:
-                started[kind] = databases.start(kind, Path(directory) / kind, host)
+                started[kind] = databases.start(kind, Path(directory) / kind, host, shared=True)
             return started[kind]
         yield get
         for server in started.values():
@@ -153,7 +156,9 @@ def database_servers(host):
 def database(request, database_servers):
     """A database of the test's own, with the example's tables; `indirect` parameters name the kind."""
     server = database_servers(getattr(request, "param", "postgres"))
-    return server.sibling(f"e2e_{os.urandom(4).hex()}")
+    own = server.sibling(f"e2e_{os.urandom(4).hex()}")
+    yield own
+    own.hang_up()
 
 
 @pytest.fixture
