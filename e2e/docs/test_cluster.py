@@ -69,7 +69,7 @@ class Place:
         return RELEASE[0] in kube.run(["helm", "list", "-q", *RELEASE[1:]]).split()
 
     def install(self):
-        kube.run(["helm", "upgrade", "--install", RELEASE[0], CHART, *RELEASE[1:], "--create-namespace", "--take-ownership", "--wait"])
+        kube.run(["helm", "upgrade", "--install", RELEASE[0], CHART, *RELEASE[1:], "--create-namespace", "--take-ownership", "--wait", "--timeout", "100s"])
 
     def uninstall(self):
         if self.installed():

@@ -28,6 +28,8 @@ def test_every_block_has_a_marker(page):
             body = re.search(rf"#\[test\]\nfn {name}\(\) \{{\n(.*?)\n\}}", source, re.DOTALL)
             assert body, f"{block}: there is no test {name} in {file}"
             assert page in source and f'"{block.language}"' in body[1], f"{block}: {name} does not read the {block.language} blocks of {page}"
+            same = sum((each.language, each.argument) == (block.language, block.argument) for each in blocks)
+            assert same == 1 or f'blocks_of("{block.language}")[0]' not in body[1], f"{block}: {name} reads the first {block.language} block only"
 
 
 @pytest.mark.parametrize("page", [page for page in pages() if any(block.kind in ("merged into", "parsed") for block in read(page))])
