@@ -75,6 +75,11 @@ class Place:
         if self.installed():
             kube.run(["helm", "uninstall", *RELEASE, "--wait"])
 
+    def without(self, namespaces):
+        """What an earlier attempt has left of those that a page makes."""
+        for name in {name for names in namespaces for name in names} - {"", RELEASE[2]}:
+            kube.run(["kubectl", "delete", "namespace", name, "--ignore-not-found"])
+
     def leave(self):
         """The cluster as it was found, but for the CRD and the images."""
         self.uninstall()
@@ -99,8 +104,6 @@ def place(tmp_path_factory):
         pytest.skip("the pages remove the operator and its CRD: they are tried on kind or on a node of our own only")
     free_port_6379()
     place.images()
-    place.leave()
-    kube.run(["kubectl", "wait", "--for=delete", "namespace/warehouse", "namespace/team-a", "--timeout=60s"])
     yield place
     place.leave()
 
@@ -110,7 +113,9 @@ def follow(place, reader):
     """Follows a page, in a namespace of its own or in that which a kubeconfig names; installs the operator first, or not."""
     def page(name, kubeconfig=None):
         blocks = read(name)
-        if any("helm install jobqueue-operator" in block.text for block in blocks if block.kind == "run"):
+        commands = "".join(block.text for block in blocks if block.kind == "run")
+        place.without(set(re.findall(r"create namespace (\S+)|--namespace (\S+) --create-namespace", commands)))
+        if "helm install jobqueue-operator" in commands:
             place.uninstall()
             kube.run(["kubectl", "delete", "crd", installation.CRD, "--ignore-not-found"])
         else:
@@ -121,6 +126,7 @@ def follow(place, reader):
         images.parent.mkdir()
         images.symlink_to(ROOT / "target" / "images")  # where `./dev images` leaves them
         problem = each.follow(blocks)
+        each.close()  # with it the ports that it forwards
         if problem:
             pytest.fail(f"{problem}\n{place.diagnosis(config)}", pytrace=False)
     return page
