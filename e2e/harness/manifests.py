@@ -1,5 +1,6 @@
 """Manifests that the tests on a cluster apply: the companies example, changed where a test needs it."""
 import copy
+import functools
 
 import yaml
 
@@ -31,9 +32,14 @@ def merged(base, changes):
     return result
 
 
+@functools.cache
+def example():
+    return yaml.safe_load((EXAMPLE / "jobqueue.yaml").read_text(encoding="utf-8"))
+
+
 def companies(name="companies", **spec):
     """The example's JobQueue with `spec` merged over its own. Short windows, so that tests need not wait."""
-    manifest = yaml.safe_load((EXAMPLE / "jobqueue.yaml").read_text(encoding="utf-8"))
+    manifest = copy.deepcopy(example())
     manifest["metadata"]["name"] = name
     quick = {"queue": {"names": ["companies"], "leaseSeconds": 5}, "scaling": {"idleSeconds": 2, "scaleDown": {"stabilizationSeconds": 2}},
              "retry": {"maxAttempts": 3, "backoffSeconds": 1, "maxBackoffSeconds": 2}, "worker": {"drainSeconds": 10}}

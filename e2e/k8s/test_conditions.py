@@ -222,6 +222,7 @@ def test_wrong_database_password(namespace, redis_server, database, producer):
     until(lambda: database.counts()[0] == 20, "the jobs are done", 30, 0.2)
 
 
+@pytest.mark.takes(20)
 def test_database_away(namespace, redis_server, tmp_path, host, producer):
     """A server of its own, because it goes."""
     import tempfile
@@ -279,6 +280,7 @@ def test_jobs_that_fail(namespace, warehouse, producer, redis):
     namespace.reaches("Ready", "True", within=1)
 
 
+@pytest.mark.takes(15)
 def test_another_autoscaler(namespace, warehouse):
     namespace.apply({
         "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "rival"},

@@ -12,6 +12,7 @@ from harness.waiting import until
 pytestmark = pytest.mark.usefixtures("operator")
 
 
+@pytest.mark.takes(20)
 @pytest.mark.parametrize("kind", ["postgres", "mariadb"])
 def test_a_database_that_asks_for_a_certificate(namespace, redis_server, redis, producer, host, kind):
     with tempfile.TemporaryDirectory(prefix="jobqueue-tls-") as directory:

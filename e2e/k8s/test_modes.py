@@ -50,6 +50,7 @@ def test_kubectl_scale_in_manual_mode(namespace):
     namespace.reaches("Ready", "True")
 
 
+@pytest.mark.takes(18)
 @pytest.mark.usefixtures("warehouse")
 def test_pause_and_resume(namespace, redis, database, producer):
     namespace.apply(manifest())

@@ -39,6 +39,7 @@ def rises_once_to(top, steps):
     return steps[:2] == [0, top] and steps[1:] == sorted(steps[1:], reverse=True)
 
 
+@pytest.mark.takes(30)
 def test_killed_and_started_again(namespace, crew, redis, database, producer):
     """At several moments: before it has done anything, in the middle of a scale-up, with everything at rest."""
     first = crew("first")
@@ -68,6 +69,7 @@ def test_killed_and_started_again(namespace, crew, redis, database, producer):
     assert fourth.alive()
 
 
+@pytest.mark.takes(15)
 def test_killed_at_random_moments(namespace, crew, redis, database, producer, measure):
     """Killed again and again while a backlog comes and goes; a fresh one always agrees with the one before."""
     rng_delays = [0.05, 0.2, 0.4, 0.7, 1.0]
@@ -127,6 +129,7 @@ def test_two_at_once(namespace, crew, redis, database, producer):
     assert lease_holder(namespace) == "one" and two.alive()
 
 
+@pytest.mark.takes(14)
 def test_the_leader_is_paused_past_its_lease(namespace, crew, redis, database, producer, measure):
     one = crew("one")
     leads(namespace, "one")

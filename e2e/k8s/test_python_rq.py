@@ -44,6 +44,7 @@ def mails(namespace, operator, redis_server, image):
     return apply
 
 
+@pytest.mark.takes(25)
 def test_rq_workers_come_and_go(namespace, redis, mails, measure):
     mails()
     namespace.reaches("Ready", "True", "Idle", name="mails")
@@ -61,6 +62,7 @@ def test_rq_workers_come_and_go(namespace, redis, mails, measure):
     measure(jobs=len(jobs), steps="-".join(map(str, watch.values(replicas))))
 
 
+@pytest.mark.takes(60)
 def test_long_jobs_are_never_cut(namespace, redis, mails):
     """The grace period is shorter than a job: whoever were removed in the middle of one would lose it."""
     mails(worker={"drainSeconds": 1}, scaling={"minReplicas": 4, "maxReplicas": 4, "idleSeconds": 0, "targets": {"jobsPerWorker": 10},

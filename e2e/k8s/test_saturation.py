@@ -91,6 +91,7 @@ def load(namespace, redis, producer):
     return Load(namespace, redis, producer)
 
 
+@pytest.mark.takes(180)
 def test_workers_that_a_slow_database_has_no_use_for(redis_server, database, load, measure):
     database.execute(ONE_BY_ONE)
     load.serve(redis_server.url, database, connections=8, most=6)
@@ -111,6 +112,7 @@ def test_workers_that_a_slow_database_has_no_use_for(redis_server, database, loa
     measure(jobs=len(load.lines), workers_meanwhile=few, said=message)
 
 
+@pytest.mark.takes(160)
 def test_workers_that_find_no_connection(redis_server, database, load, measure):
     database.execute(SIDE_BY_SIDE)
     account = load.serve(redis_server.url, database, connections=2, most=4)

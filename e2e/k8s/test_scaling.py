@@ -16,6 +16,7 @@ from harness.waiting import until
 pytestmark = pytest.mark.usefixtures("operator")
 
 
+@pytest.mark.takes(15)
 @pytest.mark.usefixtures("warehouse")
 def test_a_sawtooth_does_not_make_it_swing(namespace, redis, producer):
     """Every second as much work as takes three workers, done in a moment: they stay until the need is gone for the window."""
@@ -49,6 +50,7 @@ def test_what_is_said_of_a_change(namespace, redis, producer):
     until(lambda: namespace.queue()["status"]["lastScale"]["to"] == 0, "the way back is in the status", 10, 0.1)
 
 
+@pytest.mark.takes(20)
 @pytest.mark.usefixtures("warehouse")
 def test_an_idle_queue_is_not_written(namespace):
     """The status speaks of changes: with none, nothing reaches the API server, although Redis is asked all the time."""

@@ -156,6 +156,7 @@ def test_busy_workers_are_no_surplus(namespace, database, redis, producer):
     assert database.counts()[0] == 1
 
 
+@pytest.mark.takes(25)
 def test_protected_workers_under_load(namespace, database, redis, producer):
     """Asked for fewer and more again and again while bursts come: busy ones stay, and nothing is tried twice."""
     namespace.apply(manual(4, scaling={"scaleDown": {"protectBusy": True}}, worker={"concurrency": 1, "batchSize": 20}))
