@@ -25,7 +25,7 @@ from harness.measured import TARGET  # noqa: E402
 from harness.waiting import Late, until  # noqa: E402
 
 # Most of a test is waiting for a pod or a condition, so there may be more tests than processors.
-WORKERS = int(os.environ.get("E2E_WORKERS") or min(10, round(2.5 * os.cpu_count())))
+WORKERS = int(os.environ.get("E2E_WORKERS") or min(10, 2 * os.cpu_count()))
 USUAL = ["-q", "-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning", "--reruns=1", "-rR"]
 ONLY_TELL = {"--collect-only", "--co", "-h", "--help", "--version", "--markers", "--fixtures", "--fixtures-per-test", "--setup-plan"}
 STOP_EARLY = ("-x", "--exitfirst", "--maxfail")
