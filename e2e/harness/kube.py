@@ -55,7 +55,8 @@ class Cluster:
 
     def kubectl(self, *arguments, stdin=None, seconds=120, namespace=None):
         where = ["-n", namespace] if namespace else []
-        return run(["kubectl", *where, *arguments], stdin, seconds)
+        # It ends before its garbage is worth collecting.
+        return run(["kubectl", *where, *arguments], stdin, seconds, {"GOGC": "off"})
 
     def apply(self, *objects, namespace=None, server_side=False):
         """`kubectl apply` of objects (dicts) or of text."""

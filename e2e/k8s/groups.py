@@ -2,7 +2,7 @@
 
 - `default`: served by the chart's operator, which serves the whole cluster; side by side.
 - `own_operator`: they start operators of their own for their namespace; side by side, while the chart's operator is away.
-- `alone`: they stop parts of the cluster, change what all tests share, or measure time; one after the other.
+- `alone`: they stop parts of the cluster, change what all tests share, measure time or need all processors; one after the other.
 """
 DEFAULT, OWN_OPERATOR, ALONE = GROUPS = ("default", "own_operator", "alone")
 # Fixtures that are for tests of some groups only. What a test asks for by name elsewhere (`getfixturevalue`) is not seen here.
@@ -48,10 +48,12 @@ def arranged(items, process=False):
         long = sorted((item for item in members if seconds(item)), key=seconds, reverse=True)
         quick = [item for item in members if "namespace" not in item.fixturenames and item not in long]
         rest = [item for item in members if item not in long and item not in quick]
-        if group == ALONE:  # whatever is left away by one is away for the next
-            rest.sort(key=lambda item: "no_release" not in item.fixturenames)
+        ordered = []
         for item in long:
-            result += [item, *quick[:1]]
+            ordered += [item, *quick[:1]]
             quick = quick[1:]
-        result += rest + quick
+        ordered += rest + quick
+        if group == ALONE:  # the group before it leaves the chart's operator away
+            ordered.sort(key=lambda item: "no_release" not in item.fixturenames)
+        result += ordered
     return result

@@ -30,7 +30,8 @@ def produce(lines, redis_server):
         stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, encoding="utf-8")
 
 
-@pytest.mark.takes(45)
+@pytest.mark.alone
+@pytest.mark.takes(40)
 @pytest.mark.usefixtures("operator", "warehouse")
 @pytest.mark.parametrize("database", ["postgres", "mariadb"], indirect=True)
 def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measure):

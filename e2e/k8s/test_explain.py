@@ -35,6 +35,7 @@ def test_a_decision_is_explained(namespace, warehouse, redis, producer, tmp_path
     assert "Raise scaling.maxReplicas" in text, text
     assert sentence in namespace.kubectl("describe", "jobqueue", "companies")
 
+    until(lambda: namespace.queue()["status"].get("replicas") == 3, "the pods that were asked for are counted", 20, 0.1)
     document = json.loads(explain("companies", "-n", namespace.name, "-o", "json"))
     assert document["workers"] == {"wanted": 5, "desired": 3, "present": 3, "ready": 0}, document
     assert document["queue"]["waiting"] == 250
