@@ -5,6 +5,7 @@ import subprocess
 import time
 from pathlib import Path
 
+from harness.process import processes
 from harness.waiting import Late, until
 
 # A command that ends otherwise than the page says ends the shell; one that was interrupted may end as it likes.
@@ -69,7 +70,7 @@ class Shell:
 
     def _ctrl_c(self):
         """SIGINT to what was started last and still runs; a block that is to be interrupted ends with it."""
-        children = [(int(fields[19]), pid) for pid, fields in _processes() if int(fields[1]) == self.child.pid]
+        children = [(int(fields[19]), pid) for pid, fields in processes().items() if fields[0] != "Z" and int(fields[1]) == self.child.pid]
         os.killpg(max(children)[1], signal.SIGINT)
 
     def close(self):
@@ -87,7 +88,9 @@ class Shell:
 
     def _family(self):
         found = []
-        for pid, _ in _processes():
+        for pid, fields in processes().items():
+            if fields[0] == "Z":
+                continue
             try:
                 place = Path(os.readlink(f"/proc/{pid}/cwd"))
             except OSError:
@@ -95,16 +98,3 @@ class Shell:
             if place.is_relative_to(self.directory):
                 found.append(pid)
         return found
-
-
-def _processes():
-    """Every process that has not ended: its number, and the fields of /proc/PID/stat from the state on."""
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/stat", encoding="utf-8", errors="replace") as file:
-                    fields = file.read().rpartition(")")[2].split()
-            except (FileNotFoundError, ProcessLookupError):
-                continue
-            if fields[0] != "Z":
-                yield int(entry), fields

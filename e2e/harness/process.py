@@ -89,14 +89,14 @@ class Process:
         family = set()
         if self.alive():
             self.send(signal.SIGSTOP)
-            family = _family(self.pid, _processes())
+            family = _family(self.pid, processes())
         for number, what in ((self.pid, os.killpg), *((member, os.kill) for member in family)):
             try:
                 what(number, signal.SIGKILL)
             except ProcessLookupError:
                 pass
         self._child.wait(timeout=30)
-        until(lambda: all(fields[0] == "Z" for pid, fields in _processes().items() if pid in family), lambda: f"the end of {family} (started by {self.command[0]})")
+        until(lambda: all(fields[0] == "Z" for pid, fields in processes().items() if pid in family), lambda: f"the end of {family} (started by {self.command[0]})")
 
     def output(self, last=8000):
         with open(self.log, "rb") as file:
@@ -115,11 +115,11 @@ class Process:
 
     def cpu_seconds(self):
         """Processor time of the process, of those it started, and of those of them that ended."""
-        processes = _processes()
-        return sum(sum(map(int, processes[pid][11:15])) for pid in _family(self.pid, processes) & processes.keys()) / os.sysconf("SC_CLK_TCK")
+        running = processes()
+        return sum(sum(map(int, running[pid][11:15])) for pid in _family(self.pid, running) & running.keys()) / os.sysconf("SC_CLK_TCK")
 
 
-def _processes():
+def processes():
     """Every process by its number: the fields of /proc/PID/stat from the state on."""
     found = {}
     for entry in os.listdir("/proc"):
