@@ -56,6 +56,7 @@ fn units(recipe: &Recipe, count: usize) -> Vec<Unit> {
             job_id: format!("00000000-0000-4000-8000-{n:012x}"),
             created_at: "2026-01-02T03:04:05.000000Z".into(),
             generation: 0,
+            run: None,
         };
         Unit { key, rows: recipe.rows(&job, now).unwrap() }
     };

@@ -95,7 +95,7 @@ pub enum Command {
 }
 
 /// Why a queue operation failed. No variant carries a password.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, thiserror::Error)]
 pub enum QueueError {
     /// Refused, unreachable, timed out, failing over, loading: try again later.
     #[error("Redis at {endpoint} is not available: {cause}")]

@@ -14,7 +14,11 @@ pub struct Delivery {
     pub id: String,
     /// `created_at` exactly as the producer wrote it; empty where the protocol has none.
     pub created_at: String,
-    /// How many runs of this id are known to be done: equal for all deliveries of one run, raised by acknowledgement.
+    /// What tells this run from every other, and is the same for all of its deliveries: what the ledger knows it by. None
+    /// for a job that a worker of an older version had in hand: its ledger entry is under its names.
+    pub run: Option<String>,
+    /// How many runs of this id are known to be done; with queue, id and `created_at` the names that older versions put
+    /// into the ledger.
     pub generation: u64,
     /// 1 for the first run, counting crashed ones.
     pub attempt: u32,

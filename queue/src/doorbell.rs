@@ -53,6 +53,11 @@ impl Doorbell {
         Ok(())
     }
 
+    /// Wakes whoever waits: there is something to claim that no list tells of.
+    pub fn ring(&self) {
+        self.shared.rang.notify_one();
+    }
+
     fn listen(&self) -> JoinSet<()> {
         let mut listeners = JoinSet::new();
         for key in &self.keys {

@@ -16,6 +16,7 @@ mod list;
 pub mod payload;
 pub mod producer;
 mod redis_error;
+mod rights;
 pub mod rq;
 mod script;
 mod server_check;

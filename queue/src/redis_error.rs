@@ -5,7 +5,7 @@ use redis::{ErrorKind, RedisError, ServerErrorKind};
 use crate::QueueError;
 
 /// Server error codes that say "you may not", as opposed to "not now".
-const DENIED: [&str; 3] = ["NOAUTH", "WRONGPASS", "NOPERM"];
+const DENIED: [&str; 5] = ["NOAUTH", "WRONGPASS", "NOPERM", "ACL failure", "executing the script can't"];
 
 /// Server error codes of a data set that is not what the protocol expects.
 const DATA: [&str; 4] = ["WRONGTYPE", "CROSSSLOT", "BUSYGROUP", "NOGROUP"];

@@ -117,6 +117,7 @@ pub fn unit_of(recipe: &Recipe, delivery: &Delivery, now: DateTime<Utc>) -> Resu
         job_id: delivery.id.clone(),
         created_at: delivery.created_at.clone(),
         generation: delivery.generation,
+        run: delivery.run.clone(),
     };
     Ok(Unit { key, rows })
 }

@@ -74,6 +74,7 @@ mod tests {
             id: number.to_string(),
             created_at: String::new(),
             generation: 0,
+            run: None,
             attempt: 1 + *crashes,
             crashes: *crashes,
             enqueued_at: None,

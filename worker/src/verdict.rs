@@ -176,6 +176,7 @@ mod tests {
             id: "j1".into(),
             created_at: String::new(),
             generation: 0,
+            run: None,
             attempt: 2,
             crashes: 0,
             enqueued_at: None,

@@ -122,7 +122,7 @@ impl Hand<'_> {
         };
         let rows = self.recipe.rows(&job, now).map_err(|error| error.to_string())?;
         let created_at = now.to_rfc3339_opts(SecondsFormat::Micros, true);
-        let key = LedgerKey { queue: self.queue.clone(), job_id: id.to_owned(), created_at, generation: 0 };
+        let key = LedgerKey { queue: self.queue.clone(), job_id: id.to_owned(), created_at, generation: 0, run: None };
         Ok(Unit { key, rows })
     }
 

@@ -417,6 +417,7 @@ impl<S: Store> Sink for Engine<S> {
             job_id: String::new(),
             created_at: String::new(),
             generation: rand::random(),
+            run: None,
         };
         let entry = Entry::new(&key);
         let transaction = async {

@@ -1,7 +1,8 @@
 //! The ledger: one row per run that has been applied, written in the same transaction as the run's rows.
 //!
-//! The key (queue, job id, `created_at`, generation) has no bound on its length, and an index over four texts would be
-//! large, so the unique key is its digest: the first 16 bytes of a SHA-256, which nobody can make collide on purpose.
+//! The key is the identity that the claim gave the run. An index over texts would be large, so the unique key is its digest:
+//! the first 16 bytes of a SHA-256. Entries of older versions have the digest of their names (queue, job id, `created_at`,
+//! generation) instead, and what such a worker had in hand is still looked for there.
 //! The readable columns beside it are for people, and are shortened to [`READABLE`] characters.
 
 use sha2::{Digest as _, Sha256};
@@ -28,7 +29,7 @@ pub fn ledger_ddl(kind: DatabaseKind) -> &'static str {
 
 const POSTGRES: &str = "\
 CREATE TABLE IF NOT EXISTS jobqueue_ledger (
-    digest bytea NOT NULL PRIMARY KEY, -- the first 16 bytes of the SHA-256 over queue, job id, created_at and generation
+    digest bytea NOT NULL PRIMARY KEY, -- the first 16 bytes of the SHA-256 of the run's identity
     queue text NOT NULL,
     job_id text NOT NULL,
     created_at text NOT NULL, -- as the producer wrote it
@@ -43,7 +44,7 @@ CREATE INDEX IF NOT EXISTS jobqueue_ledger_applied_at ON jobqueue_ledger (applie
 const MYSQL: &str = "\
 CREATE TABLE IF NOT EXISTS jobqueue_ledger (
     entry BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
-    digest BINARY(16) NOT NULL, -- the first 16 bytes of the SHA-256 over queue, job id, created_at and generation
+    digest BINARY(16) NOT NULL, -- the first 16 bytes of the SHA-256 of the run's identity
     queue VARCHAR(255) NOT NULL,
     job_id VARCHAR(255) NOT NULL,
     created_at VARCHAR(255) NOT NULL, -- as the producer wrote it
@@ -56,7 +57,7 @@ CREATE TABLE IF NOT EXISTS jobqueue_ledger (
 const SQLITE: &str = "\
 CREATE TABLE IF NOT EXISTS jobqueue_ledger (
     entry INTEGER PRIMARY KEY,
-    digest BLOB NOT NULL UNIQUE, -- the first 16 bytes of the SHA-256 over queue, job id, created_at and generation
+    digest BLOB NOT NULL UNIQUE, -- the first 16 bytes of the SHA-256 of the run's identity
     queue TEXT NOT NULL,
     job_id TEXT NOT NULL,
     created_at TEXT NOT NULL, -- as the producer wrote it
@@ -90,14 +91,20 @@ impl Entry {
     }
 }
 
-/// Each text is preceded by its length, so that no two keys are the same bytes.
+/// Each text is preceded by its length, so that no two keys are the same bytes; a length of 2^64-1, which no text has, marks
+/// an identity.
 fn digest(key: &LedgerKey) -> Digest {
     let mut hash = Sha256::new();
-    for text in [&key.queue, &key.job_id, &key.created_at] {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text.as_bytes());
+    if let Some(run) = &key.run {
+        hash.update(u64::MAX.to_le_bytes());
+        hash.update(run.as_bytes());
+    } else {
+        for text in [&key.queue, &key.job_id, &key.created_at] {
+            hash.update((text.len() as u64).to_le_bytes());
+            hash.update(text.as_bytes());
+        }
+        hash.update(key.generation.to_le_bytes());
     }
-    hash.update(key.generation.to_le_bytes());
     let whole = hash.finalize();
     let mut short = Digest::default();
     short.copy_from_slice(&whole[..16]);
@@ -114,7 +121,25 @@ mod tests {
     use super::*;
 
     fn key(queue: &str, job_id: &str, created_at: &str, generation: u64) -> LedgerKey {
-        LedgerKey { queue: queue.into(), job_id: job_id.into(), created_at: created_at.into(), generation }
+        let (queue, job_id, created_at) = (queue.into(), job_id.into(), created_at.into());
+        LedgerKey { queue, job_id, created_at, generation, run: None }
+    }
+
+    #[test]
+    fn an_identity_is_all_of_the_key() {
+        let of = |names: LedgerKey, run: &str| Entry::new(&LedgerKey { run: Some(run.into()), ..names }).digest;
+        let one = of(key("q", "j", "t", 0), "r");
+        assert_eq!(one, of(key("moved", "j", "u", 1), "r"));
+        assert_ne!(one, of(key("q", "j", "t", 0), "s"));
+        assert_ne!(one, Entry::new(&key("q", "j", "t", 0)).digest);
+    }
+
+    /// As version 0.1.0 wrote it: what that applied is not applied again.
+    #[test]
+    fn the_digest_of_names_is_what_it_was() {
+        let digest = Entry::new(&key("companies", "j-1", "2026-11-23T23:43:46.082897Z", 2)).digest;
+        let hex: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(hex, "deee5413427e83237bb3628f15f0e485");
     }
 
     #[test]

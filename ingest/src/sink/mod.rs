@@ -83,6 +83,9 @@ pub struct LedgerKey {
     pub created_at: String,
     /// How many runs of this id are known to be done.
     pub generation: u64,
+    /// The identity of the run, which alone makes the key; the other fields are then for people. Without it (a job that a
+    /// worker of an older version had in hand) the key is made of them.
+    pub run: Option<String>,
 }
 
 /// The effect of one job: applied with its ledger entry, or not at all.

@@ -158,6 +158,7 @@ pub(crate) fn key(job: &str) -> LedgerKey {
         job_id: job.into(),
         created_at: "2026-01-01T00:00:00Z".into(),
         generation: 0,
+        run: None,
     }
 }
 

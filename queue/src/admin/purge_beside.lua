@@ -2,9 +2,10 @@
 -- ARGV[1] prefix, then the ids. Answers how many.
 local removed = 0
 for i = 2, #ARGV do
-  if redis.call('ZREM', ARGV[1] .. ':failed', ARGV[i]) == 1 then
+  if redis.call('ZSCORE', ARGV[1] .. ':failed', ARGV[i]) then
     removed = removed + 1
     redis.call('DEL', ARGV[1] .. ':job:' .. ARGV[i])
+    redis.call('ZREM', ARGV[1] .. ':failed', ARGV[i])
   end
 end
 return removed

@@ -5,7 +5,7 @@ local answers = {}
 for i = 3, #ARGV do
   local id = ARGV[i]
   local job = ARGV[1] .. ':job:' .. id
-  if redis.call('ZREM', ARGV[1] .. ':failed', id) == 0 then
+  if not redis.call('ZSCORE', ARGV[1] .. ':failed', id) then
     answers[#answers + 1] = 'NOT_FAILED'
   elseif redis.call('HEXISTS', job, 'record') == 0 then
     redis.call('DEL', job)
@@ -15,5 +15,6 @@ for i = 3, #ARGV do
     redis.call(ARGV[2], ARGV[1] .. ':ready', id)
     answers[#answers + 1] = 'QUEUED'
   end
+  redis.call('ZREM', ARGV[1] .. ':failed', id)
 end
 return answers

@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 pub(crate) use self::place::Place;
 use crate::rq::hostname;
+use crate::rights::Rights;
 use crate::server_check::check_server;
 use crate::{
     Backend, Claim, Command, Completion, Connection, Delivery, Invocation, Lease, Maintenance, Outcome, Payload,
@@ -54,9 +55,11 @@ pub struct Bookkeeper<S> {
     places: Vec<Place>,
     source: S,
     scripts: Scripts,
+    rights: Rights,
 }
 
 struct Scripts {
+    rights: Script,
     claim: Script,
     heartbeat: Script,
     settle: Script,
@@ -64,9 +67,9 @@ struct Scripts {
     deregister: Script,
 }
 
-/// The answer of `claim.lua`: jobs (queue index, id, execution, attempt, record), dropped (queue index, id, reason) and
+/// The answer of `claim.lua`: jobs (queue index, id, execution, attempt, record, run), dropped (queue index, id, reason) and
 /// errors (queue index, error).
-type Claimed = (Vec<(usize, String, String, u32, Vec<u8>)>, Vec<(usize, String, String)>, Vec<(usize, String)>);
+type Claimed = (Vec<(usize, String, String, u32, Vec<u8>, String)>, Vec<(usize, String, String)>, Vec<(usize, String)>);
 
 impl<S: Source> Bookkeeper<S> {
     /// A worker's view of the queues in `config`.
@@ -84,7 +87,9 @@ impl<S: Source> Bookkeeper<S> {
             connection: connection.clone(),
             config,
             places,
+            rights: Rights::default(),
             scripts: Scripts {
+                rights: script(include_str!("scripts/rights.lua")),
                 claim: script(include_str!("scripts/claim.lua")),
                 heartbeat: script(include_str!("scripts/heartbeat.lua")),
                 settle: script(include_str!("scripts/settle.lua")),
@@ -103,11 +108,19 @@ impl<S: Source> Bookkeeper<S> {
         script.on(&place.key).arg(&place.key).arg(&place.prefix).arg(&place.group)
     }
 
-    /// Claims from `places`, of which the first is number `first` of all; answers what is wrong with single queues.
+    /// Whether everything may be done that has to be, queue by queue.
+    async fn try_rights(&self) -> Result<Vec<(String, Result<(), QueueError>)>, QueueError> {
+        let calls: Vec<_> = (self.places.iter())
+            .map(|place| Self::at(&self.scripts.rights, place).arg(&self.config.worker_name))
+            .collect();
+        let answers = self.connection.invoke_all(&calls).await?;
+        Ok(self.config.names.iter().cloned().zip(answers.into_iter().map(|answer| answer.map(drop))).collect())
+    }
+
+    /// Claims from these places, in one step; answers what is wrong with single queues.
     async fn claim_from(
         &self,
-        places: &[Place],
-        first: usize,
+        places: &[&Place],
         max: usize,
         claim: &mut Claim,
     ) -> Result<Vec<QueueError>, QueueError> {
@@ -121,12 +134,13 @@ impl<S: Source> Bookkeeper<S> {
             invocation = invocation.arg(&place.key).arg(&place.prefix).arg(&place.group);
         }
         let (jobs, dropped, errors): Claimed = self.connection.invoke(&invocation).await?;
-        let name = |index: usize| self.places[first + index].key.clone();
+        let name = |index: usize| places[index].key.clone();
         claim.dropped.extend(dropped.into_iter().map(|(_, id, reason)| (id, reason)));
-        claim.deliveries.extend(jobs.into_iter().map(|(index, id, execution, attempt, record)| Delivery {
+        claim.deliveries.extend(jobs.into_iter().map(|(index, id, execution, attempt, record, run)| Delivery {
             queue: name(index),
             created_at: String::new(),
             generation: 0,
+            run: Some(run).filter(|run| !run.is_empty()),
             attempt,
             crashes: attempt.saturating_sub(1),
             enqueued_at: S::enqueued_at(&id),
@@ -182,17 +196,20 @@ impl<S: Source> Backend for Bookkeeper<S> {
             return Ok(claim);
         }
         // In a cluster each queue is in a slot of its own: one step per queue is the most that can be atomic.
-        let steps: Vec<&[Place]> =
-            if self.connection.is_cluster() { self.places.chunks(1).collect() } else { vec![&self.places[..]] };
-        let (mut first, mut broken) = (0, Vec::new());
-        for places in steps {
+        let refused = self.rights.of(self.try_rights()).await?;
+        let served: Vec<&Place> = self.places.iter().filter(|place| !refused.has(&place.key)).collect();
+        let at_once = if self.connection.is_cluster() { 1 } else { served.len() };
+        let mut broken: Vec<QueueError> = refused.clone().error().into_iter().collect();
+        for places in served.chunks(at_once.max(1)) {
             if claim.deliveries.len() < max {
-                match self.claim_from(places, first, max - claim.deliveries.len(), &mut claim).await {
+                match self.claim_from(places, max - claim.deliveries.len(), &mut claim).await {
                     Ok(errors) => broken.extend(errors),
                     Err(error) => broken.push(error),
                 }
             }
-            first += places.len();
+        }
+        if !broken.is_empty() {
+            self.rights.forget().await;
         }
         // One broken queue must not keep the others from being served, and what is claimed must reach the worker.
         if claim.deliveries.is_empty() && !broken.is_empty() {
@@ -283,6 +300,7 @@ impl<S: Source> Backend for Bookkeeper<S> {
                     .arg(millis(self.config.lease))
                     .arg(self.config.retry.max_attempts)
                     .arg(millis(self.config.failure_ttl))
+                    .arg(Uuid::new_v4().simple().to_string())
             })
             .collect();
         let mut done = Maintenance::default();

@@ -10,8 +10,11 @@ use crate::{Claim, Delivery, Lease, Payload, QueueError};
 /// Payload bytes one claim brings at most (a single job may exceed it), whatever the batch size.
 const MAX_BATCH_BYTES: usize = 32 << 20;
 
-/// Queue, job, execution, data, size of the data, creation, enqueueing, timeout, generation, attempt, crashes.
-type Row = (Vec<u8>, Vec<u8>, String, Vec<u8>, usize, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, u32, u32);
+/// Queue, job, execution, data, size of the data, creation, enqueueing, timeout, generation, attempt, crashes, run.
+type Row = (Vec<u8>, Vec<u8>, String, Vec<u8>, usize, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, u32, u32, String);
+
+/// What `claim.lua` gives for a run that a worker of an older version began: this, and the generation.
+const BY_NAMES: &str = "names:";
 
 impl RqQueue {
     pub(super) async fn claim_jobs(&self, max: usize) -> Result<Claim, QueueError> {
@@ -27,20 +30,24 @@ impl RqQueue {
             .arg(max)
             .arg(self.config.limits.max_bytes)
             .arg(MAX_BATCH_BYTES)
-            .arg(execution_stem(rand::random()))
-            .arg(self.gone.data.as_slice())
-            .arg(&self.gone.text);
-        for name in &self.config.names {
+            .arg(execution_stem(rand::random()));
+        let refused = self.rights.of(self.try_rights()).await?;
+        for name in self.config.names.iter().filter(|name| !refused.has(name)) {
             invocation.push(name);
         }
-        let (suspended, rows, dropped): (u8, Vec<Row>, Vec<Vec<u8>>) = self.connection.invoke(&invocation).await?;
+        let answer = self.connection.invoke(&invocation).await;
+        let (suspended, rows, dropped): (u8, Vec<Row>, Vec<Vec<u8>>) = self.rights.heard(answer).await?;
         let dropped = dropped.chunks_exact(2).map(|pair| (lossy(&pair[0]), lossy(&pair[1]))).collect();
-        let deliveries = rows.into_iter().map(|row| self.delivery(row)).collect();
+        let deliveries: Vec<Delivery> = rows.into_iter().map(|row| self.delivery(row)).collect();
+        if deliveries.is_empty() && let Some(error) = refused.error() {
+            return Err(error);
+        }
         Ok(Claim { deliveries, dropped, suspended: suspended == 1 })
     }
 
     fn delivery(&self, row: Row) -> Delivery {
-        let (queue, id, execution, data, size, created_at, enqueued_at, timeout, generation, attempt, crashes) = row;
+        let (queue, id, execution, data, size, created_at, enqueued_at, timeout, generation, attempt, crashes, run) = row;
+        let by_names = run.strip_prefix(BY_NAMES).map(str::to_owned);
         let limits = &self.config.limits;
         let payload = if size > limits.max_bytes {
             Err(oversized(size, limits.max_bytes))
@@ -53,7 +60,8 @@ impl RqQueue {
             queue,
             id,
             created_at: lossy(&created_at),
-            generation: lossy(&generation).parse().unwrap_or(0),
+            generation: by_names.as_deref().unwrap_or(&lossy(&generation)).parse().unwrap_or(0),
+            run: Some(run).filter(|_| by_names.is_none()),
             attempt,
             crashes,
             enqueued_at: parse_iso(&lossy(&enqueued_at)),

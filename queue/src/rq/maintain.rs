@@ -25,13 +25,16 @@ impl RqQueue {
         let mut total = Maintenance::default();
         for _ in 0..CALLS {
             let now = Utc::now();
-            let (reclaimed, abandoned, due, expired, more, hooks): (u64, u64, u64, u64, u8, Vec<Hooks>) =
+            let (reclaimed, abandoned, due, expired, more, hooks, waits): (u64, u64, u64, u64, u8, Vec<Hooks>, u64) =
                 self.connection.invoke(&self.maintain_call(now)).await?;
             for (job_id, data, enqueued_at, hooks) in hooks {
                 let func_name = decode(&data, &self.config.limits).map(|call| call.function).unwrap_or_default();
                 let enqueued_at = parse_iso(&enqueued_at);
                 let end = End { job_id, func_name, enqueued_at, ended_at: now, exc_info: Some(text::abandoned(now)) };
                 self.webhooks.post(&hooks, &end);
+            }
+            if waits > 0 {
+                self.bell.ring();
             }
             total.reclaimed += reclaimed;
             total.abandoned += abandoned;
@@ -57,10 +60,9 @@ impl RqQueue {
             .arg(format!("{:.9}", rand::random::<f64>()))
             .arg(ENTRIES_PER_CALL)
             .arg(SWEEP_SECONDS)
-            .arg(self.gone.data.as_slice())
-            .arg(&self.gone.text)
             .arg(exc_string(&text::crashed(now)))
-            .arg(exc_string(&text::abandoned(now)));
+            .arg(exc_string(&text::abandoned(now)))
+            .arg(self.lease_seconds());
         for name in &self.config.names {
             call.push(name);
         }

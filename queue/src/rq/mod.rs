@@ -8,6 +8,7 @@ mod commands;
 mod heartbeat;
 mod keys;
 mod maintain;
+mod rights;
 mod settle;
 mod text;
 mod webhook;
@@ -25,6 +26,7 @@ use crate::{
     Settled,
 };
 
+use crate::rights::Rights;
 use crate::server_check::check_server;
 pub(crate) use heartbeat::hostname;
 pub use keys::Keys;
@@ -35,6 +37,7 @@ pub(crate) const PRELUDE: &str = include_str!("lua/prelude.lua");
 pub(crate) const OUTCOME: &str = include_str!("lua/outcome.lua");
 
 static REGISTER: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/register.lua")]));
+static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/rights.lua")]));
 static DEREGISTER: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/deregister.lua")]));
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("lua/claim.lua")]));
 static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("lua/settle.lua")]));
@@ -52,15 +55,9 @@ pub struct RqQueue {
     record: Vec<(&'static str, String)>,
     /// The subscription to this worker's commands, while there is one.
     commands: Mutex<Option<PubSub>>,
-    /// `exc_string` for ids without a record, encoded once.
-    gone: Gone,
+    rights: Rights,
     webhooks: Webhooks,
     skipped_callbacks: AtomicU64,
-}
-
-struct Gone {
-    data: Vec<u8>,
-    text: String,
 }
 
 impl RqQueue {
@@ -72,7 +69,6 @@ impl RqQueue {
         }
         let bell = Doorbell::new(&connection, config.names.iter().map(|name| keys.queue(name)).collect());
         let record = heartbeat::record(&config);
-        let gone = Gone { data: text::missing_data(), text: text::exc_string(text::RECORD_GONE) };
         Ok(Self {
             connection,
             config,
@@ -80,7 +76,7 @@ impl RqQueue {
             bell,
             record,
             commands: Mutex::new(None),
-            gone,
+            rights: Rights::default(),
             webhooks: Webhooks::default(),
             skipped_callbacks: AtomicU64::new(0),
         })
@@ -129,7 +125,8 @@ impl Backend for RqQueue {
     }
 
     async fn settle(&self, completions: &[Completion]) -> Result<Vec<Settled>, QueueError> {
-        self.record_outcomes(completions).await
+        let answer = self.record_outcomes(completions).await;
+        self.rights.heard(answer).await
     }
 
     async fn maintain(&self) -> Result<Maintenance, QueueError> {

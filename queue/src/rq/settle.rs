@@ -38,7 +38,10 @@ impl RqQueue {
         }
         let mut settled = Vec::with_capacity(completions.len());
         for answer in self.connection.invoke_all(&calls).await?.into_iter().rev() {
-            let (outcomes, notices): (Vec<String>, Vec<Notice>) = self.connection.read(answer?)?;
+            let (outcomes, notices, waits): (Vec<String>, Vec<Notice>, bool) = self.connection.read(answer?)?;
+            if waits {
+                self.bell.ring();
+            }
             let chunk = &completions[settled.len()..];
             for (outcome, completion) in outcomes.iter().zip(chunk) {
                 settled.push(read_outcome(outcome, completion));
@@ -155,6 +158,7 @@ mod tests {
             id: "j".into(),
             created_at: String::new(),
             generation: 0,
+            run: None,
             attempt: 1,
             crashes: 0,
             enqueued_at: None,

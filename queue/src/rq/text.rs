@@ -7,17 +7,13 @@ use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, NaiveDateTime, Utc};
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
-use crate::payload::{encode_call, encode_result};
+use crate::payload::encode_result;
 use crate::{PayloadError, Serializer};
 
 /// What RQ writes for a job stopped by command.
 pub(crate) const STOPPED: &str = "Job stopped by user, work-horse terminated.";
-
-/// What a person reads about an id without a record.
-pub(crate) const RECORD_GONE: &str = "The record of this job is gone: it expired (ttl), was evicted or was deleted \
-                                      while its id was still on the queue. Nothing was run.";
 
 /// `YYYY-MM-DDTHH:MM:SS.ffffffZ`: six digits, or Python readers fail.
 pub(crate) fn iso(time: DateTime<Utc>) -> String {
@@ -55,11 +51,6 @@ pub(crate) fn exc_string(text: &str) -> String {
 /// `return_value` of a result: base64 of the serialized value; empty for none.
 pub(crate) fn return_value(value: &Value, serializer: Serializer) -> String {
     if value.is_null() { String::new() } else { STANDARD.encode(encode_result(value, serializer)) }
-}
-
-/// What stands in for the data of a job whose record is gone; readers need some.
-pub(crate) fn missing_data() -> Vec<u8> {
-    deflate(&encode_call("jobqueue.missing_record", &[], &Map::new(), Serializer::Pickle))
 }
 
 /// zlib at its default level, as Python's `zlib.compress`.

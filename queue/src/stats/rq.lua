@@ -5,9 +5,11 @@ local time = redis.call('TIME')
 local seconds, micros = tonumber(time[1]), tonumber(time[2])
 local queue, wip, members = P .. ':queue:' .. Q, P .. ':wip:' .. Q, P .. ':workers:' .. Q
 local scheduled, trouble = P .. ':scheduled:' .. Q, P .. ':jobqueue-trouble:' .. Q
+-- Ids that came back while an earlier run of them was in hand; the score of our leases has this offset.
+local aside, OURS = P .. ':jobqueue:aside:' .. Q, 10000000000
 local failed = redis.call('ZCARD', P .. ':failed:' .. Q)
 -- Most queues at most moments: nothing to do, and nobody there. To ask so is less than half the work of asking for each.
-if redis.call('EXISTS', queue, queue .. ':intermediate', wip, members, scheduled, trouble) == 0 then
+if redis.call('EXISTS', queue, queue .. ':intermediate', wip, members, scheduled, trouble, aside) == 0 then
   return {seconds, micros, failed, false}
 end
 local enqueued = false
@@ -24,10 +26,11 @@ for _, key in ipairs(redis.call('SMEMBERS', members)) do
   end
 end
 -- Whose lease ended more than a minute ago is in nobody's hands: one worker is enough to find them, however many.
-local held = redis.call('ZCOUNT', wip, seconds - 60, '+inf')
+local held = redis.call('ZCOUNT', wip, seconds - 60, '(' .. OURS)
+  + redis.call('ZCOUNT', wip, string.format('%d', OURS + seconds - 60), '+inf')
 local lost = redis.call('ZCARD', wip) > held and 1 or 0
 return {seconds, micros, failed, {
-  redis.call('LLEN', queue),
+  redis.call('LLEN', queue) + redis.call('ZCARD', aside),
   held + lost + redis.call('LLEN', queue .. ':intermediate'),
   redis.call('ZCARD', scheduled),
   redis.call('ZCOUNT', scheduled, 0, seconds),

@@ -11,6 +11,9 @@ use jobqueue_testkit::{Redis, redis, unique};
 use redis::{AsyncTypedCommands, FromRedisValue, aio::MultiplexedConnection};
 use serde_json::{Map, Value, json};
 
+/// What the scores of our leases have on top of their end.
+pub(crate) const OURS: i64 = 10_000_000_000;
+
 /// A fresh queue name, a raw connection, and the key prefix `rq`.
 pub(crate) struct Bay {
     pub(crate) name: String,
@@ -112,7 +115,7 @@ impl Bay {
     /// As if the lease of this delivery had ended a second ago.
     pub(crate) async fn lapse(&mut self, delivery: &Delivery) {
         let lease = &delivery.lease;
-        let past = Utc::now().timestamp() - 1;
+        let past = OURS + Utc::now().timestamp() - 1;
         let command = format!("ZADD rq:wip:{} XX CH {past} {}:{}", lease.queue, lease.job, lease.execution);
         assert_eq!(self.redis::<i64>(&command).await, 1);
     }

@@ -6,6 +6,8 @@ local q = {key = ARGV[1], prefix = ARGV[2], group = ARGV[3]}
 local lease, worker, fields = tonumber(ARGV[4]), ARGV[5], tonumber(ARGV[6])
 local now = now_ms()
 local record = q.prefix .. ':worker:' .. worker
+-- First, because it needs no memory and lets Redis pass the rest: a full Redis must not take jobs from their workers.
+redis.call('PEXPIRE', record, lease * 4)
 redis.call('HSET', record, 'last_heartbeat', string.format('%.0f', now), unpack(ARGV, 7, 6 + fields))
 redis.call('HSETNX', record, 'birth', string.format('%.0f', now))
 -- Long enough to be seen as dead before it is forgotten.

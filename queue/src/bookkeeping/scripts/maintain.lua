@@ -1,5 +1,5 @@
 -- What has to be done about one queue now and then, by anybody; a bounded portion each time.
--- ARGV: key, prefix, group, lease (ms), most attempts, lifetime of failed records (ms).
+-- ARGV: key, prefix, group, lease (ms), most attempts, lifetime of failed records (ms), random text.
 -- Answer: {reclaimed, abandoned, due, expired}.
 
 local q = {key = ARGV[1], prefix = ARGV[2], group = ARGV[3]}
@@ -26,20 +26,35 @@ local over = string.format('(%.0f', now * 1000)
 local lapsed = redis.call('ZRANGEBYSCORE', q.prefix .. ':lease', '-inf', over, 'LIMIT', 0, 1000)
 for i = #lapsed, 1, -1 do
   local id = lapsed[i]
+  local score = redis.call('ZSCORE', q.prefix .. ':lease', id)
   redis.call('ZREM', q.prefix .. ':lease', id)
   local known = redis.call('HMGET', job_key(q, id), 'attempts', 'worker')
-  bring_back(id, tonumber(known[1]) or 1, known[2] or '(unknown)')
+  local ok, err = pcall(bring_back, id, tonumber(known[1]) or 1, known[2] or '(unknown)')
+  if not ok then
+    redis.pcall('ZADD', q.prefix .. ':lease', score, id)
+    return redis.error_reply(message(err))
+  end
 end
 
-for _, stray in ipairs(adopt(q, lease, 100)) do
-  redis.call('HSET', job_key(q, stray[1]), 'record', stray[2], 'attempts', stray[3])
+-- A lease that ends later than its own length from now is from before Redis's clock was set back. Its owner, if there is
+-- one, renews it with its next heartbeat.
+local late = string.format('(%.0f', (now + lease + 2000) * 1000)
+for _, id in ipairs(redis.call('ZRANGEBYSCORE', q.prefix .. ':lease', late, '+inf', 'LIMIT', 0, 500)) do
+  local own = tonumber(redis.call('HGET', job_key(q, id), 'lease') or '')
+  if own and tonumber(redis.call('ZSCORE', q.prefix .. ':lease', id)) > (now + own + 2000) * 1000 then
+    redis.call('ZADD', q.prefix .. ':lease', 'XX', lease_end(now, own + 1000, 0), id)
+  end
+end
+
+for _, stray in ipairs(adopt(q, lease, 100, ARGV[7])) do
+  redis.call('HSET', job_key(q, stray[1]), 'record', stray[2], 'attempts', stray[3], 'run', stray[4])
   bring_back(stray[1], stray[3], '(not one of ours)')
 end
 
 local due = redis.call('ZRANGEBYSCORE', q.prefix .. ':scheduled', '-inf', now, 'LIMIT', 0, 1000)
 for _, id in ipairs(due) do
-  redis.call('ZREM', q.prefix .. ':scheduled', id)
   redis.call('RPUSH', q.prefix .. ':ready', id)
+  redis.call('ZREM', q.prefix .. ':scheduled', id)
 end
 
 local expired = redis.call('ZRANGEBYSCORE', q.prefix .. ':failed', '-inf', now - keep, 'LIMIT', 0, 1000)

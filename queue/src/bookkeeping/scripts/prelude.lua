@@ -1,14 +1,31 @@
 -- Shared by every script. A queue `q` is {key, prefix, group}: the user's key, the prefix of the keys kept beside it,
 -- and the consumer group (streams only). Times are milliseconds of Redis' own clock.
 
+local time = redis.pcall('TIME')
+if time.err then return redis.error_reply('NOPERM TIME: ' .. time.err) end
+
 local function now_ms()
-  local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
 
 -- The score of a lease is its end in microseconds: whole ones, which Redis handles fastest. They also keep the jobs of
 -- one batch in the order they had, should they be reclaimed.
 local function lease_end(now, lease, index) return (now + lease) * 1000 + index end
+
+local function message(err)
+  if type(err) == 'table' then return tostring(err.err) end
+  return tostring(err)
+end
+
+-- What is no job's fault: rights, memory, a replica, a slot of the cluster on its way.
+local WORLD = {'NOPERM', 'ACL failure', "executing the script can't", 'OOM', 'READONLY', 'MISCONF', 'NOREPLICAS',
+  'CLUSTERDOWN', 'TRYAGAIN', 'MOVED', 'ASK', 'non local key', 'same slot'}
+local function is_worlds(text)
+  for _, word in ipairs(WORLD) do
+    if string.find(text, word, 1, true) then return true end
+  end
+  return false
+end
 
 local function job_key(q, id) return q.prefix .. ':job:' .. id end
 

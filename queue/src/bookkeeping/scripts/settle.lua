@@ -7,32 +7,42 @@ local worker, id, execution, seconds = ARGV[4], ARGV[5], ARGV[6], tonumber(ARGV[
 local outcome, reason, delay = ARGV[8], ARGV[9], tonumber(ARGV[10])
 local job = job_key(q, id)
 if redis.call('HGET', job, 'execution') ~= execution then return 0 end
-redis.call('ZREM', q.prefix .. ':lease', id)
 
-if outcome == 'finished' then
-  redis.call('DEL', job)
-  done(q, id)
-  count(q, worker, 'successful_job_count', seconds)
-elseif outcome == 'released' then
-  redis.call('HINCRBY', job, 'attempts', -1)
-  redis.call('HDEL', job, 'execution')
-  redis.call('LPUSH', q.prefix .. ':ready', id)
-  park(q, id)
-else
-  local now = now_ms()
-  note_failure(q, id, now, reason)
-  if outcome == 'retry' then
-    if delay > 0 then
-      redis.call('ZADD', q.prefix .. ':scheduled', now + delay, id)
-    else
-      redis.call('RPUSH', q.prefix .. ':ready', id)
-    end
+local function settle()
+  if outcome == 'finished' then
+    redis.call('DEL', job)
+    done(q, id)
+    count(q, worker, 'successful_job_count', seconds)
+  elseif outcome == 'released' then
+    redis.call('HINCRBY', job, 'attempts', -1)
+    redis.call('HDEL', job, 'execution')
+    redis.call('LPUSH', q.prefix .. ':ready', id)
     park(q, id)
   else
-    redis.call('ZADD', q.prefix .. ':failed', now, id)
-    done(q, id)
+    local now = now_ms()
+    note_failure(q, id, now, reason)
+    if outcome == 'retry' then
+      if delay > 0 then
+        redis.call('ZADD', q.prefix .. ':scheduled', now + delay, id)
+      else
+        redis.call('RPUSH', q.prefix .. ':ready', id)
+      end
+      park(q, id)
+    else
+      redis.call('ZADD', q.prefix .. ':failed', now, id)
+      done(q, id)
+    end
+    -- As rq counts it: every attempt that failed.
+    count(q, worker, 'failed_job_count', seconds)
   end
-  -- As rq counts it: every attempt that failed.
-  count(q, worker, 'failed_job_count', seconds)
 end
-return 1
+
+-- Given up first: this needs no memory, and lets Redis pass all that follows. What is refused all the same stays leased, to be
+-- told or delivered again.
+local score = redis.call('ZSCORE', q.prefix .. ':lease', id)
+redis.call('ZREM', q.prefix .. ':lease', id)
+local ok, err = pcall(settle)
+if ok then return 1 end
+if score then redis.pcall('ZADD', q.prefix .. ':lease', score, id) end
+redis.pcall('HSET', job, 'execution', execution)
+return redis.error_reply(message(err))

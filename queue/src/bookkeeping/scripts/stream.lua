@@ -15,18 +15,32 @@ local function pack(fields)
   return table.concat(parts)
 end
 
-local function take(q, most, now, worker)
+-- The life of a group: a random number in the name of a consumer that reads nothing. It goes with the group and with the
+-- stream, whoever deletes them, and with nothing else: entries of a stream that is made anew are other runs, though
+-- their ids be the same.
+local function life(q, seed)
+  local known = redis.call('GET', q.prefix .. ':life')
+  if known then
+    if redis.call('XGROUP', 'CREATECONSUMER', q.key, q.group, 'jobqueue-life-' .. known) == 0 then return known end
+    redis.call('XGROUP', 'DELCONSUMER', q.key, q.group, 'jobqueue-life-' .. known)
+  end
+  redis.call('XGROUP', 'CREATECONSUMER', q.key, q.group, 'jobqueue-life-' .. seed)
+  redis.call('SET', q.prefix .. ':life', seed)
+  return seed
+end
+
+local function run_of(q, id, seed) return life(q, seed) .. ':' .. id end
+
+local function take(q, most, now, worker, seed, hand_out)
   local answer = read(q, most, worker)
   if answer and answer.err and string.find(answer.err, 'NOGROUP', 1, true) then
-    local made = redis.pcall('XGROUP', 'CREATE', q.key, q.group, '0', 'MKSTREAM')
-    if made.err then return {}, made.err end
+    redis.call('XGROUP', 'CREATE', q.key, q.group, '0', 'MKSTREAM')
     answer = read(q, most, worker)
   end
-  if not answer then return {} end
-  if answer.err then return {}, answer.err end
-  local taken = {}
-  for i, entry in ipairs(answer[1][2]) do taken[i] = {entry[1], pack(entry[2])} end
-  return taken
+  if not answer then return end
+  if answer.err then error(answer.err, 0) end
+  local lives = life(q, seed)
+  for _, entry in ipairs(answer[1][2]) do hand_out(entry[1], pack(entry[2]), lives .. ':' .. entry[1]) end
 end
 
 local function resume(q, id, worker, attempt)
@@ -56,7 +70,7 @@ end
 
 -- Entries that were delivered to somebody who is not one of ours and has been silent for a lease: {id, record,
 -- deliveries} each. A cursor carries on where the last look ended.
-local function adopt(q, lease, most)
+local function adopt(q, lease, most, seed)
   local cursor = redis.call('GET', q.prefix .. ':cursor') or '0-0'
   local answer = redis.pcall('XAUTOCLAIM', q.key, q.group, PARKED, lease, cursor, 'COUNT', most, 'JUSTID')
   if answer.err then return {} end
@@ -67,11 +81,27 @@ local function adopt(q, lease, most)
       local entry = redis.call('XRANGE', q.key, id, id)
       if entry[1] then
         local pending = redis.call('XPENDING', q.key, q.group, id, id, 1)
-        found[#found + 1] = {id, pack(entry[1][2]), pending[1] and pending[1][4] or 1}
+        found[#found + 1] = {id, pack(entry[1][2]), pending[1] and pending[1][4] or 1, run_of(q, id, seed)}
       else
         redis.call('XACK', q.key, q.group, id)
       end
     end
   end
   return found
+end
+
+local function try_source(try, q, worker)
+  local group = redis.pcall('XGROUP', 'CREATE', q.key, q.group, '0', 'MKSTREAM')
+  if group.err and not string.find(group.err, 'BUSYGROUP', 1, true) then try('XGROUP', 'CREATE', q.key, q.group, '0', 'MKSTREAM') end
+  try('XREADGROUP', 'GROUP', q.group, worker, 'COUNT', 1, 'STREAMS', q.key, '0')
+  try('XGROUP', 'CREATECONSUMER', q.key, q.group, worker)
+  try('XGROUP', 'DELCONSUMER', q.key, q.group, worker .. '-none')
+  try('XACK', q.key, q.group, '0-1')
+  try('XDEL', q.key, '0-1')
+  try('XCLAIM', q.key, q.group, worker, 0, '0-1', 'JUSTID')
+  try('XAUTOCLAIM', q.key, q.group, worker, 9000000000000, '0-0', 'COUNT', 1, 'JUSTID')
+  try('XPENDING', q.key, q.group, '-', '+', 1)
+  try('XRANGE', q.key, '-', '-', 'COUNT', 1)
+  try('XINFO', 'GROUPS', q.key)
+  try('GET', q.prefix .. ':cursor')
 end

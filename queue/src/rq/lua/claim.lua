@@ -1,18 +1,21 @@
 -- Takes up to `max` jobs, earlier queues first. A job leaves its queue, gets an execution and a lease in one step, so
--- no crash can lose it in between.
+-- no crash can lose it in between. Ids are looked at first and taken last: whatever Redis refuses, it refuses before.
 -- ARGV: prefix, worker, worker ttl, lease, max jobs, max bytes per job, max bytes altogether, execution id stem,
---       substitute data and error text for a missing record, queue names...
+--       queue names...
 local worker_ttl, lease, max = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local max_job_bytes, max_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
-local stem, missing_data, missing_text = ARGV[8], ARGV[9], ARGV[10]
-local expiry = math.ceil(now + micros / 1e6 + lease)
+local stem = ARGV[8]
+local score = int(OURS + math.ceil(now + micros / 1e6 + lease))
 
 local OVER = {finished = true, failed = true, canceled = true, stopped = true, deferred = true, scheduled = true,
   rate_limited = true}
+local RUNS = 'it is running already'
 
 local jobs, dropped, bytes, cap = {}, {}, 0, max
--- Leases are written once per queue; what this very claim took is known from here.
-local taken, held, mine = {}, {}, {}
+-- Leases are written once per queue; what this very claim took is known from here, and how it was before.
+local taken, held, mine, before = {}, {}, {}, {}
+local gone, served = {}, {}
+local waits_aside = false
 -- Stale ids cost no place in the batch, but a flood of them must not hold up the server.
 local budget = max * 4 + 400
 
@@ -29,63 +32,156 @@ local function batch_for(crashes)
   return 1
 end
 
--- Gives false when the job has to wait for another batch.
-local function take(J, Q)
-  local f = redis.call('HMGET', job_key(J), 'status', 'data', 'created_at', 'enqueued_at', 'timeout',
-    'jobqueue_generation', 'jobqueue_attempts', 'jobqueue_crashes', 'jobqueue_execution')
-  local status, data, previous = f[1], f[2], f[9]
-  if not data then
-    bury_missing(J, Q, missing_data, missing_text)
-    drop(J, 'its record is gone')
-    return true
+-- The identity of the run that this record asks for. What the producer wrote tells it apart from every other, also where
+-- Redis forgets the claim; a record without one of the times needs chance.
+local life = nil
+local function identity(J, created_at, enqueued_at)
+  life = life or redis.call('GET', P .. ':jobqueue:life')
+  if not life then
+    life = stem
+    redis.call('SET', P .. ':jobqueue:life', life)
   end
-  if OVER[status] then
-    drop(J, 'its status is ' .. status)
-    return true
-  end
-  if mine[J] then
-    drop(J, 'it is running already')
-    return true
-  end
-  if previous and previous ~= '' then
-    local score = tonumber(redis.call('ZSCORE', wip_key(Q), J .. ':' .. previous) or '')
-    if score and score > now then
-      drop(J, 'it is running already')
-      return true
-    end
-    forget_execution(J, previous, Q, nil)
-  elseif status == 'started' and live_execution(J, Q, '') then
-    drop(J, 'it is running already')
-    return true
-  end
-  local crashes = tonumber(f[8] or '') or 0
-  local size = #data
-  local limit = batch_for(crashes)
+  local chance = (created_at and enqueued_at) and '' or stem .. #jobs
+  local parts = ''
+  for _, part in ipairs({life, J, created_at or '', enqueued_at or '', chance}) do parts = parts .. #part .. ':' .. part end
+  return redis.sha1hex(parts)
+end
+
+-- A retry or a requeue writes another time of enqueueing; the run stays. What a worker of an older version had in hand
+-- may have a ledger entry under its names.
+local function run_of(J, f)
+  if f.run and f.run ~= '' and string.match(f.of or '', '^(%S*) ') == (f.created_at or '') then return f.run end
+  if f.touched and not f.of then return 'names:' .. (f.generation or '0') end
+  return identity(J, f.created_at, f.enqueued_at)
+end
+
+-- Writes the execution of a job whose turn it is; `own` where the job's record is that of this run. Gives false when it
+-- has to wait for another batch.
+local function begin(J, Q, f, own)
+  local size = #f.data
+  local limit = batch_for(f.crashes)
   if #jobs > 0 and (#jobs >= limit or bytes + size > max_bytes) then return false end
   cap = math.min(cap, limit)
-
-  local attempts = (tonumber(f[7] or '') or 0) + 1
+  local attempts = f.attempts + 1
   local E = stem .. string.format('%08x', #jobs)
   local key, ekey, xkey = job_key(J), execution_key(J, E), executions_key(J)
-  redis.call('HSET', key, 'status', 'started', 'started_at', now_iso, 'last_heartbeat', now_iso, 'worker_name', W,
-    'jobqueue_execution', E, 'jobqueue_attempts', int(attempts))
-  redis.call('PERSIST', key)
+  before[#before + 1] = {J, E, own and f.status, f.attempts, f.execution or '', f.worker or ''}
+  if own then
+    redis.call('HSET', key, 'status', 'started', 'started_at', now_iso, 'last_heartbeat', now_iso, 'worker_name', W,
+      'jobqueue_execution', E, 'jobqueue_attempts', int(attempts), 'jobqueue_run', f.run, 'jobqueue_of', f.of)
+    redis.call('PERSIST', key)
+  end
+  local data = size <= max_job_bytes and f.data or ''
   redis.call('HSET', ekey, 'id', E, 'created_at', now_float, 'last_heartbeat', now_float, 'worker_name', W,
-    'job_id', J)
-  redis.call('EXPIRE', ekey, int(lease))
-  redis.call('ZADD', xkey, int(expiry + 60), E)
+    'job_id', J, 'queue', Q, 'run', f.run, 'of', f.of, 'data', data, 'timeout', f.timeout or '', 'attempts',
+    int(attempts), 'crashes', int(f.crashes), 'lease', int(lease), 'retries', f.retries or '')
+  redis.call('EXPIRE', ekey, int(lease + RECORD_OF_A_RUN))
+  redis.call('ZADD', xkey, int(now + lease + 60), E)
   redis.call('EXPIRE', xkey, int(lease + 60))
-  taken[#taken + 1] = int(expiry)
+  taken[#taken + 1] = score
   taken[#taken + 1] = J .. ':' .. E
   held[#held + 1] = J .. ':' .. E
   mine[J] = true
-  if size > max_job_bytes then
-    data = ''
-  else
-    bytes = bytes + size
+  bytes = bytes + #data
+  local created_at, enqueued_at = string.match(f.of, '^(%S*) (.*)$')
+  jobs[#jobs + 1] = {Q, J, E, data, int(size), created_at, enqueued_at, f.timeout or '', f.generation or '0',
+    int(attempts), int(f.crashes), f.run}
+  return true
+end
+
+local function read(J)
+  local f = redis.call('HMGET', job_key(J), 'status', 'data', 'created_at', 'enqueued_at', 'timeout',
+    'jobqueue_generation', 'jobqueue_attempts', 'jobqueue_crashes', 'jobqueue_execution', 'jobqueue_run', 'jobqueue_of',
+    'retries_left', 'worker_name')
+  return {status = f[1] or nil, data = f[2] or nil, created_at = f[3] or nil, enqueued_at = f[4] or nil,
+    timeout = f[5] or nil, generation = f[6] or nil, attempts = tonumber(f[7] or '') or 0, touched = f[7] and true or false,
+    crashes = tonumber(f[8] or '') or 0, execution = f[9] or nil, run = f[10] or nil, of = f[11] or nil,
+    retries = f[12] or nil, worker = f[13] or nil}
+end
+
+-- Takes the job at the head of a queue. Gives false when it has to wait for another batch.
+local function take(J, Q)
+  local f = read(J)
+  if not f.data then
+    gone[#gone + 1] = J
+    drop(J, 'its record is gone')
+    return true
   end
-  jobs[#jobs + 1] = {Q, J, E, data, int(size), f[3] or '', f[4] or '', f[5] or '', f[6] or '0', int(attempts),
-    int(crashes)}
+  local now_is = version(f.created_at, f.enqueued_at)
+  local known = f.of == now_is or (f.touched and not f.of)
+  if OVER[f.status] and (known or (f.status ~= 'finished' and f.status ~= 'failed')) then
+    drop(J, 'its status is ' .. f.status)
+    return true
+  end
+  if mine[J] then
+    drop(J, RUNS)
+    return true
+  end
+  local turn = true
+  -- A record that no worker had yet needs no look at what runs.
+  if (f.execution and f.execution ~= '') or (f.worker and f.worker ~= '') then
+    local live = live_execution(J, Q, '')
+    if live then
+      local in_hand = redis.call('HGET', execution_key(J, live), 'retries')
+      local put_back = f.retries and in_hand and (tonumber(f.retries) or 0) < (tonumber(in_hand) or 0)
+      -- The same record pushed twice, or put back by RQ's clean-up although it runs again.
+      if f.of == now_is or f.status == 'started' or put_back then
+        drop(J, RUNS)
+        return true
+      end
+      turn = false
+    elseif f.execution and f.execution ~= '' and redis.call('ZSCORE', wip_key(Q), J .. ':' .. f.execution) then
+      local x = read_execution(J, f.execution)
+      forget_execution(J, f.execution, Q, f.worker)
+      if f.of and f.of ~= now_is and x.run then
+        -- Its worker died, and the producer has written over the record since: what it ran comes first.
+        x.crashes = x.crashes + 1
+        bring_back(J, Q, x, 0)
+        turn = false
+      end
+    end
+  end
+  if turn and waits_aside and redis.call('ZSCORE', aside_key(Q), J) then
+    if f.of == now_is and f.run and f.run ~= '' then
+      drop(J, RUNS)
+      return true
+    end
+    turn = false
+  end
+  f.run = run_of(J, f)
+  if not f.created_at then
+    -- RQ's tools take the time of reading for it, each time anew.
+    f.created_at = now_iso
+    redis.call('HSET', job_key(J), 'created_at', now_iso)
+  end
+  f.of = version(f.created_at, f.enqueued_at)
+  if turn then return begin(J, Q, f, true) end
+  set_aside(J, Q, f)
+  waits_aside = true
+  return true
+end
+
+-- Takes the next run of an id that came back while an earlier one was in hand, once that has ended.
+local function take_aside(J, Q)
+  if mine[J] or live_execution(J, Q, '') then return true end
+  local R = redis.call('LINDEX', behind_key(Q, J), 0)
+  local x = R and read_hash_of_run(run_key(J, R))
+  local f = read(J)
+  if not x or not x.run or not f.data then
+    -- Its producer deleted the job, or nothing is left of it.
+    drop(J, 'its record was deleted while it waited for an earlier run')
+  else
+    local own = f.run == x.run and version(f.created_at, f.enqueued_at) == x.of
+    if own and OVER[f.status] then
+      drop(J, 'its status is ' .. f.status)
+    else
+      if own then
+        x.status, x.execution, x.worker, x.generation = f.status, f.execution, f.worker, f.generation
+      end
+      if not begin(J, Q, x, own) then return false end
+    end
+  end
+  served[#served + 1] = {J, R or ''}
   return true
 end
 
@@ -97,26 +193,76 @@ local function refuse(J, Q, err)
   pcall(redis.call, 'DEL', execution_key(J, stem .. string.format('%08x', #jobs)))
 end
 
-local function serve(Q)
-  while #jobs < cap and budget > 0 do
-    local ids = redis.call('LPOP', queue_key(Q), math.min(cap - #jobs, budget))
-    if not ids then return end
-    budget = budget - #ids
-    for i, J in ipairs(ids) do
-      local ok, fits = pcall(take, J, Q)
-      if not ok then
-        refuse(J, Q, message(fits))
-      elseif not fits then
-        for k = #ids, i, -1 do redis.call('LPUSH', queue_key(Q), ids[k]) end
-        cap = 0
-        return
-      elseif #jobs >= cap and i < #ids then
-        for k = #ids, i + 1, -1 do redis.call('LPUSH', queue_key(Q), ids[k]) end
-        cap = 0
-        return
-      end
+-- What the world refuses ends everything: jobs of this queue that were begun are put back as they were.
+local function put_back(Q)
+  for _, b in ipairs(before) do
+    local J, E = b[1], b[2]
+    pcall(redis.call, 'DEL', execution_key(J, E))
+    pcall(redis.call, 'ZREM', executions_key(J), E)
+    pcall(redis.call, 'ZREM', wip_key(Q), J .. ':' .. E)
+    pcall(redis.call, 'SREM', worker_key(W) .. ':executions', J .. ':' .. E)
+    if b[3] then
+      pcall(redis.call, 'HSET', job_key(J), 'status', b[3], 'jobqueue_attempts', int(b[4]), 'jobqueue_execution', b[5],
+        'worker_name', b[6])
     end
   end
+end
+
+local function lease_all(Q)
+  for k = 1, #taken, 500 do redis.call('ZADD', wip_key(Q), unpack(taken, k, math.min(k + 499, #taken))) end
+  if #held > 0 then
+    local executions = worker_key(W) .. ':executions'
+    for k = 1, #held, 500 do redis.call('SADD', executions, unpack(held, k, math.min(k + 499, #held))) end
+    redis.call('EXPIRE', executions, int(worker_ttl))
+  end
+end
+
+-- Takes off what was served of the runs set aside.
+local function take_off(Q)
+  for _, pair in ipairs(served) do
+    local J, R = pair[1], pair[2]
+    redis.call('LPOP', behind_key(Q, J))
+    redis.call('DEL', run_key(J, R))
+    if redis.call('EXISTS', behind_key(Q, J)) == 0 then redis.call('ZREM', aside_key(Q), J) end
+  end
+end
+
+local function guarded(step, J, Q)
+  local ok, fits = pcall(step, J, Q)
+  if ok then return fits end
+  local err = message(fits)
+  if is_worlds(err) then error(err, 0) end
+  refuse(J, Q, err)
+  return true
+end
+
+-- One pass: looks at the head, begins what may begin, and only then takes it off. Gives whether there may be more.
+local function pass(Q)
+  taken, held, before, gone, served = {}, {}, {}, {}, {}
+  waits_aside = redis.call('EXISTS', aside_key(Q)) == 1
+  if waits_aside then
+    for _, J in ipairs(redis.call('ZRANGEBYSCORE', aside_key(Q), '-inf', now_float, 'LIMIT', 0, 100)) do
+      if #jobs >= cap then break end
+      if not guarded(take_aside, J, Q) then cap = 0 end
+    end
+  end
+  local wanted = math.min(cap - #jobs, budget)
+  local ids = wanted > 0 and redis.call('LRANGE', queue_key(Q), 0, wanted - 1) or {}
+  local off = 0
+  for _, J in ipairs(ids) do
+    if #jobs >= cap or not guarded(take, J, Q) then
+      cap = 0
+      break
+    end
+    off = off + 1
+  end
+  lease_all(Q)
+  note_gone(Q, gone)
+  if off > 0 then redis.call('LPOP', queue_key(Q), off) end
+  -- What fails here is delivered once more, as the same run.
+  pcall(take_off, Q)
+  budget = budget - #ids
+  return #ids == wanted
 end
 
 if redis.call('EXISTS', P .. ':suspended') == 1 then
@@ -125,22 +271,24 @@ if redis.call('EXISTS', P .. ':suspended') == 1 then
 end
 
 local trouble
-for i = 11, #ARGV do
-  if #jobs >= cap then break end
+for i = 9, #ARGV do
   local Q = ARGV[i]
-  local ok, err = pcall(serve, Q)
-  if not ok then trouble = message(err) end
-  for k = 1, #taken, 500 do
-    redis.call('ZADD', wip_key(Q), unpack(taken, k, math.min(k + 499, #taken)))
+  while #jobs < cap and budget > 0 do
+    local begun, said = #jobs, #dropped
+    local ok, more = pcall(pass, Q)
+    if not ok then
+      put_back(Q)
+      while #jobs > begun do jobs[#jobs] = nil end
+      while #dropped > said do dropped[#dropped] = nil end
+      trouble = message(more)
+      break
+    end
+    if not more then break end
   end
-  taken = {}
 end
 if #jobs == 0 and #dropped == 0 and trouble then return redis.error_reply(trouble) end
 
 if #jobs > 0 then
-  local executions = worker_key(W) .. ':executions'
-  for k = 1, #held, 500 do redis.call('SADD', executions, unpack(held, k, math.min(k + 499, #held))) end
-  redis.call('EXPIRE', executions, int(worker_ttl))
   -- A record that expired is written anew by the next heartbeat, whole.
   if redis.call('EXPIRE', worker_key(W), int(worker_ttl)) == 1 then
     redis.call('HSET', worker_key(W), 'state', 'busy', 'current_job', jobs[1][2], 'current_job_working_time', '0',

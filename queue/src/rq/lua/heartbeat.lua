@@ -8,6 +8,8 @@ local queues_at = 6 + 2 * fields
 local queues = tonumber(ARGV[queues_at])
 local worker = worker_key(W)
 
+-- First, because it needs no memory and lets Redis pass the rest: a full Redis must not take jobs from their workers.
+redis.call('EXPIRE', worker, int(worker_ttl))
 if redis.call('HEXISTS', worker, 'birth') == 0 then
   redis.call('HSET', worker, unpack(ARGV, 6, queues_at - 1))
   redis.call('HSET', worker, 'birth', now_iso)
@@ -18,21 +20,33 @@ redis.call('HSET', worker, 'last_heartbeat', now_iso)
 redis.call('EXPIRE', worker, int(worker_ttl))
 redis.call('EXPIRE', worker .. ':executions', int(worker_ttl))
 
-local lost, number = {}, 0
+local lost, members, number = {}, {}, 0
 for i = queues_at + queues + 1, #ARGV, 3 do
   local Q, J, E = ARGV[i], ARGV[i + 1], ARGV[i + 2]
-  if redis.call('ZSCORE', wip_key(Q), J .. ':' .. E) then
-    redis.call('ZADD', wip_key(Q), 'XX', int(expiry), J .. ':' .. E)
-    redis.call('HSET', execution_key(J, E), 'id', E, 'created_at',
-      redis.call('HGET', execution_key(J, E), 'created_at') or now_float, 'last_heartbeat', now_float,
-      'worker_name', W, 'job_id', J)
-    redis.call('EXPIRE', execution_key(J, E), int(lease))
+  local member, key = J .. ':' .. E, execution_key(J, E)
+  if redis.call('ZSCORE', wip_key(Q), member) then
+    redis.call('ZADD', wip_key(Q), 'XX', int(OURS + expiry), member)
+    redis.call('HSET', key, 'last_heartbeat', now_float)
+    -- Somebody deleted it: its readers need all of it.
+    if redis.call('HEXISTS', key, 'id') == 0 then
+      redis.call('HSET', key, 'id', E, 'created_at', now_float, 'worker_name', W, 'job_id', J)
+    end
+    redis.call('EXPIRE', key, int(lease + RECORD_OF_A_RUN))
     redis.call('ZADD', executions_key(J), int(expiry + 60), E)
     redis.call('EXPIRE', executions_key(J), int(lease + 60))
     if redis.call('EXISTS', job_key(J)) == 1 then redis.call('HSET', job_key(J), 'last_heartbeat', now_iso) end
   else
     lost[#lost + 1] = number
+    members[#members + 1] = member
   end
   number = number + 1
+end
+-- What was canceled, deleted or taken over keeps this worker no longer.
+if #members > 0 then
+  redis.call('SREM', worker .. ':executions', unpack(members))
+  if redis.call('EXISTS', worker .. ':executions') == 0 then
+    redis.call('HSET', worker, 'state', 'idle')
+    redis.call('HDEL', worker, 'current_job')
+  end
 end
 return lost

@@ -2,12 +2,12 @@
 -- intermediate entries, expired registry entries, dead workers. Every step is atomic, so any number of workers (and
 -- RQ's own maintenance) may do it at once.
 -- ARGV: prefix, worker, failure ttl, max attempts, backoff, max backoff, random number in [0, 1), how many at once,
---       seconds between sweeps, substitute data and error text for a missing record, error text of a crash that is
---       tried again, error text of one that is not, queue names...
+--       seconds between sweeps, error text of a crash that is tried again, error text of one that is not, length
+--       of a lease, queue names...
 local default_failure_ttl, max_attempts = tonumber(ARGV[3]), tonumber(ARGV[4])
 local backoff, max_backoff, random = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local limit, sweep_every = tonumber(ARGV[8]), tonumber(ARGV[9])
-local missing_data, missing_text, crash_text, abandoned_text = ARGV[10], ARGV[11], ARGV[12], ARGV[13]
+local crash_text, abandoned_text, lease = ARGV[10], ARGV[11], tonumber(ARGV[12])
 -- Seconds after which a job between a Python worker's list and its start is taken for stranded; RQ's own number.
 local STRANDED = 60
 -- A Python scheduler that holds the lock moves due jobs every second; after this we do it in its place.
@@ -28,9 +28,6 @@ local function backoff_seconds(J, attempts)
 end
 
 local function in_list(key, J) return redis.call('LPOS', key, J) end
-
--- Our execution ids have an 8 where a random UUID has its version, a 4; ours were counted when they were claimed.
-local function is_ours(E) return string.sub(E, 13, 13) == '8' and #E == 32 end
 
 local function crashed(J, Q, E, job)
   local attempts = tonumber(job.jobqueue_attempts or '') or 0
@@ -57,15 +54,37 @@ local function crashed(J, Q, E, job)
   end
 end
 
+-- The worker of a run died after its producer had written over the record.
+local function crashed_old_run(J, Q, job, x)
+  x.crashes = x.crashes + 1
+  if job.jobqueue_run == x.run then redis.call('HSET', job_key(J), 'jobqueue_run', '') end
+  if x.attempts < max_attempts then
+    bring_back(J, Q, x, x.crashes > 1 and backoff_seconds(J, x.crashes - 1) or 0)
+    reclaimed = reclaimed + 1
+  else
+    add_result_of_old_run(J, Q, {text = abandoned_text}, 'failed', default_failure_ttl)
+    abandoned = abandoned + 1
+  end
+end
+
 local function reclaim(member, Q)
   redis.call('ZREM', wip_key(Q), member)
   -- The last colon separates: ids of old RQ versions may hold some. RQ 1.x had no execution id at all.
   local J, E = string.match(member, '^(.*):([^:]*)$')
   if not J then J, E = member, '' end
-  local worker = redis.call('HGET', job_key(J), 'worker_name')
-  forget_execution(J, E, Q, worker)
   local job = read_job(J)
-  if not job or live_execution(J, Q, E) then
+  local worker = redis.call('HGET', execution_key(J, E), 'worker_name') or redis.call('HGET', job_key(J), 'worker_name')
+  local x = is_ours(E) and read_execution(J, E) or {}
+  local own = job and (not x.run or is_owner(job, E))
+  local live = job and live_execution(J, Q, E)
+  if not job then
+    expired = expired + 1
+  elseif not own and version(job.created_at, job.enqueued_at) ~= x.of then
+    crashed_old_run(J, Q, job, x)
+  elseif not own then
+    -- Settled already, or in other hands.
+    expired = expired + 1
+  elseif live then
     expired = expired + 1
   elseif job.status == 'started' then
     crashed(J, Q, E, job)
@@ -77,15 +96,16 @@ local function reclaim(member, Q)
   else
     expired = expired + 1
   end
+  forget_execution(J, E, Q, worker)
 end
 
-local function come_due(J, score, Q)
-  local f = redis.call('HMGET', job_key(J), 'created_at', 'status', 'rate_limit_key', 'rate_limit_concurrency',
+local function come_due(J, Q)
+  local f = redis.call('HMGET', job_key(J), 'data', 'status', 'rate_limit_key', 'rate_limit_concurrency',
     'enqueue_at_front')
   if not f[1] then
-    if now - score < RECORD_GRACE then return end
+    if now - (tonumber(redis.call('ZSCORE', scheduled_key(Q), J) or '') or 0) < RECORD_GRACE then return end
     redis.call('ZREM', scheduled_key(Q), J)
-    bury_missing(J, Q, missing_data, missing_text)
+    note_gone(Q, {J})
     expired = expired + 1
     return
   end
@@ -103,7 +123,7 @@ local function rescue(J, Q)
   local status = redis.call('HGET', job_key(J), 'status')
   if not status then
     redis.call('LREM', list, 0, J)
-    bury_missing(J, Q, missing_data, missing_text)
+    note_gone(Q, {J})
     expired = expired + 1
     return
   end
@@ -131,13 +151,20 @@ local function enqueue_ready(J, Q)
   if f[1] == 'ready_to_enqueue' then enqueue(J, Q, f[2] == '1', f[3], f[4]) end
 end
 
--- One bad entry must not stop the rest; what cannot be handled leaves the registry.
+-- One bad entry must not stop the rest; what cannot be handled leaves the registry. What the world refuses stays where it
+-- was, and ends the script.
 local function each(ids, Q, key, step)
   for _, id in ipairs(ids) do
+    local score = key ~= '' and redis.call('ZSCORE', key, id)
     local ok, err = pcall(step, id, Q)
     if not ok then
-      redis.log(redis.LOG_WARNING, 'jobqueue: ' .. key .. ' ' .. id .. ': ' .. message(err))
-      pcall(redis.call, 'ZREM', key, id)
+      local text = message(err)
+      if is_worlds(text) then
+        if score then pcall(redis.call, 'ZADD', key, score, id) end
+        error(text, 0)
+      end
+      redis.log(redis.LOG_WARNING, 'jobqueue: ' .. key .. ' ' .. id .. ': ' .. text)
+      if key ~= '' then pcall(redis.call, 'ZREM', key, id) end
       expired = expired + 1
     end
   end
@@ -146,7 +173,12 @@ end
 local function execution_of(member) return string.match(member, '([^:]*)$') end
 
 local function every_time(Q)
-  local lapsed = redis.call('ZRANGEBYSCORE', wip_key(Q), 0, now, 'LIMIT', 0, limit)
+  local lapsed = redis.call('ZRANGEBYSCORE', wip_key(Q), OURS, int(OURS + now), 'LIMIT', 0, limit)
+  if #lapsed < limit then
+    for _, member in ipairs(redis.call('ZRANGEBYSCORE', wip_key(Q), 0, now, 'LIMIT', 0, limit - #lapsed)) do
+      lapsed[#lapsed + 1] = member
+    end
+  end
   if #lapsed == limit then full = 1 end
   -- From the last to the first: each goes to the head, and the first claimed must end up first. The execution ids of
   -- one claim count upwards.
@@ -155,18 +187,26 @@ local function every_time(Q)
 
   local until_ = now
   if redis.call('EXISTS', P .. ':scheduler-lock:' .. Q) == 1 then until_ = now - SCHEDULER_GRACE end
-  local found = redis.call('ZRANGEBYSCORE', scheduled_key(Q), 0, until_, 'WITHSCORES', 'LIMIT', 0, limit)
-  for i = 1, #found, 2 do
-    local ok, err = pcall(come_due, found[i], tonumber(found[i + 1]), Q)
-    if not ok then
-      redis.log(redis.LOG_WARNING, 'jobqueue: scheduled ' .. found[i] .. ': ' .. message(err))
-      pcall(redis.call, 'ZREM', scheduled_key(Q), found[i])
+  local found = redis.call('ZRANGEBYSCORE', scheduled_key(Q), 0, until_, 'LIMIT', 0, limit)
+  if #found == limit then full = 1 end
+  each(found, Q, scheduled_key(Q), come_due)
+end
+
+-- A lease that ends later than its own length from now is from before Redis's clock was set back. Its owner, if there is
+-- one, renews it with its next heartbeat.
+local function pull_in(Q)
+  local late = redis.call('ZRANGEBYSCORE', wip_key(Q), int(OURS + now + lease + 2), '(inf', 'LIMIT', 0, 500)
+  for _, member in ipairs(late) do
+    local J, E = string.match(member, '^(.*):([^:]*)$')
+    local own = J and tonumber(redis.call('HGET', execution_key(J, E), 'lease') or '')
+    if own and tonumber(redis.call('ZSCORE', wip_key(Q), member)) > OURS + now + own + 2 then
+      redis.call('ZADD', wip_key(Q), 'XX', int(OURS + now + own + 1), member)
     end
   end
-  if #found == 2 * limit then full = 1 end
 end
 
 local function sweep(Q)
+  pull_in(Q)
   each(redis.call('LRANGE', queue_key(Q) .. ':intermediate', 0, 999), Q, '', rescue)
   each(redis.call('ZRANGEBYSCORE', P .. ':ready:' .. Q, 0, now - 5, 'LIMIT', 0, limit), Q, P .. ':ready:' .. Q,
     enqueue_ready)
@@ -180,15 +220,45 @@ local function sweep(Q)
   end
 end
 
-local function attempt(step, Q)
-  local ok, err = pcall(step, Q)
-  if not ok then redis.log(redis.LOG_WARNING, 'jobqueue: maintenance of ' .. Q .. ': ' .. message(err)) end
+-- Dependents of a job that has very many of them, a portion at a time.
+local function enqueue_more_dependents(J, text)
+  local list = P .. ':jobqueue:dependents'
+  local cursor, ttl, status = string.match(text, '^(%d+) (-?%d+) (%a+)$')
+  local answer = redis.call('SSCAN', dependents_key(J), cursor, 'COUNT', DEPENDENTS_AT_ONCE)
+  for _, D in ipairs(answer[2]) do
+    local ok, err = pcall(enqueue_dependent, D, J, status)
+    if not ok and is_worlds(message(err)) then error(message(err), 0) end
+  end
+  if answer[1] ~= '0' then
+    redis.call('HSET', list, J, answer[1] .. ' ' .. ttl .. ' ' .. status)
+    full = 1
+    return
+  end
+  redis.call('HDEL', list, J)
+  ttl = tonumber(ttl)
+  if ttl == 0 then redis.call('DEL', dependents_key(J)) end
+  if ttl > 0 then redis.call('EXPIRE', dependents_key(J), int(ttl)) end
 end
 
-for i = 14, #ARGV do
+local trouble
+local function attempt(step, ...)
+  local ok, err = pcall(step, ...)
+  if ok then return end
+  local text = message(err)
+  redis.log(redis.LOG_WARNING, 'jobqueue: maintenance of ' .. tostring((...)) .. ': ' .. text)
+  if is_worlds(text) then trouble = text end
+end
+
+for i = 13, #ARGV do
   local Q = ARGV[i]
   attempt(every_time, Q)
   if redis.call('SET', P .. ':jobqueue:swept:' .. Q, W, 'NX', 'EX', int(sweep_every)) then attempt(sweep, Q) end
 end
+local parents = redis.call('HGETALL', P .. ':jobqueue:dependents')
+for i = 1, math.min(#parents, 8), 2 do attempt(enqueue_more_dependents, parents[i], parents[i + 1]) end
 if redis.call('SET', P .. ':jobqueue:swept', W, 'NX', 'EX', int(sweep_every * 3)) then pcall(sweep_prefix) end
-return {reclaimed, abandoned, due, expired, full, webhooks}
+if trouble and reclaimed + abandoned + due == 0 then return redis.error_reply(trouble) end
+-- Ids that came back and whose turn it may be.
+local waits = 0
+for i = 13, #ARGV do waits = waits + redis.call('ZCOUNT', aside_key(ARGV[i]), '-inf', now_float) end
+return {reclaimed, abandoned, due, expired, full, webhooks, waits}

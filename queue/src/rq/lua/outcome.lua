@@ -74,21 +74,35 @@ local function dependent_is_ready(D, parent, parent_status, allow_failures)
   return true
 end
 
--- Queues the jobs that waited for this one and for nothing else.
-local function enqueue_dependents(J, parent_status)
-  local left = 0
-  for _, D in ipairs(redis.call('SMEMBERS', dependents_key(J))) do
-    left = left + 1
-    local f = redis.call('HMGET', job_key(D), 'status', 'origin', 'enqueue_at_front', 'allow_dependency_failures',
-      'rate_limit_key', 'rate_limit_concurrency')
-    if f[1] == 'deferred' and f[2] and dependent_is_ready(D, J, parent_status, f[4] == '1') then
-      redis.call('ZREM', deferred_key(f[2]), D)
-      redis.call('SREM', dependents_key(J), D)
-      enqueue(D, f[2], f[3] == '1', f[5], f[6])
-      left = left - 1
-    end
+-- How many dependents one script queues: another client waits for it.
+local DEPENDENTS_AT_ONCE = 500
+
+-- Queues a job that waited for `parent`, if it waits for nothing else.
+local function enqueue_dependent(D, parent, parent_status)
+  local f = redis.call('HMGET', job_key(D), 'status', 'origin', 'enqueue_at_front', 'allow_dependency_failures',
+    'rate_limit_key', 'rate_limit_concurrency')
+  if f[1] ~= 'deferred' or not f[2] or not dependent_is_ready(D, parent, parent_status, f[4] == '1') then return false end
+  redis.call('ZREM', deferred_key(f[2]), D)
+  redis.call('SREM', dependents_key(parent), D)
+  enqueue(D, f[2], f[3] == '1', f[5], f[6])
+  return true
+end
+
+-- Queues the jobs that waited for this one. Gives how many are left, and whether maintenance goes on with a large number
+-- of them; `ttl` is the lifetime of the parent's keys then.
+local function enqueue_dependents(J, parent_status, ttl)
+  local count = redis.call('SCARD', dependents_key(J))
+  if count == 0 then return 0, false end
+  if count > DEPENDENTS_AT_ONCE then
+    redis.call('HSET', P .. ':jobqueue:dependents', J, '0 ' .. int(ttl) .. ' ' .. parent_status)
+    redis.call('PERSIST', dependents_key(J))
+    return count, true
   end
-  return left
+  local left = count
+  for _, D in ipairs(redis.call('SMEMBERS', dependents_key(J))) do
+    if enqueue_dependent(D, J, parent_status) then left = left - 1 end
+  end
+  return left, false
 end
 
 -- RQ's Job.cleanup: the lifetime of a job that is over. The results stream has its own.
@@ -97,7 +111,8 @@ local function expire_job(J, job, ttl, has_dependents)
   if has_dependents then keys[#keys + 1] = dependents_key(J) end
   if job.dependency_id or job.dependency_ids then keys[#keys + 1] = dependencies_key(J) end
   if ttl == 0 then
-    redis.call('DEL', unpack(keys))
+    -- With the results of earlier attempts.
+    redis.call('DEL', results_key(J), unpack(keys))
   elseif ttl > 0 then
     for _, key in ipairs(keys) do redis.call('EXPIRE', key, int(ttl)) end
   end
@@ -106,6 +121,12 @@ end
 local function add_result(J, kind, ttl, fields)
   redis.call('XADD', results_key(J), 'MAXLEN', '~', '10', '*', 'type', kind, 'worker_name', W, unpack(fields))
   if ttl > 0 then redis.call('EXPIRE', results_key(J), int(ttl)) else redis.call('PERSIST', results_key(J)) end
+end
+
+-- The queue whose registries a job belongs to.
+local function home(job, Q)
+  if job.origin and job.origin ~= '' then return job.origin end
+  return Q
 end
 
 local function failed_fields(run)
@@ -117,23 +138,24 @@ local function failed_fields(run)
   return fields
 end
 
--- The end of a job that will not run again. `status` is failed or stopped.
+-- The end of a job that will not run again. `status` is failed or stopped. The registry is that of the queue the job was
+-- made for, wherever it was moved: there RQ looks for it. The run keeps its identity: it may be asked for once more.
 local function bury(J, Q, job, run, status, default_ttl)
   local ttl = tonumber(job.failure_ttl or '') or default_ttl
   redis.call('HSET', job_key(J), 'status', status, 'ended_at', run.ended_iso, 'last_heartbeat', now_iso,
     'jobqueue_attempts', '0', 'jobqueue_crashes', '0', 'jobqueue_execution', '')
   if ttl ~= 0 then
     -- A negative lifetime is the score itself in RQ: never expired by maintenance.
-    redis.call('ZADD', failed_key(Q), int(ttl < 0 and ttl or now + ttl), J)
+    redis.call('ZADD', failed_key(home(job, Q)), int(ttl < 0 and ttl or now + ttl), J)
     add_result(J, '2', ttl, failed_fields(run))
   end
-  local left = 0
+  local left, later = 0, false
   if status == 'failed' then
-    left = enqueue_dependents(J, status)
+    left, later = enqueue_dependents(J, status, ttl)
   else
     left = redis.call('EXISTS', dependents_key(J))
   end
-  expire_job(J, job, ttl, left > 0)
+  expire_job(J, job, ttl, left > 0 and not later)
   release_slot(J, job)
 end
 
@@ -167,17 +189,14 @@ local function fail(J, Q, job, run, delay, at_front, default_ttl)
   return 'retried'
 end
 
--- A job whose record is gone (expired, evicted, deleted): RQ forgets it silently; we leave something to be found. The
--- record is short-lived, since producers may let jobs expire in great numbers on purpose.
-local function bury_missing(J, Q, data, text)
-  local ttl = 86400
-  redis.call('HSET', job_key(J), 'created_at', now_iso, 'data', data, 'status', 'failed', 'origin', Q,
-    'description', 'the record of this job is gone', 'started_at', '', 'ended_at', now_iso,
-    'last_heartbeat', now_iso, 'worker_name', W, 'group_id', '', 'success_callback_name', '',
-    'failure_callback_name', '', 'stopped_callback_name', '', 'timeout', '180')
-  redis.call('EXPIRE', job_key(J), ttl)
-  redis.call('ZADD', failed_key(Q), int(now + ttl), J)
-  add_result(J, '2', ttl, {'exc_string', text})
+-- Ids without a record (expired, evicted, deleted): RQ forgets them silently. Here they are counted and the last of them
+-- named; nothing is written under the producer's id, which may be in use again.
+local function note_gone(Q, ids)
+  if #ids == 0 then return end
+  for _, J in ipairs(ids) do redis.call('ZADD', gone_key(Q), now_float, J) end
+  redis.call('ZREMRANGEBYRANK', gone_key(Q), 0, -1001)
+  redis.call('EXPIRE', gone_key(Q), 604800)
+  redis.call('HINCRBY', P .. ':jobqueue:gone', Q, #ids)
 end
 
 -- Removes every trace of one execution.
@@ -188,13 +207,66 @@ local function forget_execution(J, E, Q, worker)
   if worker and worker ~= '' then redis.call('SREM', worker_key(worker) .. ':executions', J .. ':' .. E) end
 end
 
--- The execution of J that is alive, other than E.
+-- The execution of J that is alive, other than E; on another queue too, where it is one of ours.
 local function live_execution(J, Q, E)
   for _, other in ipairs(redis.call('ZRANGE', executions_key(J), 0, -1)) do
     if other ~= E then
       local score = tonumber(redis.call('ZSCORE', wip_key(Q), J .. ':' .. other) or '')
-      if score and score > now then return other end
+      if not score then
+        local elsewhere = redis.call('HGET', execution_key(J, other), 'queue')
+        if elsewhere and elsewhere ~= Q then
+          score = tonumber(redis.call('ZSCORE', wip_key(elsewhere), J .. ':' .. other) or '')
+        end
+      end
+      if score and lease_end(score) > now then return other end
     end
   end
   return nil
+end
+
+local RUN = {'run', 'of', 'data', 'timeout', 'attempts', 'crashes', 'retries', 'rate_limit_key'}
+
+local function read_hash_of_run(key)
+  local f = redis.call('HMGET', key, unpack(RUN))
+  return {run = f[1] or nil, of = f[2] or nil, data = f[3] or nil, timeout = f[4] or nil,
+    attempts = tonumber(f[5] or '') or 0, crashes = tonumber(f[6] or '') or 0, retries = f[7] or nil,
+    rate_limit_key = f[8] or nil}
+end
+
+-- What an execution ran: our executions hold a copy, since the producer may write over the job's record.
+local function read_execution(J, E) return read_hash_of_run(execution_key(J, E)) end
+
+local function keep_run(J, x)
+  redis.call('HSET', run_key(J, x.run), 'run', x.run, 'of', x.of or '', 'data', x.data or '', 'timeout',
+    x.timeout or '', 'attempts', int(x.attempts), 'crashes', int(x.crashes), 'retries', x.retries or '')
+end
+
+-- A run that is not over, and whose record is that of a newer one by now: before that, after `delay` seconds.
+local function bring_back(J, Q, x, delay)
+  keep_run(J, x)
+  redis.call('LPUSH', behind_key(Q, J), x.run)
+  redis.call('ZADD', aside_key(Q), string.format('%.6f', now + micros / 1e6 + delay), J)
+end
+
+-- An id that came back while an earlier run of it is not over: a copy of its record, to be claimed after that. The job's
+-- record belongs to this run from now on.
+local function set_aside(J, Q, f)
+  keep_run(J, {run = f.run, of = f.of, data = f.data, timeout = f.timeout, attempts = 0, crashes = 0, retries = f.retries})
+  redis.call('RPUSH', behind_key(Q, J), f.run)
+  redis.call('ZADD', aside_key(Q), 'NX', now_float, J)
+  redis.call('HSET', job_key(J), 'jobqueue_run', f.run, 'jobqueue_of', f.of, 'jobqueue_execution', '',
+    'jobqueue_attempts', '0', 'jobqueue_crashes', '0')
+end
+
+-- The end of a run whose job's record is a newer run's by now: only its result is written.
+local function add_result_of_old_run(J, Q, run, status, default_ttl)
+  local fields = failed_fields(run)
+  if status == 'finished' then
+    fields = {'execution_id', run.execution, 'execution_started_at', run.started, 'execution_ended_at', run.ended}
+    if run.text ~= '' then fields[7], fields[8] = 'return_value', run.text end
+  end
+  redis.call('XADD', results_key(J), 'MAXLEN', '~', '10', '*', 'type', status == 'finished' and '1' or '2', 'worker_name', W,
+    unpack(fields))
+  if redis.call('TTL', results_key(J)) < 0 then redis.call('EXPIRE', results_key(J), int(default_ttl)) end
+  if status == 'failed' then redis.call('ZADD', failed_key(Q), int(now + default_ttl), J) end
 end

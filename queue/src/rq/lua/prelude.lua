@@ -2,7 +2,8 @@
 -- ARGV[1] is the key prefix, ARGV[2] this worker's name. Keys beyond KEYS[1] are derived: in a cluster the prefix must
 -- hold a {tag}, which puts them all in one slot.
 local P, W = ARGV[1], ARGV[2]
-local clock = redis.call('TIME')
+local clock = redis.pcall('TIME')
+if clock.err then return redis.error_reply('NOPERM TIME: ' .. clock.err) end
 local now, micros = tonumber(clock[1]), tonumber(clock[2])
 
 local function int(n) return string.format('%d', n) end
@@ -40,23 +41,60 @@ local function failed_key(Q) return P .. ':failed:' .. Q end
 local function scheduled_key(Q) return P .. ':scheduled:' .. Q end
 local function deferred_key(Q) return P .. ':deferred:' .. Q end
 local function worker_key(N) return P .. ':worker:' .. N end
+-- Ours: ids whose turn is after a run in hand, by the time they are due (of a queue); their runs, the next one first; one
+-- such run; and ids that had no record.
+local function aside_key(Q) return P .. ':jobqueue:aside:' .. Q end
+local function behind_key(Q, J) return P .. ':jobqueue:behind:' .. Q .. ':' .. J end
+local function run_key(J, R) return P .. ':jobqueue:run:' .. J .. ':' .. R end
+local function gone_key(Q) return P .. ':jobqueue:gone:' .. Q end
+
+-- The score of our members of a started registry is the end of the lease and this: RQ's clean-up, which any reader of the
+-- registry runs, fails the jobs whose score is in the past. Members of Python workers have no such offset.
+local OURS = 10000000000
+
+-- Seconds by which what is needed to run a job again outlives its lease.
+local RECORD_OF_A_RUN = 604800
+
+-- Our execution ids have an 8 where a random UUID has its version, a 4; ours are counted when they are claimed.
+local function is_ours(E) return string.sub(E, 13, 13) == '8' and #E == 32 end
+
+-- When a lease ends, by the score of its member.
+local function lease_end(score) return score >= OURS and score - OURS or score end
 
 local FIELDS = {'created_at', 'status', 'result_ttl', 'failure_ttl', 'retries_left', 'retry_intervals',
   'enqueue_at_front_on_retry', 'repeats_left', 'repeat_intervals', 'enqueue_at_front', 'rate_limit_key',
   'rate_limit_concurrency', 'dependency_id', 'dependency_ids', 'jobqueue_generation', 'jobqueue_attempts',
   'jobqueue_crashes', 'webhooks', 'enqueued_at', 'success_callback_name', 'failure_callback_name',
-  'stopped_callback_name'}
+  'stopped_callback_name', 'origin', 'jobqueue_execution', 'jobqueue_run', 'jobqueue_of'}
 
 -- The fields that decide what becomes of a job; nil where it has no record.
 local function read_job(J)
   local values = redis.call('HMGET', job_key(J), unpack(FIELDS))
   local job = {}
   for i, name in ipairs(FIELDS) do job[name] = values[i] or nil end
-  if job.created_at == nil then return nil end
+  if job.status == nil then return nil end
   return job
+end
+
+-- The version of a record: RQ writes both times anew with each enqueueing.
+local function version(created_at, enqueued_at) return (created_at or '') .. ' ' .. (enqueued_at or '') end
+
+-- Whether the record is still that which execution `E` claimed; else the producer enqueued the id again meanwhile.
+local function is_owner(job, E)
+  return job.jobqueue_execution == E and version(job.created_at, job.enqueued_at) == job.jobqueue_of
 end
 
 local function message(err)
   if type(err) == 'table' then return tostring(err.err) end
   return tostring(err)
+end
+
+-- What is no job's fault: rights, memory, a replica, a slot of the cluster on its way.
+local WORLD = {'NOPERM', 'ACL failure', "executing the script can't", 'OOM', 'READONLY', 'MISCONF', 'NOREPLICAS',
+  'CLUSTERDOWN', 'TRYAGAIN', 'MOVED', 'ASK', 'non local key', 'same slot'}
+local function is_worlds(text)
+  for _, word in ipairs(WORLD) do
+    if string.find(text, word, 1, true) then return true end
+  end
+  return false
 end

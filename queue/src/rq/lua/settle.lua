@@ -5,7 +5,9 @@
 --       delay in seconds before the next attempt ('' for none)
 local worker_ttl, default_result_ttl, default_failure_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local answers, notices, released, settled = {}, {}, {}, {}
-local succeeded, failed = 0, 0
+local succeeded, failed, trouble = 0, 0, nil
+-- Seconds for which a run whose outcome could not be recorded is left to its worker.
+local TELL_AGAIN = 30
 
 local function repeat_later(J, Q, job, repeats)
   local interval = 0
@@ -32,19 +34,19 @@ local function finish(J, Q, job, run)
   local ttl = tonumber(job.result_ttl or '') or default_result_ttl
   redis.call('HSET', job_key(J), 'status', 'finished', 'started_at', run.started_iso, 'ended_at', run.ended_iso,
     'last_heartbeat', now_iso, 'jobqueue_generation', int((tonumber(job.jobqueue_generation or '') or 0) + 1),
-    'jobqueue_attempts', '0', 'jobqueue_crashes', '0', 'jobqueue_execution', '')
-  local left = enqueue_dependents(J, 'finished')
+    'jobqueue_attempts', '0', 'jobqueue_crashes', '0', 'jobqueue_execution', '', 'jobqueue_run', '')
+  local left, later = enqueue_dependents(J, 'finished', ttl)
   if ttl ~= 0 then
     local fields = {'execution_id', run.execution, 'execution_started_at', run.started, 'execution_ended_at', run.ended}
     if run.text ~= '' then fields[7], fields[8] = 'return_value', run.text end
     add_result(J, '1', ttl, fields)
-    redis.call('ZADD', finished_key(Q), ttl > 0 and int(now + ttl) or '+inf', J)
+    redis.call('ZADD', finished_key(home(job, Q)), ttl > 0 and int(now + ttl) or '+inf', J)
   end
   local repeats = tonumber(job.repeats_left or '') or 0
   if repeats > 0 then
     repeat_later(J, Q, job, repeats)
   else
-    expire_job(J, job, ttl, left > 0)
+    expire_job(J, job, ttl, left > 0 and not later)
     release_slot(J, job)
   end
 end
@@ -52,7 +54,7 @@ end
 local function release(J, Q, job)
   local attempts = math.max((tonumber(job.jobqueue_attempts or '') or 0) - 1, 0)
   redis.call('HSET', job_key(J), 'status', 'queued', 'jobqueue_attempts', int(attempts), 'jobqueue_execution', '')
-  released[#released + 1] = {Q, J}
+  released[#released + 1] = {Q, J, job.jobqueue_execution}
 end
 
 local CALLBACKS = {finished = 'success_callback_name', failed = 'failure_callback_name',
@@ -65,13 +67,27 @@ local function notice(job, status)
   if webhooks ~= '' or callback ~= '' then notices[#notices + 1] = {#answers, webhooks, callback} end
 end
 
-local function settle(outcome, Q, J, run, delay)
-  if redis.call('ZREM', wip_key(Q), J .. ':' .. run.execution) == 0 then return 'lost' end
-  redis.call('DEL', execution_key(J, run.execution), executions_key(J))
-  settled[#settled + 1] = J .. ':' .. run.execution
-  local job = read_job(J)
-  -- The record went away during the run. What was done is done; there is nothing left to write on.
-  if not job then return outcome end
+-- The producer enqueued the id again during the run: the record is the newer run's.
+local function settle_old_run(outcome, Q, J, job, run, delay, x)
+  if job.jobqueue_run == x.run then redis.call('HSET', job_key(J), 'jobqueue_run', '') end
+  if outcome == 'finished' then
+    succeeded = succeeded + 1
+  elseif outcome == 'released' then
+    x.attempts = math.max(x.attempts - 1, 0)
+    bring_back(J, Q, x, 0)
+    return outcome
+  else
+    failed = failed + 1
+    if outcome == 'failed' and delay then
+      bring_back(J, Q, x, delay)
+      return 'retried'
+    end
+  end
+  add_result_of_old_run(J, Q, run, outcome, default_failure_ttl)
+  return outcome
+end
+
+local function settle_own(outcome, Q, J, job, run, delay)
   local status = outcome
   if outcome == 'finished' then
     finish(J, Q, job, run)
@@ -82,24 +98,76 @@ local function settle(outcome, Q, J, run, delay)
     bury(J, Q, job, run, 'stopped', default_failure_ttl)
     failed = failed + 1
   else
-    status = fail(J, Q, job, run, tonumber(delay), false, default_failure_ttl)
+    status = fail(J, Q, job, run, delay, false, default_failure_ttl)
     failed = failed + 1
   end
   notice(job, status)
   return status
 end
 
+-- The lease is not ours any more. Where that is because the job was canceled, its slot is free.
+local function leave(J)
+  local job = read_job(J)
+  if job and (job.status == 'canceled' or job.status == 'stopped') then release_slot(J, job) end
+  return 'lost'
+end
+
+local function settle(outcome, Q, J, run, delay)
+  local member, key = J .. ':' .. run.execution, execution_key(J, run.execution)
+  settled[#settled + 1] = member
+  -- Given up first: this needs no memory, and lets Redis pass all that follows.
+  if redis.call('ZREM', wip_key(Q), member) == 0 then return leave(J) end
+  local job = read_job(J)
+  -- The record went away during the run. What was done is done; there is nothing left to write on.
+  if not job then
+    redis.call('DEL', key, executions_key(J))
+    return outcome
+  end
+  run.own = is_owner(job, run.execution)
+  if run.own then
+    redis.call('DEL', key, executions_key(J))
+    return settle_own(outcome, Q, J, job, run, delay)
+  end
+  local x, status = read_execution(J, run.execution), outcome
+  if x.run then status = settle_old_run(outcome, Q, J, job, run, delay, x) end
+  redis.call('DEL', key)
+  redis.call('ZREM', executions_key(J), run.execution)
+  return status
+end
+
+-- What could not be recorded stays leased: it is told again, or delivered again, and the ledger is found.
+local function lease_again(Q, J, E, own)
+  if own then pcall(redis.call, 'HSET', job_key(J), 'status', 'started', 'jobqueue_execution', E) end
+  pcall(redis.call, 'ZADD', wip_key(Q), int(OURS + now + TELL_AGAIN), J .. ':' .. E)
+end
+
+local function recorded(outcome, Q, J, run, delay)
+  local ok, status = pcall(settle, outcome, Q, J, run, delay)
+  if ok then return status end
+  local err = message(status)
+  lease_again(Q, J, run.execution, run.own)
+  if is_worlds(err) then trouble = err end
+  return '!' .. err
+end
+
 local i = 7
 while i < #ARGV do
   local run = {execution = ARGV[i + 3], started_iso = ARGV[i + 4], ended_iso = ARGV[i + 5], started = ARGV[i + 6],
     ended = ARGV[i + 7], text = ARGV[i + 8]}
-  local ok, status = pcall(settle, ARGV[i], ARGV[i + 1], ARGV[i + 2], run, ARGV[i + 9])
-  answers[#answers + 1] = ok and status or ('!' .. message(status))
+  answers[#answers + 1] = recorded(ARGV[i], ARGV[i + 1], ARGV[i + 2], run, tonumber(ARGV[i + 9]))
   i = i + 10
 end
 
 -- Last one first, so that they stand at the head in the order they were taken.
-for k = #released, 1, -1 do redis.call('LPUSH', queue_key(released[k][1]), released[k][2]) end
+for k = #released, 1, -1 do
+  local Q, J, E = unpack(released[k])
+  local pushed = redis.pcall('LPUSH', queue_key(Q), J)
+  if type(pushed) == 'table' then
+    lease_again(Q, J, E, true)
+    trouble = pushed.err
+  end
+end
+if trouble and succeeded + failed == 0 then return redis.error_reply(trouble) end
 
 local worker = worker_key(W)
 if #settled > 0 then redis.call('SREM', worker .. ':executions', unpack(settled)) end
@@ -116,4 +184,7 @@ if redis.call('EXISTS', worker) == 1 then
     redis.call('HDEL', worker, 'current_job')
   end
 end
-return {answers, notices}
+-- Whether an id that came back waits, perhaps for what ended here.
+local waits = 0
+if ARGV[8] then waits = redis.call('EXISTS', aside_key(ARGV[8])) end
+return {answers, notices, waits}
