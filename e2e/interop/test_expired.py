@@ -16,13 +16,17 @@ def test_a_job_past_its_ttl_is_skipped(queue, redis, workshop, database, lines):
 
 
 @pytest.mark.ours
-def test_a_job_whose_record_is_gone_is_reported(queue, redis, workshop, lines):
-    """rq skips it without a word; here a person finds it among the failed."""
-    job = queue.enqueue(FUNCTION, lines[2])
+def test_a_job_whose_record_is_gone_is_reported(queue, redis, workshop, database, lines):
+    """rq skips it without a word; here it is counted and named, and its id stays free for the producer."""
+    job = queue.enqueue(FUNCTION, lines[2], job_id="refresh", unique=True)
     redis.delete(job.key)
     workshop.start()
-    until(lambda: job.id in queue.failed_job_registry.get_job_ids(cleanup=False), lambda: f"it is recorded\n{workshop.log()}")
-    assert Job.fetch(job.id, connection=redis).latest_result().exc_string
+    until(lambda: redis.zscore(f"rq:jobqueue:gone:{queue.name}", job.id), lambda: f"it is named\n{workshop.log()}")
+    assert redis.hget("rq:jobqueue:gone", queue.name) == b"1"
+    assert not Job.exists(job.id, connection=redis)
+    again = queue.enqueue(FUNCTION, lines[2], job_id="refresh", unique=True)
+    workshop.reaches(again, JobStatus.FINISHED)
+    assert database.companies() == Expected(lines[2:3]).rows
 
 
 def test_a_canceled_job_leaves_the_queue(queue, workshop, database, lines):

@@ -148,7 +148,7 @@ local function take(J, Q)
     end
     turn = false
   end
-  f.run = run_of(J, f)
+  f.run = turn and run_of(J, f) or identity(J, f.created_at, f.enqueued_at)
   if not f.created_at then
     -- RQ's tools take the time of reading for it, each time anew.
     f.created_at = now_iso

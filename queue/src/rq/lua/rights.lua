@@ -1,13 +1,13 @@
 -- Tries whatever the other scripts do, on keys of the same names and patterns and without effect, so that a right that is
 -- missing shows before a job is taken. Answers 1, or the error of Redis with what was tried.
 -- ARGV: prefix, worker, queue names...
-local J, E = 'jobqueue-rights-' .. W, 'none'
+local J, E = 'jobqueue_rights', 'none'
 
 local function try(command, key, ...)
   local answer = redis.pcall(command, key, ...)
   if type(answer) == 'table' and answer.err then
     local code = is_worlds(answer.err) and 'NOPERM' or string.match(answer.err, '^%u+') or 'ERR'
-    error(code .. ' ' .. command .. ' on ' .. key .. ': ' .. answer.err, 0)
+    error(code .. ' ' .. command .. ' on ' .. string.gsub(key, J, '*', 1) .. ': ' .. answer.err, 0)
   end
   return answer
 end
