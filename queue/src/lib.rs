@@ -3,6 +3,7 @@
 //! A worker holds a [`Backend`]: claim, heartbeat, settle, maintain. A person or a scaler reads [`stats`]. Everything
 //! that touches Redis in this project is in this crate; nothing here knows a database or Kubernetes.
 
+pub mod acl;
 pub mod admin;
 mod backend;
 pub mod bookkeeping;

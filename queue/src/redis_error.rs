@@ -40,6 +40,18 @@ pub(crate) fn queue_error(endpoint: &str, error: &RedisError) -> QueueError {
     }
 }
 
+/// The same for an error that a script told of one queue.
+pub(crate) fn error_of_text(endpoint: &str, queue: &str, text: &str) -> QueueError {
+    let reply = format!("-{}\r\n", text.replace(['\r', '\n'], " "));
+    match redis::parse_redis_value(reply.as_bytes()).and_then(redis::Value::extract_error) {
+        Err(error) => match queue_error(endpoint, &error) {
+            QueueError::Data(cause) => QueueError::Data(format!("{queue}: {cause}")),
+            other => other,
+        },
+        Ok(_) => QueueError::Data(format!("{queue}: {text}")),
+    }
+}
+
 /// rustls reports a refused certificate as an I/O error with one of these in its text.
 fn is_tls_refusal(cause: &str) -> bool {
     ["certificate", "received fatal alert", "CertificateRequired", "UnknownIssuer"]

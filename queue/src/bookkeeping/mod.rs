@@ -10,8 +10,9 @@ use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 pub(crate) use self::place::Place;
-use crate::rq::hostname;
+use crate::redis_error::error_of_text;
 use crate::rights::Rights;
+use crate::rq::hostname;
 use crate::server_check::check_server;
 use crate::{
     Backend, Claim, Command, Completion, Connection, Delivery, Invocation, Lease, Maintenance, Outcome, Payload,
@@ -153,7 +154,8 @@ impl<S: Source> Bookkeeper<S> {
             lease: Lease { queue: name(index), job: id.clone(), execution },
             id,
         }));
-        let broken = errors.into_iter().map(|(index, error)| QueueError::Data(format!("{}: {error}", name(index))));
+        let broken =
+            errors.into_iter().map(|(index, text)| error_of_text(self.connection.endpoint(), &name(index), &text));
         Ok(broken.collect())
     }
 

@@ -39,14 +39,17 @@ impl RqQueue {
         let (suspended, rows, dropped): (u8, Vec<Row>, Vec<Vec<u8>>) = self.rights.heard(answer).await?;
         let dropped = dropped.chunks_exact(2).map(|pair| (lossy(&pair[0]), lossy(&pair[1]))).collect();
         let deliveries: Vec<Delivery> = rows.into_iter().map(|row| self.delivery(row)).collect();
-        if deliveries.is_empty() && let Some(error) = refused.error() {
+        if deliveries.is_empty()
+            && let Some(error) = refused.error()
+        {
             return Err(error);
         }
         Ok(Claim { deliveries, dropped, suspended: suspended == 1 })
     }
 
     fn delivery(&self, row: Row) -> Delivery {
-        let (queue, id, execution, data, size, created_at, enqueued_at, timeout, generation, attempt, crashes, run) = row;
+        let (queue, id, execution, data, size, created_at, enqueued_at, timeout, generation, attempt, crashes, run) =
+            row;
         let by_names = run.strip_prefix(BY_NAMES).map(str::to_owned);
         let limits = &self.config.limits;
         let payload = if size > limits.max_bytes {

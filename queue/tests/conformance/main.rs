@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it should be")]
 
+mod rights;
 mod stand;
 
 use std::collections::BTreeSet;
@@ -10,6 +11,11 @@ use std::time::{Duration, Instant};
 
 use jobqueue_queue::admin::Requeued;
 use jobqueue_queue::{Lease, Outcome, PayloadLimits, Protocol, Retry, Settled};
+use rights::{
+    a_clock_that_is_set_back_holds_no_lease, a_full_redis_takes_nothing_and_loses_no_lease,
+    a_key_of_another_type_takes_nothing, a_missing_right_takes_nothing,
+    a_right_that_goes_while_jobs_are_in_hand_loses_none, the_generated_account_is_enough,
+};
 use stand::{Stand, failed, finished, record};
 use tokio::task::JoinSet;
 
@@ -63,6 +69,12 @@ conformance! {
     one_broken_queue_does_not_stop_the_others
     leaving_and_returning
     failed_jobs_are_listed_requeued_and_purged
+    the_generated_account_is_enough
+    a_missing_right_takes_nothing
+    a_right_that_goes_while_jobs_are_in_hand_loses_none
+    a_key_of_another_type_takes_nothing
+    a_full_redis_takes_nothing_and_loses_no_lease
+    a_clock_that_is_set_back_holds_no_lease
     a_server_that_lost_its_data_is_served_again
 }
 

@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 pub(crate) struct Stand {
     pub(crate) protocol: Protocol,
-    pub(crate) redis: Redis,
+    pub(crate) redis: Arc<Redis>,
     pub(crate) connection: Connection,
     /// RQ's key prefix.
     pub(crate) prefix: &'static str,
@@ -34,7 +34,7 @@ impl Stand {
         let redis = Redis::start(&[]);
         let url = redis.url().parse().unwrap();
         let connection = Connection::new(&url, &TlsOptions::default(), Timeouts::default()).unwrap();
-        Self { protocol, redis, connection, prefix: "rq" }
+        Self { protocol, redis: Arc::new(redis), connection, prefix: "rq" }
     }
 
     /// On a cluster (of one node, which does not make it less strict about slots).
@@ -50,7 +50,7 @@ impl Stand {
         }
         let url = format!("redis+cluster://127.0.0.1:{}", redis.port()).parse().unwrap();
         let connection = Connection::new(&url, &TlsOptions::default(), Timeouts::default()).unwrap();
-        Self { protocol, redis, connection, prefix: "{rq}" }
+        Self { protocol, redis: Arc::new(redis), connection, prefix: "{rq}" }
     }
 
     /// The failed registry of the queue `q`.
@@ -66,8 +66,19 @@ impl Stand {
         config
     }
 
+    /// The same server, as another account.
+    pub(crate) fn as_user(&self, user: &str, password: &str) -> Self {
+        let url = format!("redis://{user}:{password}@127.0.0.1:{}/0", self.redis.port()).parse().unwrap();
+        let connection = Connection::new(&url, &TlsOptions::default(), Timeouts::default()).unwrap();
+        Self { protocol: self.protocol, redis: Arc::clone(&self.redis), connection, prefix: self.prefix }
+    }
+
+    pub(crate) fn backend(&self, config: QueueConfig) -> Arc<dyn Backend> {
+        connect(&self.connection, config).unwrap()
+    }
+
     pub(crate) async fn worker_with(&self, config: QueueConfig) -> Worker {
-        let backend = connect(&self.connection, config).unwrap();
+        let backend = self.backend(config);
         backend.register().await.unwrap();
         Worker { backend }
     }
@@ -78,9 +89,13 @@ impl Stand {
 
     /// One whose leases lapse at once.
     pub(crate) async fn hasty_worker(&self, name: &str) -> Worker {
+        self.worker_with(self.hasty_config(name)).await
+    }
+
+    pub(crate) fn hasty_config(&self, name: &str) -> QueueConfig {
         let mut config = self.config(name, &["q"]);
         config.lease = Duration::from_millis(200);
-        self.worker_with(config).await
+        config
     }
 
     /// Puts records on a queue, as a producer of the protocol does.

@@ -5,6 +5,8 @@
 local q = {key = ARGV[1], prefix = ARGV[2], group = ARGV[3]}
 local lease, most_attempts, keep = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
 local now = now_ms()
+-- Needs no memory, and lets Redis pass the rest.
+redis.call('ZREM', q.prefix .. ':lease', '')
 local reclaimed, abandoned = 0, 0
 
 -- A job whose worker vanished runs again, before the others, unless that happened too often.
@@ -26,14 +28,10 @@ local over = string.format('(%.0f', now * 1000)
 local lapsed = redis.call('ZRANGEBYSCORE', q.prefix .. ':lease', '-inf', over, 'LIMIT', 0, 1000)
 for i = #lapsed, 1, -1 do
   local id = lapsed[i]
-  local score = redis.call('ZSCORE', q.prefix .. ':lease', id)
-  redis.call('ZREM', q.prefix .. ':lease', id)
   local known = redis.call('HMGET', job_key(q, id), 'attempts', 'worker')
-  local ok, err = pcall(bring_back, id, tonumber(known[1]) or 1, known[2] or '(unknown)')
-  if not ok then
-    redis.pcall('ZADD', q.prefix .. ':lease', score, id)
-    return redis.error_reply(message(err))
-  end
+  bring_back(id, tonumber(known[1]) or 1, known[2] or '(unknown)')
+  -- Last: what is refused before leaves the lease in place.
+  redis.call('ZREM', q.prefix .. ':lease', id)
 end
 
 -- A lease that ends later than its own length from now is from before Redis's clock was set back. Its owner, if there is

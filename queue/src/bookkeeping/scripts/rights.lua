@@ -31,6 +31,8 @@ local function try_all()
   try('DEL', job)
   local ready = q.prefix .. ':ready'
   try('LRANGE', ready, 0, 0)
+  try('LPOP', ready, 0)
+  try('LREM', ready, 1, '')
   try('LPUSH', ready, '')
   try('LPOP', ready, 1)
   try('RPUSH', ready, '')

@@ -37,12 +37,13 @@ local function settle()
   end
 end
 
--- Given up first: this needs no memory, and lets Redis pass all that follows. What is refused all the same stays leased, to be
+-- Needs no memory, and lets Redis pass the rest. The lease goes last: whatever is refused before leaves it in place, to be
 -- told or delivered again.
-local score = redis.call('ZSCORE', q.prefix .. ':lease', id)
-redis.call('ZREM', q.prefix .. ':lease', id)
+redis.call('ZREM', q.prefix .. ':lease', '')
 local ok, err = pcall(settle)
-if ok then return 1 end
-if score then redis.pcall('ZADD', q.prefix .. ':lease', score, id) end
-redis.pcall('HSET', job, 'execution', execution)
-return redis.error_reply(message(err))
+if not ok then
+  redis.pcall('HSET', job, 'execution', execution)
+  return redis.error_reply(message(err))
+end
+redis.call('ZREM', q.prefix .. ':lease', id)
+return 1

@@ -32,6 +32,8 @@ end
 local function run_of(q, id, seed) return life(q, seed) .. ':' .. id end
 
 local function take(q, most, now, worker, seed, hand_out)
+  -- Reading needs no memory, what follows does: a full Redis is found out before.
+  redis.call('SET', q.prefix .. ':probe', '1', 'XX')
   local answer = read(q, most, worker)
   if answer and answer.err and string.find(answer.err, 'NOGROUP', 1, true) then
     redis.call('XGROUP', 'CREATE', q.key, q.group, '0', 'MKSTREAM')

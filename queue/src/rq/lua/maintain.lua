@@ -67,8 +67,8 @@ local function crashed_old_run(J, Q, job, x)
   end
 end
 
+-- The lease goes last: what is refused before leaves it in place.
 local function reclaim(member, Q)
-  redis.call('ZREM', wip_key(Q), member)
   -- The last colon separates: ids of old RQ versions may hold some. RQ 1.x had no execution id at all.
   local J, E = string.match(member, '^(.*):([^:]*)$')
   if not J then J, E = member, '' end
@@ -90,13 +90,14 @@ local function reclaim(member, Q)
     crashed(J, Q, E, job)
   elseif job.status == 'queued' and not in_list(queue_key(Q), J) then
     -- Its worker died after the lease and before the start; with several queues RQ itself loses such a job.
-    redis.call('LREM', queue_key(Q) .. ':intermediate', 0, J)
     push(Q, J, true)
+    redis.call('LREM', queue_key(Q) .. ':intermediate', 0, J)
     reclaimed = reclaimed + 1
   else
     expired = expired + 1
   end
   forget_execution(J, E, Q, worker)
+  if E == '' then redis.call('ZREM', wip_key(Q), member) end
 end
 
 local function come_due(J, Q)
@@ -109,13 +110,13 @@ local function come_due(J, Q)
     expired = expired + 1
     return
   end
-  redis.call('ZREM', scheduled_key(Q), J)
-  if f[2] ~= 'scheduled' then
+  if f[2] == 'scheduled' then
+    enqueue(J, Q, f[5] == '1', f[3], f[4])
+    due = due + 1
+  else
     expired = expired + 1
-    return
   end
-  enqueue(J, Q, f[5] == '1', f[3], f[4])
-  due = due + 1
+  redis.call('ZREM', scheduled_key(Q), J)
 end
 
 local function rescue(J, Q)
@@ -131,8 +132,6 @@ local function rescue(J, Q)
   local seen = list .. ':first_seen:' .. J
   redis.call('SET', seen, now_float, 'NX', 'EX', 86400)
   if now - (tonumber(redis.call('GET', seen)) or now) < STRANDED then return end
-  redis.call('LREM', list, 0, J)
-  redis.call('DEL', seen)
   if status == 'queued' or status == 'started' then
     if not in_list(queue_key(Q), J) then
       redis.call('HSET', job_key(J), 'status', 'queued')
@@ -142,27 +141,25 @@ local function rescue(J, Q)
   else
     expired = expired + 1
   end
+  redis.call('LREM', list, 0, J)
+  redis.call('DEL', seen)
 end
 
 -- RQ 3.0: dependents whose way from deferred to queued was cut short.
 local function enqueue_ready(J, Q)
-  redis.call('ZREM', P .. ':ready:' .. Q, J)
   local f = redis.call('HMGET', job_key(J), 'status', 'enqueue_at_front', 'rate_limit_key', 'rate_limit_concurrency')
   if f[1] == 'ready_to_enqueue' then enqueue(J, Q, f[2] == '1', f[3], f[4]) end
+  redis.call('ZREM', P .. ':ready:' .. Q, J)
 end
 
 -- One bad entry must not stop the rest; what cannot be handled leaves the registry. What the world refuses stays where it
 -- was, and ends the script.
 local function each(ids, Q, key, step)
   for _, id in ipairs(ids) do
-    local score = key ~= '' and redis.call('ZSCORE', key, id)
     local ok, err = pcall(step, id, Q)
     if not ok then
       local text = message(err)
-      if is_worlds(text) then
-        if score then pcall(redis.call, 'ZADD', key, score, id) end
-        error(text, 0)
-      end
+      if is_worlds(text) then error(text, 0) end
       redis.log(redis.LOG_WARNING, 'jobqueue: ' .. key .. ' ' .. id .. ': ' .. text)
       if key ~= '' then pcall(redis.call, 'ZREM', key, id) end
       expired = expired + 1
@@ -241,6 +238,8 @@ local function enqueue_more_dependents(J, text)
 end
 
 local trouble
+-- Needs no memory, and lets Redis pass the rest.
+redis.call('PERSIST', P .. ':jobqueue:life')
 local function attempt(step, ...)
   local ok, err = pcall(step, ...)
   if ok then return end

@@ -27,6 +27,7 @@ local function try_queue(Q)
   try('LRANGE', list, 0, 0)
   try('LPOS', list, '')
   -- Pushed and taken in one step: nobody sees it.
+  try('LPOP', list, 0)
   try('LREM', list, 1, '')
   try('LPUSH', list, '')
   try('LPOP', list, 1)

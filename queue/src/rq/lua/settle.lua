@@ -1,13 +1,13 @@
--- Records how runs ended. Each job by itself: the lease is given up first, and where it was not ours any more nothing
--- else is touched.
+-- Records how runs ended. Each job by itself: where the lease is not ours any more nothing is touched, and it is given up
+-- last.
 -- ARGV: prefix, worker, worker ttl, result ttl, failure ttl, busy seconds of these runs, then for each job
 --       outcome, queue, job, execution, started ISO, ended ISO, started epoch, ended epoch, return value or error,
 --       delay in seconds before the next attempt ('' for none)
 local worker_ttl, default_result_ttl, default_failure_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local answers, notices, released, settled = {}, {}, {}, {}
 local succeeded, failed, trouble = 0, 0, nil
--- Seconds for which a run whose outcome could not be recorded is left to its worker.
-local TELL_AGAIN = 30
+-- Leases to give up, by queue; and which those are.
+local leases, over = {}, {}
 
 local function repeat_later(J, Q, job, repeats)
   local interval = 0
@@ -54,7 +54,7 @@ end
 local function release(J, Q, job)
   local attempts = math.max((tonumber(job.jobqueue_attempts or '') or 0) - 1, 0)
   redis.call('HSET', job_key(J), 'status', 'queued', 'jobqueue_attempts', int(attempts), 'jobqueue_execution', '')
-  released[#released + 1] = {Q, J, job.jobqueue_execution}
+  released[#released + 1] = {Q, J}
 end
 
 local CALLBACKS = {finished = 'success_callback_name', failed = 'failure_callback_name',
@@ -115,18 +115,17 @@ end
 local function settle(outcome, Q, J, run, delay)
   local member, key = J .. ':' .. run.execution, execution_key(J, run.execution)
   settled[#settled + 1] = member
-  -- Given up first: this needs no memory, and lets Redis pass all that follows.
-  if redis.call('ZREM', wip_key(Q), member) == 0 then return leave(J) end
+  if over[member] or not redis.call('ZSCORE', wip_key(Q), member) then return leave(J) end
   local job = read_job(J)
   -- The record went away during the run. What was done is done; there is nothing left to write on.
   if not job then
     redis.call('DEL', key, executions_key(J))
     return outcome
   end
-  run.own = is_owner(job, run.execution)
-  if run.own then
+  if is_owner(job, run.execution) then
+    local status = settle_own(outcome, Q, J, job, run, delay)
     redis.call('DEL', key, executions_key(J))
-    return settle_own(outcome, Q, J, job, run, delay)
+    return status
   end
   local x, status = read_execution(J, run.execution), outcome
   if x.run then status = settle_old_run(outcome, Q, J, job, run, delay, x) end
@@ -136,20 +135,27 @@ local function settle(outcome, Q, J, run, delay)
 end
 
 -- What could not be recorded stays leased: it is told again, or delivered again, and the ledger is found.
-local function lease_again(Q, J, E, own)
-  if own then pcall(redis.call, 'HSET', job_key(J), 'status', 'started', 'jobqueue_execution', E) end
-  pcall(redis.call, 'ZADD', wip_key(Q), int(OURS + now + TELL_AGAIN), J .. ':' .. E)
-end
-
 local function recorded(outcome, Q, J, run, delay)
+  local before = #released
   local ok, status = pcall(settle, outcome, Q, J, run, delay)
-  if ok then return status end
+  if ok then
+    if status ~= 'lost' then
+      over[J .. ':' .. run.execution] = true
+      leases[Q] = leases[Q] or {}
+      table.insert(leases[Q], J .. ':' .. run.execution)
+    end
+    return status
+  end
   local err = message(status)
-  lease_again(Q, J, run.execution, run.own)
+  while #released > before do released[#released] = nil end
+  -- Still as it was claimed, for whoever delivers it again.
+  pcall(redis.call, 'HSET', job_key(J), 'status', 'started', 'jobqueue_execution', run.execution)
   if is_worlds(err) then trouble = err end
   return '!' .. err
 end
 
+-- Needs no memory, and lets Redis pass the rest.
+if ARGV[8] then redis.call('ZREM', wip_key(ARGV[8]), '') end
 local i = 7
 while i < #ARGV do
   local run = {execution = ARGV[i + 3], started_iso = ARGV[i + 4], ended_iso = ARGV[i + 5], started = ARGV[i + 6],
@@ -159,14 +165,9 @@ while i < #ARGV do
 end
 
 -- Last one first, so that they stand at the head in the order they were taken.
-for k = #released, 1, -1 do
-  local Q, J, E = unpack(released[k])
-  local pushed = redis.pcall('LPUSH', queue_key(Q), J)
-  if type(pushed) == 'table' then
-    lease_again(Q, J, E, true)
-    trouble = pushed.err
-  end
-end
+for k = #released, 1, -1 do redis.call('LPUSH', queue_key(released[k][1]), released[k][2]) end
+-- Given up last: whatever was refused before this left the lease in place.
+for Q, members in pairs(leases) do redis.call('ZREM', wip_key(Q), unpack(members)) end
 if trouble and succeeded + failed == 0 then return redis.error_reply(trouble) end
 
 local worker = worker_key(W)
