@@ -35,7 +35,8 @@ impl Demand {
         let sample = Sample { now, waiting: backlog.waiting, running: backlog.running, workers };
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let busy = count(stats.workers.iter().filter(|worker| worker.is_busy()).count());
-        let refused = [TroubleKind::Unavailable, TroubleKind::Denied];
+        let refused =
+            [TroubleKind::Unavailable, TroubleKind::Denied, TroubleKind::QueueDenied, TroubleKind::QueueWrongData];
         let troubled = count(stats.troubles.iter().filter(|trouble| refused.contains(&trouble.kind)).count());
         Look { backlog, rates: self.meter.sample(sample), busy, troubled }
     }

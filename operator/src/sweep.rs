@@ -372,6 +372,7 @@ fn see(tracked: &mut Tracked, now: f64, stats: &QueueStats) -> Look {
     tracked.failures = 0;
     tracked.reach = Reach::Reachable;
     let look = tracked.demand.look(now, stats);
+    judge_queue(tracked, &stats.troubles);
     judge_database(tracked, &stats.troubles);
     tracked.failing.look(now, &stats.workers);
     tracked.idle.look(&stats.workers);
@@ -379,6 +380,18 @@ fn see(tracked: &mut Tracked, now: f64, stats: &QueueStats) -> Look {
     tracked.seen =
         Some(Seen { backlog, failed: stats.failed, scheduled: stats.scheduled, rates, at: Timestamp::now() });
     look
+}
+
+/// A worker does more with the queue than the operator, which only looks: its account may lack a right.
+fn judge_queue(tracked: &mut Tracked, troubles: &[Trouble]) {
+    for Trouble { kind, message } in troubles {
+        let reason = match kind {
+            TroubleKind::QueueDenied => Reason::Denied,
+            TroubleKind::QueueWrongData => Reason::WrongData,
+            TroubleKind::Unavailable | TroubleKind::Denied | TroubleKind::Misfit => continue,
+        };
+        tracked.reach = Reach::Failed { reason, message: format!("for a worker: {message}") };
+    }
 }
 
 /// The workers know their database; the operator never talks to it. What none of them can tell stays as it was.

@@ -1,4 +1,4 @@
-//! What keeps a worker from its work besides Redis (its database, above all), said where whoever looks at the queue sees it:
+//! What keeps a worker from its work and others cannot see (its database, above all), said where whoever looks at the queue sees it:
 //! a hash beside the queue with one field per worker, which says it again every few seconds and takes it back when it is over.
 
 use std::sync::LazyLock;
@@ -24,6 +24,10 @@ pub enum TroubleKind {
     Denied,
     /// The recipe does not fit the database's tables.
     Misfit,
+    /// Redis refuses what the worker has to do; whoever only looks may not notice.
+    QueueDenied,
+    /// A key of the queue is not what it should be.
+    QueueWrongData,
 }
 
 /// What a worker says.

@@ -1,9 +1,10 @@
 //! What a probe may ask: is the loop alive, is the worker ready. Transitions are logged here, once each.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jobqueue_queue::QueueError;
+use jobqueue_queue::{QueueError, Trouble};
 use tokio::time::Instant;
 
 /// Shared by everything that learns something about the worker's state.
@@ -13,6 +14,8 @@ pub struct Health {
     registered: AtomicBool,
     redis: AtomicBool,
     suspended: AtomicBool,
+    /// Why nothing can be claimed, where Redis answers.
+    refusal: Mutex<Option<Trouble>>,
     /// Milliseconds from `born` to the last turn of the heartbeat.
     last_beat: AtomicU64,
     beat_every: Duration,
@@ -43,6 +46,7 @@ impl Health {
             registered: AtomicBool::new(false),
             redis: AtomicBool::new(true),
             suspended: AtomicBool::new(false),
+            refusal: Mutex::new(None),
             last_beat: AtomicU64::new(0),
             beat_every,
         }
@@ -90,8 +94,23 @@ impl Health {
     /// Redis did not answer, or refused us.
     pub fn redis_failed(&self, error: &QueueError) {
         if self.redis.swap(false, Ordering::Relaxed) {
-            tracing::warn!(%error, "Redis is away: trying again until it is back");
+            match error {
+                QueueError::Unavailable { .. } => {
+                    tracing::warn!(%error, "Redis is away: trying again until it is back")
+                }
+                _ => tracing::warn!(%error, "Redis refuses what this worker has to do: trying again until it may"),
+            }
         }
+    }
+
+    /// Says how the last claim went; what Redis refused, whoever only looks at the queue may not notice.
+    pub fn claimed(&self, refusal: Option<Trouble>) {
+        *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
+    }
+
+    /// Why nothing can be claimed, where Redis answers.
+    pub fn refusal(&self) -> Option<Trouble> {
+        self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Claims are suspended by `rq suspend`, or no longer.

@@ -1,5 +1,6 @@
 //! Claiming: one slot at a time has the turn, waits where there is nothing, and leaves with a batch.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jobqueue_queue::Delivery;
@@ -10,6 +11,7 @@ use crate::backoff::Backoff;
 use crate::gate::{Allowance, TRIAL};
 use crate::hand::Grip;
 use crate::triage::{self, Sorted};
+use crate::trouble::refusal_of;
 use crate::verdict::{Done, Verdict};
 use crate::worker::Worker;
 
@@ -72,6 +74,7 @@ pub(crate) async fn next(worker: &Worker) -> Option<Vec<Share>> {
         let began = Instant::now();
         let answer = worker.heard(worker.backend.claim(max).await);
         worker.metrics().claim_seconds.observe(began.elapsed().as_secs_f64());
+        worker.health().claimed(answer.as_ref().err().and_then(refusal_of));
         let Ok(claim) = answer else {
             let wait = turn.redis.next(rand::random());
             pause(worker, wait).await;
@@ -134,10 +137,18 @@ async fn wait_for_work(worker: &Worker, turn: &mut Turn) {
     }
 }
 
+/// Of each reason so many jobs are named: ids may expire by the hundred thousand.
+const NAMED: usize = 10;
+
 fn report_dropped(worker: &Worker, dropped: &[(String, String)]) {
     worker.metrics().dropped(dropped.len());
+    let mut by_reason: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for (job, reason) in dropped {
-        tracing::warn!(job, reason, "taken off the queue without a run");
+        by_reason.entry(reason).or_default().push(job);
+    }
+    for (reason, jobs) in by_reason {
+        let named = jobs[..jobs.len().min(NAMED)].join(", ");
+        tracing::warn!(jobs = named, count = jobs.len(), reason, "taken off the queue without a run");
     }
 }
 

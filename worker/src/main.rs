@@ -114,8 +114,8 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     listen(args.listen, &instruments).await?;
     let board = open_board(&setup.places, &queue_config).map_err(StartError::from)?;
     let telling = tokio::spawn({
-        let (gate, board) = (Arc::clone(&instruments.gate), board.clone());
-        async move { tell(&board, || gate.trouble()).await }
+        let (gate, health, board) = (Arc::clone(&instruments.gate), Arc::clone(&instruments.health), board.clone());
+        async move { tell(&board, || gate.trouble().or_else(|| health.refusal())).await }
     });
     let ended = work(args, &setup, backend, lease, instruments).await;
     telling.abort();

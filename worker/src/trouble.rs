@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jobqueue_ingest::SinkError;
-use jobqueue_queue::{Trouble, TroubleBoard, TroubleKind};
+use jobqueue_queue::{QueueError, Trouble, TroubleBoard, TroubleKind};
 use tokio::time::Instant;
 
 /// How often trouble is looked for.
@@ -23,6 +23,16 @@ pub(crate) fn trouble_of(error: &SinkError) -> Trouble {
         }
     };
     Trouble { kind, message: error.to_string() }
+}
+
+/// What an error of Redis says to others; none where they see it themselves.
+pub(crate) fn refusal_of(error: &QueueError) -> Option<Trouble> {
+    let kind = match error {
+        QueueError::Denied { .. } => TroubleKind::QueueDenied,
+        QueueError::Data(_) => TroubleKind::QueueWrongData,
+        QueueError::Unavailable { .. } | QueueError::Config(_) => return None,
+    };
+    Some(Trouble { kind, message: error.to_string() })
 }
 
 /// Says on `board` what `trouble` answers, until dropped: when it changes, and now and then while it lasts. What is over

@@ -225,6 +225,21 @@ async fn one_worker_finds_out_that_the_database_is_back() {
     assert_eq!(server.replicas(), [0, 1]);
 }
 
+/// The operator only looks, and may: what is refused to the workers it hears from them.
+#[tokio::test(start_paused = true)]
+async fn what_redis_refuses_to_workers_is_said() {
+    for (kind, reason) in [(TroubleKind::QueueDenied, "Denied"), (TroubleKind::QueueWrongData, "WrongData")] {
+        let server = cluster();
+        let operator = operator(&server);
+        let trouble = Trouble { kind, message: "ZADD on rq:wip:q".into() };
+        look(&server, &operator, Ok(&QueueStats { troubles: vec![trouble], ..waiting(800) })).await;
+        let (queue, ready) = (format!("QueueReachable=False/{reason}"), format!("Ready=False/{reason}"));
+        assert_has(&server, &[&queue, &ready]);
+        look(&server, &operator, Ok(&waiting(800))).await;
+        assert_has(&server, &["QueueReachable=True/Reachable"]);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_recipe_that_does_not_fit_stalls() {
     let server = cluster();
