@@ -45,7 +45,7 @@ def worker_config(queues, **changes):
         "retry": {"maxAttempts": 3, "backoffSeconds": 1, "maxBackoffSeconds": 2}, "worker": spec["worker"],
     }
     for section, values in changes.items():
-        config[section] = {**config.get(section, {}), **values}
+        config[section] = values if isinstance(values, list) else {**config.get(section, {}), **values}
     return config
 
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use jobqueue_ingest::{Certificates, DatabaseUrl, Recipe, Sink};
-use jobqueue_queue::{Backend, ConnectionUrl, QueueError, TlsOptions};
+use jobqueue_queue::{Backend, ConnectionUrl, Protocol, QueueError, TlsOptions};
 use jobqueue_worker::config::Config;
 use jobqueue_worker::extract::by_recipe;
 use jobqueue_worker::health::Health;
@@ -152,8 +152,15 @@ fn settings(config: &Config, lease: Duration) -> Settings {
         lease,
         hold: Duration::from_secs(config.database.hold_seconds),
         ledger_retention: Duration::from_secs(config.database.ledger_retention_days * 86_400),
+        extract_limit: extract_limit(config.queue.protocol),
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     }
+}
+
+/// Lists and streams have no limits of their own, and nobody who could say that there is none: RQ's default. An RQ job
+/// without one has asked for that (`job_timeout=-1`).
+fn extract_limit(protocol: Protocol) -> Option<Duration> {
+    (protocol != Protocol::Rq).then_some(Duration::from_secs(180))
 }
 
 async fn ready_database(setup: &Setup) -> Result<Arc<dyn Sink>, StartError> {

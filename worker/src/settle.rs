@@ -36,6 +36,10 @@ fn count(worker: &Worker, done: &[Done]) {
             Verdict::AlreadyApplied => metrics.already_applied(),
             Verdict::Failed(failure) => metrics.failed(failure.kind),
             Verdict::Lost => lost += 1,
+            Verdict::LeftToLapse => {
+                let (job, queue) = (&done.delivery.id, &done.delivery.queue);
+                tracing::warn!(job, queue, "its extraction did not end in time for the stop: its lease will lapse");
+            }
             Verdict::Released | Verdict::Stopped => {}
         }
     }

@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::drain::Stop;
-use crate::extract::Extractor;
+use crate::extract::{Extractor, LeftBehind};
 use crate::gate::{self, Gate};
 use crate::hand::Hand;
 use crate::health::Health;
@@ -42,6 +42,8 @@ pub struct Settings {
     pub ledger_retention: Duration,
     /// Threads that extract one batch.
     pub threads: usize,
+    /// How long the extraction of a job may take whose producer limited nothing.
+    pub extract_limit: Option<Duration>,
 }
 
 /// A worker and everything its tasks share.
@@ -51,6 +53,8 @@ pub struct Worker {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) recipe: Arc<Recipe>,
     pub(crate) extractor: Extractor,
+    /// Threads of jobs whose extraction was cut off and has not ended.
+    pub(crate) left_behind: LeftBehind,
     pub(crate) stop: Stop,
     pub(crate) hand: Arc<Hand>,
     pub(crate) gate: Arc<Gate>,
@@ -92,6 +96,7 @@ impl Worker {
             sink,
             recipe,
             extractor,
+            left_behind: LeftBehind::default(),
             stop,
         }
     }
@@ -121,6 +126,9 @@ impl Worker {
             tracing::warn!("Redis did not take the deregistration in time; the worker's record expires by itself");
         }
         self.health.set_registered(false);
+        if finished.is_ok() && self.left_behind.too_many() {
+            return Err(Broken("too many records that cannot be interrupted; the failed registry names them".into()));
+        }
         finished
     }
 
