@@ -40,7 +40,7 @@ pub(crate) struct GlobalArgs {
     /// Manifest that names the queues, the protocol and the URLs; flags win over it. `simulate` compares several
     #[arg(short, long, global = true, value_name = "MANIFEST")]
     pub(crate) filename: Vec<PathBuf>,
-    /// Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/MASTER/DB`, `redis+cluster://h1,h2`
+    /// Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/MASTER/DB`, `redis+cluster://h1,h2`, `unix:///SOCKET`
     #[arg(long, global = true, env = "JOBQUEUE_REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) redis: Option<String>,
     #[command(flatten)]

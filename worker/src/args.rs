@@ -51,7 +51,7 @@ pub(crate) struct Args {
         require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub(crate) wait_for_tables: bool,
 
-    /// redis://, rediss://, redis+sentinel:// or redis+cluster://
+    /// redis://, rediss://, redis+sentinel://, redis+cluster:// or `unix:///SOCKET`
     #[arg(long, env = "JOBQUEUE_REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) redis_url: String,
 
