@@ -13,6 +13,7 @@ mod delivery;
 mod dial;
 mod doorbell;
 mod list;
+mod order;
 pub mod payload;
 pub mod producer;
 mod redis_error;
@@ -25,7 +26,7 @@ mod trouble;
 mod url;
 
 pub use backend::{Backend, Claim, Command, Maintenance, QueueError, Settled};
-pub use config::{PayloadLimits, Protocol, QueueConfig, RetryPolicy};
+pub use config::{Order, PayloadLimits, Protocol, QueueConfig, RetryPolicy};
 pub use connect::connect;
 pub use connection::{Connection, Timeouts, TlsOptions};
 pub use delivery::{Call, Completion, Delivery, Lease, Outcome, Payload, PayloadError, Retry, Serializer};

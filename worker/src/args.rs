@@ -11,7 +11,7 @@ A complete config file (the shape of a JobQueue manifest's spec, without URLs an
   name: companies
   queue:
     protocol: RQ                  # RQ | List | Stream
-    names: [urgent, companies]    # served in this order
+    names: [urgent, companies]    # served in this order, unless `order` is RoundRobin or Random
     leaseSeconds: 30              # a crashed worker's jobs run again after this time
   ingest:
     - functions: [ParseCompany.parse_company]

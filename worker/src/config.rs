@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jobqueue_ingest::IngestSpec;
-use jobqueue_queue::{PayloadLimits, Protocol, QueueConfig, RetryPolicy};
+use jobqueue_queue::{Order, PayloadLimits, Protocol, QueueConfig, RetryPolicy};
 use serde::Deserialize;
 
 /// A file of this shape; everything but `queue.names` and `ingest` has a default.
@@ -36,8 +36,11 @@ pub struct QueueSection {
     /// `RQ`, `List` or `Stream`.
     #[serde(default = "default_protocol")]
     pub protocol: Protocol,
-    /// RQ queue names, or Redis keys; earlier names are served first.
+    /// RQ queue names, or Redis keys.
     pub names: Vec<String>,
+    /// Which of them is served first: `Strict` (the earlier), `RoundRobin` or `Random`.
+    #[serde(default)]
+    pub order: Order,
     /// RQ only: the prefix of all keys.
     #[serde(default)]
     pub key_prefix: Option<String>,
@@ -219,6 +222,7 @@ impl Config {
         let mut queue = QueueConfig::new(self.queue.protocol, self.queue.names.clone(), worker_name);
         let seconds = |given: Option<u64>, default: Duration| given.map_or(default, Duration::from_secs);
         let section = &self.queue;
+        queue.order = section.order;
         if let Some(prefix) = &section.key_prefix {
             queue.key_prefix.clone_from(prefix);
         }
@@ -300,7 +304,7 @@ mod tests {
 
     #[test]
     fn what_the_operator_writes_is_understood() {
-        let text = r#"{"name": "companies", "queue": {"protocol": "Stream", "names": ["a", "b"], "keyPrefix": "rq",
+        let text = r#"{"name": "companies", "queue": {"protocol": "Stream", "names": ["a", "b"], "order": "RoundRobin", "keyPrefix": "rq",
             "leaseSeconds": 10, "resultTtlSeconds": 60, "failureTtlSeconds": 3600, "consumerGroup": "g",
             "limits": {"maxBytes": 1, "maxInflatedBytes": 2, "maxDepth": 3}},
             "ingest": [{"tables": [{"table": "t", "columns": {"name": "record.Name"}}]}],
@@ -308,6 +312,7 @@ mod tests {
             "worker": {"concurrency": 8, "batchSize": 100, "drainSeconds": 5}, "database": {"maxConnections": 2}}"#;
         let config = Config::parse(text, "worker.yaml").unwrap();
         let queue = config.queue_config("w-1");
+        assert_eq!(queue.order, Order::RoundRobin);
         assert_eq!((queue.lease.as_secs(), queue.result_ttl.as_secs(), queue.failure_ttl.as_secs()), (10, 60, 3600));
         assert_eq!((queue.consumer_group.as_str(), queue.limits.max_depth, queue.retry.max_attempts), ("g", 3, 3));
         assert_eq!(config.concurrency(), 2, "never more writes than connections");

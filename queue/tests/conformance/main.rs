@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jobqueue_queue::admin::Requeued;
-use jobqueue_queue::{Lease, Outcome, PayloadLimits, Protocol, Retry, Settled};
+use jobqueue_queue::{Lease, Order, Outcome, PayloadLimits, Protocol, Retry, Settled};
 use stand::{Stand, failed, finished, record};
 use tokio::task::JoinSet;
 
@@ -45,6 +45,7 @@ macro_rules! conformance_in_a_cluster {
 conformance! {
     jobs_come_in_order_and_in_batches
     earlier_queues_are_served_first
+    queues_are_served_in_turn_or_at_random
     a_job_carries_what_the_worker_needs
     finished_jobs_are_gone
     settling_twice_changes_nothing
@@ -96,6 +97,37 @@ async fn earlier_queues_are_served_first(stand: Stand) {
     stand.produce("urgent", &["5"]).await;
     assert_eq!(worker.records(3).await, ["5", "2"]);
     assert_eq!(worker.settle_all(&claimed, &finished()).await, [Settled::Finished; 3]);
+}
+
+async fn queues_are_served_in_turn_or_at_random(stand: Stand) {
+    let ordered = |name, order| {
+        let mut config = stand.config(name, &["a", "b", "c"]);
+        config.order = order;
+        config
+    };
+    stand.produce("a", &["a1", "a2", "a3", "a4"]).await;
+    stand.produce("b", &["b1"]).await;
+    stand.produce("c", &["c1", "c2"]).await;
+    let worker = stand.worker_with(ordered("in-turn", Order::RoundRobin)).await;
+    let mut records = Vec::new();
+    for _ in 0..5 {
+        records.extend(worker.records(1).await);
+    }
+    assert_eq!(records, ["a1", "b1", "c1", "a2", "c2"]);
+    assert_eq!(worker.records(5).await, ["a3", "a4"], "the others are empty");
+    assert!(worker.records(5).await.is_empty());
+
+    let many: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for queue in ["a", "b", "c"] {
+        stand.produce(queue, &many).await;
+    }
+    let worker = stand.worker_with(ordered("at-random", Order::Random)).await;
+    let mut queues = BTreeSet::new();
+    for _ in 0..40 {
+        queues.insert(worker.claim_one().await.queue);
+    }
+    assert_eq!(queues.len(), 3, "{queues:?}");
 }
 
 async fn a_job_carries_what_the_worker_needs(stand: Stand) {
