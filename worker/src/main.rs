@@ -73,7 +73,9 @@ struct Setup {
 
 fn set_up(args: &Args) -> Result<Setup, StartError> {
     let wrong = |words: String| StartError::Config(words);
-    let config = Config::load(&args.config).map_err(|error| wrong(error.to_string()))?;
+    let mut config = Config::load(&args.config).map_err(|error| wrong(error.to_string()))?;
+    config.worker.max_jobs = args.max_jobs.or(config.worker.max_jobs);
+    config.worker.max_idle_seconds = args.max_idle_seconds.or(config.worker.max_idle_seconds);
     let redis: ConnectionUrl = args.redis_url.parse().map_err(|error: QueueError| wrong(error.to_string()))?;
     let database: DatabaseUrl = args.database_url.parse().map_err(|error| wrong(format!("{error}")))?;
     let certificates = Certificates {
@@ -150,6 +152,8 @@ fn settings(config: &Config, lease: Duration) -> Settings {
         batch_size: config.worker.batch_size,
         max_attempts: config.retry.max_attempts,
         lease,
+        max_jobs: config.worker.max_jobs,
+        max_idle: config.worker.max_idle_seconds.map(Duration::from_secs),
         hold: Duration::from_secs(config.database.hold_seconds),
         ledger_retention: Duration::from_secs(config.database.ledger_retention_days * 86_400),
         extract_limit: extract_limit(config.queue.protocol),

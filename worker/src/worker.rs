@@ -1,6 +1,7 @@
 //! The worker as a whole: its tasks, from the first claim to the last release.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jobqueue_ingest::{Recipe, Sink, SinkError};
@@ -36,6 +37,10 @@ pub struct Settings {
     pub max_attempts: u32,
     /// How long a claim stays ours without a heartbeat.
     pub lease: Duration,
+    /// Jobs after which the worker ends by itself.
+    pub max_jobs: Option<u64>,
+    /// How long without a job until the worker ends by itself.
+    pub max_idle: Option<Duration>,
     /// How long claims are kept while the database is away.
     pub hold: Duration,
     /// Age at which ledger entries are removed.
@@ -61,6 +66,8 @@ pub struct Worker {
     pub(crate) turn: tokio::sync::Mutex<Turn>,
     /// Held by whoever has suspects (see [`crate::triage`]) in hand.
     pub(crate) suspects: Arc<Semaphore>,
+    /// Jobs that ended here, one way or another.
+    pub(crate) ended: AtomicU64,
     /// One permit per write that may run.
     pub(crate) writes: Semaphore,
     health: Arc<Health>,
@@ -84,6 +91,7 @@ impl Worker {
     ) -> Self {
         let Instruments { health, metrics, gate, stop } = instruments;
         Self {
+            ended: AtomicU64::new(0),
             writes: Semaphore::new(settings.concurrency.max(1)),
             health,
             metrics,

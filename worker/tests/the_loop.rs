@@ -478,3 +478,45 @@ async fn records_that_cannot_be_interrupted_end_the_worker_before_they_hold_all_
     LET_GO.store(true, Ordering::SeqCst);
     assert!(end.unwrap_err().to_string().contains("cannot be interrupted"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_for_so_many_jobs_ends_after_exactly_these() {
+    let (queue, database) = (Queue::new(), Database::new());
+    push(&queue, 40);
+    *database.takes.lock().unwrap() = Duration::from_secs(1);
+    let shop = Shop::open_with(queue.clone(), database.clone(), |settings| settings.max_jobs = Some(25)).await;
+    shop.closed().await;
+    let stock = queue.stock.lock().unwrap();
+    assert_eq!((stock.finished.len(), stock.waiting.len(), stock.released), (25, 15, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_came_to_nothing_do_not_count() {
+    let (queue, database) = (Queue::new(), Database::new());
+    push(&queue, 5);
+    database.away.store(true, Ordering::SeqCst);
+    let shop = Shop::open_with(queue.clone(), database.clone(), |settings| settings.max_jobs = Some(5)).await;
+    tokio::time::sleep(HOLD * 2).await;
+    database.away.store(false, Ordering::SeqCst);
+    shop.closed().await;
+    assert_eq!(queue.stock.lock().unwrap().finished.len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_idle_for_so_long_ends() {
+    let (queue, database) = (Queue::new(), Database::new());
+    *database.takes.lock().unwrap() = Duration::from_secs(30);
+    queue.push("first", "{}");
+    let begin = Instant::now();
+    let idle = Duration::from_secs(12);
+    let shop = Shop::open_with(queue.clone(), database.clone(), |settings| settings.max_idle = Some(idle)).await;
+    tokio::time::sleep(Duration::from_secs(38)).await;
+    queue.push("second", "{}");
+    shop.closed().await;
+    assert_eq!(queue.stock.lock().unwrap().finished.len(), 2);
+    let took = begin.elapsed().as_secs();
+    assert!(
+        (38 + 30 + 12..38 + 30 + 15).contains(&took),
+        "as long as a job is written the worker is not idle: {took} s"
+    );
+}

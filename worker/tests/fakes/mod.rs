@@ -438,6 +438,8 @@ impl Shop {
             hold: HOLD,
             ledger_retention: Duration::from_secs(86_400),
             threads: 2,
+            max_jobs: None,
+            max_idle: None,
             extract_limit: None,
         };
         change(&mut settings);
