@@ -61,6 +61,7 @@ conformance! {
     workers_never_share_a_job
     waiting_ends_when_a_job_arrives
     waiting_takes_nothing
+    many_queues_take_few_connections
     one_broken_queue_does_not_stop_the_others
     leaving_and_returning
     failed_jobs_are_listed_requeued_and_purged
@@ -72,6 +73,7 @@ conformance_in_a_cluster! {
     a_failure_is_retried_until_attempts_run_out
     a_lost_job_cannot_be_settled_or_kept
     one_broken_queue_does_not_stop_the_others
+    many_queues_take_few_connections
     leaving_and_returning
     failed_jobs_are_listed_requeued_and_purged
 }
@@ -355,6 +357,44 @@ async fn waiting_takes_nothing(stand: Stand) {
         worker.backend.wait(Duration::from_secs(5)).await.unwrap();
     }
     assert_eq!(worker.records(10).await, ["1", "2"]);
+}
+
+/// Prints what it measures: `-- --nocapture many_queues`.
+async fn many_queues_take_few_connections(stand: Stand) {
+    let names: Vec<String> = (0..100).map(|number| format!("q{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let worker = stand.worker_with(stand.config("w", &names)).await;
+    let clients = || stand.redis.cli(&["CLIENT", "LIST"]).lines().filter(|line| !line.contains("cmd=client")).count();
+    for (queue, quarter) in [("q0", 0.05), ("q2", 0.05), ("q50", 0.25), ("q99", 0.25)] {
+        let (mut slowest, mut most) = (Duration::ZERO, 0);
+        for round in ["1", "2", "3", "4", "5"] {
+            let (wait, produce) = (worker.backend.wait(Duration::from_secs(30)), async {
+                tokio::time::sleep(Duration::from_millis(300)).await;
+                most = most.max(clients());
+                let begun = Instant::now();
+                stand.produce(queue, &[round]).await;
+                begun
+            });
+            let (waited, begun) = tokio::join!(
+                async {
+                    wait.await.unwrap();
+                    Instant::now()
+                },
+                produce
+            );
+            slowest = slowest.max(waited.saturating_duration_since(begun));
+            while worker.records(10).await.is_empty() {
+                assert!(begun.elapsed() < Duration::from_secs(10), "{queue}: it does not come");
+                worker.backend.wait(Duration::from_secs(1)).await.unwrap();
+            }
+        }
+        println!("{queue} of 100: heard after {slowest:?} at the longest, {most} connections");
+        assert!(most <= 8, "{most} connections");
+        // In a cluster streams are heard of by looking again, each second.
+        if stand.protocol != Protocol::Stream || stand.prefix == "rq" {
+            assert!(slowest.as_secs_f64() < quarter + 0.25, "{queue}: heard after {slowest:?}");
+        }
+    }
 }
 
 async fn one_broken_queue_does_not_stop_the_others(stand: Stand) {
