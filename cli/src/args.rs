@@ -15,6 +15,7 @@ use crate::output::Format;
 use crate::schema::SchemaArgs;
 use crate::simulate::SimulateArgs;
 use crate::status::StatusArgs;
+use crate::stop::StopArgs;
 use crate::tls::TlsFiles;
 use crate::trial::TryArgs;
 
@@ -94,6 +95,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// List, show, requeue, export or remove failed jobs
     Failed(FailedArgs),
+    /// Stop running jobs: they end in the failed registry
+    Stop(StopArgs),
     /// Show the rows that a record would become; writes nothing
     Try(TryArgs),
     /// Show what a manifest's scaling would do with a load, beside KEDA's and other rules

@@ -37,7 +37,7 @@ pub(crate) struct StopArgs {
 /// What came of one request.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Stopped {
+struct Answer {
     id: String,
     stopped: bool,
     /// Where the job stands now.
@@ -51,15 +51,14 @@ pub(crate) async fn run(global: &GlobalArgs, args: &StopArgs, output: Output) ->
     let target = Target::from_args(global)?;
     let queues = if target.protocol == Protocol::Rq { &target.queues[..] } else { target.some_queues()? };
     let (prefix, group) = (&target.key_prefix, &target.consumer_group);
-    let stopper =
-        Stopper::new(target.redis()?, target.protocol, prefix, group, queues).map_err(queue_failure)?;
+    let stopper = Stopper::new(target.redis()?, target.protocol, prefix, group, queues).map_err(queue_failure)?;
     let mut all = Vec::new();
     for job in &args.jobs {
-        let stopped = stop(&stopper, job, output).await?;
-        if stopped.stopped {
+        let answer = stop(&stopper, job, output).await?;
+        if answer.stopped {
             output.say(&format!("stopped job {job}"));
         }
-        all.push(stopped);
+        all.push(answer);
     }
     if output.is_machine() {
         output.document(&all)?;
@@ -72,8 +71,8 @@ pub(crate) async fn run(global: &GlobalArgs, args: &StopArgs, output: Output) ->
     Ok(if all.iter().all(|job| job.stopped) { Exit::Ok } else { Exit::Records })
 }
 
-async fn stop(stopper: &Stopper, job: &str, output: Output) -> anyhow::Result<Stopped> {
-    let told = |status: &str, worker: Option<String>| Stopped {
+async fn stop(stopper: &Stopper, job: &str, output: Output) -> anyhow::Result<Answer> {
+    let told = |status: &str, worker: Option<String>| Answer {
         id: job.to_owned(),
         stopped: status == "stopped",
         status: status.to_owned(),

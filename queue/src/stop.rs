@@ -93,7 +93,8 @@ impl Stopper {
     }
 
     async fn standing_beside(&self, place: &Place, job: &str) -> Result<Standing, QueueError> {
-        let ask = redis::cmd("HMGET").arg(place.job(job)).arg(&["execution", "worker", "failures", "attempts"]).to_owned();
+        let ask =
+            redis::cmd("HMGET").arg(place.job(job)).arg(&["execution", "worker", "failures", "attempts"]).to_owned();
         let (execution, worker, failures, attempts): (Option<String>, Option<String>, Option<u64>, Option<String>) =
             self.connection.query(&ask).await?;
         if execution.is_some_and(|execution| !execution.is_empty()) {

@@ -28,8 +28,20 @@ pub enum Fate {
 pub struct Hand {
     held: Mutex<HashMap<Lease, Fate>>,
     /// Jobs to be stopped that were not in hand, and when that was said.
-    early_stops: Mutex<Vec<(String, Instant)>>,
+    early_stops: Mutex<Vec<EarlyStop>>,
     stopped: Notify,
+}
+
+#[derive(Debug)]
+struct EarlyStop {
+    /// None: whichever.
+    queue: Option<String>,
+    job: String,
+    said: Instant,
+}
+
+fn is_meant(queue: Option<&str>, job: &str, lease: &Lease) -> bool {
+    lease.job == job && queue.is_none_or(|queue| lease.queue == queue)
 }
 
 /// Keeps some leases in the [`Hand`] until dropped.
@@ -44,9 +56,9 @@ impl Hand {
     pub fn hold(self: &Arc<Self>, leases: Vec<Lease>) -> Grip {
         let mut held = self.lock();
         let mut early = self.early_stops.lock().expect("no code panics while it holds this lock");
-        early.retain(|(_, said)| said.elapsed() < ON_ITS_WAY);
+        early.retain(|stop| stop.said.elapsed() < ON_ITS_WAY);
         for lease in &leases {
-            let stopped = early.iter().any(|(job, _)| *job == lease.job);
+            let stopped = early.iter().any(|stop| is_meant(stop.queue.as_deref(), &stop.job, lease));
             held.insert(lease.clone(), if stopped { Fate::Stopped } else { Fate::Ours });
         }
         drop((held, early));
@@ -85,20 +97,26 @@ impl Hand {
 
     /// Notes that the job `id` is to be stopped; false if it is not in hand, where it is stopped if it comes within moments.
     pub fn mark_stopped(&self, id: &str) -> bool {
+        self.mark_stopped_of(None, id)
+    }
+
+    /// The same where ids are of one queue only.
+    pub fn mark_stopped_of(&self, queue: Option<&str>, id: &str) -> bool {
+        let meant = |lease: &Lease| is_meant(queue, id, lease);
         let mut found = false;
         let mut held = self.lock();
         for (lease, fate) in held.iter_mut() {
-            if lease.job == id && *fate == Fate::Ours {
+            if meant(lease) && *fate == Fate::Ours {
                 *fate = Fate::Stopped;
                 found = true;
             }
         }
         if found {
             self.stopped.notify_waiters();
-        } else if !held.keys().any(|lease| lease.job == id) {
+        } else if !held.keys().any(meant) {
             let mut early = self.early_stops.lock().expect("no code panics while it holds this lock");
-            early.retain(|(_, said)| said.elapsed() < ON_ITS_WAY);
-            early.push((id.to_owned(), Instant::now()));
+            early.retain(|stop| stop.said.elapsed() < ON_ITS_WAY);
+            early.push(EarlyStop { queue: queue.map(str::to_owned), job: id.to_owned(), said: Instant::now() });
         }
         found
     }
@@ -158,6 +176,7 @@ mod tests {
         assert!(hand.mark_stopped("b"));
         assert_eq!(hand.fate(&lease("b")), Fate::Stopped);
         assert!(!hand.mark_stopped("z"));
+        assert!(!hand.mark_stopped_of(Some("another"), "b"), "of another queue");
     }
 
     #[tokio::test(start_paused = true)]

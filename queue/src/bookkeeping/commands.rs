@@ -56,15 +56,13 @@ impl Commands {
             let mut slot = self.subscription.lock().await;
             if let Some(subscription) = slot.as_mut() {
                 while let Some(message) = subscription.on_message().next().await {
-                    match parse_command(message.get_payload_bytes()) {
-                        Some(Command::StopJob(job)) => {
-                            let channel = message.get_channel_name();
-                            let at = self.channels.iter().position(|known| known == channel).unwrap_or(0);
-                            return Command::StopJobOf { queue: self.queues[at].clone(), job };
-                        }
-                        // All workers of the queue hear it, and nobody means all of them.
-                        _ => tracing::warn!("ignored a message that is not a command for a job"),
+                    if let Some(Command::StopJob(job)) = parse_command(message.get_payload_bytes()) {
+                        let channel = message.get_channel_name();
+                        let at = self.channels.iter().position(|known| known == channel).unwrap_or(0);
+                        return Command::StopJobOf { queue: self.queues[at].clone(), job };
                     }
+                    // All workers of the queue hear it, and nobody means all of them.
+                    tracing::warn!("ignored a message that is not a command for a job");
                 }
                 *slot = None;
             }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jobqueue_queue::admin::Requeued;
-use jobqueue_queue::{Lease, Order, Outcome, PayloadLimits, Protocol, Retry, Settled};
+use jobqueue_queue::{Asked, Command, Lease, Order, Outcome, PayloadLimits, Protocol, Retry, Settled, Standing};
 use stand::{Stand, failed, finished, record};
 use tokio::task::JoinSet;
 
@@ -54,6 +54,7 @@ conformance! {
     a_hopeless_failure_is_final
     retries_wait_for_their_time
     a_stopped_job_does_not_come_back
+    a_person_stops_a_job_that_runs
     heartbeats_keep_a_job
     a_lapsed_lease_is_reclaimed_in_order
     a_lost_job_cannot_be_settled_or_kept
@@ -72,6 +73,7 @@ conformance_in_a_cluster! {
     earlier_queues_are_served_first
     a_failure_is_retried_until_attempts_run_out
     a_lost_job_cannot_be_settled_or_kept
+    a_person_stops_a_job_that_runs
     one_broken_queue_does_not_stop_the_others
     many_queues_take_few_connections
     leaving_and_returning
@@ -228,6 +230,26 @@ async fn a_stopped_job_does_not_come_back(stand: Stand) {
     assert_eq!(worker.settle(&job, Outcome::Stopped).await, Settled::Stopped);
     worker.backend.maintain().await.unwrap();
     assert!(worker.claim(10).await.is_empty());
+}
+
+async fn a_person_stops_a_job_that_runs(stand: Stand) {
+    let stopper = stand.stopper(&["other", "q"]);
+    let worker = stand.worker_with(stand.config("w", &["q", "other"])).await;
+    stand.produce("q", &["1"]).await;
+    assert_eq!(stopper.standing("nonsense").await.unwrap(), Standing::Unknown);
+    assert_eq!(stopper.ask("nonsense").await.unwrap(), Asked::Unheard);
+    let job = worker.claim_one().await;
+    assert_eq!(stopper.standing(&job.id).await.unwrap(), Standing::Running { worker: "w".into() });
+    let (asked, command) = tokio::join!(stopper.ask(&job.id), worker.backend.next_command());
+    assert_eq!(asked.unwrap(), Asked::Heard);
+    let meant = match stand.protocol {
+        Protocol::Rq => Command::StopJob(job.id.clone()),
+        Protocol::List | Protocol::Stream => Command::StopJobOf { queue: "q".into(), job: job.id.clone() },
+    };
+    assert_eq!(command, meant);
+    assert_eq!(worker.settle(&job, Outcome::Stopped).await, Settled::Stopped);
+    assert_eq!(stopper.standing(&job.id).await.unwrap(), Standing::Stopped);
+    assert!(stand.failed().contains(&job.id).await.unwrap());
 }
 
 async fn heartbeats_keep_a_job(stand: Stand) {
