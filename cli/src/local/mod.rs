@@ -139,7 +139,7 @@ async fn serve(
     let mut session = Session::new(manifest, args.max_replicas, args.until_empty, processes, view)?;
     let outcome = session.run(redis, &connection, query.clone()).await?;
     let summary = session.summary(&before, &connection, &query, database, recipe).await;
-    session.finish(&summary)?;
+    session.finish(&summary, &query, connection.endpoint())?;
     match outcome {
         Outcome::Empty if summary.failed > 0 => Ok(Exit::Records),
         Outcome::Empty => Ok(Exit::Ok),

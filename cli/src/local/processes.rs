@@ -199,7 +199,9 @@ pub(crate) fn find_worker(given: Option<&Path>) -> anyhow::Result<PathBuf> {
             |path| format!("there is no worker at {}", path.display()),
         );
         Failure::new(Exit::NotFound, what)
-            .hint("build it with `cargo build -p jobqueue-worker`, or pass --workers-binary")
+            .hint(
+                "install it with `cargo install --locked --path worker` (in the source tree), or pass --workers-binary",
+            )
             .into()
     })
 }

@@ -387,11 +387,11 @@ async fn many_queues_take_few_connections(stand: Stand) {
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let worker = stand.worker_with(stand.config("w", &names)).await;
     let clients = || stand.redis.cli(&["CLIENT", "LIST"]).lines().filter(|line| !line.contains("cmd=client")).count();
-    for (queue, quarter) in [("q0", 0.05), ("q2", 0.05), ("q50", 0.25), ("q99", 0.25)] {
+    for (queue, quarter) in [("q0", 0.05), ("q99", 0.25)] {
         let (mut slowest, mut most) = (Duration::ZERO, 0);
-        for round in ["1", "2", "3", "4", "5"] {
+        for round in ["1", "2"] {
             let (wait, produce) = (worker.backend.wait(Duration::from_secs(30)), async {
-                tokio::time::sleep(Duration::from_millis(300)).await;
+                tokio::time::sleep(Duration::from_millis(150)).await;
                 most = most.max(clients());
                 let begun = Instant::now();
                 stand.produce(queue, &[round]).await;
