@@ -107,7 +107,7 @@ impl Processes {
             };
         }
         // How long they live is decided here.
-        command.env_remove("JOBQUEUE_MAX_IDLE_SECONDS");
+        command.env_remove("JOBQUEUE_MAX_JOBS").env_remove("JOBQUEUE_MAX_IDLE_SECONDS");
         command.env("JOBQUEUE_WORKER_NAME", format!("{}{}", self.prefix, worker.0));
         // A group of its own: Ctrl-C in the terminal is for us, who then tell the workers in order.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());

@@ -263,3 +263,14 @@ fn a_suspended_queue_is_said_to_be_and_done_once_it_is_resumed() {
     assert_eq!(run.event("summary")["done"], 3);
     place.assert_exact(3);
 }
+
+#[test]
+fn how_long_workers_live_is_decided_by_local() {
+    let place = Place::new();
+    file(place.directory.path(), "jobqueue.yaml", MANIFEST.replace("batchSize: 20", "batchSize: 20, maxJobs: 10"));
+    place.enqueue((0..300).map(|number| format!("{{\"name\": \"p{number}\"}}")));
+    let ran = place.run_until_empty(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(!ran.out.contains("ended unasked"), "{}", ran.out);
+    place.assert_exact(300);
+}
