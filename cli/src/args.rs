@@ -15,6 +15,7 @@ use crate::output::Format;
 use crate::schema::SchemaArgs;
 use crate::simulate::SimulateArgs;
 use crate::status::StatusArgs;
+use crate::stop::StopArgs;
 use crate::tls::TlsFiles;
 use crate::trial::TryArgs;
 
@@ -40,7 +41,7 @@ pub(crate) struct GlobalArgs {
     /// Manifest that names the queues, the protocol and the URLs; flags win over it. `simulate` compares several
     #[arg(short, long, global = true, value_name = "MANIFEST")]
     pub(crate) filename: Vec<PathBuf>,
-    /// Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/MASTER/DB`, `redis+cluster://h1,h2`
+    /// Redis: `redis://`, `rediss://`, `redis+sentinel://h1,h2/MASTER/DB`, `redis+cluster://h1,h2`, `unix:///SOCKET`
     #[arg(long, global = true, env = "JOBQUEUE_REDIS_URL", hide_env_values = true, value_name = "URL")]
     pub(crate) redis: Option<String>,
     #[command(flatten)]
@@ -94,6 +95,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// List, show, requeue, export or remove failed jobs
     Failed(FailedArgs),
+    /// Stop running jobs: they end in the failed registry
+    Stop(StopArgs),
     /// Show the rows that a record would become; writes nothing
     Try(TryArgs),
     /// Show what a manifest's scaling would do with a load, beside KEDA's and other rules

@@ -15,6 +15,7 @@ mod schema;
 mod simulate;
 mod sink;
 mod status;
+mod stop;
 mod target;
 mod tls;
 mod trial;
@@ -58,6 +59,7 @@ async fn run(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&cli.global, args, output).await,
         Command::Explain(args) => explain::run(&cli.global, args, output).await,
         Command::Failed(args) => failed::run(&cli.global, args, output).await,
+        Command::Stop(args) => stop::run(&cli.global, args, output).await,
         Command::Try(args) => trial::run(&cli.global, args, output).await,
         Command::Simulate(args) => simulate::run(&cli.global, args, output),
         Command::Schema(args) => schema::run(&cli.global, args, output),

@@ -24,7 +24,7 @@ pub use connection::{Connection, SecretKeyRef, SecretRef, TlsSpec};
 pub use database::DatabaseSpec;
 pub use ingest::{ChildSpec, IngestSpec, OnConflict, TableSpec};
 pub use manifest::ManifestError;
-pub use queue::{LimitsSpec, Protocol, QueueSpec, RetrySpec};
+pub use queue::{LimitsSpec, Order, Protocol, QueueSpec, RetrySpec};
 pub use reference::reference;
 pub use scaling::{OnQueueFailure, ScaleDownSpec, ScaleUpSpec, ScalingMode, ScalingSpec, ScheduleSpec, TargetsSpec};
 pub use schema::{crd, crd_yaml};

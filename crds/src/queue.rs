@@ -20,9 +20,13 @@ pub struct QueueSpec {
         rule("self == oldSelf", "protocol is immutable: make a new JobQueue instead"),
     ]))]
     pub protocol: Protocol,
-    /// RQ queue names, or Redis keys for List and Stream. Earlier names are served first; their backlogs add up.
+    /// RQ queue names, or Redis keys for List and Stream. Which is served first says order; their backlogs add up.
     #[schemars(length(min = 1, max = 32), inner(length(min = 1, max = 512)))]
     pub names: Vec<String>,
+    /// Which of several names a worker asks first at each claim of up to worker.batchSize jobs: Strict (the earlier name, as
+    /// long as it has jobs), `RoundRobin` (the one behind the one that gave the last job) or Random.
+    #[serde(default)]
+    pub order: Order,
     /// The Redis that holds the queue.
     pub redis: Connection,
     /// RQ only: the prefix of all keys, as the producers set it with `RQ_KEY_PREFIX`.
@@ -61,6 +65,18 @@ pub enum Protocol {
     List,
     /// A Redis stream read through a consumer group.
     Stream,
+}
+
+/// Which of several queues is asked first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum Order {
+    /// The earlier name, as long as it has jobs.
+    #[default]
+    Strict,
+    /// The one behind the one that gave the last job.
+    RoundRobin,
+    /// Any.
+    Random,
 }
 
 /// Bounds on a payload; a job over a limit fails with a message that says so.

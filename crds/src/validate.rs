@@ -267,7 +267,7 @@ mod tests {
         for url in ["redis://a", "REDISS://a", "redis+sentinel://a,b/m/0", "rediss+cluster://a"] {
             assert!(with(url).is_empty(), "{url}: {:?}", with(url));
         }
-        for url in ["a:6379", "http://a", "redis:a", "redis+unix://a", "postgres://a/b"] {
+        for url in ["a:6379", "http://a", "redis:a", "redis+unix:///a", "unix:///run/redis.sock", "postgres://a/b"] {
             assert_eq!(with(url), [format!("spec.queue.redis.url: {REDIS_URL}")], "{url}");
         }
     }

@@ -30,6 +30,11 @@ pub struct WorkerSpec {
     /// The termination grace period is 5 s longer.
     #[schemars(range(min = 1, max = 86400))]
     pub drain_seconds: u32,
+    /// Jobs after which a worker drains and ends; Kubernetes starts it again in the same pod. Omitted: no limit. Choose it so
+    /// that a worker runs for more than ten minutes, or the kubelet takes the ends for crashes and waits before it starts it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000_000_u64))]
+    pub max_jobs: Option<u64>,
     /// A pod template merged over ours (strategic merge): resources, affinity, environment, or a whole other container.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "template_schema")]
@@ -67,7 +72,15 @@ fn rules_schema(_: &mut SchemaGenerator) -> Schema {
 
 impl Default for WorkerSpec {
     fn default() -> Self {
-        Self { image: None, concurrency: 4, batch_size: 200, drain_seconds: 60, template: None, network_policy: None }
+        Self {
+            image: None,
+            concurrency: 4,
+            batch_size: 200,
+            drain_seconds: 60,
+            max_jobs: None,
+            template: None,
+            network_policy: None,
+        }
     }
 }
 

@@ -45,7 +45,7 @@ def worker_config(queues, **changes):
         "retry": {"maxAttempts": 3, "backoffSeconds": 1, "maxBackoffSeconds": 2}, "worker": spec["worker"],
     }
     for section, values in changes.items():
-        config[section] = {**config.get(section, {}), **values}
+        config[section] = values if isinstance(values, list) else {**config.get(section, {}), **values}
     return config
 
 
@@ -66,13 +66,14 @@ class PythonWorker(Process):
     """One `rq worker`: the default one, which forks for each job, or `rq.worker.SimpleWorker`, which does not."""
 
     def __init__(self, directory, redis_url, database_url, queues=("companies",), name="python", simple=False, scheduler=True, burst=False,
-                 serializer=None):
+                 serializer=None, order=None):
         command = [Path(sys.executable).parent / "rq", "worker", "--url", redis_url, "--name", f"{name}-{os.urandom(3).hex()}",
                    "--path", PYTHON_RECIPE]
         command += ["--worker-class", "rq.worker.SimpleWorker"] if simple else []
         command += ["--with-scheduler"] if scheduler else []
         command += ["--burst"] if burst else []
         command += ["--serializer", serializer] if serializer else []
+        command += ["--dequeue-strategy", order] if order else []
         super().__init__([*command, *queues], Path(directory) / f"{name}.log",
                          env={"COMPANIES_DATABASE": database_url, "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"})
 

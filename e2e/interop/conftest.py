@@ -91,13 +91,15 @@ class Workshop:
     def is_python(self):
         return self.kind == "python"
 
-    def start(self, queues=("companies",), kind=None, serializer=None, **settings):
-        """`serializer` is for rq's worker, which must be told; `settings` are for ours."""
+    def start(self, queues=("companies",), kind=None, serializer=None, order=None, **settings):
+        """`serializer` is for rq's worker, which must be told; `order` is one of rq's strategies; `settings` are for ours."""
         kind = kind or self.kind
         name = f"{kind}{len(self.processes)}"
         if kind == "python":
-            worker = PythonWorker(self.directory, self.server.url, self.database.url, queues, name, serializer=serializer)
+            worker = PythonWorker(self.directory, self.server.url, self.database.url, queues, name, serializer=serializer, order=order)
         else:
+            if order:
+                settings["queue"] = {"order": {"round_robin": "RoundRobin", "random": "Random"}[order], **settings.get("queue", {})}
             worker = JobQueueWorker(self.directory, self.server.url, self.database.url, queues, name, **settings)
         self.processes.append(worker)
         wait_until_registered(self.redis, worker, number=sum(process.alive() for process in self.processes))

@@ -1,10 +1,11 @@
 """What a person may tell running workers through Redis: pause, go on, stop, drop this job; and SIGTERM."""
+import json
 import signal
 
 import pytest
 from harness.companies import FUNCTION, Expected
 from harness.waiting import until
-from rq import Worker
+from rq import Queue, Worker
 from rq.command import send_shutdown_command, send_stop_job_command
 from rq.job import JobStatus
 from rq.suspension import resume, suspend
@@ -120,3 +121,24 @@ def test_sigterm_gives_back_what_cannot_be_finished(redis, queue, workshop, data
     workshop.start()
     workshop.reaches(job, JobStatus.FINISHED)
     assert database.companies() == Expected(lines[5:6]).rows
+
+
+# Compares every element with every other: for 40,000 of them that takes minutes.
+SLOW = [{"functions": [FUNCTION], "tables": [{"table": "company_regist_info", "columns": {
+    "name": "string(size(record.l.filter(x, record.l.exists(y, y == x + 1000000))))",
+    "source_url": "''", "reg_num": "''", "created_time": "now()", "update_time": "now()"}}]}]
+
+
+@pytest.mark.ours
+def test_the_time_limit_holds_for_a_record_that_computes_for_ever(queue, workshop):
+    worker = workshop.start(ingest=SLOW, retry={"maxAttempts": 1}, worker={"drainSeconds": 1})
+    records = [json.dumps({"l": list(range(size))}) for size in (40_000, 0)]
+    slow, neighbour = queue.enqueue_many([Queue.prepare_data(FUNCTION, args=(record,), timeout=2) for record in records])
+    workshop.reaches(slow, JobStatus.FAILED)
+    assert slow.latest_result().exc_string.splitlines()[-1].endswith("JobTimeoutException: Task exceeded maximum timeout value (2 seconds)")
+    workshop.reaches(neighbour, JobStatus.FINISHED)
+    unlimited = queue.enqueue(FUNCTION, records[0], job_timeout=-1)
+    workshop.reaches(unlimited, JobStatus.STARTED)
+    worker.send(signal.SIGTERM)
+    until(lambda: not worker.alive(), lambda: f"the worker ends\n{workshop.log()}", seconds=8)
+    assert worker.wait() == 0

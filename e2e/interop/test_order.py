@@ -43,3 +43,14 @@ def test_queues_in_the_order_given(redis, workshop, database, lines):
     workshop.start(queues=["high", "low"], worker={"concurrency": 1})
     finish([low, high], 8, workshop)
     assert names_in_order_of_insertion(database) == names([*lines[4:8], *lines[:4]])
+
+
+def test_queues_in_turn(redis, workshop, database, lines):
+    """As `rq worker --dequeue-strategy round_robin`: after a job, the queue behind it is asked first."""
+    queues = [Queue(name, connection=redis) for name in "abc"]
+    for queue, own in zip(queues, (lines[:4], lines[4:5], lines[5:8]), strict=True):
+        for line in own:
+            queue.enqueue(FUNCTION, line)
+    workshop.start(queues="abc", order="round_robin", worker={"concurrency": 1, "batchSize": 1})
+    finish(queues, 8, workshop)
+    assert names_in_order_of_insertion(database) == names([lines[n] for n in (0, 4, 5, 1, 6, 2, 7, 3)])

@@ -78,6 +78,8 @@ BROKEN = {
     "redis with neither": (SCALER, {"queue.redis": {}}, "spec.queue.redis", "give exactly one of url and urlSecretKeyRef"),
     "redis with tls alone": (SCALER, {"queue.redis": {"tls": {}}}, "spec.queue.redis", "give exactly one of url and urlSecretKeyRef"),
     "a URL of something else": (SCALER, {"queue.redis.url": "http://r"}, "spec.queue.redis.url", "a Redis URL starts with redis://"),
+    "a socket": (SCALER, {"queue.redis.url": "unix:///run/redis.sock"}, "spec.queue.redis.url", "a Redis URL starts with redis://"),
+    "an order that there is not": (SCALER, {"queue.order": "Fifo"}, "spec.queue.order", "Unsupported value"),
     "a URL without a scheme": (SCALER, {"queue.redis.url": "r:6379"}, "spec.queue.redis.url", "a Redis URL starts with redis://"),
     "the cloud's credentials": (SCALER, {"queue.redis.url": "redis://169.254.169.254:80"}, "spec.queue.redis.url", "link-local"),
     "link-local behind a login": (SCALER, {"queue.redis.url": "redis://u:p@169.254.169.254"}, "spec.queue.redis.url", "link-local"),

@@ -4,6 +4,7 @@
 //! without any I/O. A [`Sink`] checks the recipe against the database's schema, and writes batches of [`Unit`]s: each
 //! with its rows and its ledger key, in one transaction. Nothing here knows Redis or Kubernetes.
 
+pub mod interrupt;
 pub mod job;
 pub mod preview;
 pub mod recipe;
@@ -11,6 +12,7 @@ pub mod rows;
 pub mod sink;
 pub mod spec;
 
+pub use interrupt::Interrupt;
 pub use job::JobInput;
 pub use preview::PreviewRow;
 pub use recipe::{Recipe, RecipeError, RecipeProblem, TablePlan};

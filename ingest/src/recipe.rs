@@ -18,7 +18,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use self::extract::Extraction;
-use crate::{IngestSpec, JobInput, OnConflict, RowTree};
+use crate::{IngestSpec, Interrupt, JobInput, OnConflict, RowTree};
 
 /// Every recipe of a queue, compiled.
 #[derive(Debug)]
@@ -77,6 +77,16 @@ impl Recipe {
 
     /// The rows of one job. `now` is the value of `now()` for all of its rows.
     pub fn rows(&self, job: &JobInput<'_>, now: DateTime<Utc>) -> Result<RowTree, RecipeError> {
-        self.extract(job, now)
+        self.extract(job, now, &Interrupt::default())
+    }
+
+    /// As [`Recipe::rows`]; fails soon after `interrupt` is set, with whatever words.
+    pub fn rows_unless(
+        &self,
+        interrupt: &Interrupt,
+        job: &JobInput<'_>,
+        now: DateTime<Utc>,
+    ) -> Result<RowTree, RecipeError> {
+        self.extract(job, now, interrupt)
     }
 }

@@ -2,8 +2,10 @@
 
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
+use std::time::{Duration, Instant};
+
 use chrono::{DateTime, Utc};
-use jobqueue_ingest::{IngestSpec, JobInput, Recipe, RecipeError, RowTree, SqlValue};
+use jobqueue_ingest::{IngestSpec, Interrupt, JobInput, Recipe, RecipeError, RowTree, SqlValue};
 use serde_json::{Map, Value, json};
 
 fn compile(yaml: &str) -> Recipe {
@@ -283,4 +285,55 @@ fn deep_records_are_refused_before_anything_recurses() {
     );
     let nested = (0..200).fold(json!(1), |inner, _| json!([inner]));
     assert_eq!(error("record", &nested), "the job's data is nested deeper than 128 levels");
+}
+
+#[test]
+fn an_interrupt_ends_any_loop_within_a_turn() {
+    let loops = [
+        "string(size(record.l.filter(x, record.l.exists(y, y == x + 1000000))))",
+        "string(size(record.l.map(x, record.l.map(y, y + x))))",
+        "string(record.l.all(x, record.l.all(y, x + y >= 0)))",
+        "string([record.l].all(l, l.exists_one(x, l.exists_one(y, x == y))))",
+        "string([record.l].all(l, l.all(x, size(l.filter(y, y == x)) == 1)))",
+    ];
+    for expression in loops {
+        let recipe = column(expression);
+        let record = [json!({"l": (0..30_000).collect::<Vec<u32>>()})];
+        let (nothing, interrupt) = (Map::new(), Interrupt::default());
+        let job = JobInput {
+            id: "j1",
+            queue: "q",
+            function: None,
+            args: &record,
+            kwargs: &nothing,
+            fields: &nothing,
+            attempt: 1,
+            enqueued_at: None,
+        };
+        std::thread::scope(|scope| {
+            let slow = scope.spawn(|| recipe.rows_unless(&interrupt, &job, now()));
+            std::thread::sleep(Duration::from_millis(200));
+            assert!(!slow.is_finished(), "{expression} is no slow loop");
+            interrupt.set();
+            let set = Instant::now();
+            slow.join().unwrap().unwrap_err();
+            assert!(set.elapsed() < Duration::from_secs(2), "{expression} went on for {:?}", set.elapsed());
+        });
+    }
+}
+
+#[test]
+fn loops_give_what_they_gave_before_they_could_be_interrupted() {
+    let record = json!({"l": [3, 1, 2, 1]});
+    for (expression, expected) in [
+        ("record.l.map(x, string(x * 2)).join(',')", "6,2,4,2"),
+        ("record.l.map(x, x > 1, string(x)).join(',')", "3,2"),
+        ("record.l.filter(x, x > 1).map(x, string(x)).join(',')", "3,2"),
+        ("string(record.l.exists(x, x == 2))", "true"),
+        ("string(record.l.all(x, x < 3))", "false"),
+        ("string(record.l.exists_one(x, x == 1))", "false"),
+        ("string(record.l.exists(x, 1 / (x - 3) == 0 || x == 2))", "true"),
+    ] {
+        assert_eq!(value(expression, &record), text(expected), "{expression}");
+    }
 }

@@ -45,6 +45,10 @@ impl EndpointKey {
         let tls = TlsOptions { ca: ca.clone(), client_cert, client_key };
         let limit = Duration::from_secs(2);
         let url: ConnectionUrl = url.parse()?;
+        if url.socket().is_some() {
+            // Neither admission nor the reading of Secrets lets one through: this machine's files are nobody's business.
+            return Err(QueueError::Config("a JobQueue names a server, not a socket (unix://)".into()));
+        }
         let url = match domain {
             Some(domain) => url.within(domain),
             None => url,

@@ -33,7 +33,7 @@ pub trait Backend: Send + Sync {
     /// every worker.
     async fn maintain(&self) -> Result<Maintenance, QueueError>;
 
-    /// The next command addressed to this worker (RQ's pub/sub); pending for ever where the protocol has none.
+    /// The next command addressed to this worker (RQ's pub/sub, a channel beside a list or stream).
     async fn next_command(&self) -> Command;
 
     /// Callbacks of settled jobs that were skipped because they are code in another language (RQ only); each is logged.
@@ -90,6 +90,13 @@ pub enum Command {
     Shutdown,
     /// Abandon this job: it ends `stopped`.
     StopJob(String),
+    /// Abandon this job of this queue: the same id may be in another.
+    StopJobOf {
+        /// The list or stream.
+        queue: String,
+        /// The id.
+        job: String,
+    },
     /// Kill what runs now; it counts as a crashed attempt.
     KillHorse,
 }

@@ -17,13 +17,27 @@ pub enum Protocol {
     Stream,
 }
 
-/// A queue (or several, served in strict order) on one Redis.
+/// Which of several queues a claim asks first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Order {
+    /// The earlier name, as long as it has jobs.
+    #[default]
+    Strict,
+    /// The one behind the one that gave the last job.
+    RoundRobin,
+    /// Any.
+    Random,
+}
+
+/// A queue (or several) on one Redis.
 #[derive(Debug, Clone)]
 pub struct QueueConfig {
     /// The wire format.
     pub protocol: Protocol,
-    /// RQ queue names, or Redis keys for `List` and `Stream`; earlier names are served first.
+    /// RQ queue names, or Redis keys for `List` and `Stream`.
     pub names: Vec<String>,
+    /// Which of them is served first.
+    pub order: Order,
     /// RQ's key prefix (`rq` unless the producers set `RQ_KEY_PREFIX`).
     pub key_prefix: String,
     /// How long a claim stays ours without a heartbeat. Heartbeats go out every third of it.
@@ -50,6 +64,7 @@ impl QueueConfig {
         Self {
             protocol,
             names,
+            order: Order::default(),
             key_prefix: "rq".into(),
             lease: Duration::from_secs(30),
             retry: RetryPolicy::default(),

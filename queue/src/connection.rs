@@ -208,9 +208,14 @@ impl Connection {
 
     /// A subscription on a connection of its own.
     pub async fn subscribe(&self, channel: &str) -> Result<PubSub, QueueError> {
+        self.subscribe_all(&[channel.to_owned()]).await
+    }
+
+    /// A subscription to several channels on a connection of its own.
+    pub async fn subscribe_all(&self, channels: &[String]) -> Result<PubSub, QueueError> {
         let dial = async {
             let mut subscription = self.shared.dialer.pubsub().await?;
-            subscription.subscribe(channel).await?;
+            subscription.subscribe(channels).await?;
             Ok(subscription)
         };
         let result = match tokio::time::timeout(self.shared.timeouts.connect, dial).await {

@@ -83,6 +83,7 @@ impl Dialer {
             Topology::Standalone(node) => self.single(node).map(drop),
             Topology::Sentinel { sentinels, master, login } => self.sentinel(sentinels, master, login).map(drop),
             Topology::Cluster(nodes) => self.cluster(nodes, Timeouts::default()).map(drop),
+            Topology::Socket(path) => self.at(ConnectionAddr::Unix(path.clone())).map(drop),
         }
     }
 
@@ -92,12 +93,16 @@ impl Dialer {
             Topology::Standalone(node) => self.single(node),
             Topology::Sentinel { sentinels, master, login } => self.master(sentinels, master, login).await,
             Topology::Cluster(nodes) => self.any_node(nodes).await,
+            Topology::Socket(path) => self.at(ConnectionAddr::Unix(path.clone())),
         }
     }
 
     fn single(&self, node: &Node) -> RedisResult<Client> {
-        let info = self
-            .address(node)
+        self.at(self.address(node))
+    }
+
+    fn at(&self, address: ConnectionAddr) -> RedisResult<Client> {
+        let info = address
             .into_connection_info()?
             .set_redis_settings(settings(&self.target.url.login, self.target.url.db))
             .set_tcp_settings(tcp_settings());

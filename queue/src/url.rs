@@ -2,14 +2,17 @@
 //! its password.
 
 use std::fmt;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use percent_encoding::percent_decode_str;
+use percent_encoding::{AsciiSet, CONTROLS, percent_decode_str, utf8_percent_encode};
 
 use crate::QueueError;
 
 const REDIS_PORT: u16 = 6379;
 const SENTINEL_PORT: u16 = 26379;
+/// What has a meaning of its own in the path of a socket.
+const IN_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'#').add(b'%').add(b'?');
 
 /// Where a Redis is and how to log in.
 ///
@@ -17,6 +20,8 @@ const SENTINEL_PORT: u16 = 26379;
 /// - `redis+sentinel://[user:password@]host[:port],…/MASTER[/db]`, and `rediss+sentinel://`; the user and password are
 ///   those of the data nodes, `?sentinel_username=` and `?sentinel_password=` those of the Sentinels
 /// - `redis+cluster://[user:password@]host[:port],…`, and `rediss+cluster://`
+/// - `unix://[user:password@]/path/of/socket[?db=1]`, or `redis+unix://`: a socket of this machine; as in redis-py, user and
+///   password may also be `?username=` and `?password=`
 ///
 /// Characters with a meaning of their own are percent-encoded in user and password. `Display` and `Debug` replace the
 /// passwords with `***`.
@@ -43,6 +48,7 @@ pub(crate) enum Topology {
     Standalone(Node),
     Sentinel { sentinels: Vec<Node>, master: String, login: Login },
     Cluster(Vec<Node>),
+    Socket(PathBuf),
 }
 
 /// Host and port; an IPv6 address is kept without brackets.
@@ -58,11 +64,17 @@ impl ConnectionUrl {
         matches!(self.topology, Topology::Cluster(_))
     }
 
-    /// The hosts and ports that it names; an IPv6 address without brackets.
+    /// The socket of this machine that it names, if it names one: no other machine can be reached through it.
+    pub fn socket(&self) -> Option<&Path> {
+        if let Topology::Socket(path) = &self.topology { Some(path) } else { None }
+    }
+
+    /// The hosts and ports that it names, none for a socket; an IPv6 address without brackets.
     pub fn hosts(&self) -> Vec<(String, u16)> {
         let nodes = match &self.topology {
             Topology::Standalone(node) => std::slice::from_ref(node),
             Topology::Sentinel { sentinels: nodes, .. } | Topology::Cluster(nodes) => nodes,
+            Topology::Socket(_) => &[],
         };
         nodes.iter().map(|node| (node.host.clone(), node.port)).collect()
     }
@@ -110,9 +122,9 @@ impl FromStr for ConnectionUrl {
 }
 
 fn parse(text: &str) -> Result<ConnectionUrl, String> {
-    let (scheme, rest) = text
-        .split_once("://")
-        .ok_or("it has no scheme (redis, rediss, redis+sentinel, rediss+sentinel, redis+cluster, rediss+cluster)")?;
+    let (scheme, rest) = text.split_once("://").ok_or(
+        "it has no scheme (redis, rediss, redis+sentinel, rediss+sentinel, redis+cluster, rediss+cluster, unix)",
+    )?;
     let (kind, tls) = match scheme.to_ascii_lowercase().as_str() {
         "redis" => (Kind::Standalone, false),
         "rediss" => (Kind::Standalone, true),
@@ -120,12 +132,16 @@ fn parse(text: &str) -> Result<ConnectionUrl, String> {
         "rediss+sentinel" => (Kind::Sentinel, true),
         "redis+cluster" => (Kind::Cluster, false),
         "rediss+cluster" => (Kind::Cluster, true),
+        "unix" | "redis+unix" => (Kind::Socket, false),
         other => return Err(format!("the scheme {other:?} is not known")),
     };
     if rest.contains('#') {
         return Err("it has a fragment (#…); write a # in a password as %23".into());
     }
     let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    if kind == Kind::Socket {
+        return parse_socket(rest, query);
+    }
     // A password may hold a slash that nobody encoded; the last @ still ends it, so look for that first.
     let (login, rest) = match rest.rsplit_once('@') {
         Some((userinfo, rest)) => (parse_login(userinfo)?, rest),
@@ -150,7 +166,7 @@ fn parse(text: &str) -> Result<ConnectionUrl, String> {
         (Kind::Sentinel, []) => return Err("it does not name the master: redis+sentinel://host/MASTER/0".into()),
         (Kind::Cluster, [] | ["0"]) => (Topology::Cluster(parse_nodes(hosts, REDIS_PORT)?), None),
         (Kind::Cluster, _) => return Err("a Redis Cluster has only database 0".into()),
-        (Kind::Standalone | Kind::Sentinel, _) => return Err("its path has too many parts".into()),
+        (Kind::Standalone | Kind::Sentinel | Kind::Socket, _) => return Err("its path has too many parts".into()),
     };
     let db = match (path_db, query.db) {
         (Some(text), _) => parse_db(text)?,
@@ -160,17 +176,36 @@ fn parse(text: &str) -> Result<ConnectionUrl, String> {
     Ok(ConnectionUrl { topology, tls, login, db, domain: None })
 }
 
+/// What comes behind `unix://`. The path begins at the first slash, or after the last `@/` where a login comes first.
+fn parse_socket(rest: &str, query: &str) -> Result<ConnectionUrl, String> {
+    let (mut login, path) = match rest.rfind("@/") {
+        Some(at) if !rest.starts_with('/') => (parse_login(&rest[..at])?, &rest[at + 1..]),
+        _ => (Login::default(), rest),
+    };
+    // Not repeated: with the @ forgotten, it is a password.
+    if !path.starts_with('/') || path.ends_with('/') {
+        return Err("it names no socket: unix:///path/of/socket, with three slashes".into());
+    }
+    let query = parse_query(query, Kind::Socket)?;
+    login.username = login.username.or(query.login.username);
+    login.password = login.password.or(query.login.password);
+    let topology = Topology::Socket(decode(path)?.into());
+    Ok(ConnectionUrl { topology, tls: false, login, db: query.db.unwrap_or(0), domain: None })
+}
+
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Standalone,
     Sentinel,
     Cluster,
+    Socket,
 }
 
 #[derive(Default)]
 struct Query {
     db: Option<i64>,
     sentinel: Login,
+    login: Login,
 }
 
 fn parse_query(text: &str, kind: Kind) -> Result<Query, String> {
@@ -178,7 +213,9 @@ fn parse_query(text: &str, kind: Kind) -> Result<Query, String> {
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         match (name, kind) {
-            ("db", Kind::Standalone | Kind::Sentinel) => query.db = Some(parse_db(value)?),
+            ("username", Kind::Socket) => query.login.username = Some(decode(value)?),
+            ("password", Kind::Socket) => query.login.password = Some(decode(value)?),
+            ("db", Kind::Standalone | Kind::Sentinel | Kind::Socket) => query.db = Some(parse_db(value)?),
             ("sentinel_username", Kind::Sentinel) => query.sentinel.username = Some(decode(value)?),
             ("sentinel_password", Kind::Sentinel) => query.sentinel.password = Some(decode(value)?),
             // The name may be the tail of a password with a bare question mark: it is not repeated.
@@ -258,11 +295,16 @@ impl fmt::Display for Node {
 
 impl fmt::Display for ConnectionUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Topology::Socket(path) = &self.topology {
+            let path = path.to_string_lossy();
+            return write!(f, "unix://{}{}?db={}", self.login, utf8_percent_encode(&path, IN_PATH), self.db);
+        }
         let scheme = if self.tls { "rediss" } else { "redis" };
         let (variant, nodes) = match &self.topology {
             Topology::Standalone(node) => ("", std::slice::from_ref(node)),
             Topology::Sentinel { sentinels, .. } => ("+sentinel", sentinels.as_slice()),
             Topology::Cluster(nodes) => ("+cluster", nodes.as_slice()),
+            Topology::Socket(_) => ("", &[][..]),
         };
         write!(f, "{scheme}{variant}://{}", self.login)?;
         for (i, node) in nodes.iter().enumerate() {
@@ -272,7 +314,7 @@ impl fmt::Display for ConnectionUrl {
         match &self.topology {
             Topology::Standalone(_) => write!(f, "/{}", self.db),
             Topology::Sentinel { master, .. } => write!(f, "/{master}/{}", self.db),
-            Topology::Cluster(_) => Ok(()),
+            Topology::Cluster(_) | Topology::Socket(_) => Ok(()),
         }
     }
 }
@@ -330,6 +372,10 @@ mod tests {
             ("rediss+sentinel://a/m/2?sentinel_password=s3cret", "rediss+sentinel://a:26379/m/2"),
             ("redis+cluster://a,b:7001", "redis+cluster://a:6379,b:7001"),
             ("rediss+cluster://u:s3cret@a/0", "rediss+cluster://u:***@a:6379"),
+            ("unix:///run/redis.sock", "unix:///run/redis.sock?db=0"),
+            ("redis+unix://u:s3cret@/run/redis.sock?db=3", "unix://u:***@/run/redis.sock?db=3"),
+            ("unix://:s3cret@x@/run/a%20b@/c.sock", "unix://:***@/c.sock?db=0"),
+            ("unix:///run/a%3Fb@/c.sock?password=s3cret&db=1", "unix://:***@/run/a%3Fb@/c.sock?db=1"),
         ] {
             assert_eq!(shown(text), expected, "{text}");
             let debug = format!("{:?}", text.parse::<ConnectionUrl>().unwrap());
@@ -363,6 +409,12 @@ mod tests {
             ("redis://u:s3cret?x@h", "unknown option"),
             ("redis://u:s3cret#x@h", "fragment"),
             ("redis://[::1", "IPv6"),
+            ("unix://", "three slashes"),
+            ("unix://s3cret", "three slashes"),
+            ("unix://u:s3cret/run/redis.sock", "three slashes"),
+            ("unix:///run/", "three slashes"),
+            ("unix:///run/r.sock?db=x", "not a number"),
+            ("unix:///run/r.sock?pass=s3cret", "unknown option"),
             ("redis://u:%ff@h", "UTF-8"),
         ] {
             let message = refused(text);

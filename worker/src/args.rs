@@ -11,7 +11,7 @@ A complete config file (the shape of a JobQueue manifest's spec, without URLs an
   name: companies
   queue:
     protocol: RQ                  # RQ | List | Stream
-    names: [urgent, companies]    # served in this order
+    names: [urgent, companies]    # served in this order, unless `order` is RoundRobin or Random
     leaseSeconds: 30              # a crashed worker's jobs run again after this time
   ingest:
     - functions: [ParseCompany.parse_company]
@@ -30,7 +30,7 @@ A complete config file (the shape of a JobQueue manifest's spec, without URLs an
 Signals: SIGTERM or SIGINT drains (claims nothing more, finishes what is in hand within drainSeconds, gives back the
 rest, exits 0); a second one gives back at once.
 
-Exit codes: 0 stopped as asked, or --check found nothing; 1 a fault in this program; 2 wrong usage; 69 --check could not
+Exit codes: 0 stopped as asked, after maxJobs or maxIdleSeconds, or --check found nothing; 1 a fault in this program; 2 wrong usage; 69 --check could not
 reach Redis or the database; 78 the config file, a URL or the recipe is wrong. A running worker does not exit because
 Redis or the database is away: it waits, and /readyz says so.";
 
@@ -51,7 +51,7 @@ pub(crate) struct Args {
         require_equals = true, default_missing_value = "true", value_name = "BOOL")]
     pub(crate) wait_for_tables: bool,
 
-    /// redis://, rediss://, redis+sentinel:// or redis+cluster://
+    /// redis://, rediss://, redis+sentinel://, redis+cluster:// or `unix:///SOCKET`
     #[arg(long, env = "JOBQUEUE_REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) redis_url: String,
 
@@ -82,6 +82,14 @@ pub(crate) struct Args {
     /// Key of the client certificate (PEM)
     #[arg(long, env = "JOBQUEUE_DATABASE_KEY", value_name = "PATH", requires = "database_cert")]
     pub(crate) database_key: Option<PathBuf>,
+
+    /// Drain and exit 0 after so many jobs; wins over `worker.maxJobs`
+    #[arg(long, env = "JOBQUEUE_MAX_JOBS", value_name = "JOBS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_jobs: Option<u64>,
+
+    /// Exit 0 after so many seconds without a job; wins over `worker.maxIdleSeconds`
+    #[arg(long, env = "JOBQUEUE_MAX_IDLE_SECONDS", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) max_idle_seconds: Option<u64>,
 
     /// Name of this worker; a suffix makes it unique per start [default: `POD_NAME`, else the host's name]
     #[arg(long, env = "JOBQUEUE_WORKER_NAME", value_name = "NAME")]

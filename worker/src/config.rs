@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use jobqueue_ingest::IngestSpec;
-use jobqueue_queue::{PayloadLimits, Protocol, QueueConfig, RetryPolicy};
+use jobqueue_queue::{Order, PayloadLimits, Protocol, QueueConfig, RetryPolicy};
 use serde::Deserialize;
 
 /// A file of this shape; everything but `queue.names` and `ingest` has a default.
@@ -36,8 +36,11 @@ pub struct QueueSection {
     /// `RQ`, `List` or `Stream`.
     #[serde(default = "default_protocol")]
     pub protocol: Protocol,
-    /// RQ queue names, or Redis keys; earlier names are served first.
+    /// RQ queue names, or Redis keys.
     pub names: Vec<String>,
+    /// Which of them is served first: `Strict` (the earlier), `RoundRobin` or `Random`.
+    #[serde(default)]
+    pub order: Order,
     /// RQ only: the prefix of all keys.
     #[serde(default)]
     pub key_prefix: Option<String>,
@@ -106,11 +109,15 @@ pub struct WorkerSection {
     pub batch_size: usize,
     /// Seconds to finish what is in hand after SIGTERM.
     pub drain_seconds: u64,
+    /// Jobs after which the worker drains and exits 0; none: never for that reason.
+    pub max_jobs: Option<u64>,
+    /// Seconds without a job after which the worker exits 0; none: never for that reason.
+    pub max_idle_seconds: Option<u64>,
 }
 
 impl Default for WorkerSection {
     fn default() -> Self {
-        Self { concurrency: 4, batch_size: 200, drain_seconds: 60 }
+        Self { concurrency: 4, batch_size: 200, drain_seconds: 60, max_jobs: None, max_idle_seconds: None }
     }
 }
 
@@ -209,6 +216,8 @@ impl Config {
         check(retry.max_backoff_seconds >= retry.backoff_seconds, backoff);
         check((1..=256).contains(&worker.concurrency), "worker.concurrency: 1 to 256");
         check((1..=10_000).contains(&worker.batch_size), "worker.batchSize: 1 to 10000");
+        check(worker.max_jobs != Some(0), "worker.maxJobs: at least 1; without it there is no limit");
+        check(worker.max_idle_seconds != Some(0), "worker.maxIdleSeconds: at least 1; without it there is no limit");
         check(database.max_connections != Some(0), "database.maxConnections: at least 1");
         check(database.ledger_retention_days > 0, "database.ledgerRetentionDays: at least 1");
         problems
@@ -219,6 +228,7 @@ impl Config {
         let mut queue = QueueConfig::new(self.queue.protocol, self.queue.names.clone(), worker_name);
         let seconds = |given: Option<u64>, default: Duration| given.map_or(default, Duration::from_secs);
         let section = &self.queue;
+        queue.order = section.order;
         if let Some(prefix) = &section.key_prefix {
             queue.key_prefix.clone_from(prefix);
         }
@@ -290,7 +300,8 @@ mod tests {
     #[test]
     fn the_smallest_file_has_the_documented_defaults() {
         let config = Config::parse(SMALLEST, "worker.yaml").unwrap();
-        assert_eq!(config.worker, WorkerSection { concurrency: 4, batch_size: 200, drain_seconds: 60 });
+        assert_eq!((config.worker.concurrency, config.worker.batch_size, config.worker.drain_seconds), (4, 200, 60));
+        assert_eq!((config.worker.max_jobs, config.worker.max_idle_seconds), (None, None));
         let queue = config.queue_config("w-1");
         assert_eq!((queue.protocol, queue.key_prefix.as_str()), (Protocol::Rq, "rq"));
         assert_eq!((queue.lease, queue.retry), (Duration::from_secs(30), RetryPolicy::default()));
@@ -300,14 +311,15 @@ mod tests {
 
     #[test]
     fn what_the_operator_writes_is_understood() {
-        let text = r#"{"name": "companies", "queue": {"protocol": "Stream", "names": ["a", "b"], "keyPrefix": "rq",
+        let text = r#"{"name": "companies", "queue": {"protocol": "Stream", "names": ["a", "b"], "order": "RoundRobin", "keyPrefix": "rq",
             "leaseSeconds": 10, "resultTtlSeconds": 60, "failureTtlSeconds": 3600, "consumerGroup": "g",
             "limits": {"maxBytes": 1, "maxInflatedBytes": 2, "maxDepth": 3}},
             "ingest": [{"tables": [{"table": "t", "columns": {"name": "record.Name"}}]}],
             "retry": {"maxAttempts": 3, "backoffSeconds": 2, "maxBackoffSeconds": 4},
-            "worker": {"concurrency": 8, "batchSize": 100, "drainSeconds": 5}, "database": {"maxConnections": 2}}"#;
+            "worker": {"concurrency": 8, "batchSize": 100, "drainSeconds": 5, "maxJobs": 9}, "database": {"maxConnections": 2}}"#;
         let config = Config::parse(text, "worker.yaml").unwrap();
         let queue = config.queue_config("w-1");
+        assert_eq!((queue.order, config.worker.max_jobs), (Order::RoundRobin, Some(9)));
         assert_eq!((queue.lease.as_secs(), queue.result_ttl.as_secs(), queue.failure_ttl.as_secs()), (10, 60, 3600));
         assert_eq!((queue.consumer_group.as_str(), queue.limits.max_depth, queue.retry.max_attempts), ("g", 3, 3));
         assert_eq!(config.concurrency(), 2, "never more writes than connections");

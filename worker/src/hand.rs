@@ -3,9 +3,14 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
 
 use jobqueue_queue::Lease;
 use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// How long a stop is remembered for a job that is not in hand: the answer to its claim may be on its way.
+const ON_ITS_WAY: Duration = Duration::from_secs(2);
 
 /// What is known about a lease in hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +27,21 @@ pub enum Fate {
 #[derive(Debug, Default)]
 pub struct Hand {
     held: Mutex<HashMap<Lease, Fate>>,
+    /// Jobs to be stopped that were not in hand, and when that was said.
+    early_stops: Mutex<Vec<EarlyStop>>,
     stopped: Notify,
+}
+
+#[derive(Debug)]
+struct EarlyStop {
+    /// None: whichever.
+    queue: Option<String>,
+    job: String,
+    said: Instant,
+}
+
+fn is_meant(queue: Option<&str>, job: &str, lease: &Lease) -> bool {
+    lease.job == job && queue.is_none_or(|queue| lease.queue == queue)
 }
 
 /// Keeps some leases in the [`Hand`] until dropped.
@@ -36,10 +55,13 @@ impl Hand {
     /// Takes `leases` in hand.
     pub fn hold(self: &Arc<Self>, leases: Vec<Lease>) -> Grip {
         let mut held = self.lock();
+        let mut early = self.early_stops.lock().expect("no code panics while it holds this lock");
+        early.retain(|stop| stop.said.elapsed() < ON_ITS_WAY);
         for lease in &leases {
-            held.insert(lease.clone(), Fate::Ours);
+            let stopped = early.iter().any(|stop| is_meant(stop.queue.as_deref(), &stop.job, lease));
+            held.insert(lease.clone(), if stopped { Fate::Stopped } else { Fate::Ours });
         }
-        drop(held);
+        drop((held, early));
         Grip { hand: Arc::clone(self), leases }
     }
 
@@ -73,17 +95,28 @@ impl Hand {
         }
     }
 
-    /// Notes that the job `id` is to be stopped; false if it is not in hand.
+    /// Notes that the job `id` is to be stopped; false if it is not in hand, where it is stopped if it comes within moments.
     pub fn mark_stopped(&self, id: &str) -> bool {
+        self.mark_stopped_of(None, id)
+    }
+
+    /// The same where ids are of one queue only.
+    pub fn mark_stopped_of(&self, queue: Option<&str>, id: &str) -> bool {
+        let meant = |lease: &Lease| is_meant(queue, id, lease);
         let mut found = false;
-        for (lease, fate) in self.lock().iter_mut() {
-            if lease.job == id && *fate == Fate::Ours {
+        let mut held = self.lock();
+        for (lease, fate) in held.iter_mut() {
+            if meant(lease) && *fate == Fate::Ours {
                 *fate = Fate::Stopped;
                 found = true;
             }
         }
         if found {
             self.stopped.notify_waiters();
+        } else if !held.keys().any(meant) {
+            let mut early = self.early_stops.lock().expect("no code panics while it holds this lock");
+            early.retain(|stop| stop.said.elapsed() < ON_ITS_WAY);
+            early.push(EarlyStop { queue: queue.map(str::to_owned), job: id.to_owned(), said: Instant::now() });
         }
         found
     }
@@ -143,6 +176,19 @@ mod tests {
         assert!(hand.mark_stopped("b"));
         assert_eq!(hand.fate(&lease("b")), Fate::Stopped);
         assert!(!hand.mark_stopped("z"));
+        assert!(!hand.mark_stopped_of(Some("another"), "b"), "of another queue");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_may_come_before_the_answer_to_the_claim() {
+        let hand = Arc::new(Hand::default());
+        assert!(!hand.mark_stopped("a"));
+        let first = hand.hold(vec![lease("a"), lease("b")]);
+        assert_eq!((hand.fate(&lease("a")), hand.fate(&lease("b"))), (Fate::Stopped, Fate::Ours));
+        drop(first);
+        tokio::time::advance(ON_ITS_WAY).await;
+        let _later = hand.hold(vec![lease("a")]);
+        assert_eq!(hand.fate(&lease("a")), Fate::Ours, "another run is not meant");
     }
 
     #[tokio::test]

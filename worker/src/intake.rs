@@ -1,6 +1,7 @@
 //! Claiming: one slot at a time has the turn, waits where there is nothing, and leaves with a batch.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use jobqueue_queue::Delivery;
@@ -24,6 +25,9 @@ const REDIS_AWAY: (Duration, Duration) = (Duration::from_millis(100), Duration::
 /// Waits after a wake-up for nothing, so that a queue that others empty faster is no busy loop.
 const WOKEN_FOR_NOTHING: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(100));
 
+/// How often a worker that has claimed all it may looks whether some of it came to nothing.
+const ROOM_AGAIN: Duration = Duration::from_millis(20);
+
 /// What passes from slot to slot with the turn to claim.
 #[derive(Debug)]
 pub(crate) struct Turn {
@@ -31,6 +35,8 @@ pub(crate) struct Turn {
     careful: Option<usize>,
     redis: Backoff,
     for_nothing: Backoff,
+    /// Since when nothing was claimed and nothing is in hand.
+    idle: Option<Instant>,
 }
 
 impl Default for Turn {
@@ -39,6 +45,7 @@ impl Default for Turn {
             careful: None,
             redis: Backoff::new(REDIS_AWAY.0, REDIS_AWAY.1),
             for_nothing: Backoff::new(WOKEN_FOR_NOTHING.0, WOKEN_FOR_NOTHING.1),
+            idle: None,
         }
     }
 }
@@ -65,7 +72,19 @@ pub(crate) async fn next(worker: &Worker) -> Option<Vec<Share>> {
             () = worker.stop.draining() => return None,
             ready = ready(worker, &turn) => ready,
         };
-        let usual = worker.settings.batch_size.max(1);
+        let room = match room(worker) {
+            Room::Jobs(room) => room,
+            Room::Wait => {
+                pause(worker, ROOM_AGAIN).await;
+                continue;
+            }
+            Room::End => {
+                tracing::info!(jobs = worker.settings.max_jobs, "draining: so many jobs were asked for");
+                worker.stop.request_drain();
+                return None;
+            }
+        };
+        let usual = worker.settings.batch_size.max(1).min(room);
         let max = match allowance {
             Allowance::Full => turn.careful.map_or(usual, |careful| careful.min(usual)),
             Allowance::Trial => TRIAL.min(usual),
@@ -92,9 +111,18 @@ pub(crate) async fn next(worker: &Worker) -> Option<Vec<Share>> {
                 worker.gate.probe_succeeded();
                 worker.metrics().database_up.set(1);
             }
+            if idle_for_long(worker, &mut turn) {
+                tracing::info!(
+                    seconds = worker.settings.max_idle.map(|idle| idle.as_secs()),
+                    "draining: idle for so long"
+                );
+                worker.stop.request_drain();
+                return None;
+            }
             wait_for_work(worker, &mut turn).await;
         } else {
             turn.for_nothing.reset();
+            turn.idle = None;
             tracing::trace!(jobs = claim.deliveries.len(), "claimed");
             if let Some(shares) = share_out(worker, &mut turn, claim.deliveries, suspects).await {
                 return Some(shares);
@@ -121,12 +149,50 @@ async fn pause(worker: &Worker, wait: Duration) {
     }
 }
 
+/// How many jobs may be claimed of those that this worker does altogether.
+enum Room {
+    Jobs(usize),
+    /// What is in hand may be all.
+    Wait,
+    End,
+}
+
+fn room(worker: &Worker) -> Room {
+    let Some(max) = worker.settings.max_jobs else { return Room::Jobs(usize::MAX) };
+    // Looked at in this order: a job that ends in between counts twice, and waits for the next look.
+    let in_hand = worker.hand.len() as u64;
+    let ended = worker.ended.load(Ordering::SeqCst);
+    if ended >= max {
+        return Room::End;
+    }
+    match max.saturating_sub(ended + in_hand) {
+        0 => Room::Wait,
+        room => Room::Jobs(usize::try_from(room).unwrap_or(usize::MAX)),
+    }
+}
+
+/// Notes that nothing was claimed; true once that has been so for as long as an idle worker is to live.
+fn idle_for_long(worker: &Worker, turn: &mut Turn) -> bool {
+    if !worker.hand.is_empty() {
+        turn.idle = None;
+        return false;
+    }
+    let since = *turn.idle.get_or_insert_with(Instant::now);
+    worker.settings.max_idle.is_some_and(|longest| since.elapsed() >= longest)
+}
+
 async fn wait_for_work(worker: &Worker, turn: &mut Turn) {
     let began = Instant::now();
+    let longest = match (worker.settings.max_idle, turn.idle) {
+        (Some(idle), Some(since)) => WAIT.min(idle.saturating_sub(since.elapsed())).max(WOKEN_FOR_NOTHING.0),
+        // Something is in hand, and being idle begins when it ends.
+        (Some(idle), None) => WAIT.min(idle),
+        (None, _) => WAIT,
+    };
     let answer = tokio::select! {
         biased;
         () = worker.stop.draining() => return,
-        answer = worker.backend.wait(WAIT) => worker.heard(answer),
+        answer = worker.backend.wait(longest) => worker.heard(answer),
     };
     if answer.is_err() {
         let wait = turn.redis.next(rand::random());

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::Parser;
 use jobqueue_ingest::{Certificates, DatabaseUrl, Recipe, Sink};
-use jobqueue_queue::{Backend, ConnectionUrl, QueueError, TlsOptions};
+use jobqueue_queue::{Backend, ConnectionUrl, Protocol, QueueError, TlsOptions};
 use jobqueue_worker::config::Config;
 use jobqueue_worker::extract::by_recipe;
 use jobqueue_worker::health::Health;
@@ -73,7 +73,9 @@ struct Setup {
 
 fn set_up(args: &Args) -> Result<Setup, StartError> {
     let wrong = |words: String| StartError::Config(words);
-    let config = Config::load(&args.config).map_err(|error| wrong(error.to_string()))?;
+    let mut config = Config::load(&args.config).map_err(|error| wrong(error.to_string()))?;
+    config.worker.max_jobs = args.max_jobs.or(config.worker.max_jobs);
+    config.worker.max_idle_seconds = args.max_idle_seconds.or(config.worker.max_idle_seconds);
     let redis: ConnectionUrl = args.redis_url.parse().map_err(|error: QueueError| wrong(error.to_string()))?;
     let database: DatabaseUrl = args.database_url.parse().map_err(|error| wrong(format!("{error}")))?;
     let certificates = Certificates {
@@ -150,10 +152,19 @@ fn settings(config: &Config, lease: Duration) -> Settings {
         batch_size: config.worker.batch_size,
         max_attempts: config.retry.max_attempts,
         lease,
+        max_jobs: config.worker.max_jobs,
+        max_idle: config.worker.max_idle_seconds.map(Duration::from_secs),
         hold: Duration::from_secs(config.database.hold_seconds),
         ledger_retention: Duration::from_secs(config.database.ledger_retention_days * 86_400),
+        extract_limit: extract_limit(config.queue.protocol),
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     }
+}
+
+/// Lists and streams have no limits of their own, and nobody who could say that there is none: RQ's default. An RQ job
+/// without one has asked for that (`job_timeout=-1`).
+fn extract_limit(protocol: Protocol) -> Option<Duration> {
+    (protocol != Protocol::Rq).then_some(Duration::from_secs(180))
 }
 
 async fn ready_database(setup: &Setup) -> Result<Arc<dyn Sink>, StartError> {

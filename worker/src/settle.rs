@@ -1,6 +1,7 @@
 //! Telling the queue how jobs ended: after the commit, never before. Redis being away is waited for; the claims stay
 //! ours as long as heartbeats get through, and a claim that went elsewhere meanwhile finds the ledger.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -29,6 +30,8 @@ pub(crate) async fn settle(worker: &Worker, done: Vec<Done>, began: DateTime<Utc
 
 fn count(worker: &Worker, done: &[Done]) {
     let metrics = worker.metrics();
+    let ended = |done: &&Done| !matches!(done.verdict, Verdict::Lost | Verdict::LeftToLapse | Verdict::Released);
+    worker.ended.fetch_add(done.iter().filter(ended).count() as u64, Ordering::SeqCst);
     let mut lost = 0;
     for done in done {
         match &done.verdict {
@@ -36,6 +39,10 @@ fn count(worker: &Worker, done: &[Done]) {
             Verdict::AlreadyApplied => metrics.already_applied(),
             Verdict::Failed(failure) => metrics.failed(failure.kind),
             Verdict::Lost => lost += 1,
+            Verdict::LeftToLapse => {
+                let (job, queue) = (&done.delivery.id, &done.delivery.queue);
+                tracing::warn!(job, queue, "its extraction did not end in time for the stop: its lease will lapse");
+            }
             Verdict::Released | Verdict::Stopped => {}
         }
     }

@@ -30,7 +30,7 @@ async fn work(worker: &Worker, share: Share) {
         }
     }
     let clock = Instant::now();
-    let extracted = extract::extract(&worker.extractor, deliveries, began, worker.settings.threads).await;
+    let extracted = extract::extract(worker, deliveries, began).await;
     metrics.extract_seconds.observe(clock.elapsed().as_secs_f64());
     tracing::trace!(jobs = in_flight, "extracted");
     let Extracted { deliveries, units, failed } = extracted;

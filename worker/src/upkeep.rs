@@ -68,6 +68,10 @@ pub(crate) async fn obey(worker: &Worker) {
                 tracing::info!("asked to shut down by a command: draining");
                 worker.stop.request_drain();
             }
+            Command::StopJobOf { queue, job } => {
+                let in_hand = worker.hand.mark_stopped_of(Some(&queue), &job);
+                tracing::info!(job, queue, in_hand, "asked to stop a job");
+            }
             Command::StopJob(job) => {
                 let in_hand = worker.hand.mark_stopped(&job);
                 tracing::info!(job, in_hand, "asked to stop a job");

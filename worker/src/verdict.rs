@@ -25,6 +25,8 @@ pub enum Verdict {
     Stopped,
     /// The lease went to another worker: nothing to tell.
     Lost,
+    /// Cut off when the worker had to end, after it had computed for long: its lease lapses, which counts the attempt.
+    LeftToLapse,
 }
 
 /// Why a job failed. The kind is the name a person can group by; it ends the text in the failed registry.
@@ -134,7 +136,7 @@ pub struct Done {
 }
 
 impl Done {
-    /// What to tell the queue; none for a lost lease, which is no longer ours to speak of.
+    /// What to tell the queue; none for a lease that is no longer ours to speak of, or is to lapse.
     pub fn outcome(&self) -> Option<Outcome> {
         Some(match &self.verdict {
             Verdict::Applied { rows } => Outcome::Finished { result: Value::from(*rows) },
@@ -142,7 +144,7 @@ impl Done {
             Verdict::Failed(failure) => Outcome::Failed { error: failure.text(&self.delivery), retry: failure.retry },
             Verdict::Released => Outcome::Released,
             Verdict::Stopped => Outcome::Stopped,
-            Verdict::Lost => return None,
+            Verdict::Lost | Verdict::LeftToLapse => return None,
         })
     }
 }

@@ -1,6 +1,7 @@
 //! The worker as a whole: its tasks, from the first claim to the last release.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use jobqueue_ingest::{Recipe, Sink, SinkError};
@@ -9,7 +10,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::drain::Stop;
-use crate::extract::Extractor;
+use crate::extract::{Extractor, LeftBehind};
 use crate::gate::{self, Gate};
 use crate::hand::Hand;
 use crate::health::Health;
@@ -36,12 +37,18 @@ pub struct Settings {
     pub max_attempts: u32,
     /// How long a claim stays ours without a heartbeat.
     pub lease: Duration,
+    /// Jobs after which the worker ends by itself.
+    pub max_jobs: Option<u64>,
+    /// How long without a job until the worker ends by itself.
+    pub max_idle: Option<Duration>,
     /// How long claims are kept while the database is away.
     pub hold: Duration,
     /// Age at which ledger entries are removed.
     pub ledger_retention: Duration,
     /// Threads that extract one batch.
     pub threads: usize,
+    /// How long the extraction of a job may take whose producer limited nothing.
+    pub extract_limit: Option<Duration>,
 }
 
 /// A worker and everything its tasks share.
@@ -51,12 +58,16 @@ pub struct Worker {
     pub(crate) sink: Arc<dyn Sink>,
     pub(crate) recipe: Arc<Recipe>,
     pub(crate) extractor: Extractor,
+    /// Threads of jobs whose extraction was cut off and has not ended.
+    pub(crate) left_behind: LeftBehind,
     pub(crate) stop: Stop,
     pub(crate) hand: Arc<Hand>,
     pub(crate) gate: Arc<Gate>,
     pub(crate) turn: tokio::sync::Mutex<Turn>,
     /// Held by whoever has suspects (see [`crate::triage`]) in hand.
     pub(crate) suspects: Arc<Semaphore>,
+    /// Jobs that ended here, one way or another.
+    pub(crate) ended: AtomicU64,
     /// One permit per write that may run.
     pub(crate) writes: Semaphore,
     health: Arc<Health>,
@@ -80,6 +91,7 @@ impl Worker {
     ) -> Self {
         let Instruments { health, metrics, gate, stop } = instruments;
         Self {
+            ended: AtomicU64::new(0),
             writes: Semaphore::new(settings.concurrency.max(1)),
             health,
             metrics,
@@ -92,6 +104,7 @@ impl Worker {
             sink,
             recipe,
             extractor,
+            left_behind: LeftBehind::default(),
             stop,
         }
     }
@@ -121,6 +134,9 @@ impl Worker {
             tracing::warn!("Redis did not take the deregistration in time; the worker's record expires by itself");
         }
         self.health.set_registered(false);
+        if finished.is_ok() && self.left_behind.too_many() {
+            return Err(Broken("too many records that cannot be interrupted; the failed registry names them".into()));
+        }
         finished
     }
 

@@ -8,7 +8,7 @@ mod fakes;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use fakes::{DRAIN, Database, HOLD, Job, Queue, Shop};
+use fakes::{DRAIN, Database, HOLD, Job, LET_GO, Queue, Shop};
 use jobqueue_ingest::Rejection;
 use jobqueue_queue::{Command, Outcome};
 use tokio::time::Instant;
@@ -380,4 +380,143 @@ async fn an_outage_that_ends_connections_fails_no_lone_job() {
     database.away.store(false, Ordering::SeqCst);
     queue.until("it is done", |stock| stock.finished == ["alone"]).await;
     shop.close().await;
+}
+
+/// A job whose extraction takes for ever, or until it is interrupted (`slow`).
+fn endless(queue: &Queue, id: &str, body: &str, timeout: Option<Duration>) {
+    queue.push_job(Job { id: id.into(), body: body.into(), attempt: 0, crashes: 0, timeout });
+}
+
+/// Lets the paused clock run, which it does not by itself while a blocking thread computes.
+async fn pass(time: Duration) {
+    let step = Duration::from_millis(100);
+    let begin = Instant::now();
+    while begin.elapsed() < time {
+        tokio::time::advance(step).await;
+        // The threads have a clock of their own.
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+#[tokio::test]
+async fn a_record_that_takes_too_long_fails_with_its_limit_and_its_neighbours_are_written() {
+    let (queue, database) = (Queue::new(), Database::new());
+    push(&queue, 3);
+    endless(&queue, "slow", "slow", Some(Duration::from_millis(300)));
+    endless(&queue, "behind", "{}", Some(Duration::from_secs(600)));
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("the neighbours are done", |stock| stock.finished.len() == 4).await;
+    queue.until("it is given up after maxAttempts", |stock| stock.failed.len() == 1).await;
+    let (id, error) = queue.stock.lock().unwrap().failed[0].clone();
+    assert_eq!(id, "slow");
+    assert!(error.lines().last().unwrap().starts_with("rq.timeouts.JobTimeoutException: Task exceeded"), "{error}");
+    assert_eq!(queue.stock.lock().unwrap().executions, 4 + 5, "the neighbours ran once");
+    shop.close().await;
+}
+
+#[tokio::test]
+async fn a_record_that_takes_too_long_can_be_stopped() {
+    let (queue, database) = (Queue::new(), Database::new());
+    endless(&queue, "slow", "slow", None);
+    push(&queue, 3);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("it is in hand", |stock| !stock.running.is_empty()).await;
+    queue.command.send(Command::StopJob("slow".into())).unwrap();
+    queue.until("it is stopped", |stock| stock.stopped == ["slow"]).await;
+    queue.until("the neighbours are done", |stock| stock.finished.len() == 3).await;
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_nobody_limits_a_record_the_worker_does() {
+    let (queue, database) = (Queue::new(), Database::new());
+    endless(&queue, "slow", "slow", None);
+    let limit = Duration::from_secs(60);
+    let shop = Shop::open_with(queue.clone(), database.clone(), |settings| settings.extract_limit = Some(limit)).await;
+    pass(limit * 5 + Duration::from_secs(30)).await;
+    assert_eq!(queue.stock.lock().unwrap().failed.len(), 1, "{:?}", queue.stock.lock().unwrap());
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_takes_for_ever_does_not_hold_the_stop_and_the_attempt_counts() {
+    let (queue, database) = (Queue::new(), Database::new());
+    endless(&queue, "slow", "slow", None);
+    push(&queue, 3);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    pass(Duration::from_secs(2)).await;
+    shop.stop.request();
+    pass(DRAIN + Duration::from_secs(1)).await;
+    tokio::time::timeout(Duration::from_secs(1), shop.closed()).await.expect("the worker ended with its drain");
+    let stock = queue.stock.lock().unwrap();
+    let left: Vec<&str> = stock.running.values().map(|(job, _)| job.id.as_str()).collect();
+    assert_eq!(left, ["slow"], "only its lease lapses");
+    assert_eq!(stock.waiting.len(), 3, "those behind it are given back");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_record_that_was_only_just_begun_is_given_back() {
+    let (queue, database) = (Queue::new(), Database::new());
+    endless(&queue, "slow", "slow", None);
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    pass(Duration::from_secs(2)).await;
+    shop.stop.request();
+    shop.stop.request();
+    pass(Duration::from_secs(1)).await;
+    shop.closed().await;
+    assert_eq!(queue.stock.lock().unwrap().released, 1);
+}
+
+#[tokio::test]
+async fn records_that_cannot_be_interrupted_end_the_worker_before_they_hold_all_processors() {
+    let (queue, database) = (Queue::new(), Database::new());
+    for number in 0..4 {
+        endless(&queue, &format!("deaf{number}"), "deaf", Some(Duration::from_millis(100)));
+    }
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    let end = shop.end().await;
+    LET_GO.store(true, Ordering::SeqCst);
+    assert!(end.unwrap_err().to_string().contains("cannot be interrupted"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_for_so_many_jobs_ends_after_exactly_these() {
+    let (queue, database) = (Queue::new(), Database::new());
+    push(&queue, 40);
+    *database.takes.lock().unwrap() = Duration::from_secs(1);
+    let shop = Shop::open_with(queue.clone(), database.clone(), |settings| settings.max_jobs = Some(25)).await;
+    shop.closed().await;
+    let stock = queue.stock.lock().unwrap();
+    assert_eq!((stock.finished.len(), stock.waiting.len(), stock.released), (25, 15, 0));
+}
+
+#[tokio::test(start_paused = true)]
+async fn jobs_that_came_to_nothing_do_not_count() {
+    let (queue, database) = (Queue::new(), Database::new());
+    push(&queue, 5);
+    database.away.store(true, Ordering::SeqCst);
+    let shop = Shop::open_with(queue.clone(), database.clone(), |settings| settings.max_jobs = Some(5)).await;
+    tokio::time::sleep(HOLD * 2).await;
+    database.away.store(false, Ordering::SeqCst);
+    shop.closed().await;
+    assert_eq!(queue.stock.lock().unwrap().finished.len(), 5);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_worker_that_is_idle_for_so_long_ends() {
+    let (queue, database) = (Queue::new(), Database::new());
+    *database.takes.lock().unwrap() = Duration::from_secs(30);
+    queue.push("first", "{}");
+    let begin = Instant::now();
+    let idle = Duration::from_secs(12);
+    let shop = Shop::open_with(queue.clone(), database.clone(), |settings| settings.max_idle = Some(idle)).await;
+    tokio::time::sleep(Duration::from_secs(38)).await;
+    queue.push("second", "{}");
+    shop.closed().await;
+    assert_eq!(queue.stock.lock().unwrap().finished.len(), 2);
+    let took = begin.elapsed().as_secs();
+    assert!(
+        (38 + 30 + 12..38 + 30 + 15).contains(&took),
+        "as long as a job is written the worker is not idle: {took} s"
+    );
 }

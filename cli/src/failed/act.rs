@@ -151,7 +151,10 @@ fn line(job: &FailedJob) -> Result<String, String> {
         None => return Err("its record is gone".to_owned()),
     };
     match record {
-        Value::String(text) if !text.contains(['\n', '\r']) => Ok(text.clone()),
+        // A record that was read as a line may have kept its end.
+        Value::String(text) if !text.trim_end_matches(['\n', '\r']).contains(['\n', '\r']) => {
+            Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+        }
         Value::String(text) => match serde_json::from_str::<Value>(text) {
             Ok(value) => Ok(value.to_string()),
             Err(_) => Err("its record has several lines and is not JSON; `failed show` prints it".to_owned()),
@@ -223,6 +226,7 @@ mod tests {
     fn a_record_is_exported_as_it_came() {
         assert_eq!(line(&job(vec![json!("{\"a\" : 1}")])), Ok("{\"a\" : 1}".to_owned()));
         assert_eq!(line(&job(vec![json!("{\"cut sho")])), Ok("{\"cut sho".to_owned()));
+        assert_eq!(line(&job(vec![json!("{\"cut sho\r\n")])), Ok("{\"cut sho".to_owned()), "the end of its line");
     }
 
     #[test]

@@ -97,8 +97,24 @@ pub(crate) enum Event {
         /// How long it was away, in seconds.
         seconds: f64,
     },
+    /// The queues are suspended: the workers claim nothing.
+    Suspended {
+        /// Jobs that wait.
+        waiting: u64,
+    },
+    /// The queues are not suspended any more.
+    Resumed,
     /// Nothing waits, runs or is scheduled.
     Empty,
+    /// ... and nothing did in this run.
+    Nothing {
+        /// The queues.
+        queues: Vec<String>,
+        /// What their producers speak.
+        protocol: String,
+        /// The URL of their Redis, redacted.
+        redis: String,
+    },
     /// A person asked for the end.
     Stopping {
         /// How often.
@@ -117,6 +133,7 @@ impl Event {
                 | Self::Killed { .. }
                 | Self::RedisAway { .. }
                 | Self::RedisRestarted
+                | Self::Suspended { .. }
         )
     }
 }
@@ -153,7 +170,15 @@ impl fmt::Display for Event {
             Self::RedisAway { cause } => write!(f, "the queue cannot be read: {cause}"),
             Self::RedisRestarted => write!(f, "the private Redis has ended and is started again"),
             Self::RedisBack { seconds } => write!(f, "the queue can be read again after {seconds:.1} s"),
+            Self::Suspended { waiting } => {
+                write!(f, "suspended (`rq suspend`): {waiting} waiting, none of it is begun before `rq resume`")
+            }
+            Self::Resumed => write!(f, "no longer suspended: the workers go on"),
             Self::Empty => write!(f, "the queue is empty: draining the workers"),
+            Self::Nothing { queues, protocol, redis } => {
+                let queues = queues.join(", ");
+                write!(f, "there was nothing to do in this run: no job in {queues} ({protocol}) of {redis}")
+            }
             Self::Stopping { times: 1 } => write!(f, "draining the workers; once more gives back what they have"),
             Self::Stopping { times: 2 } => write!(f, "giving back what the workers have; once more kills them"),
             Self::Stopping { .. } => write!(f, "killing the workers; their jobs run again when their leases lapse"),

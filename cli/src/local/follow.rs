@@ -38,6 +38,8 @@ pub(crate) struct Seen {
     pub(crate) rates: Rates,
     /// For the decision.
     pub(crate) troubled: u32,
+    /// One of our workers says that the queues are suspended, and none is at work.
+    pub(crate) suspended: bool,
     /// Our workers that have a record.
     pub(crate) activities: BTreeMap<WorkerId, Activity>,
 }
@@ -46,10 +48,13 @@ impl Follower {
     /// Takes a look at `now`. `ours` knows our workers by their names.
     pub(crate) fn look(&mut self, stats: &QueueStats, now: f64, ours: impl Fn(&str) -> Option<WorkerId>) -> Seen {
         let mut activities = BTreeMap::new();
+        let (mut suspended, mut busy) = (false, false);
         for worker in &stats.workers {
             let counters = Counters { succeeded: worker.succeeded, failed: worker.failed };
             let id = ours(&worker.name);
             if let Some(id) = id {
+                suspended |= worker.state == "suspended";
+                busy |= worker.is_busy();
                 activities.insert(id, if worker.is_busy() { Activity::Busy } else { Activity::Idle });
             }
             // What others did before we looked is not of this run.
@@ -65,7 +70,7 @@ impl Follower {
         }
         let nothing = backlog.jobs() == 0 && stats.scheduled == 0;
         self.empty_looks = if nothing { self.empty_looks + 1 } else { 0 };
-        Seen { backlog, rates, troubled, activities }
+        Seen { backlog, rates, troubled, suspended: suspended && !busy, activities }
     }
 
     /// The queue could not be read.

@@ -132,14 +132,14 @@ async fn serve(
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
     let query = stats_query(manifest);
     let before = Before::take(&connection, &query, database, recipe).await?;
-    let config = state.write_config(&worker_config(manifest))?;
+    let config = state.write_config(&workers_config(manifest))?;
     let log = if args.verbose { None } else { Some(state.workers_log()) };
     let processes = Processes::new(worker, manifest, config, log.as_deref(), (redis, database))?;
     view.event(&Event::Workers { binary: processes.binary().into(), log });
     let mut session = Session::new(manifest, args.max_replicas, args.until_empty, processes, view)?;
     let outcome = session.run(redis, &connection, query.clone()).await?;
     let summary = session.summary(&before, &connection, &query, database, recipe).await;
-    session.finish(&summary)?;
+    session.finish(&summary, &query, connection.endpoint())?;
     match outcome {
         Outcome::Empty if summary.failed > 0 => Ok(Exit::Records),
         Outcome::Empty => Ok(Exit::Ok),
@@ -147,6 +147,15 @@ async fn serve(
         Outcome::Unusable => Err(unusable(Exit::Usage, state, args.verbose, "the workers refuse to start")),
         Outcome::Hopeless => Err(unusable(Exit::Failure, state, args.verbose, "the workers crash again and again")),
     }
+}
+
+/// As in a cluster, but for the number of jobs after which a worker ends: how long they live is decided here.
+fn workers_config(manifest: &JobQueue) -> serde_json::Value {
+    let mut config = worker_config(manifest);
+    if let Some(worker) = config["worker"].as_object_mut() {
+        worker.remove("maxJobs");
+    }
+    config
 }
 
 fn stats_query(manifest: &JobQueue) -> StatsQuery {

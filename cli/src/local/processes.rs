@@ -106,6 +106,8 @@ impl Processes {
                 None => command.env_remove(variable),
             };
         }
+        // How long they live is decided here.
+        command.env_remove("JOBQUEUE_MAX_JOBS").env_remove("JOBQUEUE_MAX_IDLE_SECONDS");
         command.env("JOBQUEUE_WORKER_NAME", format!("{}{}", self.prefix, worker.0));
         // A group of its own: Ctrl-C in the terminal is for us, who then tell the workers in order.
         command.process_group(0).stdin(Stdio::null()).stdout(Stdio::null());
@@ -197,7 +199,9 @@ pub(crate) fn find_worker(given: Option<&Path>) -> anyhow::Result<PathBuf> {
             |path| format!("there is no worker at {}", path.display()),
         );
         Failure::new(Exit::NotFound, what)
-            .hint("build it with `cargo build -p jobqueue-worker`, or pass --workers-binary")
+            .hint(
+                "install it with `cargo install --locked --path worker` (in the source tree), or pass --workers-binary",
+            )
             .into()
     })
 }

@@ -153,8 +153,12 @@ impl Session {
         summary
     }
 
-    /// Shows the summary on stdout.
-    pub(crate) fn finish(&self, summary: &Summary) -> anyhow::Result<()> {
+    /// Shows the summary on stdout; where there was nothing to do, also where that was looked for.
+    pub(crate) fn finish(&mut self, summary: &Summary, query: &StatsQuery, redis: &str) -> anyhow::Result<()> {
+        if self.ending == Some(Outcome::Empty) && summary.done == 0 && summary.failed == 0 {
+            let (queues, protocol) = (query.names.clone(), query.protocol.to_string());
+            self.view.event(&Event::Nothing { queues, protocol, redis: redis.to_owned() });
+        }
         let output = self.view.output();
         if output.is_machine() {
             self.view.json(Some("summary"), summary);
@@ -184,12 +188,13 @@ impl Session {
                     self.view.event(&Event::RedisBack { seconds: now - since });
                 }
                 let processes = &self.processes;
-                let Seen { backlog, rates, troubled, activities } =
+                let Seen { backlog, rates, troubled, suspended, activities } =
                     self.follower.look(&stats, now, |name| processes.worker_named(name));
                 self.supervisor.observe(&activities);
                 let workers = self.supervisor.workers();
                 self.decide(Observation { now, backlog: Some(backlog), workers, rates, troubled });
                 self.note(&stats, rates.completions_per_second, rates.arrivals_per_second);
+                self.note_suspension(suspended);
                 if self.until_empty && self.follower.is_empty() {
                     self.end(Outcome::Empty, &Event::Empty);
                 }
@@ -234,6 +239,16 @@ impl Session {
         status.done = self.follower.done().0;
         status.jobs_per_second = completions;
         status.eta_seconds = completions.and_then(|rate| eta_seconds(jobs, rate, arrivals.unwrap_or(0.0)));
+    }
+
+    /// A suspended worker claims nothing: without a word, waiting for its end would look like a hang.
+    fn note_suspension(&mut self, suspended: bool) {
+        if suspended == self.status.suspended || self.ending.is_some() {
+            return;
+        }
+        self.status.suspended = suspended;
+        let waiting = self.status.waiting;
+        self.view.event(&if suspended { Event::Suspended { waiting } } else { Event::Resumed });
     }
 
     fn show(&mut self) {

@@ -40,6 +40,8 @@ pub(crate) struct Status {
     pub(crate) jobs_per_second: Option<f64>,
     /// When the backlog is cleared, in seconds.
     pub(crate) eta_seconds: Option<f64>,
+    /// Nothing is begun before `rq resume`.
+    pub(crate) suspended: bool,
     /// Why so many workers.
     pub(crate) message: String,
 }
@@ -188,7 +190,9 @@ impl Live {
 fn progress(status: &Status) -> String {
     let left = status.waiting + status.running;
     let mut parts = vec![format!("{} done", HumanCount(status.done)), format!("{} to do", HumanCount(left))];
-    if status.is_held_elsewhere() {
+    if status.suspended {
+        parts.push("suspended, until `rq resume`".into());
+    } else if status.is_held_elsewhere() {
         parts
             .push("in the hands of no worker here: they run again when the lease lapses, unless others do them".into());
     } else if left > 0 {
@@ -250,6 +254,8 @@ mod tests {
              12,000 running 800 scheduled 0 failed 3"
         );
         assert_eq!(progress(&Status::default()), "0 done, 0 to do");
+        let suspended = Status { suspended: true, waiting: 3, jobs_per_second: Some(1.0), ..Status::default() };
+        assert_eq!(progress(&suspended), "0 done, 3 to do, suspended, until `rq resume`");
         let held = Status { waiting: 0, busy: 0, ..status };
         assert_eq!(
             progress(&held),

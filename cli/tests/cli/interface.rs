@@ -6,10 +6,10 @@ use crate::support::{file, jobqueue, jobqueue_with, text};
 fn help_goes_to_stdout_and_names_commands_and_exit_codes() {
     let ran = jobqueue(&["--help"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    for word in ["local", "enqueue", "status", "failed", "try", "schema", "completion", "Exit codes:", "130"] {
+    for word in ["local", "enqueue", "status", "failed", "stop", "try", "schema", "completion", "Exit codes:", "130"] {
         assert!(ran.out.contains(word), "{word}: {}", ran.out);
     }
-    for command in ["local", "enqueue", "status", "failed", "try", "schema", "completion"] {
+    for command in ["local", "enqueue", "status", "failed", "stop", "try", "schema", "completion"] {
         let ran = jobqueue(&[command, "--help"]);
         assert_eq!(ran.code, 0);
         assert!(ran.out.contains("--redis") && ran.out.contains("Usage:"), "{}", ran.out);
@@ -45,13 +45,15 @@ fn completion_scripts_know_the_commands() {
 
 #[test]
 fn mistakes_on_the_command_line_are_code_2_with_a_hint_on_stderr() {
-    let cases: [(&[&str], &str); 8] = [
+    let cases: [(&[&str], &str); 10] = [
         (&["frobnicate"], "unrecognized subcommand"),
         (&["enqueue", "x", "--retry", "none"], "is not a number of retries"),
         (&["status", "--redis", "http://x"], "http"),
         (&["status"], "JOBQUEUE_REDIS_URL"),
         (&["enqueue", "-", "--resume", "--queue", "q"], "write it to a file first"),
         (&["schema"], "--dialect"),
+        (&["stop"], "<JOB>"),
+        (&["stop", "1-0", "--protocol", "stream", "--redis", "redis://h"], "no queue is named"),
         (&["try", "--record", "x"], "-f FILE"),
         (&["failed", "list", "--since", "yesterday"], "RFC 3339"),
     ];

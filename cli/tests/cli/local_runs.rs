@@ -240,3 +240,37 @@ fn a_killed_worker_is_replaced_and_nothing_is_lost_or_twice() {
     assert_eq!((&summary["done"], &summary["failed"], &summary["crashes"]), (&MANY.into(), &0.into(), &1.into()));
     assert_eq!(place.workers(), BTreeSet::new());
 }
+
+#[test]
+fn a_run_without_a_job_says_where_it_looked() {
+    let place = Place::new();
+    let ran = place.run_until_empty(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let words = format!("no job in people (RQ) of {}", place.redis.url());
+    assert!(ran.err.contains(&words), "{words}: {}", ran.err);
+}
+
+#[test]
+fn a_suspended_queue_is_said_to_be_and_done_once_it_is_resumed() {
+    let place = Place::new();
+    place.enqueue((0..3).map(|number| format!("{{\"name\": \"p{number}\"}}")));
+    assert_eq!(place.redis.cli(&["SET", "rq:suspended", "1"]), "OK");
+    let mut run = place.start(&["--until-empty"]);
+    let event = run.event("suspended");
+    assert_eq!(event["waiting"], 3);
+    place.redis.cli(&["DEL", "rq:suspended"]);
+    run.event("resumed");
+    assert_eq!(run.event("summary")["done"], 3);
+    place.assert_exact(3);
+}
+
+#[test]
+fn how_long_workers_live_is_decided_by_local() {
+    let place = Place::new();
+    file(place.directory.path(), "jobqueue.yaml", MANIFEST.replace("batchSize: 20", "batchSize: 20, maxJobs: 10"));
+    place.enqueue((0..300).map(|number| format!("{{\"name\": \"p{number}\"}}")));
+    let ran = place.run_until_empty(&[]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(!ran.out.contains("ended unasked"), "{}", ran.out);
+    place.assert_exact(300);
+}

@@ -8,6 +8,7 @@ mod interface;
 mod local;
 mod local_runs;
 mod simulate;
+mod stop;
 mod support;
 mod tls;
 mod worker_config;

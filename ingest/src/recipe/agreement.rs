@@ -186,7 +186,8 @@ fn both(source: &str, record: &Value, item: &Value) -> (Option<String>, Result<S
         attempt: 1,
         enqueued_at: record.is_array().then(now),
     };
-    let job_vals = JobVals::new(&job, Some(record), now());
+    let interrupt = crate::Interrupt::default();
+    let job_vals = JobVals::new(&job, Some(record), now(), &interrupt);
     let vals = ItemVals::new(&job_vals, item);
     let scope = Scope { job: &job, record: Some(record), item: Some(item), now: now(), vals: &vals };
     let direct = expression.evaluate_directly(&scope).map(|d| format!("{d:?}"));

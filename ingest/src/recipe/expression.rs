@@ -1,12 +1,12 @@
 //! One expression of a recipe: its text, its syntax tree, and its evaluation with errors that a person can act on.
 
 use cel::common::ast::{CallExpr, EntryExpr, Expr, IdedExpr, LiteralValue, SelectExpr, operators};
-use cel::common::types::{CelInt, CelString};
+use cel::common::types::{CelBool, CelInt, CelString};
 
 use super::datum::{Datum, shorten};
 use super::diagnose::explain;
 use super::direct::Direct;
-use super::interpreter::{Scope, evaluate};
+use super::interpreter::{GOES_ON, Scope, evaluate};
 
 /// Longest expression quoted in an error message, in characters.
 const EXPRESSION_SHOWN: usize = 120;
@@ -21,10 +21,12 @@ pub(crate) struct Expression {
 }
 
 impl Expression {
-    /// Wraps a checked tree. `default(a.b, c)` is rewritten here, so that a missing `a.b` counts as null.
+    /// Wraps a checked tree. `default(a.b, c)` is rewritten here, so that a missing `a.b` counts as null, and loops, so that
+    /// they can be interrupted.
     pub(crate) fn new(source: &str, mut ast: IdedExpr) -> Self {
         let direct = Direct::compile(&ast);
         expand_defaults(&mut ast);
+        make_loops_interruptible(&mut ast);
         Self { source: source.to_owned(), ast, direct }
     }
 
@@ -95,6 +97,36 @@ fn expand_defaults(ast: &mut IdedExpr) {
     }
     let guard = present(&call.args[0]);
     ast.expr = function(operators::CONDITIONAL, vec![guard, call.args[0].clone(), call.args[1].clone()]).expr;
+}
+
+/// Makes each turn of each loop ask for [`GOES_ON`], where its absence is an error that nothing absorbs: in the condition, or,
+/// where that is a constant, in the step. The interpreter appends in place for `map` and `filter`, as long as their condition is
+/// a constant and their step has the form that it has here before and after.
+fn make_loops_interruptible(ast: &mut IdedExpr) {
+    for child in children_mut(&mut ast.expr) {
+        make_loops_interruptible(child);
+    }
+    let Expr::Comprehension(comprehension) = &mut ast.expr else { return };
+    if !matches!(comprehension.loop_cond.expr, Expr::Literal(_)) {
+        return ask(&mut comprehension.loop_cond);
+    }
+    match &mut comprehension.loop_step.expr {
+        Expr::Call(call) if call.func_name == operators::CONDITIONAL && call.args.len() == 3 => ask(&mut call.args[0]),
+        Expr::Call(CallExpr { func_name, args, .. }) if func_name == operators::ADD && args.len() == 2 => {
+            match &mut args[1].expr {
+                Expr::List(list) => list.elements.iter_mut().for_each(ask),
+                _ => ask(&mut args[1]),
+            }
+        }
+        _ => ask(&mut comprehension.loop_step),
+    }
+}
+
+/// `x` becomes `@goes_on ? x : false`.
+fn ask(ast: &mut IdedExpr) {
+    let no = literal(LiteralValue::Boolean(CelBool::from(false)));
+    let asked = std::mem::replace(ast, node(Expr::Unspecified));
+    *ast = function(operators::CONDITIONAL, vec![node(Expr::Ident(GOES_ON.to_owned())), asked, no]);
 }
 
 /// True if every step of the chain exists and is not null.

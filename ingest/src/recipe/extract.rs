@@ -8,9 +8,9 @@ use serde_json::Value;
 use super::datum::Datum;
 use super::expression::Expression;
 use super::helpers::parse_json;
-use super::interpreter::{ItemVals, JobVals, Scope};
+use super::interpreter::{GOES_ON, ItemVals, JobVals, Scope};
 use super::{Recipe, RecipeError};
-use crate::{JobInput, Row, RowTree, SqlValue};
+use crate::{Interrupt, JobInput, Row, RowTree, SqlValue};
 
 /// Deepest nesting of a record; deeper ones are refused before anything recurses over them. What the JSON parser
 /// allows in text.
@@ -44,14 +44,19 @@ pub(super) enum Column {
 }
 
 impl Recipe {
-    pub(super) fn extract(&self, job: &JobInput<'_>, now: DateTime<Utc>) -> Result<RowTree, RecipeError> {
+    pub(super) fn extract(
+        &self,
+        job: &JobInput<'_>,
+        now: DateTime<Utc>,
+        interrupt: &Interrupt,
+    ) -> Result<RowTree, RecipeError> {
         let extraction = self.serving(job.function)?;
         if !job_is_shallow(job) {
             return Err(RecipeError(format!("the job's data is nested deeper than {MAX_DEPTH} levels")));
         }
-        let vals = JobVals::new(job, None, now);
+        let vals = JobVals::new(job, None, now, interrupt);
         let record = extraction.record(&Scope { job, record: None, item: None, now, vals: &vals })?;
-        let vals = JobVals::new(job, Some(&record), now);
+        let vals = JobVals::new(job, Some(&record), now, interrupt);
         let scope = Scope { job, record: Some(&record), item: None, now, vals: &vals };
         let mut rows = Vec::new();
         for table in &extraction.tables {
@@ -103,6 +108,9 @@ impl Recipe {
         rows: &mut Vec<Row>,
     ) -> Result<(), RecipeError> {
         let plan = &self.tables[table.index];
+        if scope.vals.resolve(GOES_ON).is_none() {
+            return Err(RecipeError(format!("{}: interrupted", plan.table)));
+        }
         let fail = |what: &str, expression: &Expression, reason: String| {
             let position = position.map(|p| format!("[{p}]")).unwrap_or_default();
             RecipeError(format!("{}{position}.{what}: {}: {reason}", plan.table, expression.shown()))

@@ -3,7 +3,7 @@
 
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use cel::common::types::{CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelTimestamp};
+use cel::common::types::{CelBool, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelTimestamp};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::parser::Expression as Ast;
@@ -14,10 +14,12 @@ use strum::IntoEnumIterator;
 
 use super::datum::{Datum, borrowed_map, borrowed_val};
 use super::helpers::{self, Helper};
-use crate::JobInput;
+use crate::{Interrupt, JobInput};
 
 /// Holds the time of the job for `now()`; the `@` keeps expressions from naming it.
 const NOW: &str = "@now";
+/// True, and gone once the job is interrupted: each turn of each loop asks for it (see [`super::expression`]).
+pub(super) const GOES_ON: &str = "@goes_on";
 
 /// The environment and the root context: building them costs a hundred times an evaluation.
 pub(crate) struct Interpreter {
@@ -120,12 +122,20 @@ pub(crate) struct JobVals<'a> {
     record: Option<Lazy<'a>>,
     job_val: OnceLock<Box<dyn Val + 'a>>,
     now: CelTimestamp,
+    interrupt: &'a Interrupt,
+    goes_on: CelBool,
 }
 
 impl<'a> JobVals<'a> {
-    pub(crate) fn new(job: &'a JobInput<'a>, record: Option<&'a Value>, now: DateTime<Utc>) -> Self {
+    pub(crate) fn new(
+        job: &'a JobInput<'a>,
+        record: Option<&'a Value>,
+        now: DateTime<Utc>,
+        interrupt: &'a Interrupt,
+    ) -> Self {
         let now = CelTimestamp::from(now.fixed_offset());
-        Self { job, record: record.map(Lazy::new), job_val: OnceLock::new(), now }
+        let goes_on = CelBool::from(true);
+        Self { job, record: record.map(Lazy::new), job_val: OnceLock::new(), now, interrupt, goes_on }
     }
 }
 
@@ -135,6 +145,7 @@ impl VariableResolver for JobVals<'_> {
             "record" => self.record.as_ref()?.val(),
             "job" => self.job_val.get_or_init(|| job_val(self.job)).as_ref(),
             NOW => &self.now,
+            GOES_ON if !self.interrupt.is_set() => &self.goes_on,
             _ => return None,
         }))
     }

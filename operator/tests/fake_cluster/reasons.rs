@@ -292,13 +292,17 @@ async fn specs_that_cannot_be_served_say_what_is_wrong() {
 
 #[tokio::test(start_paused = true)]
 async fn a_secret_without_a_url_says_so_and_not_what_it_holds() {
-    let server = cluster();
-    let mut wrong = secret("pw");
-    wrong["data"]["redis"] = json!(k8s_openapi::ByteString(b"hunter2".to_vec()));
-    server.put(SECRET, wrong);
-    look(&server, &operator(&server), Ok(&waiting(0))).await;
-    assert_has(&server, &["Stalled=True/InvalidUrl"]);
-    assert!(!server.get(QUEUE).unwrap().to_string().contains("hunter2"));
+    // A socket is a file of the operator's machine, and of the workers' as well.
+    for wrong_url in ["hunter2", "unix://:hunter2@/run/redis.sock", "redis+unix:///hunter2?db=1"] {
+        let server = cluster();
+        let mut wrong = secret("pw");
+        wrong["data"]["redis"] = json!(k8s_openapi::ByteString(wrong_url.into()));
+        server.put(SECRET, wrong);
+        look(&server, &operator(&server), Ok(&waiting(0))).await;
+        assert_has(&server, &["Stalled=True/InvalidUrl"]);
+        assert!(!server.get(QUEUE).unwrap().to_string().contains("hunter2"));
+        assert_eq!(server.get(DEPLOYMENT), None);
+    }
 }
 
 #[tokio::test(start_paused = true)]

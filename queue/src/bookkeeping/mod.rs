@@ -1,6 +1,7 @@
 //! Lists and streams have no leases, retries or failed registry of their own: this keeps them in keys beside the user's,
 //! with scripts that do each step atomically. What differs between the two is a [`Source`].
 
+mod commands;
 mod place;
 
 use std::time::Duration;
@@ -9,6 +10,7 @@ use async_trait::async_trait;
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use self::commands::Commands;
 pub(crate) use self::place::Place;
 use crate::redis_error::error_of_text;
 use crate::rights::Rights;
@@ -57,6 +59,7 @@ pub struct Bookkeeper<S> {
     source: S,
     scripts: Scripts,
     rights: Rights,
+    commands: Commands,
 }
 
 struct Scripts {
@@ -85,6 +88,7 @@ impl<S: Source> Bookkeeper<S> {
         let script = |body: &str| Script::new(&[PRELUDE, S::SCRIPT, body]);
         Ok(Self {
             source: S::new(connection, &keys),
+            commands: Commands::new(connection, &places),
             connection: connection.clone(),
             config,
             places,
@@ -182,10 +186,12 @@ impl<S: Source> Backend for Bookkeeper<S> {
         for place in &self.places {
             self.source.prepare(&self.connection, &place.key, &place.group).await?;
         }
-        self.heartbeat(&[]).await.map(drop)
+        self.heartbeat(&[]).await?;
+        self.commands.listen().await
     }
 
     async fn deregister(&self) -> Result<(), QueueError> {
+        self.commands.leave().await;
         let invocations: Vec<_> = (self.places.iter())
             .map(|place| Self::at(&self.scripts.deregister, place).arg(&self.config.worker_name))
             .collect();
@@ -317,7 +323,7 @@ impl<S: Source> Backend for Bookkeeper<S> {
     }
 
     async fn next_command(&self) -> Command {
-        std::future::pending().await
+        self.commands.next().await
     }
 }
 

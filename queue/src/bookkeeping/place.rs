@@ -10,7 +10,7 @@ pub(crate) struct Place {
     /// `jobqueue:{key}` for a list, `jobqueue:{key}:group` for a stream; without braces of ours where the key has its
     /// own hash tag. After it come `:job:ID` (hash: record, attempts, execution, worker, failures; `error:N`, `at:N`, `by:N`),
     /// `:ready` (list of ids to serve before the backlog), `:lease`, `:scheduled`, `:failed`, `:workers` (sorted sets by
-    /// time in ms, leases in µs), `:worker:NAME` (hash), and `:seq` for lists, `:cursor` for streams.
+    /// time in ms, leases in µs), `:worker:NAME` (hash), and `:seq` for lists, `:cursor` for streams; `:commands` is a channel.
     pub(crate) prefix: String,
     /// The consumer group; empty for a list.
     pub(crate) group: String,
@@ -32,6 +32,11 @@ impl Place {
                 Self { key: key.into(), prefix: format!("jobqueue:{tagged}"), group: String::new() }
             }
         })
+    }
+
+    /// The channel on which people ask for a job to be stopped.
+    pub(crate) fn commands(&self) -> String {
+        format!("{}:commands", self.prefix)
     }
 
     /// A job's hash.

@@ -48,7 +48,8 @@ impl RqQueue {
     }
 }
 
-fn parse(payload: &[u8]) -> Option<Command> {
+/// What a message says, of either version of RQ.
+pub(crate) fn parse(payload: &[u8]) -> Option<Command> {
     let message: Message = serde_json::from_slice(payload).ok()?;
     match (message.command.as_str(), message.job_id) {
         ("shutdown", _) => Some(Command::Shutdown),

@@ -28,6 +28,7 @@ use crate::{
 
 use crate::rights::Rights;
 use crate::server_check::check_server;
+pub(crate) use commands::parse as parse_command;
 pub(crate) use heartbeat::hostname;
 pub use keys::Keys;
 pub(crate) use text::parse_iso;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jobqueue_queue::admin::Requeued;
-use jobqueue_queue::{Lease, Outcome, PayloadLimits, Protocol, Retry, Settled};
+use jobqueue_queue::{Asked, Command, Lease, Order, Outcome, PayloadLimits, Protocol, Retry, Settled, Standing};
 use rights::{
     a_clock_that_is_set_back_holds_no_lease, a_full_redis_takes_nothing_and_loses_no_lease,
     a_key_of_another_type_takes_nothing, a_missing_right_takes_nothing,
@@ -51,6 +51,7 @@ macro_rules! conformance_in_a_cluster {
 conformance! {
     jobs_come_in_order_and_in_batches
     earlier_queues_are_served_first
+    queues_are_served_in_turn_or_at_random
     a_job_carries_what_the_worker_needs
     finished_jobs_are_gone
     settling_twice_changes_nothing
@@ -59,6 +60,7 @@ conformance! {
     a_hopeless_failure_is_final
     retries_wait_for_their_time
     a_stopped_job_does_not_come_back
+    a_person_stops_a_job_that_runs
     heartbeats_keep_a_job
     a_lapsed_lease_is_reclaimed_in_order
     a_lost_job_cannot_be_settled_or_kept
@@ -66,6 +68,7 @@ conformance! {
     workers_never_share_a_job
     waiting_ends_when_a_job_arrives
     waiting_takes_nothing
+    many_queues_take_few_connections
     one_broken_queue_does_not_stop_the_others
     leaving_and_returning
     failed_jobs_are_listed_requeued_and_purged
@@ -82,7 +85,9 @@ conformance_in_a_cluster! {
     earlier_queues_are_served_first
     a_failure_is_retried_until_attempts_run_out
     a_lost_job_cannot_be_settled_or_kept
+    a_person_stops_a_job_that_runs
     one_broken_queue_does_not_stop_the_others
+    many_queues_take_few_connections
     leaving_and_returning
     failed_jobs_are_listed_requeued_and_purged
 }
@@ -108,6 +113,37 @@ async fn earlier_queues_are_served_first(stand: Stand) {
     stand.produce("urgent", &["5"]).await;
     assert_eq!(worker.records(3).await, ["5", "2"]);
     assert_eq!(worker.settle_all(&claimed, &finished()).await, [Settled::Finished; 3]);
+}
+
+async fn queues_are_served_in_turn_or_at_random(stand: Stand) {
+    let ordered = |name, order| {
+        let mut config = stand.config(name, &["a", "b", "c"]);
+        config.order = order;
+        config
+    };
+    stand.produce("a", &["a1", "a2", "a3", "a4"]).await;
+    stand.produce("b", &["b1"]).await;
+    stand.produce("c", &["c1", "c2"]).await;
+    let worker = stand.worker_with(ordered("in-turn", Order::RoundRobin)).await;
+    let mut records = Vec::new();
+    for _ in 0..5 {
+        records.extend(worker.records(1).await);
+    }
+    assert_eq!(records, ["a1", "b1", "c1", "a2", "c2"]);
+    assert_eq!(worker.records(5).await, ["a3", "a4"], "the others are empty");
+    assert!(worker.records(5).await.is_empty());
+
+    let many: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+    let many: Vec<&str> = many.iter().map(String::as_str).collect();
+    for queue in ["a", "b", "c"] {
+        stand.produce(queue, &many).await;
+    }
+    let worker = stand.worker_with(ordered("at-random", Order::Random)).await;
+    let mut queues = BTreeSet::new();
+    for _ in 0..40 {
+        queues.insert(worker.claim_one().await.queue);
+    }
+    assert_eq!(queues.len(), 3, "{queues:?}");
 }
 
 async fn a_job_carries_what_the_worker_needs(stand: Stand) {
@@ -206,6 +242,26 @@ async fn a_stopped_job_does_not_come_back(stand: Stand) {
     assert_eq!(worker.settle(&job, Outcome::Stopped).await, Settled::Stopped);
     worker.backend.maintain().await.unwrap();
     assert!(worker.claim(10).await.is_empty());
+}
+
+async fn a_person_stops_a_job_that_runs(stand: Stand) {
+    let stopper = stand.stopper(&["other", "q"]);
+    let worker = stand.worker_with(stand.config("w", &["q", "other"])).await;
+    stand.produce("q", &["1"]).await;
+    assert_eq!(stopper.standing("nonsense").await.unwrap(), Standing::Unknown);
+    assert_eq!(stopper.ask("nonsense").await.unwrap(), Asked::Unheard);
+    let job = worker.claim_one().await;
+    assert_eq!(stopper.standing(&job.id).await.unwrap(), Standing::Running { worker: "w".into() });
+    let (asked, command) = tokio::join!(stopper.ask(&job.id), worker.backend.next_command());
+    assert_eq!(asked.unwrap(), Asked::Heard);
+    let meant = match stand.protocol {
+        Protocol::Rq => Command::StopJob(job.id.clone()),
+        Protocol::List | Protocol::Stream => Command::StopJobOf { queue: "q".into(), job: job.id.clone() },
+    };
+    assert_eq!(command, meant);
+    assert_eq!(worker.settle(&job, Outcome::Stopped).await, Settled::Stopped);
+    assert_eq!(stopper.standing(&job.id).await.unwrap(), Standing::Stopped);
+    assert!(stand.failed().contains(&job.id).await.unwrap());
 }
 
 async fn heartbeats_keep_a_job(stand: Stand) {
@@ -335,6 +391,44 @@ async fn waiting_takes_nothing(stand: Stand) {
         worker.backend.wait(Duration::from_secs(5)).await.unwrap();
     }
     assert_eq!(worker.records(10).await, ["1", "2"]);
+}
+
+/// Prints what it measures: `-- --nocapture many_queues`.
+async fn many_queues_take_few_connections(stand: Stand) {
+    let names: Vec<String> = (0..100).map(|number| format!("q{number}")).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let worker = stand.worker_with(stand.config("w", &names)).await;
+    let clients = || stand.redis.cli(&["CLIENT", "LIST"]).lines().filter(|line| !line.contains("cmd=client")).count();
+    for (queue, quarter) in [("q0", 0.05), ("q99", 0.25)] {
+        let (mut slowest, mut most) = (Duration::ZERO, 0);
+        for round in ["1", "2"] {
+            let (wait, produce) = (worker.backend.wait(Duration::from_secs(30)), async {
+                tokio::time::sleep(Duration::from_millis(150)).await;
+                most = most.max(clients());
+                let begun = Instant::now();
+                stand.produce(queue, &[round]).await;
+                begun
+            });
+            let (waited, begun) = tokio::join!(
+                async {
+                    wait.await.unwrap();
+                    Instant::now()
+                },
+                produce
+            );
+            slowest = slowest.max(waited.saturating_duration_since(begun));
+            while worker.records(10).await.is_empty() {
+                assert!(begun.elapsed() < Duration::from_secs(10), "{queue}: it does not come");
+                worker.backend.wait(Duration::from_secs(1)).await.unwrap();
+            }
+        }
+        println!("{queue} of 100: heard after {slowest:?} at the longest, {most} connections");
+        assert!(most <= 8, "{most} connections");
+        // In a cluster streams are heard of by looking again, each second.
+        if stand.protocol != Protocol::Stream || stand.prefix == "rq" {
+            assert!(slowest.as_secs_f64() < quarter + 0.25, "{queue}: heard after {slowest:?}");
+        }
+    }
 }
 
 async fn one_broken_queue_does_not_stop_the_others(stand: Stand) {

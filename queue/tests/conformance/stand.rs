@@ -7,7 +7,7 @@ use chrono::Utc;
 use jobqueue_queue::admin::FailedJobs;
 use jobqueue_queue::{
     Backend, Claim, Completion, Connection, Delivery, Maintenance, Outcome, Payload, Protocol, QueueConfig, Retry,
-    Serializer, Settled, Timeouts, TlsOptions, connect, payload,
+    Serializer, Settled, Stopper, Timeouts, TlsOptions, connect, payload,
 };
 use jobqueue_testkit::{Redis, free_port};
 use serde_json::{Map, Value};
@@ -56,6 +56,11 @@ impl Stand {
     /// The failed registry of the queue `q`.
     pub(crate) fn failed(&self) -> FailedJobs {
         FailedJobs::of(self.connection.clone(), self.protocol, self.prefix, "jobqueue", "q").unwrap()
+    }
+
+    pub(crate) fn stopper(&self, queues: &[&str]) -> Stopper {
+        let queues: Vec<String> = queues.iter().map(ToString::to_string).collect();
+        Stopper::new(self.connection.clone(), self.protocol, self.prefix, "jobqueue", &queues).unwrap()
     }
 
     pub(crate) fn config(&self, name: &str, queues: &[&str]) -> QueueConfig {

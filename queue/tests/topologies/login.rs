@@ -30,3 +30,22 @@ async fn a_password_is_asked_for_and_a_changed_one_is_followed_by_a_new_connecti
     assert!(matches!(run(&at(":one@"), &["PING"]).await, Err(QueueError::Denied { .. })));
     assert!(run(&at(":two@"), &["PING"]).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_socket_is_as_good_as_a_port() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("a redis@home.sock");
+    let server = Redis::start(&["--unixsocket", path.to_str().unwrap(), "--requirepass", "s3cret"]);
+    let shown = path.to_str().unwrap().replace(' ', "%20");
+    let at = |login: &str| connection(&format!("unix://{login}{shown}?db=3"));
+    let good = at(":s3cret@");
+    run(&good, &["SET", "a", "1"]).await.unwrap();
+    assert_eq!(server.cli(&["-a", "s3cret", "-n", "3", "GET", "a"]), "1", "the database of the URL");
+    let mut heard = good.subscribe("news").await.unwrap();
+    run(&good, &["PUBLISH", "news", "x"]).await.unwrap();
+    assert_eq!(futures::StreamExt::next(&mut heard.on_message()).await.unwrap().get_payload_bytes(), b"x");
+    let Err(error @ QueueError::Denied { .. }) = run(&at(":wr0ng@"), &["PING"]).await else { panic!() };
+    assert!(error.to_string().contains(&format!("unix://:***@{shown}")), "{error}");
+    let nobody = connection(&format!("unix://{}/none.sock", directory.path().display()));
+    assert!(matches!(run(&nobody, &["PING"]).await, Err(QueueError::Unavailable { .. })));
+}

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
-use jobqueue_ingest::{LedgerKey, Recipe, RecipeProblem, Rejection, RowTree, Sink, SinkError, Unit, UnitOutcome};
+use jobqueue_ingest::{
+    Interrupt, LedgerKey, Recipe, RecipeProblem, Rejection, RowTree, Sink, SinkError, Unit, UnitOutcome,
+};
 use jobqueue_queue::{
     Backend, Claim, Command, Completion, Delivery, Lease, Maintenance, Outcome, Payload, QueueError, Retry, Settled,
 };
@@ -41,7 +43,7 @@ pub(crate) struct Stock {
     pub(crate) not_owned: usize,
     pub(crate) claims: Vec<usize>,
     pub(crate) registered: bool,
-    executions: u64,
+    pub(crate) executions: u64,
 }
 
 /// Looks at a completion and panics if it should not be.
@@ -119,6 +121,7 @@ impl Queue {
             }
             Outcome::Failed { retry: Retry::Allowed, .. } if job.attempt < self.max_attempts => {
                 stock.waiting.push_back(job);
+                self.changed.notify_waiters();
                 Settled::Retried
             }
             Outcome::Failed { error, .. } => {
@@ -369,12 +372,28 @@ impl Sink for Database {
     }
 }
 
-/// Bodies: `bad` has an unusable record, `panic` panics, anything else is one row.
-fn extract(delivery: &Delivery, _now: DateTime<Utc>) -> Result<Unit, Failure> {
+/// Ends all `deaf` extractions.
+pub(crate) static LET_GO: AtomicBool = AtomicBool::new(false);
+
+/// Bodies: `bad` has an unusable record, `panic` panics, `slow` takes until it is interrupted, `deaf` until
+/// [`LET_GO`], anything else is one row.
+fn extract(interrupt: &Interrupt, delivery: &Delivery, _now: DateTime<Utc>) -> Result<Unit, Failure> {
     let Ok(Payload::Record(body)) = &delivery.payload else { panic!("the fake queue holds records") };
     match body.as_str() {
         "bad" => Err(Failure::final_one(FailureKind::Record, "table t, column c: \"bad\" is no date")),
         "panic" => panic!("out of bounds"),
+        "slow" => {
+            while !interrupt.is_set() {
+                std::thread::yield_now();
+            }
+            Err(Failure::final_one(FailureKind::Record, "interrupted"))
+        }
+        "deaf" => {
+            while !LET_GO.load(Ordering::SeqCst) {
+                std::thread::sleep(Duration::from_millis(5));
+            }
+            Err(Failure::final_one(FailureKind::Record, "too late"))
+        }
         _ => Ok(Unit {
             key: LedgerKey {
                 queue: delivery.queue.clone(),
@@ -402,9 +421,18 @@ pub(crate) const HOLD: Duration = Duration::from_secs(60);
 impl Shop {
     /// A worker on `queue` and `database`, at work.
     pub(crate) async fn open(queue: Arc<Queue>, database: Arc<Database>) -> Self {
+        Self::open_with(queue, database, |_| ()).await
+    }
+
+    /// The same, with other settings.
+    pub(crate) async fn open_with(
+        queue: Arc<Queue>,
+        database: Arc<Database>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
         let stop = Stop::new(DRAIN);
         let instruments = Instruments::new(Health::new(Duration::from_secs(10)), stop.clone());
-        let settings = Settings {
+        let mut settings = Settings {
             concurrency: 2,
             batch_size: 10,
             max_attempts: 5,
@@ -412,7 +440,11 @@ impl Shop {
             hold: HOLD,
             ledger_retention: Duration::from_secs(86_400),
             threads: 2,
+            max_jobs: None,
+            max_idle: None,
+            extract_limit: None,
         };
+        change(&mut settings);
         // The extractor of this test stands in for it; sinks only pass it on.
         let spec = serde_json::json!({"tables": [{"table": "t", "columns": {"name": "record.Name"}}]});
         let recipe = Arc::new(Recipe::compile(&[serde_json::from_value(spec).unwrap()]).unwrap());
@@ -436,7 +468,12 @@ impl Shop {
 
     /// Waits for the worker to end.
     pub(crate) async fn ended(self) {
-        self.running.await.unwrap().unwrap();
+        self.end().await.unwrap();
+    }
+
+    /// Waits for the worker to end, and says how.
+    pub(crate) async fn end(self) -> Result<(), jobqueue_worker::worker::Broken> {
+        self.running.await.unwrap()
     }
 
     /// Waits for the worker to end, and to have said so.

@@ -90,3 +90,17 @@ fn servers_that_restart_cost_no_job() {
     }
     crew.check(4000, spoiled);
 }
+
+#[test]
+fn a_worker_for_so_many_jobs_or_so_long_a_rest_ends_by_itself() {
+    let crew = Crew::new(Rows::sqlite());
+    crew.enqueue(100, 0);
+    let start = |more: &[&str]| Process::start(&crew.config(), &crew.redis.url(), &crew.rows.url(), more);
+    let (code, log) = start(&["--max-jobs", "70"]).end();
+    assert_eq!(code, Some(0), "{log}");
+    assert_eq!((crew.size("ZCARD", "rq:finished:people"), crew.size("LLEN", "rq:queue:people")), (70, 30));
+    let (code, log) = start(&["--max-idle-seconds", "1"]).end();
+    assert_eq!(code, Some(0), "{log}");
+    crew.check(100, 0);
+    assert_eq!(crew.size("SCARD", "rq:workers"), 0);
+}
