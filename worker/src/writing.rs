@@ -50,8 +50,9 @@ impl Part {
     }
 
     /// Judges a setback by what was written in between, and by whether it was this part that `broke` the connection.
-    fn set_back(mut self, successes: u64, broke: bool) -> AfterSetback {
-        if broke || (self.setbacks > 0 && successes > self.successes) {
+    /// A database that takes no writes says so itself: what small jobs still find room for tells nothing of this one.
+    fn set_back(mut self, successes: u64, broke: bool, unwritable: bool) -> AfterSetback {
+        if broke || (!unwritable && self.setbacks > 0 && successes > self.successes) {
             self.blame += 1;
         }
         self.setbacks += 1;
@@ -109,7 +110,8 @@ pub(crate) async fn write(worker: &Worker, batch: Part) -> Vec<Done> {
                     break;
                 }
                 let mut blame = 0;
-                match part.set_back(worker.gate.successes(), alone) {
+                let unwritable = matches!(error, SinkError::Unwritable { .. });
+                match part.set_back(worker.gate.successes(), alone, unwritable) {
                     AfterSetback::Again(part) => {
                         blame = part.blame;
                         parts.push_back(part);

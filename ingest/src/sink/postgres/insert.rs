@@ -7,6 +7,7 @@ use std::{collections::HashSet, fmt::Write as _};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
+use super::statement;
 use crate::{
     OnConflict,
     sink::{
@@ -26,7 +27,7 @@ fn name(column: &str) -> String {
 
 /// The conflict clause waits for a concurrent writer of the same entry, so that exactly one of the two sees it as new.
 pub(super) async fn enter(connection: &mut PgConnection, entries: &[&Entry]) -> Result<HashSet<Digest>, sqlx::Error> {
-    let statement = sqlx::query(
+    let entered = statement(
         "INSERT INTO jobqueue_ledger (digest, queue, job_id, created_at, generation) \
          SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::bigint[]) \
          ON CONFLICT DO NOTHING RETURNING digest",
@@ -37,7 +38,7 @@ pub(super) async fn enter(connection: &mut PgConnection, entries: &[&Entry]) -> 
     .bind(entries.iter().map(|entry| entry.created_at.as_str()).collect::<Vec<_>>())
     .bind(entries.iter().map(|entry| entry.generation).collect::<Vec<_>>());
     let mut fresh = HashSet::with_capacity(entries.len());
-    for row in statement.fetch_all(connection).await? {
+    for row in entered.fetch_all(connection).await? {
         let digest: &[u8] = row.try_get(0)?;
         fresh.extend(Digest::try_from(digest));
     }
@@ -147,7 +148,7 @@ async fn unnest(
     let fields: Vec<String> = (0..names.len()).map(|number| format!("c{number}")).collect();
     let casts: Vec<String> =
         fields.iter().zip(&columns).map(|(field, column)| format!("v.{field}::{}", column.cast)).collect();
-    let statement = format!(
+    let words = format!(
         "INSERT INTO {} ({}){} SELECT {} FROM unnest({}) AS v ({}){}",
         plan.target,
         names.join(", "),
@@ -157,7 +158,7 @@ async fn unnest(
         fields.join(", "),
         on_conflict(DatabaseKind::Postgres, plan),
     );
-    let mut query = sqlx::query(AssertSqlSafe(statement));
+    let mut query = statement(AssertSqlSafe(words));
     for column in 0..plan.columns.len() {
         query = query.bind(rows.iter().map(|row| text(row.cell(column))).collect::<Vec<_>>());
     }
@@ -194,8 +195,8 @@ async fn draw(
     expression: &str,
     count: usize,
 ) -> Result<Option<Vec<String>>, sqlx::Error> {
-    let statement = format!("SELECT ({expression})::text FROM generate_series(1, $1)");
-    let drawn = sqlx::query(AssertSqlSafe(statement)).bind(i64::try_from(count).unwrap_or(i64::MAX));
+    let words = format!("SELECT ({expression})::text FROM generate_series(1, $1)");
+    let drawn = statement(AssertSqlSafe(words)).bind(i64::try_from(count).unwrap_or(i64::MAX));
     let mut ids = Vec::with_capacity(count);
     for row in drawn.fetch_all(connection).await? {
         match row.try_get(0)? {
@@ -231,7 +232,7 @@ pub(super) async fn one(connection: &mut PgConnection, plan: &Plan, row: BoundRo
         .map(|(index, column)| format!("${}::text::{}", index + 1, column.cast))
         .collect();
     let returned = plan.id.as_ref().map_or_else(|| "''".into(), |id| format!("{}::text", name(&id.column.name)));
-    let statement = format!(
+    let words = format!(
         "INSERT INTO {} ({}){} SELECT {}{} RETURNING {returned}",
         plan.target,
         names.join(", "),
@@ -239,7 +240,7 @@ pub(super) async fn one(connection: &mut PgConnection, plan: &Plan, row: BoundRo
         casts.join(", "),
         on_conflict(DatabaseKind::Postgres, plan),
     );
-    let mut query = sqlx::query(AssertSqlSafe(statement));
+    let mut query = statement(AssertSqlSafe(words));
     for column in 0..plan.columns.len() {
         query = query.bind(text(row.cell(column)));
     }
