@@ -42,7 +42,22 @@ pub(super) async fn enter(connection: &mut PgConnection, entries: &[&Entry]) -> 
         let digest: &[u8] = row.try_get(0)?;
         fresh.extend(Digest::try_from(digest));
     }
+    if fresh.is_empty() && !entries.is_empty() {
+        wait_for_standbys(connection).await?;
+    }
     Ok(fresh)
+}
+
+/// An entry that is found may be on this server alone: PostgreSQL lets it be seen when the wait for a synchronous standby
+/// is cut off. A transaction that writes nothing does not wait either, so that this one writes something and takes it
+/// back: its commit says that the standby has all that was before.
+async fn wait_for_standbys(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    let mark: [u8; 16] = rand::random();
+    let written =
+        "INSERT INTO jobqueue_ledger (digest, queue, job_id, created_at, generation) VALUES ($1, 'mark', '', '', 0)";
+    statement(written).bind(mark.as_slice()).execute(&mut *connection).await?;
+    let taken_back = statement("DELETE FROM jobqueue_ledger WHERE digest = $1").bind(mark.as_slice());
+    taken_back.execute(connection).await.map(drop)
 }
 
 /// All rows in one statement; `ids` adds explicit values for the id column.
