@@ -25,8 +25,17 @@ fn name(column: &str) -> String {
     quote(DatabaseKind::Postgres, column)
 }
 
-/// The conflict clause waits for a concurrent writer of the same entry, so that exactly one of the two sees it as new.
+/// Writes the entries; returns those that were not there.
 pub(super) async fn enter(connection: &mut PgConnection, entries: &[&Entry]) -> Result<HashSet<Digest>, sqlx::Error> {
+    let fresh = insert_entries(connection, entries).await?;
+    if let (true, [found, ..]) = (fresh.is_empty(), entries) {
+        wait_for_standbys(connection, found).await?;
+    }
+    Ok(fresh)
+}
+
+/// The conflict clause waits for a concurrent writer of the same entry, so that exactly one of the two sees it as new.
+async fn insert_entries(connection: &mut PgConnection, entries: &[&Entry]) -> Result<HashSet<Digest>, sqlx::Error> {
     let entered = statement(
         "INSERT INTO jobqueue_ledger (digest, queue, job_id, created_at, generation) \
          SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::bigint[]) \
@@ -42,22 +51,26 @@ pub(super) async fn enter(connection: &mut PgConnection, entries: &[&Entry]) -> 
         let digest: &[u8] = row.try_get(0)?;
         fresh.extend(Digest::try_from(digest));
     }
-    if fresh.is_empty() && !entries.is_empty() {
-        wait_for_standbys(connection).await?;
-    }
     Ok(fresh)
 }
 
 /// An entry that is found may be on this server alone: PostgreSQL lets it be seen when the wait for a synchronous standby
-/// is cut off. A transaction that writes nothing does not wait either, so that this one writes something and takes it
-/// back: its commit says that the standby has all that was before.
-async fn wait_for_standbys(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
-    let mark: [u8; 16] = rand::random();
-    let written =
-        "INSERT INTO jobqueue_ledger (digest, queue, job_id, created_at, generation) VALUES ($1, 'mark', '', '', 0)";
-    statement(written).bind(mark.as_slice()).execute(&mut *connection).await?;
-    let taken_back = statement("DELETE FROM jobqueue_ledger WHERE digest = $1").bind(mark.as_slice());
-    taken_back.execute(connection).await.map(drop)
+/// is cut off. A transaction that writes nothing does not wait either, so that this one writes an entry and takes it
+/// back: its commit then says that the standby has all that was before.
+async fn wait_for_standbys(connection: &mut PgConnection, found: &Entry) -> Result<(), sqlx::Error> {
+    let look = sqlx::raw_sql("SELECT 1 WHERE current_setting('synchronous_standby_names') <> ''");
+    if look.fetch_optional(&mut *connection).await?.is_none() {
+        return Ok(());
+    }
+    let mark = Entry { digest: rand::random(), ..found.clone() };
+    insert_entries(&mut *connection, &[&mark]).await?;
+    forget(connection, &mark).await
+}
+
+/// Takes an entry back that was written in the same transaction.
+pub(super) async fn forget(connection: &mut PgConnection, entry: &Entry) -> Result<(), sqlx::Error> {
+    let delete = statement("DELETE FROM jobqueue_ledger WHERE digest = $1").bind(entry.digest.as_slice());
+    delete.execute(connection).await.map(drop)
 }
 
 /// All rows in one statement; `ids` adds explicit values for the id column.

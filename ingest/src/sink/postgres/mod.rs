@@ -142,8 +142,7 @@ impl Store for PostgresStore {
     }
 
     async fn forget(&self, tx: &mut Self::Tx, entry: &Entry) -> Result<(), Failure> {
-        let delete = statement("DELETE FROM jobqueue_ledger WHERE digest = $1").bind(entry.digest.to_vec());
-        delete.execute(&mut **tx).await.map(drop).map_err(|error| classify(&error))
+        insert::forget(tx, entry).await.map_err(|error| classify(&error))
     }
 
     async fn insert(&self, tx: &mut Self::Tx, plan: &Plan, rows: &[BoundRow<'_>]) -> Result<(), Failure> {
