@@ -1,4 +1,5 @@
-//! A primary that is lost, and its standby that takes over: what was acknowledged, and what of it is there.
+//! A primary that is lost, and its standby that takes over: what was acknowledged, and what of it is there. How workers
+//! live through it is in `worker/tests/process/life.rs`.
 
 use std::time::Duration;
 
@@ -17,38 +18,6 @@ async fn pair() -> (Postgres, Postgres, String) {
     let hosts = format!("127.0.0.1:{},127.0.0.1:{}/", standby.port(), primary.port());
     let both = url.replace(&format!("127.0.0.1:{}/", primary.port()), &hosts) + "?target_session_attrs=read-write";
     (primary, standby, both)
-}
-
-/// Synchronous replication: whatever was acknowledged is on the standby, rows and ledger entries.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_synchronous_standby_has_all_that_was_acknowledged() {
-    let (mut primary, standby, url) = pair().await;
-    primary.replicate_synchronously();
-    let recipe = fixture::companies(&json!({}));
-    let sink = open(&url).await;
-    sink.ensure_ledger().await.unwrap();
-    for number in 0..10 {
-        assert!(write_until_in(&*sink, &recipe, &jobs(&recipe, &format!("b{number}-"), 20)).await);
-    }
-    // While batches are written without a pause; the promotion comes a moment after the crash.
-    let failover = tokio::task::spawn_blocking(move || {
-        std::thread::sleep(Duration::from_millis(100));
-        primary.crash();
-        standby.promote();
-        (primary, standby)
-    });
-    let mut batches = 10;
-    while batches < 20 || !failover.is_finished() {
-        write_until_in(&*sink, &recipe, &jobs(&recipe, &format!("b{batches}-"), 20)).await;
-        batches += 1;
-    }
-    let _servers = failover.await.unwrap();
-    for number in 0..batches {
-        let again = write_until_in(&*sink, &recipe, &jobs(&recipe, &format!("b{number}-"), 20)).await;
-        assert!(!again, "batch {number} of {batches} was acknowledged, and is not on the standby");
-    }
-    let written = batches * 20;
-    assert_eq!(counts(&*sink).await, [written, 2 * written, written]);
 }
 
 /// Asynchronous replication: what had not reached the standby is lost, rows and ledger entries together, so that the
