@@ -104,7 +104,6 @@ const POSTGRES_PARAMETERS: &[&str] = &[
     "ssl-cert",
     "sslkey",
     "ssl-key",
-    "statement-cache-capacity",
     "host",
     "hostaddr",
     "port",
