@@ -207,7 +207,7 @@ fn server(kind: DatabaseKind, text: &str, scheme: &str, known: &[&str]) -> Resul
     let rest = text.split_once("://").ok_or_else(|| wrong(&format!("`{scheme}:` needs `//` and a host")))?.1;
     let mut urls = Vec::new();
     let mut target = None;
-    for rest in each_host(rest) {
+    for rest in each_host(rest)? {
         let mut url = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| {
             wrong(&format!(
                 "{error} (in a password, write / as %2F, @ as %40, : as %3A, # as %23, ? as %3F and % as %25)"
@@ -217,17 +217,17 @@ fn server(kind: DatabaseKind, text: &str, scheme: &str, known: &[&str]) -> Resul
         target = take_target(&mut url)?;
         urls.push(url);
     }
-    if urls.len() > 1 && urls.iter().any(|url| url.host_str().is_none_or(str::is_empty)) {
-        return Err(wrong("one of its hosts has no name; several are written user@one:5432,two:5432"));
-    }
     Ok(DatabaseUrl { kind, place: Place::Server(Servers { urls, target }) })
 }
 
 /// What follows `://`, once for each of the hosts that stand in it with commas between.
-fn each_host(rest: &str) -> Vec<String> {
+fn each_host(rest: &str) -> Result<Vec<String>, SinkError> {
     let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
     let (account, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
-    hosts.split(',').map(|host| format!("{account}{host}{after}")).collect()
+    if hosts.contains(',') && hosts.split(',').any(|host| host.is_empty() || host.starts_with(':')) {
+        return Err(wrong("one of its hosts has no name; several are written user@one:5432,two:5432"));
+    }
+    Ok(hosts.split(',').map(|host| format!("{account}{host}{after}")).collect())
 }
 
 fn check(kind: DatabaseKind, url: &Url, scheme: &str, known: &[&str]) -> Result<(), SinkError> {
