@@ -43,6 +43,7 @@ impl Postgres {
     }
 
     /// A streaming standby of this server, which has to be its only one.
+    #[must_use]
     pub fn standby(&self) -> Self {
         let directory = TempDir::new().expect("a temporary directory");
         hand_over(directory.path(), ACCOUNT);

@@ -51,7 +51,7 @@ where
 
 /// The servers, and connections to the one in use.
 pub(super) struct Hosts<DB: Database> {
-    hosts: Vec<Host<DB>>,
+    choices: Vec<Host<DB>>,
     /// What a server is asked before it is used; none: there is one, and it is taken as it is.
     target: Option<Target>,
     pool_options: PoolOptions<DB>,
@@ -80,7 +80,14 @@ where
     pub(super) fn new(hosts: Vec<Host<DB>>, target: Option<Target>, pool_options: PoolOptions<DB>) -> Self {
         let pool = pool_options.clone().connect_lazy_with(hosts[0].options.clone());
         let doubt = AtomicBool::new(target.is_some());
-        Self { hosts, target, pool_options, pool: Mutex::new(pool), doubt, seeking: tokio::sync::Mutex::new(()) }
+        Self {
+            choices: hosts,
+            target,
+            pool_options,
+            pool: Mutex::new(pool),
+            doubt,
+            seeking: tokio::sync::Mutex::new(()),
+        }
     }
 
     /// To be told of each failure of the server in use.
@@ -102,7 +109,7 @@ where
             let _alone = self.seeking.lock().await;
             if self.doubt.load(Ordering::Acquire) {
                 let place = if self.target.is_some() { self.find().await? } else { 0 };
-                self.turn_to(self.hosts[place].options.clone());
+                self.turn_to(self.choices[place].options.clone());
                 self.doubt.store(false, Ordering::Release);
             }
         }
@@ -131,7 +138,7 @@ where
 
     /// The place of the first server that takes writes.
     async fn find(&self) -> Result<usize, Failure> {
-        let (place, connection) = seek(&self.hosts, self.target).await?;
+        let (place, connection) = seek(&self.choices, self.target).await?;
         connection.close().await.map_err(|error| DB::classify(&error))?;
         Ok(place)
     }
