@@ -46,12 +46,15 @@ async fn a_mariadb_that_is_read_only_is_waited_for_or_passed_over() {
     }
     let both = format!("mysql://{name}:s3cret@127.0.0.1:{},127.0.0.1:{}/{name}", first.port(), second.port());
     let alone = both.replace(&format!(",127.0.0.1:{}", second.port()), "");
+    // So that it is the first that is chosen, however long it takes to answer.
+    second.sql("", "SET GLOBAL read_only = 1");
     let (alone, both) = (open(&alone).await, open(&both).await);
     let recipe = fixture::companies(&json!({}));
     let units = jobs(&recipe, "j", 10);
 
     assert!(fresh(&both.write(&recipe, &jobs(&recipe, "before", 10)).await.unwrap()));
     first.sql("", "SET GLOBAL read_only = 1");
+    second.sql("", "SET GLOBAL read_only = 0");
     let words = refusal(&*alone, &recipe, &units).await;
     assert!(words.contains("takes no writes: it is read-only (") && words.contains("--read-only"), "{words}");
     refusal(&*both, &recipe, &units).await;
