@@ -41,7 +41,8 @@ need_rust() {
 }
 
 CERTIFICATES=(/etc/ssl/certs/ca-certificates.crt ca-certificates)
-SERVERS=(redis-server redis-server mariadbd mariadb-server '/usr/lib/postgresql/*/bin/postgres' postgresql)
+SERVERS=(redis-server redis-server mariadbd mariadb-server '/usr/lib/postgresql/*/bin/postgres' postgresql
+    pgbouncer pgbouncer)
 NODE=(containerd containerd runc runc nft nftables conntrack conntrack buildah buildah openssl openssl ip iproute2
     /usr/lib/cni/ptp containernetworking-plugins)
 

@@ -66,6 +66,7 @@ impl From<&SinkError> for Exit {
     fn from(error: &SinkError) -> Self {
         match error {
             SinkError::Unavailable { .. }
+            | SinkError::Unwritable { .. }
             | SinkError::Disconnected { .. }
             | SinkError::Denied { .. }
             | SinkError::Misfit { .. } => Self::Unreachable,

@@ -55,6 +55,7 @@ conformance! {
     outages::a_connection_killed_inside_the_transaction_leaves_nothing,
     outages::a_lock_held_too_long_is_no_fault_of_the_record,
     outages::a_commit_whose_answer_is_lost_is_not_repeated,
+    outages::a_commit_on_a_half_open_connection_is_not_repeated,
     outages::a_write_that_ends_the_connection_is_told_from_an_absent_database,
     outages::a_silent_network_is_an_absent_database,
     outages::deadlocks_are_tried_again,

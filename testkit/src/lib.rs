@@ -2,16 +2,20 @@
 //!
 //! A server lives as long as its value; [`redis`], [`postgres`] and [`mariadb`] give one that all tests of a binary
 //! share. Every server dies with the test process, also when that is killed. Needs Debian's `redis-server`,
-//! `postgresql` and `mariadb-server`; as root, the databases run under their own accounts.
+//! `postgresql`, `pgbouncer` and `mariadb-server`; as root, the databases run under their own accounts.
 
 mod authority;
+mod disk;
 mod mariadb;
+mod pgbouncer;
 mod postgres;
 mod process;
 mod redis;
 
 pub use authority::Authority;
+pub use disk::SmallDisk;
 pub use mariadb::MariaDb;
+pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use process::{free_port, until};
 pub use redis::Redis;

@@ -42,6 +42,34 @@ impl Postgres {
         postgres
     }
 
+    /// A streaming standby of this server, which has to be its only one.
+    #[must_use]
+    pub fn standby(&self) -> Self {
+        let directory = TempDir::new().expect("a temporary directory");
+        hand_over(directory.path(), ACCOUNT);
+        let (data, port) = (directory.path().join("data").display().to_string(), self.port.to_string());
+        let copy = ["-D", &data, "-h", "127.0.0.1", "-p", &port, "-U", "postgres", "-R", "-c", "fast", "--no-sync"];
+        run(Some(ACCOUNT), &program("pg_basebackup"), &copy.map(Into::into));
+        let port = free_port();
+        let mut standby = Self { server: Self::launch(&directory, port), port, directory };
+        standby.wait();
+        standby
+    }
+
+    /// Lets no transaction count as committed before a standby has it.
+    pub fn replicate_synchronously(&self) {
+        self.sql("postgres", "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        self.sql("postgres", "SELECT pg_reload_conf()");
+        until("a synchronous standby", Duration::from_secs(30), || {
+            self.sql("postgres", "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") == "1"
+        });
+    }
+
+    /// Makes a standby the primary.
+    pub fn promote(&self) {
+        assert_eq!(self.sql("postgres", "SELECT pg_promote()"), "t", "{}", self.log());
+    }
+
     fn launch(directory: &TempDir, port: u16) -> Server {
         let data = directory.path().join("data").display().to_string();
         let socket = directory.path().display().to_string();

@@ -192,6 +192,7 @@ impl Metrics {
     pub fn database_failed(&self, error: &SinkError) {
         let class = match error {
             SinkError::Unavailable { .. } => "unavailable",
+            SinkError::Unwritable { .. } => "unwritable",
             SinkError::Disconnected { .. } => "disconnected",
             SinkError::Denied { .. } => "denied",
             SinkError::Misfit { .. } => "misfit",

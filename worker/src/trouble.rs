@@ -18,9 +18,10 @@ pub(crate) fn trouble_of(error: &SinkError) -> Trouble {
     let kind = match error {
         SinkError::Denied { .. } => TroubleKind::Denied,
         SinkError::Misfit { .. } => TroubleKind::Misfit,
-        SinkError::Unavailable { .. } | SinkError::Disconnected { .. } | SinkError::Config(_) => {
-            TroubleKind::Unavailable
-        }
+        SinkError::Unavailable { .. }
+        | SinkError::Unwritable { .. }
+        | SinkError::Disconnected { .. }
+        | SinkError::Config(_) => TroubleKind::Unavailable,
     };
     Trouble { kind, message: error.to_string() }
 }

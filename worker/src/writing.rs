@@ -50,13 +50,19 @@ impl Part {
     }
 
     /// Judges a setback by what was written in between, and by whether it was this part that `broke` the connection.
-    fn set_back(mut self, successes: u64, broke: bool) -> AfterSetback {
-        if broke || (self.setbacks > 0 && successes > self.successes) {
+    ///
+    /// A database that is `unwritable` says so itself. If others still go through, on a disk that has room for small
+    /// jobs only say, they are not kept waiting by this part; but no job fails for it.
+    fn set_back(mut self, successes: u64, broke: bool, unwritable: bool) -> AfterSetback {
+        let others_went_through = self.setbacks > 0 && successes > self.successes;
+        if broke || others_went_through {
             self.blame += 1;
+        } else if unwritable {
+            self.blame = 0;
         }
         self.setbacks += 1;
         self.successes = successes;
-        if self.units.len() == 1 && self.blame >= BLAME {
+        if self.units.len() == 1 && self.blame >= BLAME && !unwritable {
             return AfterSetback::Fail(self);
         }
         if self.setbacks < 2 {
@@ -109,7 +115,8 @@ pub(crate) async fn write(worker: &Worker, batch: Part) -> Vec<Done> {
                     break;
                 }
                 let mut blame = 0;
-                match part.set_back(worker.gate.successes(), alone) {
+                let unwritable = matches!(error, SinkError::Unwritable { .. });
+                match part.set_back(worker.gate.successes(), alone, unwritable) {
                     AfterSetback::Again(part) => {
                         blame = part.blame;
                         parts.push_back(part);

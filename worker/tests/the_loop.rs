@@ -338,6 +338,25 @@ async fn a_job_that_breaks_every_connection_fails_alone() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_disk_with_room_for_small_jobs_only_fails_no_large_one() {
+    let (queue, database) = (Queue::new(), Database::new());
+    push(&queue, 40);
+    database.too_large.lock().unwrap().push("j0".into());
+    let shop = Shop::open(queue.clone(), database.clone()).await;
+    queue.until("the others are done", |stock| stock.finished.len() == 39).await;
+    for pushed in 0..400 {
+        queue.push(&format!("k{pushed}"), "{}");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(queue.stock.lock().unwrap().failed.is_empty(), "held responsible after {pushed}");
+    }
+    queue.until("the others went on", |stock| stock.finished.len() == 439).await;
+    database.too_large.lock().unwrap().clear();
+    queue.until("there is room", |stock| stock.finished.len() == 440).await;
+    assert_eq!(database.count("j0"), 1);
+    shop.close().await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_lone_job_that_ends_every_connection_is_given_up_after_its_attempts() {
     // The connection alone, or the whole server for longer than the first waits.
     for recovery in [Duration::ZERO, Duration::from_secs(2)] {

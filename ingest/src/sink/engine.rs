@@ -54,6 +54,7 @@ impl<S: Store> Engine<S> {
     }
 
     fn away(&self, failure: Failure) -> SinkError {
+        self.store.failed(&failure);
         failure.into_error(self.store.endpoint())
     }
 
@@ -98,7 +99,10 @@ impl<S: Store> Engine<S> {
             }
         }
         match failure {
-            Failure::Broken(cause) => SinkError::Disconnected { endpoint: self.store.endpoint().to_owned(), cause },
+            Failure::Broken(cause) => {
+                self.store.failed(&Failure::Broken(cause.clone()));
+                SinkError::Disconnected { endpoint: self.store.endpoint().to_owned(), cause }
+            }
             other => self.away(other),
         }
     }
@@ -134,6 +138,7 @@ impl<S: Store> Engine<S> {
                 }
                 Err(
                     failure @ (Failure::Away(_)
+                    | Failure::Unwritable(_)
                     | Failure::Misfit(_)
                     | Failure::Broken(_)
                     | Failure::Busy(_)

@@ -12,6 +12,8 @@ const WORDS: usize = 300;
 pub(super) enum Failure {
     /// The database does not serve us at the moment. No job is at fault.
     Away(String),
+    /// It answers and takes no writes: read-only, or its disk is full. No job is at fault.
+    Unwritable(String),
     /// The tables are not what the recipe needs, any more. No job is at fault.
     Misfit(String),
     /// The connection ended without a word.
@@ -34,6 +36,16 @@ impl Failure {
         Self::Refused { words: shorten(&words.into()), may_pass: false }
     }
 
+    /// A database that takes no writes at the moment, in its own `words`.
+    pub(super) fn read_only(words: &str) -> Self {
+        Self::Unwritable(format!("it is read-only ({words})"))
+    }
+
+    /// The same for want of room.
+    pub(super) fn full(words: &str) -> Self {
+        Self::Unwritable(format!("it has no room left ({words})"))
+    }
+
     /// Adds which table the statement was for.
     pub(super) fn of_table(self, table: &str) -> Self {
         let with = |words: String| if words.starts_with(table) { words } else { format!("{table}: {words}") };
@@ -42,6 +54,7 @@ impl Failure {
             Self::Contention(words) => Self::Contention(with(words)),
             Self::Busy(words) => Self::Busy(words),
             Self::Away(words) => Self::Away(words),
+            Self::Unwritable(words) => Self::Unwritable(words),
             Self::Misfit(words) => Self::Misfit(with(words)),
             Self::Broken(words) => Self::Broken(words),
             Self::Denied(words) => Self::Denied(with(words)),
@@ -56,6 +69,7 @@ impl Failure {
         match self {
             Self::Denied(cause) => SinkError::Denied { endpoint, cause },
             Self::Misfit(cause) => SinkError::Misfit { endpoint, cause },
+            Self::Unwritable(cause) => SinkError::Unwritable { endpoint, cause },
             Self::Away(cause)
             | Self::Broken(cause)
             | Self::Busy(cause)
@@ -70,6 +84,21 @@ impl Failure {
         match self {
             Self::Broken(words) => Self::Away(words),
             other => other,
+        }
+    }
+
+    /// What the database or the system said.
+    pub(super) fn into_words(self) -> String {
+        match self {
+            Self::Away(words)
+            | Self::Unwritable(words)
+            | Self::Misfit(words)
+            | Self::Broken(words)
+            | Self::Denied(words)
+            | Self::Contention(words)
+            | Self::Busy(words)
+            | Self::RepeatedKey(words)
+            | Self::Refused { words, .. } => words,
         }
     }
 

@@ -7,6 +7,7 @@ mod chunks;
 mod convert;
 mod engine;
 mod failure;
+mod hosts;
 mod layout;
 mod ledger;
 mod mysql;
@@ -155,12 +156,20 @@ pub struct Rejection {
 /// The database as a whole failed us. No variant carries a password.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    /// Down, failing over, full, read-only, out of connections: try again later.
+    /// Down, failing over, out of connections: try again later.
     #[error("the database at {endpoint} is not available: {cause}")]
     Unavailable {
         /// Redacted URL.
         endpoint: String,
         /// The database's words.
+        cause: String,
+    },
+    /// It answers and takes no writes: it is read-only, or full. Try again later.
+    #[error("the database at {endpoint} takes no writes: {cause}")]
+    Unwritable {
+        /// Redacted URL.
+        endpoint: String,
+        /// Which of the two, and the database's words.
         cause: String,
     },
     /// The connection ended without a word while a transaction was being written. The network or the server may be at

@@ -64,6 +64,9 @@ pub(super) trait Store: Send + Sync {
 
     async fn count(&self, table: &str) -> Result<u64, Failure>;
 
+    /// Told of each failure that ended a call. Another server may have to be looked for.
+    fn failed(&self, _failure: &Failure) {}
+
     /// Why there is no connection: a pool only knows that its time is up.
     async fn diagnose(&self) -> Result<(), Failure>;
 }

@@ -22,8 +22,8 @@ pub enum DatabaseKind {
     Sqlite,
 }
 
-/// A parsed connection URL: `postgres://`, `mysql://` (or `mariadb://`), or `sqlite:path`. `Display` and `Debug` print
-/// it with every secret replaced.
+/// A parsed connection URL: `postgres://`, `mysql://` (or `mariadb://`), or `sqlite:path`. A server may have several
+/// hosts, as libpq writes them (`user@one:5432,two:5432`). `Display` and `Debug` print it with every secret replaced.
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
     kind: DatabaseKind,
@@ -43,8 +43,45 @@ pub struct Certificates {
 
 #[derive(Clone, PartialEq, Eq)]
 pub(super) enum Place {
-    Server(Url),
+    Server(Servers),
     File { path: PathBuf, mode: FileMode },
+}
+
+/// The hosts of one database, of which one takes writes.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) struct Servers {
+    /// The same URL for each host; never empty.
+    urls: Vec<Url>,
+    /// `target_session_attrs`, if the URL has it.
+    target: Option<Target>,
+}
+
+/// Which server is the right one. There is no word for those that take no writes: rows are to be written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
+#[strum(serialize_all = "kebab-case")]
+pub(super) enum Target {
+    /// One whose transactions may write.
+    ReadWrite,
+    /// One that is no standby.
+    Primary,
+}
+
+impl Servers {
+    /// The URL of each host, without what the driver does not know.
+    pub(super) fn urls(&self) -> impl Iterator<Item = &Url> {
+        self.urls.iter()
+    }
+
+    /// What is asked of a server before it is used; none where there is no choice, and none was asked for.
+    pub(super) fn target(&self) -> Option<Target> {
+        self.target.or((self.urls.len() > 1).then_some(Target::ReadWrite))
+    }
+}
+
+/// `host:port` of a URL.
+pub(super) fn address(url: &Url) -> String {
+    let host = url.host_str().unwrap_or_default();
+    url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
 
 /// What may happen to an SQLite file.
@@ -67,7 +104,6 @@ const POSTGRES_PARAMETERS: &[&str] = &[
     "ssl-cert",
     "sslkey",
     "ssl-key",
-    "statement-cache-capacity",
     "host",
     "hostaddr",
     "port",
@@ -96,10 +132,10 @@ impl DatabaseUrl {
         self.kind
     }
 
-    /// The server's host; none for a file.
+    /// The server's host, the first one if there are several; none for a file.
     pub fn host(&self) -> Option<&str> {
         match &self.place {
-            Place::Server(url) => url.host_str(),
+            Place::Server(servers) => servers.urls.first().and_then(Url::host_str),
             Place::File { .. } => None,
         }
     }
@@ -125,19 +161,20 @@ impl DatabaseUrl {
         if files.is_empty() {
             return Ok(self);
         }
-        let Place::Server(url) = &mut self.place else {
+        let Place::Server(servers) = &mut self.place else {
             return Err(wrong("an SQLite file is not reached over TLS; give no certificates"));
         };
-        let checks = url.query_pairs().any(|(name, _)| name == "sslmode" || name == "ssl-mode");
-        let mut parameters = url.query_pairs_mut();
-        if !checks {
-            let in_full = if self.kind == DatabaseKind::Mysql { "VERIFY_IDENTITY" } else { "verify-full" };
-            parameters.append_pair("ssl-mode", in_full);
+        for url in &mut servers.urls {
+            let checks = url.query_pairs().any(|(name, _)| name == "sslmode" || name == "ssl-mode");
+            let mut parameters = url.query_pairs_mut();
+            if !checks {
+                let in_full = if self.kind == DatabaseKind::Mysql { "VERIFY_IDENTITY" } else { "verify-full" };
+                parameters.append_pair("ssl-mode", in_full);
+            }
+            for (name, file) in &files {
+                parameters.append_pair(name, &file.to_string_lossy());
+            }
         }
-        for (name, file) in files {
-            parameters.append_pair(name, &file.to_string_lossy());
-        }
-        drop(parameters);
         Ok(self)
     }
 
@@ -168,23 +205,72 @@ fn wrong(reason: &str) -> SinkError {
 
 fn server(kind: DatabaseKind, text: &str, scheme: &str, known: &[&str]) -> Result<DatabaseUrl, SinkError> {
     let rest = text.split_once("://").ok_or_else(|| wrong(&format!("`{scheme}:` needs `//` and a host")))?.1;
-    let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| {
-        wrong(&format!("{error} (in a password, write / as %2F, @ as %40, : as %3A, # as %23, ? as %3F and % as %25)"))
-    })?;
+    let mut urls = Vec::new();
+    let mut target = None;
+    for rest in each_host(rest)? {
+        let mut url = Url::parse(&format!("{scheme}://{rest}")).map_err(|error| {
+            wrong(&format!(
+                "{error} (in a password, write / as %2F, @ as %40, : as %3A, # as %23, ? as %3F and % as %25)"
+            ))
+        })?;
+        check(kind, &url, scheme, known)?;
+        target = take_target(&mut url)?;
+        urls.push(url);
+    }
+    Ok(DatabaseUrl { kind, place: Place::Server(Servers { urls, target }) })
+}
+
+/// What follows `://`, once for each of the hosts that stand in it with commas between.
+fn each_host(rest: &str) -> Result<Vec<String>, SinkError> {
+    let (authority, after) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+    let (account, hosts) = authority.split_at(authority.rfind('@').map_or(0, |at| at + 1));
+    if hosts.contains(',') && hosts.split(',').any(|host| host.is_empty() || host.starts_with(':')) {
+        return Err(wrong("one of its hosts has no name; several are written user@one:5432,two:5432"));
+    }
+    Ok(hosts.split(',').map(|host| format!("{account}{host}{after}")).collect())
+}
+
+fn check(kind: DatabaseKind, url: &Url, scheme: &str, known: &[&str]) -> Result<(), SinkError> {
     if url.fragment().is_some() {
         return Err(wrong("it has a `#`; in a password write it as %23"));
     }
-    for (name, _) in url.query_pairs() {
+    for (name, value) in url.query_pairs() {
         let setting = kind == DatabaseKind::Postgres && name.starts_with("options[");
-        if !setting && !known.contains(&&*name) {
-            return Err(wrong(&format!("it has the unknown parameter `{name}`; known are {}", known.join(", "))));
+        if !setting && name != TARGET && !known.contains(&&*name) {
+            let known = known.join(", ");
+            return Err(wrong(&format!("it has the unknown parameter `{name}`; known are {known}, {TARGET}")));
+        }
+        if matches!(&*name, "host" | "hostaddr" | "port") && value.contains(',') {
+            return Err(wrong(&format!(
+                "its parameter `{name}` has a comma; write several hosts as {scheme}://user:password@one:PORT,two:PORT/DATABASE"
+            )));
         }
     }
     let named = url.path().trim_matches('/');
     if named.is_empty() && !url.query_pairs().any(|(name, _)| name == "dbname") {
         return Err(wrong(&format!("it names no database: {scheme}://user:password@host/DATABASE")));
     }
-    Ok(DatabaseUrl { kind, place: Place::Server(url) })
+    Ok(())
+}
+
+/// libpq's name for which of several servers is wanted.
+const TARGET: &str = "target_session_attrs";
+
+/// Takes the parameter out, which the drivers do not know.
+fn take_target(url: &mut Url) -> Result<Option<Target>, SinkError> {
+    let Some(word) = url.query_pairs().find(|(name, _)| name == TARGET).map(|(_, word)| word.into_owned()) else {
+        return Ok(None);
+    };
+    let target = word.parse().map_err(|_| {
+        wrong(&format!("`{TARGET}={word}` may lead to a server that takes no rows; give read-write or primary"))
+    })?;
+    let others: Vec<(String, String)> =
+        url.query_pairs().filter(|(name, _)| name != TARGET).map(|(name, value)| (name.into(), value.into())).collect();
+    url.set_query(None);
+    if !others.is_empty() {
+        url.query_pairs_mut().extend_pairs(others);
+    }
+    Ok(Some(target))
 }
 
 fn file(rest: &str) -> Result<DatabaseUrl, SinkError> {
@@ -208,21 +294,22 @@ impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.place {
             Place::File { path, .. } => write!(f, "sqlite:{}", path.display()),
-            Place::Server(url) => {
+            Place::Server(Servers { urls, target }) => {
+                let Some(url) = urls.first() else { return Ok(()) };
                 write!(f, "{}://", url.scheme())?;
                 if !url.username().is_empty() || url.password().is_some() {
                     write!(f, "{}{}@", url.username(), if url.password().is_some() { ":***" } else { "" })?;
                 }
-                write!(f, "{}", url.host_str().unwrap_or_default())?;
-                if let Some(port) = url.port() {
-                    write!(f, ":{port}")?;
-                }
+                write!(f, "{}", urls.iter().map(address).collect::<Vec<_>>().join(","))?;
                 write!(f, "{}", url.path())?;
-                for (index, (name, value)) in url.query_pairs().enumerate() {
+                let mut parameters = Vec::new();
+                for (name, value) in url.query_pairs() {
                     let value = if name.contains("pass") { "***".into() } else { value };
-                    write!(f, "{}{name}={value}", if index == 0 { '?' } else { '&' })?;
+                    parameters.push(format!("{name}={value}"));
                 }
-                Ok(())
+                parameters.extend(target.map(|target| format!("{TARGET}={target}")));
+                let sign = if parameters.is_empty() { "" } else { "?" };
+                write!(f, "{sign}{}", parameters.join("&"))
             }
         }
     }
@@ -257,6 +344,12 @@ mod tests {
             ("postgresql://u@db/shop?password=s3cret", DatabaseKind::Postgres, "postgres://u@db/shop?password=***"),
             ("mariadb://u:s3cret@db/shop", DatabaseKind::Mysql, "mysql://u:***@db/shop"),
             ("mysql://db/shop", DatabaseKind::Mysql, "mysql://db/shop"),
+            (
+                "postgres://u:s3cret@db1:5433,db2,[::1]:5434/shop?target_session_attrs=read-write&password=s3cret",
+                DatabaseKind::Postgres,
+                "postgres://u:***@db1:5433,db2,[::1]:5434/shop?password=***&target_session_attrs=read-write",
+            ),
+            ("mysql://u:s3cret@db1,db2/shop", DatabaseKind::Mysql, "mysql://u:***@db1,db2/shop"),
             ("sqlite:data/shop.sqlite", DatabaseKind::Sqlite, "sqlite:data/shop.sqlite"),
             ("sqlite:///data/shop.sqlite?mode=rwc", DatabaseKind::Sqlite, "sqlite:/data/shop.sqlite"),
         ] {
@@ -301,6 +394,24 @@ mod tests {
     }
 
     #[test]
+    fn several_hosts_are_one_url_each_and_one_that_takes_writes_is_wanted() {
+        let servers = |text: &str| match parsed(text).place {
+            Place::Server(servers) => servers,
+            Place::File { .. } => panic!("{text} is a file"),
+        };
+        let several = servers("postgres://u:p%2C%40@db1:5433,db2/shop?sslmode=require&target_session_attrs=primary");
+        let urls: Vec<&str> = several.urls().map(Url::as_str).collect();
+        assert_eq!(
+            urls,
+            ["postgres://u:p%2C%40@db1:5433/shop?sslmode=require", "postgres://u:p%2C%40@db2/shop?sslmode=require"]
+        );
+        assert_eq!(several.target(), Some(Target::Primary));
+        assert_eq!(servers("mysql://u@db1,db2/shop").target(), Some(Target::ReadWrite));
+        assert_eq!(servers("postgres://u@db1/shop?target_session_attrs=read-write").target(), Some(Target::ReadWrite));
+        assert_eq!(servers("postgres://u@db1/shop").target(), None);
+    }
+
+    #[test]
     fn errors_say_what_to_do_and_keep_the_password() {
         assert!(refused("redis://u:s3cret@h").contains("postgres://"));
         assert!(refused("postgres://u:s3/cret@h/db").contains("%2F"));
@@ -309,7 +420,17 @@ mod tests {
         assert!(refused("mysql://u:s3cret@h/db?tls=on").contains("unknown parameter `tls`"));
         assert!(refused("sqlite:").contains("needs a path"));
         assert!(refused("sqlite::memory:").contains("in memory"));
-        for text in ["redis://u:s3cret@h", "mysql://u:s3cret@h", "mysql://u:s3cret@h:99999/db", "postgres:u:s3cret"] {
+        assert!(refused("postgres://u:s3cret@a,b/db?target_session_attrs=any").contains("give read-write or primary"));
+        assert!(refused("postgres://u:s3cret@h/db?host=a,b").contains("one:PORT,two:PORT"));
+        assert!(refused("postgres://u:s3cret@a,/db").contains("has no name"));
+        for text in [
+            "redis://u:s3cret@h",
+            "mysql://u:s3cret@h",
+            "mysql://u:s3cret@h:99999/db",
+            "postgres:u:s3cret",
+            "postgres://u:s3cret@a,b:99999/db",
+            "postgres://u:s3cret@a,b",
+        ] {
             assert!(!refused(text).contains("s3cret"), "{}", refused(text));
         }
     }

@@ -139,6 +139,8 @@ const SILENT: u8 = 2;
 const CUT_POISON: u8 = 3;
 /// The connection ends at the first byte.
 const HANG_UP: u8 = 4;
+/// A COMMIT arrives, and from then on nothing does, in neither direction; nobody is told.
+const HALF_OPEN: u8 = 5;
 
 async fn proxy(server: u16, mode: Arc<AtomicU8>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -167,13 +169,16 @@ async fn relay(mut client: TcpStream, mut server: TcpStream, mode: Arc<AtomicU8>
                     HANG_UP => return,
                     _ => {}
                 }
-                committing = commit && mode.load(Ordering::SeqCst) == SWALLOW_COMMIT;
+                committing = commit && matches!(mode.load(Ordering::SeqCst), SWALLOW_COMMIT | HALF_OPEN);
                 if server.write_all(&from_client[..length]).await.is_err() { return }
             }
             read = server.read(&mut from_server) => {
                 let Ok(length @ 1..) = read else { return };
                 // The server has answered, so that it has committed.
-                if committing || silent(&mode).await { return }
+                if committing && mode.load(Ordering::SeqCst) == HALF_OPEN {
+                    mode.store(SILENT, Ordering::SeqCst);
+                }
+                if silent(&mode).await || committing { return }
                 if client.write_all(&from_server[..length]).await.is_err() { return }
             }
         }
@@ -251,6 +256,23 @@ pub(crate) async fn a_commit_whose_answer_is_lost_is_not_repeated(db: Database) 
     assert!(matches!(error, SinkError::Disconnected { .. }), "{error}");
     mode.store(PASS, Ordering::SeqCst);
     assert_eq!(db.counts().await, [10, 20, 10], "the server had committed");
+    let outcomes = sink.write(&recipe, &units).await.unwrap();
+    assert!(outcomes.iter().all(|outcome| *outcome == UnitOutcome::AlreadyApplied), "{outcomes:?}");
+    assert_eq!(db.counts().await, [10, 20, 10]);
+}
+
+/// The same where nobody hears that the connection is of no use any more.
+pub(crate) async fn a_commit_on_a_half_open_connection_is_not_repeated(db: Database) {
+    let options = SinkOptions { answer_timeout: Duration::from_secs(1), ..SinkOptions::default() };
+    let Some((sink, mode)) = through_proxy(&db, options).await else { return };
+    let recipe = companies(&json!({}));
+    let units: Vec<Unit> = (0..10).map(|n| company(&recipe, &format!("c{n}"), 2)).collect();
+    sink.write(&recipe, &units[..1]).await.unwrap();
+    mode.store(HALF_OPEN, Ordering::SeqCst);
+    let error = sink.write(&recipe, &units).await.unwrap_err();
+    assert!(matches!(error, SinkError::Unavailable { .. }), "{error}");
+    assert_eq!(db.counts().await, [10, 20, 10], "the server had committed");
+    mode.store(PASS, Ordering::SeqCst);
     let outcomes = sink.write(&recipe, &units).await.unwrap();
     assert!(outcomes.iter().all(|outcome| *outcome == UnitOutcome::AlreadyApplied), "{outcomes:?}");
     assert_eq!(db.counts().await, [10, 20, 10]);

@@ -257,6 +257,8 @@ pub(crate) struct Database {
     pub(crate) stuck: Mutex<Vec<String>>,
     /// Jobs at which the database seems to be away.
     pub(crate) breakers: Mutex<Vec<String>>,
+    /// Jobs for which the disk has no room.
+    pub(crate) too_large: Mutex<Vec<String>>,
     /// Jobs that end the connection they are written on.
     pub(crate) cutters: Mutex<Vec<String>>,
     /// Being away, the database lets everybody in, and ends the connection at the first write.
@@ -294,6 +296,10 @@ impl Database {
         SinkError::Disconnected { endpoint: "db://test".into(), cause: "the connection was closed".into() }
     }
 
+    fn full() -> SinkError {
+        SinkError::Unwritable { endpoint: "db://test".into(), cause: "it has no room left".into() }
+    }
+
     fn unavailable() -> SinkError {
         SinkError::Unavailable { endpoint: "db://test".into(), cause: "connection refused".into() }
     }
@@ -319,6 +325,10 @@ impl Sink for Database {
         let breakers = self.breakers.lock().unwrap().clone();
         if units.iter().any(|unit| breakers.contains(&unit.key.job_id)) {
             return Err(Self::unavailable());
+        }
+        let too_large = self.too_large.lock().unwrap().clone();
+        if units.iter().any(|unit| too_large.contains(&unit.key.job_id)) {
+            return Err(Self::full());
         }
         if self.is_down() {
             self.attempts_while_away.fetch_add(1, Ordering::SeqCst);

@@ -24,16 +24,26 @@ pub(crate) fn number(name: &str, default: u64) -> u64 {
 /// A database for the rows.
 pub(crate) enum Rows {
     Sqlite(TempDir),
+    /// In a directory that somebody else keeps.
+    SqliteIn(PathBuf),
     Postgres(String),
     MariaDb(String),
 }
 
 impl Rows {
     pub(crate) fn sqlite() -> Self {
-        let rows = Self::Sqlite(TempDir::new().unwrap());
-        rows.sql("PRAGMA journal_mode = WAL;");
-        rows.create("");
-        rows
+        Self::Sqlite(TempDir::new().unwrap()).with_log()
+    }
+
+    /// In a directory of the test's own, which it may fill.
+    pub(crate) fn sqlite_in(directory: &Path) -> Self {
+        Self::SqliteIn(directory.to_owned()).with_log()
+    }
+
+    fn with_log(self) -> Self {
+        self.sql("PRAGMA journal_mode = WAL;");
+        self.create("");
+        self
     }
 
     pub(crate) fn postgres() -> Self {
@@ -47,6 +57,13 @@ impl Rows {
         rows
     }
 
+    /// The same, by the addresses of both servers.
+    pub(crate) fn through(self, first: &Postgres, second: &Postgres) -> Self {
+        let host = |server: &Postgres| format!("127.0.0.1:{}", server.port());
+        let url = self.url().replace(&host(first), &format!("{},{}", host(first), host(second)));
+        Self::Postgres(url + "?target_session_attrs=read-write")
+    }
+
     pub(crate) fn mariadb() -> Self {
         let rows = Self::MariaDb(jobqueue_testkit::mariadb().database());
         rows.create("AUTO_INCREMENT");
@@ -57,13 +74,14 @@ impl Rows {
         self.sql(&SCHEMA.replace("{auto}", auto));
     }
 
-    fn file(directory: &TempDir) -> PathBuf {
-        directory.path().join("rows.db")
+    fn file(directory: &Path) -> PathBuf {
+        directory.join("rows.db")
     }
 
     pub(crate) fn url(&self) -> String {
         match self {
-            Self::Sqlite(directory) => format!("sqlite:{}", Self::file(directory).display()),
+            Self::Sqlite(directory) => format!("sqlite:{}", Self::file(directory.path()).display()),
+            Self::SqliteIn(directory) => format!("sqlite:{}", Self::file(directory).display()),
             Self::Postgres(url) | Self::MariaDb(url) => url.clone(),
         }
     }
@@ -71,16 +89,8 @@ impl Rows {
     /// Runs statements; answers what a query prints.
     pub(crate) fn sql(&self, statements: &str) -> String {
         match self {
-            Self::Sqlite(directory) => {
-                let output = Command::new("sqlite3")
-                    .args(["-cmd", ".timeout 20000"])
-                    .arg(Self::file(directory))
-                    .arg(statements)
-                    .output()
-                    .expect("sqlite3 is installed");
-                assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-                String::from_utf8(output.stdout).unwrap()
-            }
+            Self::Sqlite(directory) => Self::ask_sqlite(directory.path(), statements),
+            Self::SqliteIn(directory) => Self::ask_sqlite(directory, statements),
             Self::Postgres(url) => {
                 let quiet = ["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"];
                 let output = Command::new("psql").args(quiet).args(["-d", url, "-c", statements]).output().unwrap();
@@ -89,6 +99,17 @@ impl Rows {
             }
             Self::MariaDb(database) => jobqueue_testkit::mariadb().sql(database, statements),
         }
+    }
+
+    fn ask_sqlite(directory: &Path, statements: &str) -> String {
+        let output = Command::new("sqlite3")
+            .args(["-cmd", ".timeout 20000"])
+            .arg(Self::file(directory))
+            .arg(statements)
+            .output()
+            .expect("sqlite3 is installed");
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
     }
 
     fn count(&self, query: &str) -> usize {

@@ -2,7 +2,7 @@
 //! come back while it works.
 
 use crate::crew::{Crew, Process, Rows};
-use jobqueue_testkit::{Postgres, free_port};
+use jobqueue_testkit::{Postgres, SmallDisk, free_port};
 
 fn check(crew: &Crew, redis: &str, database: &str) -> (Option<i32>, String) {
     Process::start(&crew.config(), redis, database, &["--check"]).end()
@@ -103,4 +103,43 @@ fn a_worker_for_so_many_jobs_or_so_long_a_rest_ends_by_itself() {
     assert_eq!(code, Some(0), "{log}");
     crew.check(100, 0);
     assert_eq!(crew.size("SCARD", "rq:workers"), 0);
+}
+
+#[test]
+fn a_standby_that_takes_over_costs_no_job() {
+    let mut primary = Postgres::start();
+    let rows = Rows::on(&primary);
+    let standby = primary.standby();
+    primary.replicate_synchronously();
+    let crew = Crew::new(rows.through(&primary, &standby));
+    let spoiled = crew.enqueue(4000, 50);
+    let mut workers = [crew.start(), crew.start()];
+    workers[0].wait_for("written");
+    primary.crash();
+    workers[0].wait_for("the database is away");
+    standby.promote();
+    workers[0].wait_for("the database is back");
+    crew.until_done(4000, &mut workers);
+    for worker in workers {
+        worker.terminate();
+    }
+    crew.check(4000, spoiled);
+}
+
+#[test]
+fn a_full_disk_costs_no_job() {
+    let Some(disk) = SmallDisk::new(8, "root") else { return };
+    let crew = Crew::new(Rows::sqlite_in(disk.path()));
+    let mut worker = crew.start();
+    worker.wait_for("at work");
+    disk.fill();
+    let spoiled = crew.enqueue(4000, 50);
+    let words = worker.wait_for("the database is away");
+    assert!(words.contains("takes no writes: it has no room left"), "{words}");
+    assert!(crew.size("ZCARD", "rq:failed:people") <= spoiled, "jobs failed for want of room");
+    disk.make_room();
+    worker.wait_for("the database is back");
+    let mut workers = [worker];
+    crew.until_done(4000, &mut workers);
+    crew.check(4000, spoiled);
 }

@@ -27,21 +27,29 @@ const AWAY: &[&[u16]] = &[
     &[1040, 1203, 1226],
     // shutting down, killed, broken packets, idle too long, not ready (Galera)
     &[1053, 1927, 1080, 1152, 1158, 1159, 1160, 1161, 4031, 1047],
-    // read-only: option, server, transaction
-    &[1290, 1836, 1792],
-    // disk full, table full, files, engine
-    &[1021, 1114, 3, 28, 1026, 1030, 1180],
+    // an option forbids it, files, engine
+    &[1290, 1026, 1030, 1180],
     // memory, prepared statements
     &[1037, 1038, 1041, 1461],
     // no such database
     &[1049],
 ];
 
+/// Transaction, server; an option (1290) is read-only or another one, which only its words tell.
+const READ_ONLY: &[u16] = &[1792, 1836];
+
+/// Disk full, table full, cannot write a file, no space.
+const FULL: &[u16] = &[1021, 1114, 3, 28];
+
 /// No such table, no such column.
 const MISFIT: &[u16] = &[1146, 1054];
 
 /// Foreign keys, whose row may still come.
 const FOREIGN_KEY: &[u16] = &[1452, 1216];
+
+fn of_read_only(words: &str) -> bool {
+    words.contains("read-only") || words.contains("read_only")
+}
 
 fn by_number(number: u16, words: String) -> Failure {
     if CONTENTION.contains(&number) {
@@ -50,6 +58,10 @@ fn by_number(number: u16, words: String) -> Failure {
         Failure::Denied(words)
     } else if MISFIT.contains(&number) {
         Failure::Misfit(words)
+    } else if READ_ONLY.contains(&number) || (number == 1290 && of_read_only(&words)) {
+        Failure::read_only(&words)
+    } else if FULL.contains(&number) {
+        Failure::full(&words)
     } else if AWAY.iter().any(|group| group.contains(&number)) {
         Failure::Away(words)
     } else {
@@ -85,6 +97,10 @@ mod tests {
     fn numbers_are_sorted_and_row_numbers_dropped() {
         assert!(matches!(by_number(1213, String::new()), Failure::Contention(_)));
         assert!(matches!(by_number(1040, String::new()), Failure::Away(_)));
+        for (number, words) in [(1290, "running with the --read-only option"), (1792, ""), (1021, ""), (1114, "")] {
+            assert!(matches!(by_number(number, words.into()), Failure::Unwritable(_)), "{number}");
+        }
+        assert!(matches!(by_number(1290, "the --secure-file-priv option".into()), Failure::Away(_)));
         assert!(matches!(by_number(1146, String::new()), Failure::Misfit(_)));
         assert!(matches!(by_number(1045, String::new()), Failure::Denied(_)));
         assert!(matches!(by_number(1406, String::new()), Failure::Refused { may_pass: false, .. }));

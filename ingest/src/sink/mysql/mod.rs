@@ -8,10 +8,10 @@ use std::{collections::HashSet, str::FromStr as _, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, MySql, MySqlConnection, MySqlPool, Row as _,
-    Transaction,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, MySql, MySqlConnection, Row as _, Transaction,
     mysql::{MySqlConnectOptions, MySqlPoolOptions},
 };
+use url::Url;
 
 use self::{error::classify, insert::Limits};
 use super::{
@@ -19,12 +19,13 @@ use super::{
     convert::Cell,
     engine::Engine,
     failure::Failure,
+    hosts::{Host, Hosts, Servers, seek},
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, ledger_ddl},
     schema::Table,
     store::{Landed, Store},
     units::BoundRow,
-    url::Place,
+    url::{Place, Target, address},
 };
 
 /// The [`super::Sink`] for MariaDB and MySQL.
@@ -33,38 +34,56 @@ pub(super) type MysqlSink = Engine<MysqlStore>;
 /// Connections to one MariaDB or MySQL database.
 pub(super) struct MysqlStore {
     endpoint: String,
-    pool: MySqlPool,
-    options: MySqlConnectOptions,
+    hosts: Hosts<MySql>,
     limits: Limits,
 }
 
-fn connect_options(url: &DatabaseUrl) -> Result<MySqlConnectOptions, SinkError> {
-    let Place::Server(address) = url.place() else {
+fn connect_options(address: &Url) -> Result<MySqlConnectOptions, SinkError> {
+    let options = MySqlConnectOptions::from_str(address.as_str())
+        .map_err(|error| SinkError::Config(format!("the database URL cannot be used: {error}")))?;
+    Ok(options.charset("utf8mb4").disable_statement_logging())
+}
+
+/// Each of the URL's servers, and which one is wanted.
+fn servers(url: &DatabaseUrl) -> Result<(Vec<Host<MySql>>, Option<Target>), SinkError> {
+    let Place::Server(servers) = url.place() else {
         return Err(SinkError::Config(format!("{url} is not a MySQL URL")));
     };
-    let options = MySqlConnectOptions::from_str(address.as_str())
-        .map_err(|error| SinkError::Config(format!("{url} cannot be used: {error}")))?;
-    Ok(options.charset("utf8mb4").disable_statement_logging())
+    let host = |url| Ok(Host { address: address(url), options: connect_options(url)? });
+    Ok((servers.urls().map(host).collect::<Result<_, SinkError>>()?, servers.target()))
+}
+
+#[async_trait]
+impl Servers for MySql {
+    fn classify(error: &sqlx::Error) -> Failure {
+        classify(error)
+    }
+
+    /// A replica is known by being read-only, also for an account that could write all the same.
+    async fn takes_none(connection: &mut MySqlConnection, _: Target) -> Result<Option<String>, sqlx::Error> {
+        let look = sqlx::query("SELECT CAST(@@GLOBAL.read_only IN ('0', 'OFF') AS UNSIGNED)");
+        let writable: u64 = look.fetch_one(connection).await?.try_get(0)?;
+        Ok((writable == 0).then(|| "it is read-only (read_only), as replicas are".into()))
+    }
 }
 
 impl MysqlSink {
     pub(super) async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Self, SinkError> {
-        let connect = connect_options(url)?;
+        let (hosts, target) = servers(url)?;
         let lock_timeout = options.lock_timeout.as_secs().max(1);
         let pool = MySqlPoolOptions::new()
             .max_connections(options.max_connections.max(1))
             .acquire_timeout(options.acquire_timeout)
-            .after_connect(move |connection, _| Box::pin(set_up(connection, lock_timeout)))
-            .connect_lazy_with(connect.clone());
+            .after_connect(move |connection, _| Box::pin(set_up(connection, lock_timeout)));
         let endpoint = url.to_string();
-        let limits = first_look(&connect).await.map_err(|failure| failure.into_error(&endpoint))?;
-        Ok(Self::new(MysqlStore { endpoint, pool, options: connect, limits }, options))
+        let limits = first_look(&hosts, target).await.map_err(|failure| failure.into_error(&endpoint))?;
+        Ok(Self::new(MysqlStore { endpoint, hosts: Hosts::new(hosts, target, pool), limits }, options))
     }
 }
 
 /// What does not change while the server runs, and a warning where commits are not durable.
-async fn first_look(options: &MySqlConnectOptions) -> Result<Limits, Failure> {
-    let mut connection = open(options).await?;
+async fn first_look(hosts: &[Host<MySql>], target: Option<Target>) -> Result<Limits, Failure> {
+    let (_, mut connection) = seek(hosts, target).await?;
     let look = sqlx::query(
         "SELECT CAST(@@auto_increment_increment AS UNSIGNED), CAST(@@max_allowed_packet AS UNSIGNED), \
          CAST(@@innodb_flush_log_at_trx_commit AS UNSIGNED)",
@@ -79,11 +98,6 @@ async fn first_look(options: &MySqlConnectOptions) -> Result<Limits, Failure> {
     }
     connection.close().await.map_err(|error| classify(&error))?;
     Ok(limits)
-}
-
-async fn open(options: &MySqlConnectOptions) -> Result<MySqlConnection, Failure> {
-    let reach = tokio::time::timeout(Duration::from_secs(5), options.connect()).await;
-    reach.map_err(|_| Failure::Away("no answer within 5 s".into()))?.map_err(|error| classify(&error))
 }
 
 /// Strict mode makes a value that does not fit an error instead of a truncation. A stopped worker must not hold its
@@ -101,9 +115,9 @@ async fn set_up(connection: &mut MySqlConnection, lock_timeout: u64) -> Result<(
 }
 
 pub(super) async fn run_script(url: &DatabaseUrl, script: &str) -> Result<(), SinkError> {
-    let options = connect_options(url)?;
+    let (hosts, target) = servers(url)?;
     let run = async {
-        let mut connection = open(&options).await?;
+        let (_, mut connection) = seek(&hosts, target).await?;
         connection.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.map_err(|error| classify(&error))?;
         connection.close().await.map_err(|error| classify(&error))
     };
@@ -121,7 +135,8 @@ impl Store for MysqlStore {
     }
 
     async fn begin(&self) -> Result<Self::Tx, Failure> {
-        match self.pool.begin().await {
+        let pool = self.hosts.pool().await?;
+        match self.hosts.watched(pool.begin()).await {
             Err(sqlx::Error::PoolTimedOut) => {
                 self.diagnose().await?;
                 Err(Failure::Away("no connection became free in time".into()))
@@ -171,11 +186,11 @@ impl Store for MysqlStore {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Table>, Failure> {
-        schema::table(&self.pool, name).await.map_err(|error| classify(&error))
+        schema::table(&self.hosts.pool().await?, name).await.map_err(|error| classify(&error))
     }
 
     async fn table_names(&self) -> Result<Vec<String>, Failure> {
-        schema::table_names(&self.pool).await.map_err(|error| classify(&error))
+        schema::table_names(&self.hosts.pool().await?).await.map_err(|error| classify(&error))
     }
 
     async fn ensure_ledger(&self) -> Result<(), Failure> {
@@ -183,7 +198,7 @@ impl Store for MysqlStore {
         if self.table(LEDGER_TABLE).await?.is_some() {
             return Ok(());
         }
-        let created = self.pool.execute(sqlx::raw_sql(ledger_ddl(DatabaseKind::Mysql))).await;
+        let created = self.hosts.pool().await?.execute(sqlx::raw_sql(ledger_ddl(DatabaseKind::Mysql))).await;
         match created.map_err(|error| classify(&error)) {
             Ok(_) => Ok(()),
             Err(Failure::Denied(words)) => Err(Failure::Denied(format!(
@@ -200,17 +215,23 @@ impl Store for MysqlStore {
             "SELECT CAST(MAX(entry) AS UNSIGNED) FROM (SELECT entry, applied_at FROM jobqueue_ledger ORDER BY entry LIMIT ?) AS oldest \
              WHERE applied_at < CURRENT_TIMESTAMP - INTERVAL ? SECOND",
         );
-        let row = oldest.bind(PRUNE_LIMIT).bind(age).fetch_one(&self.pool).await.map_err(|error| classify(&error))?;
+        let row = oldest
+            .bind(PRUNE_LIMIT)
+            .bind(age)
+            .fetch_one(&self.hosts.pool().await?)
+            .await
+            .map_err(|error| classify(&error))?;
         let Some(last) = row.try_get::<Option<u64>, _>(0).map_err(|error| classify(&error))? else { return Ok(0) };
         let delete = sqlx::query(
             "DELETE FROM jobqueue_ledger WHERE entry <= ? AND applied_at < CURRENT_TIMESTAMP - INTERVAL ? SECOND LIMIT ?",
         );
-        let deleted = delete.bind(last).bind(age).bind(PRUNE_LIMIT).execute(&self.pool).await;
+        let deleted = delete.bind(last).bind(age).bind(PRUNE_LIMIT).execute(&self.hosts.pool().await?).await;
         Ok(deleted.map_err(|error| classify(&error))?.rows_affected())
     }
 
     async fn ping(&self) -> Result<(), Failure> {
-        match self.pool.execute("SELECT 1").await {
+        let pool = self.hosts.pool().await?;
+        match self.hosts.watched(pool.execute("SELECT 1")).await {
             Ok(_) => Ok(()),
             Err(sqlx::Error::PoolTimedOut) => self.diagnose().await,
             Err(error) => Err(classify(&error)),
@@ -219,12 +240,16 @@ impl Store for MysqlStore {
 
     async fn count(&self, table: &str) -> Result<u64, Failure> {
         let statement = format!("SELECT count(*) FROM {}", quote_table(DatabaseKind::Mysql, table));
-        let row = sqlx::query(AssertSqlSafe(statement)).fetch_one(&self.pool).await;
+        let row = sqlx::query(AssertSqlSafe(statement)).fetch_one(&self.hosts.pool().await?).await;
         let count: i64 = row.and_then(|row| row.try_get(0)).map_err(|error| classify(&error))?;
         Ok(u64::try_from(count).unwrap_or_default())
     }
 
+    fn failed(&self, failure: &Failure) {
+        self.hosts.failed(failure);
+    }
+
     async fn diagnose(&self) -> Result<(), Failure> {
-        open(&self.options).await?.close().await.map_err(|error| classify(&error))
+        self.hosts.diagnose().await
     }
 }

@@ -27,8 +27,11 @@ fn by_state(state: &str, words: String) -> Failure {
         "42501" => Failure::Denied(words),
         // undefined schema, table, column
         "3F000" | "42P01" | "42703" => Failure::Misfit(words),
-        // read_only_sql_transaction, idle_in_transaction_session_timeout, undefined database
-        "25006" | "25P03" | "3D000" => Failure::Away(words),
+        // read_only_sql_transaction, disk_full
+        "25006" => Failure::read_only(&words),
+        "53100" => Failure::full(&words),
+        // idle_in_transaction_session_timeout, undefined database
+        "25P03" | "3D000" => Failure::Away(words),
         _ => match &state[..2.min(state.len())] {
             "28" => Failure::Denied(words),
             // connection, resources, intervention (shutting down), system, configuration file, internal
@@ -57,8 +60,11 @@ mod tests {
     #[test]
     fn states_are_sorted_into_what_to_do() {
         let sort = |state| by_state(state, String::new());
-        for state in ["57P01", "57P02", "57P03", "53300", "53100", "08006", "25006", "58030"] {
+        for state in ["57P01", "57P02", "57P03", "53300", "08006", "58030"] {
             assert!(matches!(sort(state), Failure::Away(_)), "{state}");
+        }
+        for state in ["25006", "53100"] {
+            assert!(matches!(sort(state), Failure::Unwritable(_)), "{state}");
         }
         for state in ["42P01", "42703"] {
             assert!(matches!(sort(state), Failure::Misfit(_)), "{state}");

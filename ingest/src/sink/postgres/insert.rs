@@ -7,6 +7,7 @@ use std::{collections::HashSet, fmt::Write as _};
 
 use sqlx::{AssertSqlSafe, PgConnection, Row as _};
 
+use super::statement;
 use crate::{
     OnConflict,
     sink::{
@@ -24,9 +25,18 @@ fn name(column: &str) -> String {
     quote(DatabaseKind::Postgres, column)
 }
 
-/// The conflict clause waits for a concurrent writer of the same entry, so that exactly one of the two sees it as new.
+/// Writes the entries; returns those that were not there.
 pub(super) async fn enter(connection: &mut PgConnection, entries: &[&Entry]) -> Result<HashSet<Digest>, sqlx::Error> {
-    let statement = sqlx::query(
+    let fresh = insert_entries(connection, entries).await?;
+    if let (true, [found, ..]) = (fresh.is_empty(), entries) {
+        wait_for_standbys(connection, found).await?;
+    }
+    Ok(fresh)
+}
+
+/// The conflict clause waits for a concurrent writer of the same entry, so that exactly one of the two sees it as new.
+async fn insert_entries(connection: &mut PgConnection, entries: &[&Entry]) -> Result<HashSet<Digest>, sqlx::Error> {
+    let entered = statement(
         "INSERT INTO jobqueue_ledger (digest, queue, job_id, created_at, generation) \
          SELECT * FROM unnest($1::bytea[], $2::text[], $3::text[], $4::text[], $5::bigint[]) \
          ON CONFLICT DO NOTHING RETURNING digest",
@@ -37,11 +47,30 @@ pub(super) async fn enter(connection: &mut PgConnection, entries: &[&Entry]) -> 
     .bind(entries.iter().map(|entry| entry.created_at.as_str()).collect::<Vec<_>>())
     .bind(entries.iter().map(|entry| entry.generation).collect::<Vec<_>>());
     let mut fresh = HashSet::with_capacity(entries.len());
-    for row in statement.fetch_all(connection).await? {
+    for row in entered.fetch_all(connection).await? {
         let digest: &[u8] = row.try_get(0)?;
         fresh.extend(Digest::try_from(digest));
     }
     Ok(fresh)
+}
+
+/// An entry that is found may be on this server alone: PostgreSQL lets it be seen when the wait for a synchronous standby
+/// is cut off. A transaction that writes nothing does not wait either, so that this one writes an entry and takes it
+/// back: its commit then says that the standby has all that was before.
+async fn wait_for_standbys(connection: &mut PgConnection, found: &Entry) -> Result<(), sqlx::Error> {
+    let look = sqlx::raw_sql("SELECT 1 WHERE current_setting('synchronous_standby_names') <> ''");
+    if look.fetch_optional(&mut *connection).await?.is_none() {
+        return Ok(());
+    }
+    let mark = Entry { digest: rand::random(), ..found.clone() };
+    insert_entries(&mut *connection, &[&mark]).await?;
+    forget(connection, &mark).await
+}
+
+/// Takes an entry back that was written in the same transaction.
+pub(super) async fn forget(connection: &mut PgConnection, entry: &Entry) -> Result<(), sqlx::Error> {
+    let delete = statement("DELETE FROM jobqueue_ledger WHERE digest = $1").bind(entry.digest.as_slice());
+    delete.execute(connection).await.map(drop)
 }
 
 /// All rows in one statement; `ids` adds explicit values for the id column.
@@ -147,7 +176,7 @@ async fn unnest(
     let fields: Vec<String> = (0..names.len()).map(|number| format!("c{number}")).collect();
     let casts: Vec<String> =
         fields.iter().zip(&columns).map(|(field, column)| format!("v.{field}::{}", column.cast)).collect();
-    let statement = format!(
+    let words = format!(
         "INSERT INTO {} ({}){} SELECT {} FROM unnest({}) AS v ({}){}",
         plan.target,
         names.join(", "),
@@ -157,7 +186,7 @@ async fn unnest(
         fields.join(", "),
         on_conflict(DatabaseKind::Postgres, plan),
     );
-    let mut query = sqlx::query(AssertSqlSafe(statement));
+    let mut query = statement(AssertSqlSafe(words));
     for column in 0..plan.columns.len() {
         query = query.bind(rows.iter().map(|row| text(row.cell(column))).collect::<Vec<_>>());
     }
@@ -194,8 +223,8 @@ async fn draw(
     expression: &str,
     count: usize,
 ) -> Result<Option<Vec<String>>, sqlx::Error> {
-    let statement = format!("SELECT ({expression})::text FROM generate_series(1, $1)");
-    let drawn = sqlx::query(AssertSqlSafe(statement)).bind(i64::try_from(count).unwrap_or(i64::MAX));
+    let words = format!("SELECT ({expression})::text FROM generate_series(1, $1)");
+    let drawn = statement(AssertSqlSafe(words)).bind(i64::try_from(count).unwrap_or(i64::MAX));
     let mut ids = Vec::with_capacity(count);
     for row in drawn.fetch_all(connection).await? {
         match row.try_get(0)? {
@@ -231,7 +260,7 @@ pub(super) async fn one(connection: &mut PgConnection, plan: &Plan, row: BoundRo
         .map(|(index, column)| format!("${}::text::{}", index + 1, column.cast))
         .collect();
     let returned = plan.id.as_ref().map_or_else(|| "''".into(), |id| format!("{}::text", name(&id.column.name)));
-    let statement = format!(
+    let words = format!(
         "INSERT INTO {} ({}){} SELECT {}{} RETURNING {returned}",
         plan.target,
         names.join(", "),
@@ -239,7 +268,7 @@ pub(super) async fn one(connection: &mut PgConnection, plan: &Plan, row: BoundRo
         casts.join(", "),
         on_conflict(DatabaseKind::Postgres, plan),
     );
-    let mut query = sqlx::query(AssertSqlSafe(statement));
+    let mut query = statement(AssertSqlSafe(words));
     for column in 0..plan.columns.len() {
         query = query.bind(text(row.cell(column)));
     }

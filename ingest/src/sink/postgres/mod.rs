@@ -8,10 +8,12 @@ use std::{collections::HashSet, str::FromStr as _, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, PgPool, Postgres, Row as _,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Postgres, Row as _, SqlSafeStr,
     Transaction,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
+    query::Query,
 };
+use url::Url;
 
 use self::error::classify;
 use super::{
@@ -19,92 +21,98 @@ use super::{
     convert::Cell,
     engine::Engine,
     failure::Failure,
+    hosts::{Host, Hosts, Servers, seek},
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, ledger_ddl},
     schema::Table,
     store::{Landed, Store},
     units::BoundRow,
-    url::Place,
+    url::{Place, Target, address},
 };
 
 /// The [`super::Sink`] for PostgreSQL.
 pub(super) type PostgresSink = Engine<PostgresStore>;
 
-/// Connections to one PostgreSQL database.
+/// Connections to one PostgreSQL database, perhaps through a pooler that gives each transaction another one.
 pub(super) struct PostgresStore {
     endpoint: String,
-    pool: PgPool,
-    options: PgConnectOptions,
+    hosts: Hosts<Postgres>,
+    /// What every transaction begins with.
+    begin: String,
 }
 
-fn connect_options(url: &DatabaseUrl) -> Result<PgConnectOptions, SinkError> {
-    let Place::Server(address) = url.place() else {
+fn connect_options(address: &Url) -> Result<PgConnectOptions, SinkError> {
+    let options = PgConnectOptions::from_str(address.as_str())
+        .map_err(|error| SinkError::Config(format!("the database URL cannot be used: {error}")))?;
+    // Floats are exact without it since PostgreSQL 12, and poolers refuse it.
+    Ok(options.extra_float_digits(None).disable_statement_logging())
+}
+
+/// Each of the URL's servers, and which one is wanted.
+fn servers(url: &DatabaseUrl) -> Result<(Vec<Host<Postgres>>, Option<Target>), SinkError> {
+    let Place::Server(servers) = url.place() else {
         return Err(SinkError::Config(format!("{url} is not a PostgreSQL URL")));
     };
-    let options = PgConnectOptions::from_str(address.as_str())
-        .map_err(|error| SinkError::Config(format!("{url} cannot be used: {error}")))?;
-    Ok(options.disable_statement_logging())
+    let host = |url| Ok(Host { address: address(url), options: connect_options(url)? });
+    Ok((servers.urls().map(host).collect::<Result<_, SinkError>>()?, servers.target()))
+}
+
+#[async_trait]
+impl Servers for Postgres {
+    fn classify(error: &sqlx::Error) -> Failure {
+        classify(error)
+    }
+
+    async fn takes_none(connection: &mut PgConnection, target: Target) -> Result<Option<String>, sqlx::Error> {
+        // As text, and not prepared, for poolers.
+        let look = sqlx::raw_sql("SELECT pg_is_in_recovery()::text, current_setting('transaction_read_only')");
+        let row = look.fetch_one(connection).await?;
+        let (standby, read_only): (String, String) = (row.try_get(0)?, row.try_get(1)?);
+        Ok(match (standby.as_str(), read_only.as_str()) {
+            ("true", _) => Some("it is a standby, which is read-only".into()),
+            (_, "on") if target == Target::ReadWrite => Some("it is read-only (default_transaction_read_only)".into()),
+            _ => None,
+        })
+    }
 }
 
 impl PostgresSink {
     pub(super) async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Self, SinkError> {
-        let connect = connect_options(url)?;
-        let lock_timeout = options.lock_timeout.as_millis();
+        let (hosts, target) = servers(url)?;
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections.max(1))
-            .acquire_timeout(options.acquire_timeout)
-            .after_connect(move |connection, _| Box::pin(set_up(connection, lock_timeout)))
-            .connect_lazy_with(connect.clone());
-        let store = PostgresStore { endpoint: url.to_string(), pool, options: connect };
+            .acquire_timeout(options.acquire_timeout);
+        let hosts = Hosts::new(hosts, target, pool);
+        let store = PostgresStore { endpoint: url.to_string(), hosts, begin: begin(options.lock_timeout) };
         store.diagnose().await.map_err(|failure| failure.into_error(&store.endpoint))?;
         Ok(Self::new(store, options))
     }
 }
 
 /// A stopped worker must not hold its locks for ever, and an acknowledged commit must be on disk whatever the account's
-/// defaults are.
-async fn set_up(connection: &mut PgConnection, lock_timeout: u128) -> Result<(), sqlx::Error> {
-    let settings = format!(
-        "SET lock_timeout = {lock_timeout}; SET idle_in_transaction_session_timeout = 60000; \
-         SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
-    );
-    connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await.map(drop)
+/// defaults are. The settings end with the transaction: a pooler may give the connection to others after it.
+fn begin(lock_timeout: Duration) -> String {
+    format!(
+        "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = 60000; \
+         SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'",
+        lock_timeout.as_millis()
+    )
+}
+
+/// A statement with arguments, inside of a transaction. It is not kept under a name: a pooler may give the next
+/// transaction a connection where that name is of another statement, of another worker.
+fn statement<'a>(words: impl SqlSafeStr) -> Query<'a, Postgres, PgArguments> {
+    sqlx::query(words).persistent(false)
 }
 
 pub(super) async fn run_script(url: &DatabaseUrl, script: &str) -> Result<(), SinkError> {
+    let (hosts, target) = servers(url)?;
     let run = async {
-        let mut connection = connect_options(url)?.connect().await.map_err(|error| classify(&error))?;
+        let (_, mut connection) = seek(&hosts, target).await?;
         connection.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.map_err(|error| classify(&error))?;
-        connection.close().await.map_err(|error| classify(&error))?;
-        Ok(())
+        connection.close().await.map_err(|error| classify(&error))
     };
-    run.await.map_err(|error: ScriptError| error.at(url))
-}
-
-enum ScriptError {
-    Sink(SinkError),
-    Failure(Failure),
-}
-
-impl ScriptError {
-    fn at(self, url: &DatabaseUrl) -> SinkError {
-        match self {
-            Self::Sink(error) => error,
-            Self::Failure(failure) => failure.into_error(&url.to_string()),
-        }
-    }
-}
-
-impl From<SinkError> for ScriptError {
-    fn from(error: SinkError) -> Self {
-        Self::Sink(error)
-    }
-}
-
-impl From<Failure> for ScriptError {
-    fn from(failure: Failure) -> Self {
-        Self::Failure(failure)
-    }
+    run.await.map_err(|failure: Failure| failure.into_error(&url.to_string()))
 }
 
 #[async_trait]
@@ -118,7 +126,9 @@ impl Store for PostgresStore {
     }
 
     async fn begin(&self) -> Result<Self::Tx, Failure> {
-        match self.pool.begin().await {
+        let pool = self.hosts.pool().await?;
+        let begin = pool.begin_with(AssertSqlSafe(self.begin.as_str()));
+        match self.hosts.watched(begin).await {
             Err(sqlx::Error::PoolTimedOut) => {
                 self.diagnose().await?;
                 Err(Failure::Away("no connection became free in time".into()))
@@ -132,8 +142,7 @@ impl Store for PostgresStore {
     }
 
     async fn forget(&self, tx: &mut Self::Tx, entry: &Entry) -> Result<(), Failure> {
-        let delete = sqlx::query("DELETE FROM jobqueue_ledger WHERE digest = $1").bind(entry.digest.to_vec());
-        delete.execute(&mut **tx).await.map(drop).map_err(|error| classify(&error))
+        insert::forget(tx, entry).await.map_err(|error| classify(&error))
     }
 
     async fn insert(&self, tx: &mut Self::Tx, plan: &Plan, rows: &[BoundRow<'_>]) -> Result<(), Failure> {
@@ -164,21 +173,30 @@ impl Store for PostgresStore {
     }
 
     async fn table(&self, name: &str) -> Result<Option<Table>, Failure> {
-        schema::table(&self.pool, name).await.map_err(|error| classify(&error))
+        let mut tx = self.begin().await?;
+        let table = schema::table(&mut tx, name).await.map_err(|error| classify(&error))?;
+        self.commit(tx).await.map(|()| table)
     }
 
     async fn table_names(&self) -> Result<Vec<String>, Failure> {
-        schema::table_names(&self.pool).await.map_err(|error| classify(&error))
+        let mut tx = self.begin().await?;
+        let names = schema::table_names(&mut tx).await.map_err(|error| classify(&error))?;
+        self.commit(tx).await.map(|()| names)
     }
 
     async fn ensure_ledger(&self) -> Result<(), Failure> {
         // The look comes first: an account without the right to create tables may find it there.
-        if schema::table(&self.pool, LEDGER_TABLE).await.map_err(|error| classify(&error))?.is_some() {
+        if self.table(LEDGER_TABLE).await?.is_some() {
             return Ok(());
         }
-        let created = self.pool.execute(sqlx::raw_sql(ledger_ddl(DatabaseKind::Postgres))).await;
-        match created.map_err(|error| classify(&error)) {
-            Ok(_) => Ok(()),
+        let create = async {
+            let mut tx = self.begin().await?;
+            let created = tx.execute(sqlx::raw_sql(ledger_ddl(DatabaseKind::Postgres))).await;
+            created.map_err(|error| classify(&error))?;
+            self.commit(tx).await
+        };
+        match create.await {
+            Ok(()) => Ok(()),
             // Another worker created it in the same instant.
             Err(Failure::Refused { .. }) if matches!(self.table(LEDGER_TABLE).await, Ok(Some(_))) => Ok(()),
             Err(Failure::Denied(words)) => Err(Failure::Denied(format!(
@@ -189,18 +207,20 @@ impl Store for PostgresStore {
     }
 
     async fn prune_ledger(&self, age: Duration) -> Result<u64, Failure> {
-        let pruned = sqlx::query(
+        let pruned = statement(
             "DELETE FROM jobqueue_ledger WHERE digest IN (SELECT digest FROM jobqueue_ledger \
              WHERE applied_at < now() - make_interval(secs => $1) ORDER BY applied_at LIMIT $2 FOR UPDATE SKIP LOCKED)",
         )
         .bind(age.as_secs_f64())
         .bind(i64::from(PRUNE_LIMIT));
-        let result = pruned.execute(&self.pool).await.map_err(|error| classify(&error))?;
-        Ok(result.rows_affected())
+        let mut tx = self.begin().await?;
+        let result = pruned.execute(&mut *tx).await.map_err(|error| classify(&error))?;
+        self.commit(tx).await.map(|()| result.rows_affected())
     }
 
     async fn ping(&self) -> Result<(), Failure> {
-        match self.pool.execute("SELECT 1").await {
+        let pool = self.hosts.pool().await?;
+        match self.hosts.watched(pool.execute("SELECT 1")).await {
             Ok(_) => Ok(()),
             Err(sqlx::Error::PoolTimedOut) => self.diagnose().await,
             Err(error) => Err(classify(&error)),
@@ -208,15 +228,18 @@ impl Store for PostgresStore {
     }
 
     async fn count(&self, table: &str) -> Result<u64, Failure> {
-        let statement = format!("SELECT count(*) FROM {}", quote_table(DatabaseKind::Postgres, table));
-        let row = sqlx::query(AssertSqlSafe(statement)).fetch_one(&self.pool).await;
+        let count = format!("SELECT count(*) FROM {}", quote_table(DatabaseKind::Postgres, table));
+        let mut tx = self.begin().await?;
+        let row = statement(AssertSqlSafe(count)).fetch_one(&mut *tx).await;
         let count: i64 = row.and_then(|row| row.try_get(0)).map_err(|error| classify(&error))?;
-        Ok(u64::try_from(count).unwrap_or_default())
+        self.commit(tx).await.map(|()| u64::try_from(count).unwrap_or_default())
+    }
+
+    fn failed(&self, failure: &Failure) {
+        self.hosts.failed(failure);
     }
 
     async fn diagnose(&self) -> Result<(), Failure> {
-        let reach = tokio::time::timeout(Duration::from_secs(5), self.options.connect()).await;
-        let connection = reach.map_err(|_| Failure::Away("no answer within 5 s".into()))?;
-        connection.map_err(|error| classify(&error))?.close().await.map_err(|error| classify(&error))
+        self.hosts.diagnose().await
     }
 }

@@ -1,7 +1,8 @@
 //! A table as PostgreSQL's catalog describes it.
 
-use sqlx::{PgPool, Row as _, postgres::PgRow};
+use sqlx::{PgConnection, Row as _, postgres::PgRow};
 
+use super::statement;
 use crate::sink::{
     DatabaseKind,
     layout::quote_table,
@@ -9,41 +10,41 @@ use crate::sink::{
 };
 
 /// Reads a table, view or partitioned table; `None` where there is none of the name in the search path.
-pub(super) async fn table(pool: &PgPool, name: &str) -> Result<Option<Table>, sqlx::Error> {
+pub(super) async fn table(connection: &mut PgConnection, name: &str) -> Result<Option<Table>, sqlx::Error> {
     let quoted = quote_table(DatabaseKind::Postgres, name);
-    let found = sqlx::query(
+    let found = statement(
         "SELECT c.oid::bigint, c.relkind::text, \
          EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal), c.relrowsecurity \
          FROM pg_class c WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p', 'v', 'f')",
     )
     .bind(&quoted)
-    .fetch_optional(pool)
+    .fetch_optional(&mut *connection)
     .await?;
     let Some(found) = found else { return Ok(None) };
     let oid: i64 = found.try_get(0)?;
     let relation: String = found.try_get(1)?;
     Ok(Some(Table {
-        columns: columns(pool, oid, &quoted).await?,
-        unique: unique_keys(pool, oid).await?,
+        columns: columns(connection, oid, &quoted).await?,
+        unique: unique_keys(connection, oid).await?,
         triggers: found.try_get(2)?,
         transactional: true,
         kind: if relation == "v" || found.try_get(3)? { TableKind::Indirect } else { TableKind::Table },
     }))
 }
 
-pub(super) async fn table_names(pool: &PgPool) -> Result<Vec<String>, sqlx::Error> {
-    let rows = sqlx::query(
+pub(super) async fn table_names(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
+    let rows = statement(
         "SELECT c.relname::text FROM pg_class c WHERE c.relkind IN ('r', 'p', 'v', 'f') AND pg_table_is_visible(c.oid) \
          UNION SELECT n.nspname || '.' || c.relname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
          WHERE c.relkind IN ('r', 'p', 'v', 'f') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')",
     );
-    rows.fetch_all(pool).await?.iter().map(|row| row.try_get(0)).collect()
+    rows.fetch_all(connection).await?.iter().map(|row| row.try_get(0)).collect()
 }
 
-async fn columns(pool: &PgPool, oid: i64, quoted: &str) -> Result<Vec<Column>, sqlx::Error> {
+async fn columns(connection: &mut PgConnection, oid: i64, quoted: &str) -> Result<Vec<Column>, sqlx::Error> {
     // A domain is cast to by its own name, but takes what its base type takes. A type modifier of -1 prints the type
     // without a length; NULL would print `character`, which casts to one character.
-    let rows = sqlx::query(
+    let rows = statement(
         "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), \
          COALESCE(b.typname, t.typname)::text, CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, \
          NOT (a.attnotnull OR t.typnotnull), a.attidentity::text, a.attgenerated::text, \
@@ -55,7 +56,7 @@ async fn columns(pool: &PgPool, oid: i64, quoted: &str) -> Result<Vec<Column>, s
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
          WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
     );
-    rows.bind(oid).bind(quoted).fetch_all(pool).await?.iter().map(column).collect()
+    rows.bind(oid).bind(quoted).fetch_all(connection).await?.iter().map(column).collect()
 }
 
 fn column(row: &PgRow) -> Result<Column, sqlx::Error> {
@@ -114,8 +115,8 @@ fn kind(name: &str, modifier: i32) -> Kind {
     }
 }
 
-async fn unique_keys(pool: &PgPool, oid: i64) -> Result<Vec<UniqueKey>, sqlx::Error> {
-    let rows = sqlx::query(
+async fn unique_keys(connection: &mut PgConnection, oid: i64) -> Result<Vec<UniqueKey>, sqlx::Error> {
+    let rows = statement(
         "SELECT c.relname::text, array_agg(a.attname::text ORDER BY k.place) \
          FROM pg_index i JOIN pg_class c ON c.oid = i.indexrelid \
          CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place) \
@@ -123,6 +124,6 @@ async fn unique_keys(pool: &PgPool, oid: i64) -> Result<Vec<UniqueKey>, sqlx::Er
          WHERE i.indrelid = $1::oid AND i.indisunique AND i.indisvalid AND i.indimmediate AND i.indpred IS NULL \
          AND i.indexprs IS NULL AND k.place <= i.indnkeyatts GROUP BY c.relname",
     );
-    let rows = rows.bind(oid).fetch_all(pool).await?;
+    let rows = rows.bind(oid).fetch_all(connection).await?;
     rows.iter().map(|row| Ok(UniqueKey { name: row.try_get(0)?, columns: row.try_get(1)? })).collect()
 }

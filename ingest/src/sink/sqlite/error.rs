@@ -23,8 +23,10 @@ fn by_code(code: i32, words: String) -> Failure {
         5 | 6 | 17 => Failure::Contention(words),
         // not permitted, authorization
         3 | 23 => Failure::Denied(words),
-        // memory, read-only, interrupted, I/O, corrupt, full, cannot open, lock protocol, no database
-        7 | 8 | 9 | 10 | 11 | 13 | 14 | 15 | 26 => Failure::Away(words),
+        8 => Failure::read_only(&words),
+        13 => Failure::full(&words),
+        // memory, interrupted, I/O, corrupt, cannot open, lock protocol, no database
+        7 | 9 | 10 | 11 | 14 | 15 | 26 => Failure::Away(words),
         // A table or column that was there when the recipe was checked.
         1 if words.starts_with("no such ") || words.contains("has no column named") => Failure::Misfit(words),
         _ => Failure::Refused { words, may_pass: false },
@@ -38,8 +40,9 @@ mod tests {
     #[test]
     fn codes_are_sorted() {
         assert!(matches!(by_code(517, String::new()), Failure::Contention(_)));
-        assert!(matches!(by_code(13, String::new()), Failure::Away(_)));
-        assert!(matches!(by_code(1032, String::new()), Failure::Away(_)));
+        assert!(matches!(by_code(266, String::new()), Failure::Away(_)));
+        assert!(matches!(by_code(13, String::new()), Failure::Unwritable(_)));
+        assert!(matches!(by_code(1032, String::new()), Failure::Unwritable(_)));
         assert!(matches!(by_code(787, String::new()), Failure::Refused { may_pass: true, .. }));
         assert!(matches!(by_code(2067, String::new()), Failure::Refused { may_pass: false, .. }));
         assert!(matches!(by_code(1, "no such table: x".into()), Failure::Misfit(_)));

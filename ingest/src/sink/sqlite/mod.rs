@@ -111,7 +111,15 @@ impl Store for SqliteStore {
 
     async fn begin(&self) -> Result<Self::Tx, Failure> {
         // The write lock is taken at once: a transaction that reads first may find that it can no longer write.
-        self.pool.begin_with("BEGIN IMMEDIATE").await.map_err(|error| match classify(&error) {
+        let mut begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
+        if matches!(begun, Err(sqlx::Error::InvalidSavePointStatement)) {
+            // SQLite had rolled back by itself, for want of room say, which the driver does not notice: it counts that
+            // transaction as open for as long as the connection lives.
+            let stale = self.pool.acquire().await.map_err(|error| classify(&error))?;
+            stale.close().await.map_err(|error| classify(&error))?;
+            begun = self.pool.begin_with("BEGIN IMMEDIATE").await;
+        }
+        begun.map_err(|error| match classify(&error) {
             Failure::Contention(words) => Failure::Busy(words),
             other => other,
         })
