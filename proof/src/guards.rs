@@ -47,7 +47,7 @@ switches! {
     RecordLast "M1" "a script writes the record after the registries",
     RetryAside "M2" "an overwritten run that is retried or given back is set aside",
     FailedCopy "M3" "an overwritten run that failed is kept by itself, not under the id",
-    ClearFailed "M4" "a claim takes the id out of the failed registry",
+    ClearFailed "M4" "a claim and a finish take the id out of the failed registry",
     LifeDurable "M5" "nothing is claimed before the life is safe from a failover",
     DueStamp "M6" "a job that comes due has its due time in its run",
     NextRun "M7" "a repetition's run is made of the run before it",

@@ -50,7 +50,10 @@ fn at_most_once(world: &World) -> bool {
 
 fn finished_is_committed(world: &World) -> bool {
     let mut records = world.servers.iter().flat_map(|redis| redis.records.iter().flatten());
-    records.all(|record| record.status != Status::Finished || world.sql.applied.contains(&record.effect))
+    records.all(|record| {
+        let claim = world.asked.get(&record.effect).map(|asked| asked.claim);
+        record.status != Status::Finished || claim != Some(Claim::Owed) || world.sql.applied.contains(&record.effect)
+    })
 }
 
 fn owed(world: &World) -> impl Iterator<Item = (usize, u8, Effect)> + '_ {
@@ -99,6 +102,7 @@ fn failed_is_whole(config: &Config, world: &World) -> bool {
             claim != Some(Claim::Owed)
                 || world.sql.applied.contains(&failed.effect)
                 || is_held(redis, config.guards, failed.job, failed.effect)
+                || redis.kept.iter().any(|kept| kept.effect == failed.effect)
                 || redis.record(failed.job).is_none_or(|record| record.effect == failed.effect)
         })
     })

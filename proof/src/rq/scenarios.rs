@@ -55,16 +55,7 @@ pub fn scenarios() -> Vec<Scenario> {
             },
             deep: Config {
                 repeats: 2,
-                workers: 3,
-                ..Config::small(Budget {
-                    enqueue_same: 1,
-                    cancel: 1,
-                    expire: 1,
-                    crash: 1,
-                    lapse: 2,
-                    answer_lost: 1,
-                    ..none
-                })
+                ..Config::small(Budget { enqueue_same: 1, cancel: 1, expire: 1, crash: 1, lapse: 2, ..none })
             },
             needs: &[RunRemoved],
         },

@@ -138,7 +138,9 @@ pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Op
     let redis = &mut world.servers[server];
 
     if let Some(aside) = redis.aside.iter().find(|aside| redis.in_hand(aside.job).is_none()).copied() {
-        let own = redis.record(aside.job).copied().filter(|record| record.version == aside.version);
+        let own = redis.record(aside.job).copied().filter(|record| {
+            record.version == aside.version || run_of(redis, guards, aside.job, record) == aside.run
+        });
         if own.is_some_and(|record| record.status == Status::Canceled) {
             run(redis, config, &[Write::TakeAside(aside.run)], fault);
             return true;
@@ -147,13 +149,13 @@ pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Op
             execution,
             job: aside.job,
             run: aside.run,
-            version: aside.version,
+            version: own.map_or(aside.version, |record| record.version),
             effect: aside.effect,
             replaced: aside.replaced,
             attempts: aside.attempts + 1,
             until: Until::Live,
         };
-        give_out(world, config, worker, (lease, own), Write::TakeAside(aside.run), fault);
+        give_out(world, config, worker, (lease, own, None), Write::TakeAside(aside.run), fault);
         return true;
     }
 
@@ -164,7 +166,14 @@ pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Op
         return true;
     };
     let name = run_of(redis, guards, job, &record);
-    if let Some(lease) = redis.in_hand(job) {
+    let in_hand = redis.in_hand(job).copied();
+    // Its script failed after the record was written, before the lease was given up.
+    let left_over = in_hand.filter(|lease| {
+        guards.has(Switch::LeaseLast)
+            && record.version == lease.version
+            && record.execution != Some(lease.execution)
+    });
+    if let Some(lease) = in_hand.filter(|_| left_over.is_none()) {
         if record.version == lease.version || !guards.has(Switch::Aside) {
             run(redis, config, &[Write::TakeId], fault);
             return true;
@@ -201,7 +210,7 @@ pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Op
         attempts: if same { record.attempts } else { 0 } + 1,
         until: Until::Live,
     };
-    give_out(world, config, worker, (lease, Some(record)), Write::TakeId, fault);
+    give_out(world, config, worker, (lease, Some(record), left_over), Write::TakeId, fault);
     true
 }
 
@@ -209,7 +218,7 @@ fn give_out(
     world: &mut World,
     config: &Config,
     worker: usize,
-    (lease, record): (Lease, Option<Record>),
+    (lease, record, left_over): (Lease, Option<Record>, Option<Lease>),
     take: Write,
     fault: Option<usize>,
 ) {
@@ -225,6 +234,7 @@ fn give_out(
         script.push(Write::Record(lease.job, begun));
     }
     script.push(Write::Lease(lease));
+    script.extend(left_over.map(Write::GiveUpLease));
     if guards.has(Switch::TakeLast) {
         script.push(take);
     } else {
@@ -233,7 +243,7 @@ fn give_out(
     world.executions += 1;
     let redis = &mut world.servers[config.server_of(worker)];
     if run(redis, config, &script, fault) {
-        world.workers[worker] = Some(Hand { lease, stage: Stage::Claimed });
+        world.workers[worker] = Some(Hand { lease, stage: Stage::Claimed, said: None });
     }
 }
 
@@ -252,8 +262,8 @@ pub(super) fn settle(
     let now = world.tick(server);
     let redis = &mut world.servers[server];
     let after = match hand.stage {
-        Stage::Claimed if outcome == Outcome::Finished => Some(Hand { stage: Stage::Told, ..hand }),
-        _ if again => Some(hand),
+        Stage::Claimed if outcome == Outcome::Finished => Some(Hand { stage: Stage::Told, said: None, ..hand }),
+        _ if again => Some(Hand { said: Some(outcome), ..hand }),
         _ => None,
     };
     let held = redis.lease(hand.lease.execution).is_some();
@@ -265,6 +275,10 @@ pub(super) fn settle(
         });
         let (moves, written) = match own {
             Some(record) => ending(guards, &hand.lease, record, outcome, now),
+            // Its record was queued again already, by a script that failed after that.
+            None if record.is_some_and(|record| run_of(redis, guards, hand.lease.job, &record) == hand.lease.run) => {
+                (vec![], None)
+            }
             None => (overwritten(guards, &hand.lease, record.is_some(), outcome), None),
         };
         let script = script(guards, &hand.lease, moves, written);
@@ -273,6 +287,7 @@ pub(super) fn settle(
         let told = guards.has(Switch::PutBack) || guards.has(Switch::LeaseLast);
         if !whole && told {
             // The worker sees the error, and will say it again.
+            world.workers[worker] = Some(Hand { said: Some(outcome), ..hand });
             return;
         }
     }
@@ -307,9 +322,11 @@ fn ending(guards: Guards, lease: &Lease, record: Record, outcome: Outcome, now: 
             if guards.has(Switch::RunRemoved) {
                 after.run = None;
             }
-            if record.repeats == 0 {
-                vec![]
-            } else {
+            let mut moves = vec![];
+            if guards.has(Switch::ClearFailed) {
+                moves.push(Write::NotFailed(job));
+            }
+            if record.repeats > 0 {
                 after.repeats -= 1;
                 after.status = Status::Queued;
                 after.version.enqueued = now;
@@ -317,8 +334,9 @@ fn ending(guards: Guards, lease: &Lease, record: Record, outcome: Outcome, now: 
                 if guards.has(Switch::NextRun) && guards.has(Switch::RunRemoved) {
                     after.run = Some(next(lease.run));
                 }
-                vec![Write::Back(job)]
+                moves.push(Write::Back(job));
             }
+            moves
         }
         Outcome::Retry => {
             after.status = Status::Scheduled;
@@ -362,7 +380,7 @@ fn overwritten(guards: Guards, lease: &Lease, there: bool, outcome: Outcome) -> 
 fn ask_for_repetition(world: &mut World, server: usize, job: Job) {
     let Some(record) = world.servers[server].record(job) else { return };
     if record.effect.repetition > 0 {
-        let asked = Asked { server, job, claim: Claim::Owed };
+        let asked = Asked { server, job, claim: Claim::Owed, failed_once: false };
         world.asked.entry(record.effect).or_insert(asked);
     }
 }
@@ -392,7 +410,9 @@ pub(super) fn reclaim(world: &mut World, config: &Config, server: usize, lease: 
                 (vec![Write::Front(lease.job)], Some(after))
             }
         }
-        (None, Some(record)) if record.version != lease.version => {
+        (None, Some(record))
+            if record.version != lease.version && run_of(redis, guards, lease.job, &record) != lease.run =>
+        {
             let moves = if over {
                 overwritten(guards, lease, true, Outcome::Fail)
             } else if guards.has(Switch::PayloadCopy) {
@@ -450,7 +470,7 @@ pub(super) fn old_claim(world: &mut World, config: &Config, worker: usize) -> bo
     for step in [Write::TakeId, Write::Record(job, begun), Write::Lease(lease)] {
         write(redis, step);
     }
-    world.workers[worker] = Some(Hand { lease, stage: Stage::Claimed });
+    world.workers[worker] = Some(Hand { lease, stage: Stage::Claimed, said: None });
     true
 }
 
@@ -489,7 +509,7 @@ pub(super) fn commit(world: &mut World, config: &Config, worker: usize) {
         let server = config.server_of(worker);
         for (effect, asked) in &mut world.asked {
             let older = (asked.server, asked.job) == (server, hand.lease.job) && *effect < hand.lease.effect;
-            if older && asked.claim == Claim::Owed && is_failed(&world.servers[server], *effect) {
+            if older && asked.claim == Claim::Owed && asked.failed_once {
                 asked.claim = Claim::Overwritten;
             }
         }

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Outcome;
+
 /// Number of an id that producers use.
 pub type Job = u8;
 /// A time, as a number that only grows.
@@ -28,6 +30,8 @@ pub struct Asked {
     pub job: Job,
     /// Whether somebody still has a right to it.
     pub claim: Claim,
+    /// Whether it was ever counted as failed.
+    pub failed_once: bool,
 }
 
 /// Whether somebody still has a right to an effect.
@@ -276,6 +280,8 @@ pub struct Hand {
     pub lease: Lease,
     /// How far it is.
     pub stage: Stage,
+    /// What it said and got no answer to: it will say the same again.
+    pub said: Option<Outcome>,
 }
 
 /// How often each kind of step may still happen: this keeps the number of states finite.

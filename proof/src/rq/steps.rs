@@ -1,6 +1,6 @@
 //! What can happen, one step at a time.
 
-use super::scripts::{self, Outcome};
+use super::scripts::{self, Outcome, is_failed};
 use super::{
     Asked, Backup, Claim, Config, Effect, Execution, Hand, Job, Lease, Record, Replaced, Run, Stage, Status, Until, Version, World,
     known,
@@ -169,6 +169,9 @@ fn by_worker(world: &World, config: &Config, worker: usize, steps: &mut Vec<Step
     if left.verdict > 0 && hand.stage != Stage::Told {
         outcomes.extend([Outcome::Retry, Outcome::Fail, Outcome::Release]);
     }
+    if let Some(said) = hand.said {
+        outcomes = vec![said];
+    }
     for outcome in outcomes {
         steps.push(Step::Settle(worker, outcome, None));
         if left.fault > 0 {
@@ -257,12 +260,12 @@ pub(super) fn take(before: &World, config: &Config, step: Step) -> Option<World>
         Step::Commit(worker) => scripts::commit(world, config, worker),
         Step::Settle(worker, outcome, fault) => {
             spend_fault(world, fault);
-            spend_verdict(world, outcome);
+            spend_verdict(world, worker, outcome);
             scripts::settle(world, config, worker, outcome, fault, false);
         }
         Step::SettleUnheard(worker, outcome) => {
             world.left.answer_lost -= 1;
-            spend_verdict(world, outcome);
+            spend_verdict(world, worker, outcome);
             scripts::settle(world, config, worker, outcome, None, true);
         }
         Step::Crash(worker) => {
@@ -270,6 +273,9 @@ pub(super) fn take(before: &World, config: &Config, step: Step) -> Option<World>
             world.workers[worker] = None;
         }
         _ => of_leases_and_data(world, config, step)?,
+    }
+    for (effect, asked) in &mut world.asked {
+        asked.failed_once |= is_failed(&world.servers[asked.server], *effect);
     }
     Some(next)
 }
@@ -333,8 +339,9 @@ fn spend_fault(world: &mut World, fault: Option<usize>) {
     }
 }
 
-fn spend_verdict(world: &mut World, outcome: Outcome) {
-    if outcome != Outcome::Finished {
+fn spend_verdict(world: &mut World, worker: usize, outcome: Outcome) {
+    let again = world.workers[worker].is_some_and(|hand| hand.said.is_some());
+    if outcome != Outcome::Finished && !again {
         world.left.verdict -= 1;
     }
 }
@@ -385,7 +392,7 @@ pub(super) fn enqueue(
         attempts: before.map_or(0, |before| before.attempts),
         generation: before.map_or(0, |before| before.generation),
     };
-    world.asked.insert(effect, Asked { server, job, claim: Claim::Owed });
+    world.asked.insert(effect, Asked { server, job, claim: Claim::Owed, failed_once: false });
     world.created.insert((server, job), created);
     let redis = &mut world.servers[server];
     redis.records[usize::from(job)] = Some(record);
@@ -408,5 +415,5 @@ pub(super) fn hand_to_old_worker(world: &mut World) {
     let lease = Lease { execution, job: 0, run, version, effect, replaced: Replaced::default(), attempts: 1, until: Until::Live };
     redis.queue.remove(0);
     redis.leases.push(lease);
-    world.workers[0] = Some(Hand { lease, stage: Stage::Claimed });
+    world.workers[0] = Some(Hand { lease, stage: Stage::Claimed, said: None });
 }
