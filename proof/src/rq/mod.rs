@@ -7,10 +7,10 @@ mod scenarios;
 mod steps;
 mod words;
 
-pub use properties::{NEWER_LAST, PROPERTIES, broken};
+pub use properties::{AT_MOST_ONCE, NEWER_LAST, PROPERTIES, broken};
 pub use scripts::Outcome;
 pub use state::*;
-pub use scenarios::{Scenario, scenarios};
+pub(crate) use scenarios::{limits, scenarios};
 pub use steps::Step;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,7 @@ use stateright::{Model, Property};
 
 use crate::check::Explain;
 use crate::guards::Guards;
+use crate::look::Look;
 
 /// One small world, and what may happen in it.
 #[derive(Debug, Clone)]
@@ -47,17 +48,6 @@ pub struct Config {
     pub budget: Budget,
 }
 
-/// Which properties are looked at.
-#[derive(Debug, Clone, Copy)]
-pub enum Look {
-    /// All.
-    All,
-    /// All but this one, which is known not to hold.
-    But(&'static str),
-    /// Only this one.
-    Only(&'static str),
-}
-
 impl Config {
     /// One server, one id, two workers; nothing may happen but work.
     pub fn small(budget: Budget) -> Self {
@@ -73,15 +63,6 @@ impl Config {
             no_put_back: false,
             look: Look::All,
             budget,
-        }
-    }
-
-    /// Whether a property is looked at.
-    pub fn looks_at(&self, property: &str) -> bool {
-        match self.look {
-            Look::All => true,
-            Look::But(other) => property != other,
-            Look::Only(only) => property == only,
         }
     }
 

@@ -11,14 +11,17 @@ use crate::guards::Switch;
 /// More rounds than any of our worlds needs until nothing is left to do.
 const ROUNDS: usize = 40;
 
-/// The one property that a limit of the design is about.
+/// Two commits of one effect.
+pub const AT_MOST_ONCE: &str = "committed at most once";
+
+/// Rows of an older version over those of a newer one.
 pub const NEWER_LAST: &str = "newer is written last";
 
 type Check = fn(&Config, &World) -> bool;
 
 /// Every property: its name, and what must hold.
 pub const PROPERTIES: [(&str, Check); 8] = [
-    ("committed at most once", |_, world| at_most_once(world)),
+    (AT_MOST_ONCE, |_, world| at_most_once(world)),
     ("finished is committed", |_, world| finished_is_committed(world)),
     ("nothing is lost", nothing_is_lost),
     (NEWER_LAST, |_, world| newer_last(world)),
@@ -30,14 +33,14 @@ pub const PROPERTIES: [(&str, Check); 8] = [
 
 /// The first property that does not hold.
 pub fn broken(config: &Config, world: &World) -> Option<&'static str> {
-    PROPERTIES.iter().find(|(name, check)| config.looks_at(name) && !check(config, world)).map(|(name, _)| *name)
+    PROPERTIES.iter().find(|(name, check)| config.look.at(name) && !check(config, world)).map(|(name, _)| *name)
 }
 
 pub(super) fn for_checker() -> Vec<Property<Rq>> {
     // The checker wants one function for each property, and no captures.
     macro_rules! always {
         ($($n:literal)*) => { vec![$(Property::always(PROPERTIES[$n].0, |model: &Rq, world| {
-            !model.0.looks_at(PROPERTIES[$n].0) || PROPERTIES[$n].1(&model.0, world)
+            !model.0.look.at(PROPERTIES[$n].0) || PROPERTIES[$n].1(&model.0, world)
         }),)*] };
     }
     always![0 1 2 3 4 5 6 7]
