@@ -7,3 +7,4 @@ pub mod guards;
 pub mod look;
 pub mod rq;
 pub mod scenarios;
+pub mod tables;

@@ -1,21 +1,90 @@
-//! x
-use jobqueue_proof::scenarios::{limits, scenarios};
-fn main() {
-    let only = std::env::args().nth(1);
-    let deep = std::env::args().nth(2).is_some();
-    for s in scenarios() {
-        if only.as_ref().is_some_and(|o| !s.name.contains(o.as_str())) { continue; }
-        let c = if deep { s.deep.clone() } else { s.small.clone() };
-        let r = c.check();
-        println!("{} {} {} {:?}", s.name, r.states, r.depth, r.took);
-        if let Some(c) = r.counterexample { println!("  VIOLATED {}", c.property); for x in c.steps { println!("     {x}"); } println!("     {:?}", c.end); }
-        for g in s.needs {
-            let r = s.small.without(*g).check();
-            println!("   {g} {:?} {:?}", r.took, r.counterexample.map(|c| (c.property, c.steps, c.end)));
+//! Prints what the checker finds.
+
+use std::process::ExitCode;
+
+use jobqueue_proof::check::Report;
+use jobqueue_proof::tables::{
+    limit_table, scenario_table, story, switch_table, visit_limits, visit_scenarios, visit_switches,
+};
+
+const HELP: &str = "\
+Visits every state of small models of the protocol.
+
+  jobqueue-proof             every scenario, small; what each guard is needed for; what is not promised
+  jobqueue-proof --deep      every scenario with more of everything: some minutes
+  jobqueue-proof --show OFF  the counterexamples with a switch off, step by step (such as G7), or of the limits (limits)
+
+Ends with 1 where a property does not hold with everything switched on, or where a guard is not needed.
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        [] => everything(),
+        ["--deep"] => deep(),
+        ["--show", name] => show(name),
+        ["--help" | "-h"] => {
+            print!("{HELP}");
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprint!("{HELP}");
+            ExitCode::from(2)
         }
     }
-    for l in limits() {
-        let r = l.case.check();
-            println!(" LIMIT {} {:?} {:?}", l.what, r.took, r.counterexample.map(|c| (c.property, c.steps, c.end)));
+}
+
+fn everything() -> ExitCode {
+    let scenarios = visit_scenarios(false);
+    println!("With everything switched on:\n\n{}", scenario_table(&scenarios));
+    let held = held(scenarios.iter().map(|(scenario, report)| (scenario.name, report)));
+    let switches = visit_switches();
+    println!("With one switch off (M: rules that the model asked for):\n\n{}", switch_table(&switches));
+    let limits = visit_limits();
+    println!("Limits, with everything switched on:\n\n{}", limit_table(&limits));
+    let needed = switches.iter().all(|(_, _, report)| report.counterexample.is_some());
+    verdict(held && needed)
+}
+
+fn deep() -> ExitCode {
+    let scenarios = visit_scenarios(true);
+    println!("{}", scenario_table(&scenarios));
+    verdict(held(scenarios.iter().map(|(scenario, report)| (scenario.name, report))))
+}
+
+fn show(name: &str) -> ExitCode {
+    let mut known = false;
+    if name == "limits" {
+        for (limit, report) in visit_limits() {
+            known = true;
+            println!("{}\n{}", limit.what, report.counterexample.as_ref().map(story).unwrap_or_default());
+        }
     }
+    for (switch, scenario, report) in visit_switches() {
+        if switch.name().eq_ignore_ascii_case(name) {
+            known = true;
+            let story = report.counterexample.as_ref().map(story).unwrap_or_default();
+            println!("{switch} off ({}), in \"{scenario}\":\n{story}", switch.what());
+        }
+    }
+    if !known {
+        eprintln!("no switch has the name {name}; the table has them all");
+    }
+    verdict(known)
+}
+
+/// Prints what does not hold.
+fn held<'a>(visited: impl Iterator<Item = (&'a str, &'a Report)>) -> bool {
+    let mut held = true;
+    for (name, report) in visited {
+        if let Some(found) = &report.counterexample {
+            held = false;
+            println!("{name}:\n{}", story(found));
+        }
+    }
+    held
+}
+
+fn verdict(good: bool) -> ExitCode {
+    if good { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -175,7 +175,7 @@ pub struct Config {
     pub workers: usize,
     /// What is there at first: the contents.
     pub contents: &'static [u8],
-    /// Contents that producers push later.
+    /// Contents that producers push later; where there are none, each says something of its own.
     pub later: &'static [u8],
     /// Attempts before a job whose workers die is given up.
     pub max_attempts: u8,

@@ -13,9 +13,9 @@ const ROUNDS: usize = 40;
 type Check = fn(&Config, &World) -> bool;
 
 /// Two commits of one effect.
-pub const ONCE: &str = "committed at most once";
+pub(super) const ONCE: &str = "committed at most once";
 /// The last one: what becomes of a state that is left alone.
-pub const AT_REST: &str = "left alone, all is done";
+pub(super) const AT_REST: &str = "left alone, all is done";
 
 /// Every property: its name, and what must hold. That nothing is lost is in the last one: from every state maintenance and
 /// one worker find everything.

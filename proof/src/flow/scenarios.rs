@@ -30,26 +30,18 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         },
         Scenario {
             name: "a list that loses its last second",
-            what: "failover; elements are appended that say different things",
-            small: Case::Flow(Config { later: &[3], ..Config::list(Budget { backup: 1, push: 1, lapse: 1, ..none }) }),
+            what: "failover at any time; every element says something of its own",
+            small: Case::Flow(Config {
+                contents: &[1],
+                later: &[],
+                ..Config::list(Budget { backup: 1, push: 2, lapse: 1, ..none })
+            }),
             deep: Case::Flow(Config {
                 workers: 3,
-                later: &[3],
-                ..Config::list(Budget { backup: 1, push: 1, lapse: 2, crash: 1, ..none })
+                later: &[],
+                ..Config::list(Budget { backup: 1, push: 2, lapse: 1, crash: 1, ..none })
             }),
-            needs: &[],
-        },
-        Scenario {
-            name: "a list that is refilled",
-            what: "the same, and it was empty when the replica followed",
-            small: Case::Flow(Config {
-                contents: &[],
-                later: &[1, 2],
-                look: crate::look::Look::All,
-                ..Config::list(Budget { backup: 1, push: 0, ..none })
-            }),
-            deep: Case::Flow(Config { contents: &[], ..Config::list(Budget { backup: 1, push: 0, ..none }) }),
-            needs: &[],
+            needs: &[Content],
         },
         Scenario {
             name: "a stream of two groups",

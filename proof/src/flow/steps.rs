@@ -44,6 +44,10 @@ pub enum Step {
 /// Everything that can happen now.
 pub(super) fn possible(world: &World, config: &Config, steps: &mut Vec<Step>) {
     let left = &world.left;
+    if left.push > 0 && config.later.is_empty() {
+        // Each says something of its own.
+        steps.push(Step::Push(100 + world.pushes));
+    }
     if left.push > 0 {
         steps.extend(config.later.iter().map(|content| Step::Push(*content)));
     }
@@ -92,7 +96,8 @@ pub(super) fn possible(world: &World, config: &Config, steps: &mut Vec<Step>) {
             }
         }
     }
-    let durable = !config.guards.has(Switch::LifeDurable) || world.redis.queues.iter().all(|queue| queue.life.is_some());
+    let durable =
+        !config.guards.has(Switch::LifeDurable) || world.redis.queues.iter().all(|queue| queue.life.is_some());
     match world.backup {
         None if left.backup > 0 && durable => steps.push(Step::Backup),
         Some(_) => steps.push(Step::Restore),

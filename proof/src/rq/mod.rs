@@ -1,16 +1,16 @@
 //! The protocol for RQ's jobs, as a state machine.
 
 mod properties;
+mod scenarios;
 mod scripts;
 mod state;
-mod scenarios;
 mod steps;
 mod words;
 
 pub use properties::{AT_MOST_ONCE, NEWER_LAST, PROPERTIES, broken};
+pub(crate) use scenarios::{limits, scenarios};
 pub use scripts::Outcome;
 pub use state::*;
-pub(crate) use scenarios::{limits, scenarios};
 pub use steps::Step;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -126,7 +126,9 @@ pub(super) fn unrest(config: &Config, world: &World) -> Option<String> {
             let lost = owed(&world).find(|(server, _, effect)| !is_failed(&world.servers[*server], *effect));
             return if let Some((server, job, effect)) = lost {
                 let number = effect.asked + 1;
-                Some(format!("in the end, enqueue {number} (job {job} on server {server}) is neither committed nor failed"))
+                Some(format!(
+                    "in the end, enqueue {number} (job {job} on server {server}) is neither committed nor failed"
+                ))
             } else if !at_most_once(&world) {
                 Some("in the end, something is committed twice".to_owned())
             } else if !finished_is_committed(&world) {

@@ -11,6 +11,7 @@ use crate::look::Look;
 use crate::scenarios::{Case, Limit, Scenario};
 
 /// Every scenario of RQ's protocol.
+#[expect(clippy::too_many_lines, reason = "a list")]
 pub(crate) fn scenarios() -> Vec<Scenario> {
     let none = Budget::default();
     vec![
@@ -54,7 +55,14 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "settled twice",
             what: "answers of settling that are lost; zombies; requeue",
-            small: Case::Rq(Config::small(Budget { lapse: 2, verdict: 1, answer_lost: 1, requeue: 1, enqueue_same: 1, ..none })),
+            small: Case::Rq(Config::small(Budget {
+                lapse: 2,
+                verdict: 1,
+                answer_lost: 1,
+                requeue: 1,
+                enqueue_same: 1,
+                ..none
+            })),
             deep: Case::Rq(Config {
                 workers: 3,
                 ..Config::small(Budget { lapse: 2, verdict: 2, answer_lost: 1, requeue: 1, enqueue_same: 1, ..none })
@@ -64,7 +72,10 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "two servers",
             what: "two servers with equal ids and times, one database",
-            small: Case::Rq(Config { servers: 2, ..Config::small(Budget { enqueue_new: 1, crash: 1, lapse: 1, ..none }) }),
+            small: Case::Rq(Config {
+                servers: 2,
+                ..Config::small(Budget { enqueue_new: 1, crash: 1, lapse: 1, ..none })
+            }),
             deep: Case::Rq(Config {
                 servers: 2,
                 workers: 4,
@@ -88,7 +99,10 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
         Scenario {
             name: "failover of a new Redis",
             what: "the same, and no worker was there before",
-            small: Case::Rq(Config { has_life: false, ..Config::small(Budget { backup: 1, lapse: 1, crash: 1, ..none }) }),
+            small: Case::Rq(Config {
+                has_life: false,
+                ..Config::small(Budget { backup: 1, lapse: 1, crash: 1, ..none })
+            }),
             deep: Case::Rq(Config {
                 has_life: false,
                 jobs: 2,
@@ -141,7 +155,10 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             name: "a Python reader",
             what: "RQ's own clean-up runs beside us",
             small: Case::Rq(Config::small(Budget { reader: 1, enqueue_new: 1, crash: 1, lapse: 1, ..none })),
-            deep: Case::Rq(Config { workers: 3, ..Config::small(Budget { reader: 2, enqueue_new: 2, crash: 1, lapse: 2, ..none }) }),
+            deep: Case::Rq(Config {
+                workers: 3,
+                ..Config::small(Budget { reader: 2, enqueue_new: 2, crash: 1, lapse: 2, ..none })
+            }),
             needs: &[FarScores],
         },
         Scenario {

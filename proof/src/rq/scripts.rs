@@ -138,9 +138,10 @@ pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Op
     let redis = &mut world.servers[server];
 
     if let Some(aside) = redis.aside.iter().find(|aside| redis.in_hand(aside.job).is_none()).copied() {
-        let own = redis.record(aside.job).copied().filter(|record| {
-            record.version == aside.version || run_of(redis, guards, aside.job, record) == aside.run
-        });
+        let own = redis
+            .record(aside.job)
+            .copied()
+            .filter(|record| record.version == aside.version || run_of(redis, guards, aside.job, record) == aside.run);
         if own.is_some_and(|record| record.status == Status::Canceled) {
             run(redis, config, &[Write::TakeAside(aside.run)], fault);
             return true;
@@ -169,9 +170,7 @@ pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Op
     let in_hand = redis.in_hand(job).copied();
     // Its script failed after the record was written, before the lease was given up.
     let left_over = in_hand.filter(|lease| {
-        guards.has(Switch::LeaseLast)
-            && record.version == lease.version
-            && record.execution != Some(lease.execution)
+        guards.has(Switch::LeaseLast) && record.version == lease.version && record.execution != Some(lease.execution)
     });
     if let Some(lease) = in_hand.filter(|_| left_over.is_none()) {
         if record.version == lease.version || !guards.has(Switch::Aside) {
@@ -459,12 +458,8 @@ pub(super) fn old_claim(world: &mut World, config: &Config, worker: usize) -> bo
         attempts: record.attempts + 1,
         until: Until::Live,
     };
-    let begun = Record {
-        status: Status::Started,
-        execution: Some(lease.execution),
-        attempts: lease.attempts,
-        ..record
-    };
+    let begun =
+        Record { status: Status::Started, execution: Some(lease.execution), attempts: lease.attempts, ..record };
     world.executions += 1;
     let redis = &mut world.servers[config.server_of(worker)];
     for step in [Write::TakeId, Write::Record(job, begun), Write::Lease(lease)] {

@@ -2,8 +2,8 @@
 
 use super::scripts::{self, Outcome, is_failed};
 use super::{
-    Asked, Backup, Claim, Config, Effect, Execution, Hand, Job, Lease, Record, Replaced, Run, Stage, Status, Until, Version, World,
-    known,
+    Asked, Backup, Claim, Config, Effect, Execution, Hand, Job, Lease, Record, Replaced, Run, Stage, Status, Until,
+    Version, World, known,
 };
 use crate::guards::Switch;
 
@@ -117,9 +117,8 @@ fn by_maintenance(world: &World, config: &Config, server: usize, steps: &mut Vec
         let execution = lease.execution;
         match lease.until {
             Until::Live if left.lapse > 0 => steps.push(Step::Lapse(server, execution)),
-            Until::Live => {}
             Until::Far if config.guards.has(Switch::PullIn) => steps.push(Step::PullIn(server, execution)),
-            Until::Far => {}
+            Until::Live | Until::Far => {}
             Until::Lapsed => {
                 steps.push(Step::Reclaim(server, execution, None));
                 if left.fault > 0 {
@@ -359,14 +358,7 @@ fn give_up(world: &mut World, effect: Effect, claim: Claim) {
 }
 
 /// A producer writes a record, as RQ does: over the fields that it knows, and over no others.
-pub(super) fn enqueue(
-    world: &mut World,
-    config: &Config,
-    server: usize,
-    job: Job,
-    created: Option<u8>,
-    later: bool,
-) {
+pub(super) fn enqueue(world: &mut World, config: &Config, server: usize, job: Job, created: Option<u8>, later: bool) {
     let now = world.tick(server);
     let created = created.unwrap_or(now);
     let asked = world.asked.keys().last().map_or(0, |last| last.asked + 1);
@@ -412,7 +404,16 @@ pub(super) fn hand_to_old_worker(world: &mut World) {
     (record.status, record.execution, record.attempts) = (Status::Started, Some(execution), 1);
     let run = Run::Old { job: 0, created: record.version.created, generation: record.generation };
     let (version, effect) = (record.version, record.effect);
-    let lease = Lease { execution, job: 0, run, version, effect, replaced: Replaced::default(), attempts: 1, until: Until::Live };
+    let lease = Lease {
+        execution,
+        job: 0,
+        run,
+        version,
+        effect,
+        replaced: Replaced::default(),
+        attempts: 1,
+        until: Until::Live,
+    };
     redis.queue.remove(0);
     redis.leases.push(lease);
     world.workers[0] = Some(Hand { lease, stage: Stage::Claimed, said: None });

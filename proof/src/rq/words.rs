@@ -18,7 +18,9 @@ impl fmt::Display for Outcome {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::EnqueueNew(server, job) => write!(f, "a producer writes a new version of job {job} on server {server}"),
+            Self::EnqueueNew(server, job) => {
+                write!(f, "a producer writes a new version of job {job} on server {server}")
+            }
             Self::EnqueueSame(server, job) => {
                 write!(f, "a producer enqueues the same version of job {job} again on server {server}")
             }
