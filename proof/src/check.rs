@@ -13,14 +13,14 @@ pub struct Counterexample {
     pub property: &'static str,
     /// The steps, in order.
     pub steps: Vec<String>,
-    /// What is wrong in the end, where the name of the property does not say it.
-    pub end: Option<String>,
+    /// What follows when that state is left alone, and what is wrong in the end; where the property is about that.
+    pub after: Vec<String>,
 }
 
 /// A model that can say more about a state in which a property does not hold.
 pub trait Explain: Model {
-    /// What is wrong.
-    fn explain(&self, state: &Self::State, property: &str) -> Option<String>;
+    /// What follows from it, and what is wrong in the end.
+    fn explain(&self, state: &Self::State, property: &str) -> Vec<String>;
 }
 
 /// What a run of the checker found.
@@ -71,7 +71,7 @@ where
     let checker = checker.spawn_bfs().join();
     let found = checker.discoveries().into_iter().map(|(property, path)| Counterexample {
         property,
-        end: model.explain(path.last_state(), property),
+        after: model.explain(path.last_state(), property),
         steps: path.into_actions().iter().map(ToString::to_string).collect(),
     });
     let shortest = found.min_by_key(|found| (found.steps.len(), found.property));

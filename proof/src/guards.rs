@@ -55,6 +55,8 @@ switches! {
     FailedKept "M9" "the ledger outlives the failed registry",
     OldAttempts "M10" "a record with attempts and no run keeps the old key",
     LeaseLast "M11" "a script checks the lease first and gives it up last",
+    ExactTimes "M12" "a new time of enqueueing that no script of ours explains is a new run",
+    GoneToo "M13" "a run whose record is gone is brought back like an overwritten one",
 }
 
 impl Switch {

@@ -107,9 +107,9 @@ pub fn story(found: &Counterexample) -> String {
     for (number, step) in (1..).zip(&found.steps) {
         let _ = writeln!(text, "  {number:>2}. {step}");
     }
-    let _ = writeln!(text, "  does not hold: {}", found.property);
-    if let Some(end) = &found.end {
-        let _ = writeln!(text, "  {end}");
+    for line in &found.after {
+        let _ = writeln!(text, "   -  {line}");
     }
+    let _ = writeln!(text, "  does not hold: {}", found.property);
     text
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use stateright::Property;
 
-use super::{Claim, Config, Effect, Flow, Place, World, steps};
+use super::{Claim, Config, Effect, Flow, Place, Step, World, steps};
 use crate::rq::Outcome;
 
 /// More rounds than any of our worlds needs until nothing is left to do.
@@ -20,7 +20,7 @@ pub(super) const AT_REST: &str = "left alone, all is done";
 /// Every property: its name, and what must hold. That nothing is lost is in the last one: from every state maintenance and
 /// one worker find everything.
 pub const PROPERTIES: [(&str, Check); 2] =
-    [(ONCE, |_, world| at_most_once(world)), (AT_REST, |config, world| unrest(config, world).is_none())];
+    [(ONCE, |_, world| at_most_once(world)), (AT_REST, |config, world| unrest(config, world, |_| {}).is_none())];
 
 pub(super) fn for_checker() -> Vec<Property<Flow>> {
     macro_rules! always {
@@ -42,15 +42,18 @@ fn is_failed(config: &Config, world: &World, effect: Effect) -> bool {
         && queue.jobs.values().any(|job| job.place == Place::Failed && job.item.push == effect.push)
 }
 
-/// What is wrong once all workers died, and maintenance and one worker for each group went on until nothing was left to do.
-pub(super) fn unrest(config: &Config, world: &World) -> Option<String> {
+/// What is wrong (each step on the way is told to `note`) once all workers died, and maintenance and one worker for each group went on until nothing was left to do.
+pub(super) fn unrest(config: &Config, world: &World, mut note: impl FnMut(Step)) -> Option<String> {
     let mut world = world.clone();
     world.workers.iter_mut().for_each(|hand| *hand = None);
     for _ in 0..ROUNDS {
-        let mut busy = steps::maintain(&mut world, config);
+        let mut busy = steps::maintain(&mut world, config, &mut note);
         for worker in 0..config.groups {
             if steps::claim(&mut world, config, worker, None) {
                 busy = true;
+                note(Step::Claim(worker, None));
+                note(Step::Commit(worker));
+                note(Step::Settle(worker, Outcome::Finished));
                 steps::commit(&mut world, worker);
                 steps::settle(&mut world, config, worker, Outcome::Finished);
             }

@@ -370,15 +370,19 @@ pub(super) fn adopt(world: &mut World, config: &Config, number: usize, entry: u8
 }
 
 /// Maintenance until there is nothing to maintain.
-pub(super) fn maintain(world: &mut World, config: &Config) -> bool {
+pub(super) fn maintain(world: &mut World, config: &Config, note: &mut impl FnMut(Step)) -> bool {
     let mut busy = false;
     for number in 0..config.groups {
         let jobs: Vec<(Run, Place)> =
             world.redis.queues[number].jobs.iter().map(|(run, job)| (*run, job.place)).collect();
         for (run, place) in jobs {
             match place {
-                Place::Leased(..) => reclaim(world, config, number, run),
+                Place::Leased(..) => {
+                    note(Step::Reclaim(number, run));
+                    reclaim(world, config, number, run);
+                }
                 Place::Scheduled => {
+                    note(Step::ComeDue(number, run));
                     if let Some(job) = world.redis.queues[number].jobs.get_mut(&run) {
                         job.place = Place::Ready;
                     }
@@ -389,6 +393,7 @@ pub(super) fn maintain(world: &mut World, config: &Config) -> bool {
         }
         let found: Vec<u8> = strays(&world.redis.queues[number]).collect();
         for entry in found {
+            note(Step::Adopt(number, entry));
             adopt(world, config, number, entry);
             busy = true;
         }

@@ -129,9 +129,14 @@ impl Model for Rq {
 }
 
 impl Explain for Rq {
-    fn explain(&self, world: &World, property: &str) -> Option<String> {
-        let at_rest = PROPERTIES.last().is_some_and(|(name, _)| *name == property);
-        at_rest.then(|| properties::unrest(&self.0, world)).flatten()
+    fn explain(&self, world: &World, property: &str) -> Vec<String> {
+        let mut after = Vec::new();
+        if PROPERTIES.last().is_some_and(|(name, _)| *name == property) {
+            after.push("all workers die, and nobody asks for anything more".to_owned());
+            let end = properties::unrest(&self.0, world, |step| after.push(step.to_string()));
+            after.extend(end);
+        }
+        after
     }
 }
 

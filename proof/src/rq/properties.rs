@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use stateright::Property;
 
 use super::scripts::{self, Outcome, is_failed, is_held};
-use super::{Claim, Config, Effect, Rq, Status, Until, World};
+use super::{Claim, Config, Effect, Rq, Status, Step, Until, World};
 use crate::guards::Switch;
 
 /// More rounds than any of our worlds needs until nothing is left to do.
@@ -114,15 +114,15 @@ fn failed_is_whole(config: &Config, world: &World) -> bool {
 /// All workers die; then nothing happens any more but maintenance and one honest worker at a time. It comes to an end, and
 /// then everything is committed or failed.
 fn comes_to_rest(config: &Config, world: &World) -> bool {
-    unrest(config, world).is_none()
+    unrest(config, world, |_| {}).is_none()
 }
 
-/// What is wrong when nothing but that happens any more.
-pub(super) fn unrest(config: &Config, world: &World) -> Option<String> {
+/// What is wrong when nothing but that happens any more; each of those steps is told to `note`.
+pub(super) fn unrest(config: &Config, world: &World, mut note: impl FnMut(Step)) -> Option<String> {
     let mut world = world.clone();
     world.workers.iter_mut().for_each(|hand| *hand = None);
     for _ in 0..ROUNDS {
-        if !one_round(config, &mut world) {
+        if !one_round(config, &mut world, &mut note) {
             let lost = owed(&world).find(|(server, _, effect)| !is_failed(&world.servers[*server], *effect));
             return if let Some((server, job, effect)) = lost {
                 let number = effect.asked + 1;
@@ -142,23 +142,30 @@ pub(super) fn unrest(config: &Config, world: &World) -> Option<String> {
 }
 
 /// One round of maintenance and work; false where there was nothing to do.
-fn one_round(config: &Config, world: &mut World) -> bool {
+fn one_round(config: &Config, world: &mut World, note: &mut impl FnMut(Step)) -> bool {
     let mut busy = false;
     for server in 0..config.servers {
         let pulled_in = config.guards.has(Switch::PullIn);
         for lease in world.servers[server].leases.clone() {
             if lease.until != Until::Far || pulled_in {
+                note(Step::Reclaim(server, lease.execution, None));
                 scripts::reclaim(world, config, server, &lease, None);
                 busy = true;
             }
         }
         for job in world.servers[server].scheduled.clone() {
+            note(Step::ComeDue(server, job));
             scripts::come_due(world, config.guards, server, job);
             busy = true;
         }
         let worker = server;
         if scripts::claim(world, config, worker, None) {
             busy = true;
+            note(Step::Claim(worker, None));
+            if world.workers[worker].is_some() {
+                note(Step::Commit(worker));
+                note(Step::Settle(worker, Outcome::Finished, None));
+            }
             scripts::commit(world, config, worker);
             scripts::settle(world, config, worker, Outcome::Finished, None, false);
         }

@@ -3,9 +3,9 @@
 use super::{AT_MOST_ONCE, Budget, Config, NEWER_LAST};
 use crate::guards::Guards;
 use crate::guards::Switch::{
-    Aside, ClearFailed, DueStamp, FailedCopy, FailedKept, FarScores, Fence, LeaseChecked, LeaseLast, LedgerKept, Life,
-    LifeDurable, NextRun, OldAttempts, OwnRecord, PayloadCopy, PullIn, PutBack, RecordLast, RetryAside, RunRemoved,
-    RunStays, SameTransaction, TakeLast, TakenOver,
+    Aside, ClearFailed, DueStamp, ExactTimes, FailedCopy, FailedKept, FarScores, Fence, GoneToo, LeaseChecked,
+    LeaseLast, LedgerKept, Life, LifeDurable, NextRun, OldAttempts, OwnRecord, PayloadCopy, PullIn, PutBack,
+    RecordLast, RetryAside, RunRemoved, RunStays, SameTransaction, TakeLast, TakenOver,
 };
 use crate::look::Look;
 use crate::scenarios::{Case, Limit, Scenario};
@@ -50,7 +50,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
                 repeats: 2,
                 ..Config::small(Budget { enqueue_same: 1, cancel: 1, expire: 1, crash: 1, lapse: 2, ..none })
             }),
-            needs: &[RunRemoved],
+            needs: &[RunRemoved, ExactTimes, GoneToo],
         },
         Scenario {
             name: "settled twice",

@@ -94,8 +94,10 @@ fn run(redis: &mut Redis, config: &Config, script: &[Write], fault: Option<usize
 /// The run of a record at its claim.
 fn run_of(redis: &Redis, guards: Guards, job: Job, record: &Record) -> Run {
     let created = record.version.created;
+    let asked_again =
+        guards.has(Switch::ExactTimes) && record.of.is_some_and(|enqueued| enqueued != record.version.enqueued);
     match record.run {
-        Some(run) if guards.has(Switch::RunStays) && run.created() == created => return run,
+        Some(run) if guards.has(Switch::RunStays) && run.created() == created && !asked_again => return run,
         None if guards.has(Switch::TakenOver)
             && (record.execution.is_some() || (guards.has(Switch::OldAttempts) && record.attempts > 0)) =>
         {
@@ -192,7 +194,8 @@ pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Op
         }
         if guards.has(Switch::Fence) {
             // What comes after this one must know of it.
-            script.insert(1, Write::Record(job, Record { run: Some(name), replaced: aside.replaced, ..record }));
+            let (run, of, replaced) = (Some(name), Some(record.version.enqueued), aside.replaced);
+            script.insert(1, Write::Record(job, Record { run, of, replaced, ..record }));
         }
         run(redis, config, &script, fault);
         return true;
@@ -229,7 +232,8 @@ fn give_out(
     if let Some(record) = record {
         let (run, execution) = (Some(lease.run), Some(lease.execution));
         let (replaced, attempts) = (lease.replaced, lease.attempts);
-        let begun = Record { status: Status::Started, run, replaced, execution, attempts, ..record };
+        let of = Some(record.version.enqueued);
+        let begun = Record { status: Status::Started, run, of, replaced, execution, attempts, ..record };
         script.push(Write::Record(lease.job, begun));
     }
     script.push(Write::Lease(lease));
@@ -329,6 +333,7 @@ fn ending(guards: Guards, lease: &Lease, record: Record, outcome: Outcome, now: 
                 after.repeats -= 1;
                 after.status = Status::Queued;
                 after.version.enqueued = now;
+                after.of = Some(now);
                 after.effect.repetition += 1;
                 if guards.has(Switch::NextRun) && guards.has(Switch::RunRemoved) {
                     after.run = Some(next(lease.run));
@@ -339,10 +344,12 @@ fn ending(guards: Guards, lease: &Lease, record: Record, outcome: Outcome, now: 
         }
         Outcome::Retry => {
             after.status = Status::Scheduled;
+            after.of = None;
             vec![Write::Schedule(job)]
         }
         Outcome::Fail => {
             after.status = Status::Failed;
+            after.of = None;
             after.attempts = 0;
             vec![Write::Fail(Failed { job, effect: record.effect, for_cause: true })]
         }
@@ -367,7 +374,9 @@ fn next(run: Run) -> Run {
 /// What becomes of a run whose record is another's by now, or gone.
 fn overwritten(guards: Guards, lease: &Lease, there: bool, outcome: Outcome) -> Vec<Write> {
     match outcome {
-        Outcome::Retry | Outcome::Release if there && guards.has(Switch::RetryAside) => {
+        Outcome::Retry | Outcome::Release
+            if guards.has(Switch::RetryAside) && (there || guards.has(Switch::GoneToo)) =>
+        {
             vec![Write::BringBack(copy(lease))]
         }
         Outcome::Fail if guards.has(Switch::FailedCopy) => vec![Write::Keep(copy(lease))],
@@ -400,18 +409,18 @@ pub(super) fn reclaim(world: &mut World, config: &Config, server: usize, lease: 
             let mut after = Record { run, execution: None, ..record };
             if over {
                 after.status = Status::Failed;
+                after.of = None;
                 after.attempts = 0;
                 let failed = Failed { job: lease.job, effect: record.effect, for_cause: true };
                 (vec![Write::Fail(failed)], Some(after))
             } else {
                 after.status = Status::Queued;
                 after.version.enqueued = now;
+                after.of = Some(now);
                 (vec![Write::Front(lease.job)], Some(after))
             }
         }
-        (None, Some(record))
-            if record.version != lease.version && run_of(redis, guards, lease.job, &record) != lease.run =>
-        {
+        (None, record) if is_without_record(redis, guards, lease, record) => {
             let moves = if over {
                 overwritten(guards, lease, true, Outcome::Fail)
             } else if guards.has(Switch::PayloadCopy) {
@@ -426,13 +435,21 @@ pub(super) fn reclaim(world: &mut World, config: &Config, server: usize, lease: 
     run(redis, config, &script(guards, lease, moves, written), fault);
 }
 
+/// Whether the record of a run is another's by now, or gone.
+fn is_without_record(redis: &Redis, guards: Guards, lease: &Lease, record: Option<Record>) -> bool {
+    record.map_or(guards.has(Switch::GoneToo), |record| {
+        record.version != lease.version && run_of(redis, guards, lease.job, &record) != lease.run
+    })
+}
+
 /// Reclaiming as workers of an older version do it: they know nothing of runs.
 pub(super) fn old_reclaim(world: &mut World, server: usize, lease: &Lease) {
     let now = world.tick(server);
     let redis = &mut world.servers[server];
     write(redis, Write::GiveUpLease(*lease));
     if let Some(record) = redis.record(lease.job).copied().filter(|record| record.status == Status::Started) {
-        let mut after = Record { status: Status::Queued, execution: None, ..record };
+        // It counts a crash, by which newer workers see that the new time is no producer's.
+        let mut after = Record { status: Status::Queued, execution: None, of: None, ..record };
         after.version.enqueued = now;
         write(redis, Write::Record(lease.job, after));
         write(redis, Write::Front(lease.job));

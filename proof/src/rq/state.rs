@@ -141,6 +141,9 @@ pub struct Record {
     pub status: Status,
     /// `jobqueue_run`.
     pub run: Option<Run>,
+    /// `jobqueue_of`: the `enqueued_at` that belongs to the run. None where others may have written a new one for the same
+    /// run: it waits for a retry, or failed.
+    pub of: Option<Stamp>,
     /// The runs before that one (mend M8).
     pub replaced: Replaced,
     /// `jobqueue_execution`.

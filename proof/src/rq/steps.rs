@@ -15,7 +15,7 @@ const WRITES: usize = 4;
 pub enum Step {
     /// A producer writes a new version under an id.
     EnqueueNew(usize, Job),
-    /// A producer enqueues the same version again, after it was finished or its record went.
+    /// A producer enqueues the same version again: its data and `created_at`, a new `enqueued_at`.
     EnqueueSame(usize, Job),
     /// A producer schedules a new version for later.
     EnqueueLater(usize, Job),
@@ -94,7 +94,7 @@ fn by_producers(world: &World, config: &Config, server: usize, steps: &mut Vec<S
         if left.enqueue_later > 0 {
             steps.push(Step::EnqueueLater(server, job));
         }
-        if left.enqueue_same > 0 && record.is_none_or(|record| record.status == Status::Finished) {
+        if left.enqueue_same > 0 && record.is_none_or(may_be_asked_again) {
             steps.push(Step::EnqueueSame(server, job));
         }
         if left.cancel > 0 && record.is_some_and(|record| record.status != Status::Canceled) {
@@ -107,6 +107,17 @@ fn by_producers(world: &World, config: &Config, server: usize, steps: &mut Vec<S
         if left.requeue > 0 && record.is_some() && redis.failed.iter().any(|failed| failed.job == job) {
             steps.push(Step::Requeue(server, job));
         }
+    }
+}
+
+/// Whether to enqueue the same version again is to ask again. Where it failed or waits for a retry, that is a requeue.
+fn may_be_asked_again(record: &Record) -> bool {
+    match record.status {
+        Status::Finished => true,
+        // The key of older versions does not tell the two apart.
+        Status::Queued | Status::Started if record.run.is_none() => record.execution.is_none() && record.attempts == 0,
+        Status::Queued | Status::Started => record.of.is_some(),
+        Status::Scheduled | Status::Failed | Status::Canceled => false,
     }
 }
 
@@ -379,6 +390,7 @@ pub(super) fn enqueue(world: &mut World, config: &Config, server: usize, job: Jo
         repeats: config.repeats,
         due: now,
         run: before.and_then(|before| before.run),
+        of: before.and_then(|before| before.of),
         replaced: before.map_or(Replaced::default(), |before| before.replaced),
         execution: before.and_then(|before| before.execution),
         attempts: before.map_or(0, |before| before.attempts),
