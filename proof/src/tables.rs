@@ -38,7 +38,14 @@ fn each<T: Sync, A: Send>(items: &[T], work: impl Fn(&T) -> A + Sync) -> Vec<A> 
 /// Visits every scenario, small or deep.
 pub fn visit_scenarios(deep: bool) -> Vec<(Scenario, Report)> {
     let all = scenarios();
-    let reports = each(&all, |scenario| if deep { scenario.deep.check() } else { scenario.small.check() });
+    let reports = each(&all, |scenario| {
+        let report = if deep { scenario.deep.check() } else { scenario.small.check() };
+        if deep {
+            // It takes a while: somebody may be looking on.
+            eprintln!("{}: {} states in {:.0} s", scenario.name, report.states, report.took.as_secs_f64());
+        }
+        report
+    });
     all.into_iter().zip(reports).collect()
 }
 

@@ -16,16 +16,19 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
                 contents: &[1],
                 ..Config::list(Budget { push: 1, delete: 1, crash: 1, lapse: 1, verdict: 1, fault: 1, ..none })
             }),
-            deep: Case::Flow(Config::list(Budget {
-                push: 1,
-                delete: 1,
-                crash: 1,
-                lapse: 2,
-                verdict: 1,
-                requeue: 1,
-                fault: 1,
-                ..none
-            })),
+            deep: Case::Flow(Config {
+                contents: &[1],
+                ..Config::list(Budget {
+                    push: 1,
+                    delete: 1,
+                    crash: 1,
+                    lapse: 2,
+                    verdict: 1,
+                    requeue: 1,
+                    fault: 1,
+                    ..none
+                })
+            }),
             needs: &[Life, TakeLast, PutBack],
         },
         Scenario {
@@ -37,7 +40,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
                 ..Config::list(Budget { backup: 1, push: 2, lapse: 1, ..none })
             }),
             deep: Case::Flow(Config {
-                workers: 3,
                 later: &[],
                 ..Config::list(Budget { backup: 1, push: 2, lapse: 1, crash: 1, ..none })
             }),
@@ -48,17 +50,9 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             what: "each group is to see all; crashes, zombies, a group that is made anew",
             small: Case::Flow(Config {
                 contents: &[1],
-                ..Config::stream(Budget { push: 1, delete: 1, lapse: 1, fault: 1, ..none })
+                ..Config::stream(Budget { push: 1, delete: 1, lapse: 1, ..none })
             }),
-            deep: Case::Flow(Config::stream(Budget {
-                push: 1,
-                delete: 1,
-                lapse: 1,
-                crash: 1,
-                verdict: 1,
-                fault: 1,
-                ..none
-            })),
+            deep: Case::Flow(Config::stream(Budget { delete: 1, lapse: 1, crash: 1, verdict: 1, fault: 1, ..none })),
             needs: &[Life],
         },
         Scenario {
@@ -70,7 +64,6 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
                 ..Config::stream(Budget { backup: 1, push: 1, lapse: 1, ..none })
             }),
             deep: Case::Flow(Config {
-                workers: 4,
                 has_life: false,
                 ..Config::stream(Budget { backup: 1, push: 1, lapse: 1, ..none })
             }),

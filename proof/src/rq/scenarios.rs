@@ -56,17 +56,21 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             name: "settled twice",
             what: "answers of settling that are lost; zombies; requeue",
             small: Case::Rq(Config::small(Budget {
-                lapse: 2,
+                lapse: 1,
                 verdict: 1,
                 answer_lost: 1,
                 requeue: 1,
                 enqueue_same: 1,
                 ..none
             })),
-            deep: Case::Rq(Config {
-                workers: 3,
-                ..Config::small(Budget { lapse: 2, verdict: 2, answer_lost: 1, requeue: 1, enqueue_same: 1, ..none })
-            }),
+            deep: Case::Rq(Config::small(Budget {
+                lapse: 2,
+                verdict: 2,
+                answer_lost: 1,
+                requeue: 1,
+                enqueue_same: 1,
+                ..none
+            })),
             needs: &[LeaseChecked, SameTransaction],
         },
         Scenario {
@@ -92,7 +96,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             }),
             deep: Case::Rq(Config {
                 look: Look::But(NEWER_LAST),
-                ..Config::small(Budget { backup: 1, enqueue_new: 2, enqueue_same: 1, crash: 1, lapse: 1, ..none })
+                ..Config::small(Budget { backup: 1, enqueue_new: 1, enqueue_same: 1, crash: 1, lapse: 1, ..none })
             }),
             needs: &[],
         },
@@ -134,7 +138,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             }),
             deep: Case::Rq(Config {
                 guards: Guards::all().without(LeaseLast),
-                ..Config::small(Budget { fault: 2, enqueue_new: 1, crash: 1, lapse: 2, verdict: 1, ..none })
+                ..Config::small(Budget { fault: 2, enqueue_new: 1, lapse: 2, verdict: 1, ..none })
             }),
             needs: &[TakeLast, PutBack, RecordLast],
         },
@@ -147,7 +151,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             }),
             deep: Case::Rq(Config {
                 no_put_back: true,
-                ..Config::small(Budget { fault: 2, enqueue_new: 1, crash: 1, lapse: 2, verdict: 1, ..none })
+                ..Config::small(Budget { fault: 2, enqueue_new: 1, lapse: 2, verdict: 1, ..none })
             }),
             needs: &[LeaseLast],
         },
@@ -173,12 +177,12 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             what: "an older worker had the job in hand, and may live on",
             small: Case::Rq(Config {
                 old_worker: true,
-                ..Config::small(Budget { crash: 1, lapse: 2, old_reclaim: 1, enqueue_same: 1, ..none })
+                ..Config::small(Budget { crash: 1, lapse: 2, old_reclaim: 1, ..none })
             }),
             deep: Case::Rq(Config {
                 old_worker: true,
                 workers: 3,
-                ..Config::small(Budget { crash: 1, lapse: 2, old_reclaim: 1, enqueue_same: 1, backup: 1, ..none })
+                ..Config::small(Budget { crash: 1, lapse: 2, old_reclaim: 1, backup: 1, ..none })
             }),
             needs: &[TakenOver, OldAttempts],
         },
