@@ -5,6 +5,7 @@ mod scenarios;
 mod scripts;
 mod state;
 mod steps;
+pub mod trace;
 mod words;
 
 pub use properties::{AT_MOST_ONCE, NEWER_LAST, PROPERTIES, broken};

@@ -7,16 +7,16 @@ use super::Outcome;
 /// Number of an id that producers use.
 pub type Job = u8;
 /// A time, as a number that only grows.
-pub type Stamp = u8;
+pub type Stamp = u32;
 /// Names an execution: one claim of one job.
-pub type Execution = u8;
+pub type Execution = u32;
 
 /// Something that was asked for: the n-th enqueue, or its k-th repetition. This is what must happen once. No script knows
 /// it: it stands for the data that a producer wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Effect {
     /// The n-th enqueue.
-    pub asked: u8,
+    pub asked: u32,
     /// The k-th repetition of it.
     pub repetition: u8,
 }

@@ -2,8 +2,8 @@
 
 use super::scripts::{self, Outcome, is_failed};
 use super::{
-    Asked, Backup, Claim, Config, Effect, Execution, Hand, Job, Lease, Record, Replaced, Run, Stage, Status, Until,
-    Version, World, known,
+    Asked, Backup, Claim, Config, Effect, Execution, Hand, Job, Lease, Record, Replaced, Run, Stage, Stamp, Status,
+    Until, Version, World, known,
 };
 use crate::guards::Switch;
 
@@ -369,7 +369,14 @@ fn give_up(world: &mut World, effect: Effect, claim: Claim) {
 }
 
 /// A producer writes a record, as RQ does: over the fields that it knows, and over no others.
-pub(super) fn enqueue(world: &mut World, config: &Config, server: usize, job: Job, created: Option<u8>, later: bool) {
+pub(super) fn enqueue(
+    world: &mut World,
+    config: &Config,
+    server: usize,
+    job: Job,
+    created: Option<Stamp>,
+    later: bool,
+) {
     let now = world.tick(server);
     let created = created.unwrap_or(now);
     let asked = world.asked.keys().last().map_or(0, |last| last.asked + 1);
