@@ -57,6 +57,7 @@ switches! {
     LeaseLast "M11" "a script checks the lease first and gives it up last",
     ExactTimes "M12" "a new time of enqueueing that no script of ours explains is a new run",
     GoneToo "M13" "a run whose record is gone is brought back like an overwritten one",
+    LapsedInHand "M14" "a run is in hand until it is reclaimed, though its lease lapsed",
 }
 
 impl Switch {

@@ -3,9 +3,9 @@
 use super::{AT_MOST_ONCE, Budget, Config, NEWER_LAST};
 use crate::guards::Guards;
 use crate::guards::Switch::{
-    Aside, ClearFailed, DueStamp, ExactTimes, FailedCopy, FailedKept, FarScores, Fence, GoneToo, LeaseChecked,
-    LeaseLast, LedgerKept, Life, LifeDurable, NextRun, OldAttempts, OwnRecord, PayloadCopy, PullIn, PutBack,
-    RecordLast, RetryAside, RunRemoved, RunStays, SameTransaction, TakeLast, TakenOver,
+    Aside, ClearFailed, DueStamp, ExactTimes, FailedCopy, FailedKept, FarScores, Fence, GoneToo, LapsedInHand,
+    LeaseChecked, LeaseLast, LedgerKept, Life, LifeDurable, NextRun, OldAttempts, OwnRecord, PayloadCopy, PullIn,
+    PutBack, RecordLast, RetryAside, RunRemoved, RunStays, SameTransaction, TakeLast, TakenOver,
 };
 use crate::look::Look;
 use crate::scenarios::{Case, Limit, Scenario};
@@ -23,7 +23,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
                 workers: 3,
                 ..Config::small(Budget { enqueue_new: 2, crash: 1, lapse: 2, verdict: 1, ..none })
             }),
-            needs: &[RunStays, Aside, OwnRecord, PayloadCopy, RetryAside],
+            needs: &[RunStays, Aside, OwnRecord, PayloadCopy, RetryAside, LapsedInHand],
         },
         Scenario {
             name: "given up, and overwritten",
@@ -92,7 +92,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             what: "Redis is set back to any earlier state; retries, new versions",
             small: Case::Rq(Config {
                 look: Look::But(NEWER_LAST),
-                ..Config::small(Budget { backup: 1, enqueue_new: 1, lapse: 1, verdict: 1, ..none })
+                ..Config::small(Budget { backup: 1, enqueue_new: 1, verdict: 1, ..none })
             }),
             deep: Case::Rq(Config {
                 look: Look::But(NEWER_LAST),
@@ -120,7 +120,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             small: Case::Rq(Config {
                 repeats: 1,
                 look: Look::But(NEWER_LAST),
-                ..Config::small(Budget { backup: 1, enqueue_later: 1, lapse: 1, ..none })
+                ..Config::small(Budget { backup: 1, enqueue_later: 1, ..none })
             }),
             deep: Case::Rq(Config {
                 repeats: 2,
@@ -138,7 +138,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             }),
             deep: Case::Rq(Config {
                 guards: Guards::all().without(LeaseLast),
-                ..Config::small(Budget { fault: 2, enqueue_new: 1, lapse: 2, verdict: 1, ..none })
+                ..Config::small(Budget { fault: 2, enqueue_new: 1, lapse: 1, verdict: 1, ..none })
             }),
             needs: &[TakeLast, PutBack, RecordLast],
         },
@@ -151,7 +151,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             }),
             deep: Case::Rq(Config {
                 no_put_back: true,
-                ..Config::small(Budget { fault: 2, enqueue_new: 1, lapse: 2, verdict: 1, ..none })
+                ..Config::small(Budget { fault: 2, enqueue_new: 1, lapse: 1, verdict: 1, ..none })
             }),
             needs: &[LeaseLast],
         },

@@ -170,9 +170,11 @@ pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Op
     };
     let name = run_of(redis, guards, job, &record);
     let in_hand = redis.in_hand(job).copied();
-    // Its script failed after the record was written, before the lease was given up.
+    // Either its script failed after the record was written, or it is forgotten as soon as it lapsed.
     let left_over = in_hand.filter(|lease| {
-        guards.has(Switch::LeaseLast) && record.version == lease.version && record.execution != Some(lease.execution)
+        let named = record.execution == Some(lease.execution);
+        let ended = guards.has(Switch::LeaseLast) && record.version == lease.version && !named;
+        ended || (!guards.has(Switch::LapsedInHand) && lease.until == Until::Lapsed)
     });
     if let Some(lease) = in_hand.filter(|_| left_over.is_none()) {
         if record.version == lease.version || !guards.has(Switch::Aside) {
