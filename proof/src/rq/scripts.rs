@@ -422,6 +422,14 @@ pub(super) fn reclaim(world: &mut World, config: &Config, server: usize, lease: 
                 (vec![Write::Front(lease.job)], Some(after))
             }
         }
+        // A script that failed half-way left it queued, and nowhere.
+        (None, Some(record))
+            if record.status == Status::Queued
+                && !redis.queue.contains(&lease.job)
+                && run_of(redis, guards, lease.job, &record) == lease.run =>
+        {
+            (vec![Write::Front(lease.job)], None)
+        }
         (None, record) if is_without_record(redis, guards, lease, record) => {
             let moves = if over {
                 overwritten(guards, lease, true, Outcome::Fail)
