@@ -1,8 +1,10 @@
 //! The protocol for RQ's jobs, as a state machine.
 
+mod others;
 mod properties;
 mod scenarios;
 mod scripts;
+mod settle;
 mod state;
 mod steps;
 pub mod trace;

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use stateright::Property;
 
 use super::scripts::{self, Outcome, is_failed, is_held};
+use super::settle;
 use super::{Claim, Config, Effect, Rq, Status, Step, Until, World};
 use crate::guards::Switch;
 
@@ -149,13 +150,13 @@ fn one_round(config: &Config, world: &mut World, note: &mut impl FnMut(Step)) ->
         for lease in world.servers[server].leases.clone() {
             if lease.until != Until::Far || pulled_in {
                 note(Step::Reclaim(server, lease.execution, None));
-                scripts::reclaim(world, config, server, &lease, None);
+                settle::reclaim(world, config, server, &lease, None);
                 busy = true;
             }
         }
         for job in world.servers[server].scheduled.clone() {
             note(Step::ComeDue(server, job));
-            scripts::come_due(world, config.guards, server, job);
+            settle::come_due(world, config.guards, server, job);
             busy = true;
         }
         let worker = server;
@@ -167,7 +168,7 @@ fn one_round(config: &Config, world: &mut World, note: &mut impl FnMut(Step)) ->
                 note(Step::Settle(worker, Outcome::Finished, None));
             }
             scripts::commit(world, config, worker);
-            scripts::settle(world, config, worker, Outcome::Finished, None, false);
+            settle::settle(world, config, worker, Outcome::Finished, None, false);
         }
     }
     busy

@@ -1,6 +1,8 @@
 //! What can happen, one step at a time.
 
+use super::others;
 use super::scripts::{self, Outcome, is_failed};
+use super::settle;
 use super::{
     Asked, Backup, Claim, Config, Effect, Execution, Hand, Job, Lease, Record, Replaced, Run, Stage, Stamp, Status,
     Until, Version, World, known,
@@ -263,7 +265,7 @@ pub(super) fn take(before: &World, config: &Config, step: Step) -> Option<World>
         }
         Step::OldClaim(worker) => {
             world.left.old_claim -= 1;
-            if !scripts::old_claim(world, config, worker) {
+            if !others::old_claim(world, config, worker) {
                 return None;
             }
         }
@@ -271,12 +273,12 @@ pub(super) fn take(before: &World, config: &Config, step: Step) -> Option<World>
         Step::Settle(worker, outcome, fault) => {
             spend_fault(world, fault);
             spend_verdict(world, worker, outcome);
-            scripts::settle(world, config, worker, outcome, fault, false);
+            settle::settle(world, config, worker, outcome, fault, false);
         }
         Step::SettleUnheard(worker, outcome) => {
             world.left.answer_lost -= 1;
             spend_verdict(world, worker, outcome);
-            scripts::settle(world, config, worker, outcome, None, true);
+            settle::settle(world, config, worker, outcome, None, true);
         }
         Step::Crash(worker) => {
             world.left.crash -= 1;
@@ -308,19 +310,19 @@ fn of_leases_and_data(world: &mut World, config: &Config, step: Step) -> Option<
         Step::Reclaim(server, execution, fault) => {
             spend_fault(world, fault);
             let lease = *world.servers[server].lease(execution)?;
-            scripts::reclaim(world, config, server, &lease, fault);
+            settle::reclaim(world, config, server, &lease, fault);
         }
         Step::OldReclaim(server, execution) => {
             world.left.old_reclaim -= 1;
             let lease = *world.servers[server].lease(execution)?;
-            scripts::old_reclaim(world, server, &lease);
+            others::old_reclaim(world, server, &lease);
         }
         Step::Reader(server, execution) => {
             world.left.reader -= 1;
             let lease = *world.servers[server].lease(execution)?;
-            scripts::reader(&mut world.servers[server], &lease);
+            others::reader(&mut world.servers[server], &lease);
         }
-        Step::ComeDue(server, job) => scripts::come_due(world, config.guards, server, job),
+        Step::ComeDue(server, job) => settle::come_due(world, config.guards, server, job),
         Step::Backup => {
             world.backup = Some(Backup { redis: world.servers[0].clone(), asked: known(&world.asked) });
         }
