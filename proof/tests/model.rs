@@ -7,7 +7,7 @@ use jobqueue_proof::tables::{
 
 #[test]
 fn with_everything_on_every_property_holds() {
-    let visited = visit_scenarios(false);
+    let visited = visit_scenarios(false, "");
     println!("{}", scenario_table(&visited));
     for (scenario, report) in &visited {
         let found = report.counterexample.as_ref().map(story);

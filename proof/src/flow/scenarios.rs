@@ -52,7 +52,10 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
                 contents: &[1],
                 ..Config::stream(Budget { push: 1, delete: 1, lapse: 1, ..none })
             }),
-            deep: Case::Flow(Config::stream(Budget { delete: 1, lapse: 1, crash: 1, verdict: 1, fault: 1, ..none })),
+            deep: Case::Flow(Config {
+                contents: &[1],
+                ..Config::stream(Budget { push: 1, delete: 1, lapse: 1, fault: 1, crash: 1, ..none })
+            }),
             needs: &[Life],
         },
         Scenario {
@@ -64,6 +67,7 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
                 ..Config::stream(Budget { backup: 1, push: 1, lapse: 1, ..none })
             }),
             deep: Case::Flow(Config {
+                contents: &[1],
                 has_life: false,
                 ..Config::stream(Budget { backup: 1, push: 1, lapse: 1, ..none })
             }),
