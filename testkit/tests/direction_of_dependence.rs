@@ -7,7 +7,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may build on.
-const LAYERS: [(&str, &[&str]); 9] = [
+const LAYERS: [(&str, &[&str]); 10] = [
     ("jobqueue-crds", &[]),
     ("jobqueue-queue", &[]),
     ("jobqueue-ingest", &[]),
@@ -27,6 +27,7 @@ const LAYERS: [(&str, &[&str]); 9] = [
         ],
     ),
     ("jobqueue-testkit", &[]),
+    ("jobqueue-proof", &[]),
 ];
 
 /// Libraries that must stay behind one door: the library, and the crates of ours that may open it.
