@@ -10,6 +10,9 @@ const DENIED: [&str; 3] = ["NOAUTH", "WRONGPASS", "NOPERM"];
 /// Server error codes of a data set that is not what the protocol expects.
 const DATA: [&str; 4] = ["WRONGTYPE", "CROSSSLOT", "BUSYGROUP", "NOGROUP"];
 
+/// What a script is told about a key whose slot is on its way to another node, and when the cluster has lost nodes.
+const SLOT_AWAY: [&str; 2] = ["access a non local key", "while the cluster is down"];
+
 /// Classifies; the message never holds a password because neither Redis nor the client library repeats one.
 pub(crate) fn queue_error(endpoint: &str, error: &RedisError) -> QueueError {
     let cause = error.to_string();
@@ -30,6 +33,8 @@ pub(crate) fn queue_error(endpoint: &str, error: &RedisError) -> QueueError {
             let is = |codes: &[&str]| codes.iter().any(|known| code == *known || cause.contains(known));
             if is(&DENIED) {
                 denied()
+            } else if SLOT_AWAY.iter().any(|words| cause.contains(words)) {
+                unavailable()
             } else if is(&DATA) || code == "ERR" {
                 QueueError::Data(cause)
             } else {
@@ -70,6 +75,15 @@ mod tests {
         }
         for code in ["LOADING", "READONLY", "OOM", "MISCONF", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN"] {
             assert!(matches!(server(code, "x"), QueueError::Unavailable { .. }), "{code}");
+        }
+        for code in ["ASK 7 h:1", "MOVED 7 h:1"] {
+            assert!(matches!(server(code, ""), QueueError::Unavailable { .. }), "{code}");
+        }
+        for text in
+            ["access a non local key in a cluster node script: f", "execute a command while the cluster is down"]
+        {
+            let error = server("ERR", &format!("Script attempted to {text}"));
+            assert!(matches!(error, QueueError::Unavailable { .. }), "{error}");
         }
         for code in ["WRONGTYPE", "ERR", "CROSSSLOT"] {
             assert!(matches!(server(code, "x"), QueueError::Data(_)), "{code}");
