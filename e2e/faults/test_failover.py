@@ -85,16 +85,15 @@ def run(trial, measure, hows, number):
     return [sum(each) for each in within]
 
 
-@pytest.mark.parametrize("protocol", marks.PROTOCOLS)
+@pytest.mark.parametrize("protocol", ["RQ", pytest.param("List", marks=pytest.mark.with_full), pytest.param("Stream", marks=pytest.mark.with_full)])
 def test_what_the_new_master_has_is_done_once(full, trial, measure, protocol):
     run(trial(protocol), measure, ["kill", "freeze", "command", "kill"] if full else ["kill"], 300 if full else 100)
 
 
 # A failover by command leaves the old master at work for seconds, with one of the two replicas still behind it.
+@pytest.mark.with_full
 @pytest.mark.parametrize(("wait", "least", "hows"), [(1, 0, ["freeze", "kill"]), (2, 0, ["freeze", "command", "kill"]), (0, 2, ["freeze", "command", "kill"])])
-def test_what_replicas_have_acknowledged_stays(full, trial, measure, wait, least, hows):
-    if not full:
-        pytest.skip("takes minutes: with --full")
+def test_what_replicas_have_acknowledged_stays(trial, measure, wait, least, hows):
     settings = {"min_replicas_to_write": least, "min_replicas_max_lag": 2}
     copied = run(trial("List", {"wait": wait}, **settings), measure, hows, 200)
     assert not any(copied), copied

@@ -28,11 +28,16 @@ def scripts(cluster):
     return sum(each.get(kind, 0) for each in told for kind in ("calls", "rejected_calls"))
 
 
+def workers_try(cluster):
+    wanted = scripts(cluster) + CREW
+    until(lambda: scripts(cluster) >= wanted, "workers try their luck in the middle of it")
+
+
 def in_hand(cluster, protocol):
     return (marks.status(cluster.url, protocol, PREFIX) or {}).get("running", 0)
 
 
-@pytest.mark.parametrize("protocol", marks.PROTOCOLS)
+@pytest.mark.parametrize("protocol", ["RQ", "List", pytest.param("Stream", marks=pytest.mark.with_full)])
 def test_each_job_once(full, tmp_path, measure, protocol):
     number, moves = (1000, 4) if full else (200, 1)
     cluster, rows, workers = Cluster(tmp_path), Effects(tmp_path / "database"), []
@@ -61,8 +66,7 @@ def test_each_job_once(full, tmp_path, measure, protocol):
             for _ in keys:
                 steps += 1
                 feed(producer, 1)
-                tried = scripts(cluster)
-                until(lambda: scripts(cluster) >= tried + CREW, "workers try their luck in the middle of it")
+                workers_try(cluster)
             source, targets = target, [node for node in cluster.nodes if node is not target]
         at = time.monotonic()
         until(lambda: marks.drained(cluster.url, protocol, PREFIX),

@@ -14,7 +14,7 @@ pub use authority::Authority;
 pub use mariadb::MariaDb;
 pub use postgres::Postgres;
 pub use process::{free_port, until};
-pub use redis::Redis;
+pub use redis::{Redis, redis_server};
 
 use std::sync::{
     OnceLock,
