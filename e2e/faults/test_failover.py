@@ -79,7 +79,8 @@ def run(trial, measure, hows, number):
     gone = [(at, have >= trial.feeder.wait > 0) for each, (_, at, have) in jobs.items() if not rows[each]]
     # To each belong those of the last moment before it as well.
     within = [[copied for at, copied in gone if since - 1 <= at < end - 1] for since, end in zip(begun, [*begun[1:], float("inf")], strict=True)]
-    measure(jobs=len(jobs), **told, **{f"{number}_{how}": f"{len(each)}, copied {sum(each)}" for number, (how, each) in enumerate(zip(hows, within, strict=True))})
+    cost = {f"{place}_{how}": f"{len(each)}, copied {sum(each)}" for place, (how, each) in enumerate(zip(hows, within, strict=True))}
+    measure(jobs=len(jobs), **told, **cost)
     assert not wrong, wrong
     assert told["failed"] == 0
     return [sum(each) for each in within]

@@ -101,22 +101,35 @@ class Cluster:
     RANGES = ((0, 5460), (5461, 10922), (10923, 16383))
 
     def __init__(self, directory):
-        buses = [free_port() for _ in self.RANGES]
-        self.nodes = [RedisServer(Path(directory) / f"node{number}", cluster_enabled="yes", cluster_port=bus) for number, bus in enumerate(buses)]
-        for node, (first, last) in zip(self.nodes, self.RANGES, strict=True):
-            node.client().execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
-        for node, bus in zip(self.nodes[1:], buses[1:], strict=True):
-            self.nodes[0].client().execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        self.directory, self.nodes = Path(directory), []
+        for first, last in self.RANGES:
+            self._add().client().execute_command("CLUSTER", "ADDSLOTSRANGE", first, last)
         until(self._is_whole, "the cluster is whole")
         self.url = f"redis+cluster://{','.join(f'127.0.0.1:{node.port}' for node in self.nodes)}"
 
+    def _add(self):
+        bus = free_port()
+        node = RedisServer(self.directory / f"node{len(self.nodes)}", cluster_enabled="yes", cluster_port=bus, cluster_node_timeout=2000,
+                           repl_diskless_sync_delay=0)
+        if self.nodes:
+            self.nodes[0].client().execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
+        self.nodes.append(node)
+        return node
+
+    def add_replica(self, master):
+        node = self._add()
+        until(self._is_whole, "all know the new node")
+        node.client().execute_command("CLUSTER", "REPLICATE", master.client().execute_command("CLUSTER", "MYID").decode())
+        until(lambda: node.client().info("replication")["master_link_status"] == "up", "the replica has it all")
+        return node
+
     def _is_whole(self):
         told = [node.client().execute_command("CLUSTER INFO") for node in self.nodes]
-        return all(info["cluster_state"] == "ok" and info["cluster_known_nodes"] == "3" for info in told)
+        return all(info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(len(self.nodes)) for info in told)
 
     def owner(self, slot):
         """By the ranges of the beginning."""
-        return next(node for node, (first, last) in zip(self.nodes, self.RANGES, strict=True) if first <= slot <= last)
+        return next(node for node, (first, last) in zip(self.nodes, self.RANGES, strict=False) if first <= slot <= last)
 
     def move(self, slot, source, target, last, step=10):
         """Moves a slot as redis-cli does, `step` keys at a time, those with `last` in their names after the others; yields

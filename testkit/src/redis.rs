@@ -1,4 +1,4 @@
-//! A `redis-server` on a free port: the one in PATH, or what JOBQUEUE_REDIS_SERVER names.
+//! A `redis-server` on a free port: the one in PATH, or what `JOBQUEUE_REDIS_SERVER` names.
 
 use std::{process::Command, time::Duration};
 
