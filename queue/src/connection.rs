@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::cluster_async::ClusterConnection;
-use redis::{Cmd, FromRedisValue, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
+use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
@@ -21,6 +21,9 @@ use crate::url::ConnectionUrl;
 /// After a failed attempt to connect, others that ask within this time are told the same, so that a burst of callers
 /// does not queue up one time-out behind the other.
 const REFUSE_AGAIN: Duration = Duration::from_millis(200);
+
+/// The waits, in milliseconds, before asking again for a slot that has moved. Not every node knows of it at once.
+const SLOT_MOVED: [u64; 5] = [0, 20, 50, 100, 200];
 
 /// What TLS needs beyond the system's certificate authorities. All in PEM.
 #[derive(Clone, Default)]
@@ -120,7 +123,7 @@ impl Connection {
         let (mut live, generation) = self.live().await?;
         let answer = match &mut live {
             Live::Single(single) => single.req_packed_command(cmd).await,
-            Live::Cluster(cluster) => cluster.req_packed_command(cmd).await,
+            Live::Cluster(cluster) => ask_owner(cluster, cmd).await,
         };
         match answer.and_then(Value::extract_error) {
             Ok(value) => self.read(value),
@@ -280,10 +283,7 @@ impl fmt::Debug for Connection {
 
 /// A cluster's pipeline: each command goes to the node of its key, all at once.
 async fn send_all(cluster: &ClusterConnection, commands: &[Cmd]) -> Result<Vec<Value>, RedisError> {
-    let sent = commands.iter().map(|command| {
-        let mut node = cluster.clone();
-        async move { node.req_packed_command(command).await }
-    });
+    let sent = commands.iter().map(|command| ask_owner(cluster, command));
     let mut answers = Vec::with_capacity(commands.len());
     for answer in futures::future::join_all(sent).await {
         answers.push(match answer {
@@ -292,6 +292,28 @@ async fn send_all(cluster: &ClusterConnection, commands: &[Cmd]) -> Result<Vec<V
         });
     }
     Ok(answers)
+}
+
+/// Sends a command to the node that has its slot. One that says the slot has moved did nothing, and the client library
+/// has begun to learn where it is.
+///
+/// A slot that is *on its way* (`ASK`) is away for a moment, and nobody asks at its destination: a script would run there
+/// and take the keys that are still to come for missing.
+async fn ask_owner(cluster: &ClusterConnection, command: &Cmd) -> Result<Value, RedisError> {
+    let mut node = cluster.clone();
+    let mut waits = SLOT_MOVED.iter();
+    loop {
+        let answer = node.req_packed_command(command).await;
+        let moved = match &answer {
+            Ok(Value::ServerError(error)) => error.kind() == Some(ServerErrorKind::Moved),
+            Ok(_) => false,
+            Err(error) => error.kind() == ErrorKind::Server(ServerErrorKind::Moved),
+        };
+        match waits.next() {
+            Some(wait) if moved => tokio::time::sleep(Duration::from_millis(*wait)).await,
+            _ => return answer,
+        }
+    }
 }
 
 fn is_noscript(answer: &Value) -> bool {

@@ -104,7 +104,7 @@ impl Dialer {
     fn at(&self, address: ConnectionAddr) -> RedisResult<Client> {
         let info = address
             .into_connection_info()?
-            .set_redis_settings(settings(&self.target.url.login, self.target.url.db))
+            .set_redis_settings(self.settings(self.target.url.db))
             .set_tcp_settings(tcp_settings());
         match &self.target.tls {
             Some(certificates) => Client::build_with_tls(info, certificates.clone()),
@@ -145,7 +145,7 @@ impl Dialer {
         let addresses: Vec<ConnectionAddr> = sentinels.iter().map(|node| self.address(node)).collect();
         let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
             .set_client_to_redis_db(self.target.url.db)
-            .set_client_to_redis_protocol(ProtocolVersion::RESP2)
+            .set_client_to_redis_protocol(self.protocol())
             .set_client_to_sentinel_protocol(ProtocolVersion::RESP2)
             .set_client_to_redis_tcp_settings(tcp_settings())
             .set_client_to_sentinel_tcp_settings(tcp_settings());
@@ -176,12 +176,15 @@ impl Dialer {
         let login = &self.target.url.login;
         let addresses: Vec<ConnectionInfo> = nodes
             .iter()
-            .map(|node| Ok(self.address(node).into_connection_info()?.set_redis_settings(settings(login, 0))))
+            .map(|node| Ok(self.address(node).into_connection_info()?.set_redis_settings(self.settings(0))))
             .collect::<RedisResult<_>>()?;
         let mut builder = ClusterClientBuilder::new(addresses)
             .connection_timeout(timeouts.connect)
             .response_timeout(timeouts.response)
-            .use_protocol(ProtocolVersion::RESP2)
+            // It would follow a redirection to a node that has only a part of the keys yet. `Connection` asks again where
+            // that is right.
+            .retries(0)
+            .use_protocol(self.protocol())
             .tcp_settings(tcp_settings());
         if let Some(username) = &login.username {
             builder = builder.username(username);
@@ -199,6 +202,22 @@ impl Dialer {
             builder = builder.certs(certificates.clone());
         }
         builder.build()
+    }
+
+    fn protocol(&self) -> ProtocolVersion {
+        if self.target.url.resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 }
+    }
+
+    fn settings(&self, db: i64) -> RedisConnectionInfo {
+        let mut settings = RedisConnectionInfo::default().set_db(db).set_protocol(self.protocol());
+        let login = &self.target.url.login;
+        if let Some(username) = &login.username {
+            settings = settings.set_username(username);
+        }
+        if let Some(password) = &login.password {
+            settings = settings.set_password(password);
+        }
+        settings
     }
 
     fn address(&self, node: &Node) -> ConnectionAddr {
@@ -224,17 +243,6 @@ impl AsyncDNSResolver for Within {
             Ok(Box::new(addresses.into_iter()) as Box<dyn Iterator<Item = SocketAddr> + Send + 'a>)
         })
     }
-}
-
-fn settings(login: &Login, db: i64) -> RedisConnectionInfo {
-    let mut settings = RedisConnectionInfo::default().set_db(db).set_protocol(ProtocolVersion::RESP2);
-    if let Some(username) = &login.username {
-        settings = settings.set_username(username);
-    }
-    if let Some(password) = &login.password {
-        settings = settings.set_password(password);
-    }
-    settings
 }
 
 fn tcp_settings() -> TcpSettings {

@@ -10,9 +10,18 @@ const DENIED: [&str; 5] = ["NOAUTH", "WRONGPASS", "NOPERM", "ACL failure", "exec
 /// Server error codes of a data set that is not what the protocol expects.
 const DATA: [&str; 4] = ["WRONGTYPE", "CROSSSLOT", "BUSYGROUP", "NOGROUP"];
 
+/// What a script is told about a key whose slot is on its way to another node.
+const SLOT_AWAY: &str = "access a non local key";
+
+/// What a script is told where the cluster has lost nodes.
+const CLUSTER_DOWN: &str = "while the cluster is down";
+
 /// Classifies; the message never holds a password because neither Redis nor the client library repeats one.
 pub(crate) fn queue_error(endpoint: &str, error: &RedisError) -> QueueError {
-    let cause = error.to_string();
+    let cause = match error.to_string() {
+        words if is_slot_away(error, &words) => format!("the keys' slot is on its way to another node ({words})"),
+        words => words,
+    };
     let unavailable = || QueueError::Unavailable { endpoint: endpoint.to_owned(), cause: cause.clone() };
     let denied = || QueueError::Denied { endpoint: endpoint.to_owned(), cause: cause.clone() };
     match error.kind() {
@@ -30,6 +39,8 @@ pub(crate) fn queue_error(endpoint: &str, error: &RedisError) -> QueueError {
             let is = |codes: &[&str]| codes.iter().any(|known| code == *known || cause.contains(known));
             if is(&DENIED) {
                 denied()
+            } else if is_slot_away(error, &cause) || cause.contains(CLUSTER_DOWN) {
+                unavailable()
             } else if is(&DATA) || code == "ERR" {
                 QueueError::Data(cause)
             } else {
@@ -50,6 +61,11 @@ pub(crate) fn error_of_text(endpoint: &str, queue: &str, text: &str) -> QueueErr
         },
         Ok(_) => QueueError::Data(format!("{queue}: {text}")),
     }
+}
+
+fn is_slot_away(error: &RedisError, words: &str) -> bool {
+    let away = matches!(error.kind(), ErrorKind::Server(ServerErrorKind::Ask | ServerErrorKind::TryAgain));
+    away || words.contains(SLOT_AWAY)
 }
 
 /// rustls reports a refused certificate as an I/O error with one of these in its text.
@@ -82,6 +98,16 @@ mod tests {
         }
         for code in ["LOADING", "READONLY", "OOM", "MISCONF", "BUSY", "CLUSTERDOWN", "MASTERDOWN", "TRYAGAIN"] {
             assert!(matches!(server(code, "x"), QueueError::Unavailable { .. }), "{code}");
+        }
+        for code in ["ASK", "MOVED"] {
+            assert!(matches!(server(code, "7 h:1"), QueueError::Unavailable { .. }), "{code}");
+        }
+        assert!(server("ASK", "7 h:1").to_string().contains("on its way"));
+        for text in
+            ["access a non local key in a cluster node script: f", "execute a command while the cluster is down"]
+        {
+            let error = server("ERR", &format!("Script attempted to {text}"));
+            assert!(matches!(error, QueueError::Unavailable { .. }), "{error}");
         }
         for code in ["WRONGTYPE", "ERR", "CROSSSLOT"] {
             assert!(matches!(server(code, "x"), QueueError::Data(_)), "{code}");

@@ -22,6 +22,7 @@ const IN_PATH: &AsciiSet = &CONTROLS.add(b' ').add(b'#').add(b'%').add(b'?');
 /// - `redis+cluster://[user:password@]host[:port],…`, and `rediss+cluster://`
 /// - `unix://[user:password@]/path/of/socket[?db=1]`, or `redis+unix://`: a socket of this machine; as in redis-py, user and
 ///   password may also be `?username=` and `?password=`
+/// - `?protocol=3` at the end of any of them: RESP3 instead of RESP2 (which every server and proxy speaks)
 ///
 /// Characters with a meaning of their own are percent-encoded in user and password. `Display` and `Debug` replace the
 /// passwords with `***`.
@@ -31,6 +32,8 @@ pub struct ConnectionUrl {
     pub(crate) tls: bool,
     pub(crate) login: Login,
     pub(crate) db: i64,
+    /// Whether to speak RESP3.
+    pub(crate) resp3: bool,
     /// Where short host names are looked up; none: as the system does.
     pub(crate) domain: Option<String>,
 }
@@ -173,7 +176,7 @@ fn parse(text: &str) -> Result<ConnectionUrl, String> {
         (None, Some(db)) => db,
         (None, None) => 0,
     };
-    Ok(ConnectionUrl { topology, tls, login, db, domain: None })
+    Ok(ConnectionUrl { topology, tls, login, db, resp3: query.resp3, domain: None })
 }
 
 /// What comes behind `unix://`. The path begins at the first slash, or after the last `@/` where a login comes first.
@@ -190,7 +193,7 @@ fn parse_socket(rest: &str, query: &str) -> Result<ConnectionUrl, String> {
     login.username = login.username.or(query.login.username);
     login.password = login.password.or(query.login.password);
     let topology = Topology::Socket(decode(path)?.into());
-    Ok(ConnectionUrl { topology, tls: false, login, db: query.db.unwrap_or(0), domain: None })
+    Ok(ConnectionUrl { topology, tls: false, login, db: query.db.unwrap_or(0), resp3: query.resp3, domain: None })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -204,6 +207,7 @@ enum Kind {
 #[derive(Default)]
 struct Query {
     db: Option<i64>,
+    resp3: bool,
     sentinel: Login,
     login: Login,
 }
@@ -216,6 +220,7 @@ fn parse_query(text: &str, kind: Kind) -> Result<Query, String> {
             ("username", Kind::Socket) => query.login.username = Some(decode(value)?),
             ("password", Kind::Socket) => query.login.password = Some(decode(value)?),
             ("db", Kind::Standalone | Kind::Sentinel | Kind::Socket) => query.db = Some(parse_db(value)?),
+            ("protocol", _) => query.resp3 = parse_protocol(value)?,
             ("sentinel_username", Kind::Sentinel) => query.sentinel.username = Some(decode(value)?),
             ("sentinel_password", Kind::Sentinel) => query.sentinel.password = Some(decode(value)?),
             // The name may be the tail of a password with a bare question mark: it is not repeated.
@@ -267,6 +272,15 @@ fn parse_db(text: &str) -> Result<i64, String> {
         .ok()
         .filter(|db: &i64| *db >= 0)
         .ok_or_else(|| format!("the database {text:?} is not a number from 0 upwards"))
+}
+
+/// As redis-py and the `redis` crate spell it.
+fn parse_protocol(text: &str) -> Result<bool, String> {
+    match text {
+        "2" | "resp2" => Ok(false),
+        "3" | "resp3" => Ok(true),
+        _ => Err(format!("the protocol {text:?} is neither 2 nor 3")),
+    }
 }
 
 fn decode(text: &str) -> Result<String, String> {
@@ -392,6 +406,19 @@ mod tests {
     }
 
     #[test]
+    fn resp3_is_asked_for_by_number_or_by_name() {
+        let resp3 = |text: &str| text.parse::<ConnectionUrl>().unwrap().resp3;
+        for url in ["redis://h", "redis://h/1?protocol=2", "redis+cluster://h?protocol=resp2"] {
+            assert!(!resp3(url), "{url}");
+        }
+        for url in
+            ["redis://h/1?protocol=3", "redis+sentinel://h/m?db=2&protocol=resp3", "redis+cluster://h?protocol=3"]
+        {
+            assert!(resp3(url), "{url}");
+        }
+    }
+
+    #[test]
     fn mistakes_are_named_without_the_secret() {
         for (text, needle) in [
             ("localhost:6379", "no scheme"),
@@ -402,6 +429,7 @@ mod tests {
             ("redis://h/x", "not a number"),
             ("redis://h/-1", "not a number"),
             ("redis://h/0/1", "too many parts"),
+            ("redis://h?protocol=4", "neither 2 nor 3"),
             ("redis://a,b", "several hosts"),
             ("redis+sentinel://a,b", "does not name the master"),
             ("redis+sentinel://a/m/0/1", "too many parts"),

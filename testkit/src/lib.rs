@@ -18,7 +18,7 @@ pub use mariadb::MariaDb;
 pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use process::{free_port, until};
-pub use redis::Redis;
+pub use redis::{Redis, redis_server};
 
 use std::sync::{
     OnceLock,

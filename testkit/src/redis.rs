@@ -1,10 +1,15 @@
-//! A `redis-server` on a free port.
+//! A `redis-server` on a free port: the one in PATH, or what `JOBQUEUE_REDIS_SERVER` names.
 
 use std::{process::Command, time::Duration};
 
 use tempfile::TempDir;
 
 use crate::process::{Server, free_port, until};
+
+/// The program to start.
+pub fn redis_server() -> String {
+    std::env::var("JOBQUEUE_REDIS_SERVER").unwrap_or_else(|_| "redis-server".into())
+}
 
 /// A running `redis-server` with `appendonly yes`, `appendfsync always`, so that a restart loses nothing.
 #[derive(Debug)]
@@ -25,7 +30,7 @@ impl Redis {
         arguments.push(directory.path().display().to_string());
         arguments.extend(["--appendonly", "yes", "--appendfsync", "always", "--save", ""].map(Into::into));
         arguments.extend(extra.iter().map(ToString::to_string));
-        let server = Server::start(None, "redis-server", &arguments, &directory.path().join("log"));
+        let server = Server::start(None, &redis_server(), &arguments, &directory.path().join("log"));
         let mut redis = Self { server, port, arguments, directory };
         redis.wait();
         redis
@@ -81,7 +86,7 @@ impl Redis {
     /// Starts it again on the same port with the same data.
     pub fn revive(&mut self) {
         self.server.kill();
-        self.server = Server::start(None, "redis-server", &self.arguments, &self.directory.path().join("log"));
+        self.server = Server::start(None, &redis_server(), &self.arguments, &self.directory.path().join("log"));
         self.wait();
     }
 }

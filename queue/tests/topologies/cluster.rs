@@ -1,19 +1,15 @@
-//! A cluster of three masters: each protocol's whole life on it.
+//! A cluster of three masters: each protocol's whole life on it, and a slot that moves.
 
 use std::time::Duration;
 
-use chrono::Utc;
-use jobqueue_queue::{
-    Completion, Outcome, Protocol, QueueConfig, QueueError, Settled, StatsQuery, connect, payload, stats,
-};
+use jobqueue_queue::{Protocol, QueueConfig, QueueError, Script, connect};
 use jobqueue_testkit::{Redis, free_port, until};
-use redis::Value;
-use serde_json::Map;
 
-use crate::{connection, run};
+use crate::connection;
+use crate::life::life;
 
 /// Three masters that share the slots.
-fn cluster() -> Vec<Redis> {
+pub(crate) fn cluster() -> Vec<Redis> {
     let buses: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let nodes: Vec<Redis> = buses
         .iter()
@@ -38,56 +34,51 @@ fn cluster() -> Vec<Redis> {
 async fn every_protocol_works_on_a_cluster() {
     let nodes = cluster();
     // One node is enough to find the others.
-    let connection = connection(&format!("redis+cluster://127.0.0.1:{}", nodes[0].port()));
-    let mut queries = Vec::new();
-    for protocol in [Protocol::Rq, Protocol::List, Protocol::Stream] {
-        let names: Vec<String> = ["one", "two", "three"].map(|name| format!("{protocol}-{name}")).into();
-        let mut config = QueueConfig::new(protocol, names.clone(), format!("worker-{protocol}"));
-        config.key_prefix = "{rq}".into();
-        queries.push(StatsQuery::from(&config));
-        let worker = connect(&connection, config).unwrap();
-        worker.register().await.unwrap();
-        for name in &names {
-            produce(&connection, protocol, name).await;
-        }
-        worker.wait(Duration::from_secs(5)).await.unwrap();
-        let claim = worker.claim(10).await.unwrap();
-        let taken: Vec<&str> = claim.deliveries.iter().map(|delivery| delivery.queue.as_str()).collect();
-        assert_eq!(taken, names, "{protocol}");
-        let leases: Vec<_> = claim.deliveries.iter().map(|delivery| delivery.lease.clone()).collect();
-        assert!(worker.heartbeat(&leases).await.unwrap().is_empty());
-        let now = Utc::now();
-        let completions: Vec<Completion> = claim
-            .deliveries
-            .into_iter()
-            .map(|delivery| {
-                let outcome = Outcome::Finished { result: serde_json::Value::Null };
-                Completion { delivery, outcome, started_at: now, ended_at: now }
-            })
-            .collect();
-        assert_eq!(worker.settle(&completions).await.unwrap(), [Settled::Finished; 3]);
-        worker.maintain().await.unwrap();
-    }
-    for (query, stats) in queries.iter().zip(stats(&connection, &queries).await.unwrap()) {
-        let stats = stats.unwrap();
-        assert_eq!((stats.waiting, stats.running, stats.workers.len()), (0, 0, 1), "{query:?}");
-        assert_eq!(stats.workers[0].succeeded, 3, "{query:?}");
-    }
+    life(&connection(&format!("redis+cluster://127.0.0.1:{}", nodes[0].port()))).await;
 }
 
-async fn produce(connection: &jobqueue_queue::Connection, protocol: Protocol, name: &str) {
-    match protocol {
-        Protocol::List => _ = run(connection, &["RPUSH", name, "record"]).await.unwrap(),
-        Protocol::Stream => _ = run(connection, &["XADD", name, "*", "record", "1"]).await.unwrap(),
-        Protocol::Rq => {
-            let data = payload::encode_call("m.f", &[], &Map::new(), jobqueue_queue::Serializer::Json);
-            let mut set = redis::cmd("HSET");
-            set.arg(format!("{{rq}}:job:{name}")).arg("data").arg(data).arg("status").arg("queued");
-            set.arg("created_at").arg("2026-01-02T03:04:05.000006Z");
-            connection.query::<Value>(&set).await.unwrap();
-            run(connection, &["RPUSH", &format!("{{rq}}:queue:{name}"), name]).await.unwrap();
-        }
+/// A slot's move, by hand and stopped at each step: until it is over nothing runs where only a part of the keys may be.
+#[tokio::test]
+async fn a_slot_on_its_way_is_away_for_a_moment_and_found_again_where_it_arrived() {
+    let nodes = cluster();
+    let connection = connection(&format!("redis+cluster://127.0.0.1:{}", nodes[2].port()));
+    // Slot 7000 or so is the second node's, whatever the tag: the test takes a tag that is there.
+    let (tag, slot) = (0..)
+        .map(|n| format!("{{tag{n}}}"))
+        .map(|tag| (nodes[0].cli(&["CLUSTER", "KEYSLOT", &tag]).parse::<u16>().unwrap(), tag))
+        .find_map(|(slot, tag)| (5461..=10922).contains(&slot).then(|| (tag, slot.to_string())))
+        .unwrap();
+    let (source, target) = (&nodes[1], &nodes[0]);
+    let key = |name: &str| format!("{tag}:{name}");
+    let touch = Script::new(&["redis.call('INCR', ARGV[1])\nreturn redis.call('INCR', ARGV[2])"]);
+    let call = || touch.on(&key("one")).arg(key("one")).arg(key("two"));
+    assert_eq!(connection.invoke::<u64>(&call()).await.unwrap(), 1);
+    let id = |node: &Redis| node.cli(&["CLUSTER", "MYID"]);
+    assert_eq!(target.cli(&["CLUSTER", "SETSLOT", &slot, "IMPORTING", &id(source)]), "OK");
+    assert_eq!(source.cli(&["CLUSTER", "SETSLOT", &slot, "MIGRATING", &id(target)]), "OK");
+    // Everything is where it was.
+    assert_eq!(connection.invoke::<u64>(&call()).await.unwrap(), 2);
+    let migrate = |name: &str| {
+        let port = target.port().to_string();
+        assert_eq!(source.cli(&["MIGRATE", "127.0.0.1", &port, &key(name), "0", "5000"]), "OK");
+    };
+    let away = async |step: &str| {
+        let Err(error) = connection.invoke::<u64>(&call()).await else { panic!("{step}: it ran") };
+        assert!(matches!(error, QueueError::Unavailable { .. }), "{step}: {error:?}");
+        let Err(error) = connection.invoke_all(&[call(), call()]).await.and_then(|mut all| all.remove(0)) else {
+            panic!("{step}: it ran")
+        };
+        assert!(matches!(error, QueueError::Unavailable { .. }), "{step}: {error:?}");
+    };
+    migrate("two");
+    away("the script finds a key gone").await;
+    migrate("one");
+    away("the key that leads it is gone").await;
+    for node in [target, source, &nodes[2]] {
+        assert_eq!(node.cli(&["CLUSTER", "SETSLOT", &slot, "NODE", &id(target)]), "OK");
     }
+    assert_eq!(connection.invoke::<u64>(&call()).await.unwrap(), 3, "none ran at the destination");
+    assert_eq!(target.cli(&["GET", &key("one")]), "6", "where only the second was away the first was there");
 }
 
 #[tokio::test]

@@ -3,8 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it should be")]
 
 mod cluster;
+mod life;
 mod login;
 mod outage;
+mod resp3;
 mod sentinel;
 mod tls;
 

@@ -4,7 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use jobqueue_queue::{Backend, Protocol, QueueConfig, QueueError, RqQueue};
-use jobqueue_testkit::{Redis, free_port, until};
+use jobqueue_testkit::{Redis, free_port, redis_server, until};
 use tempfile::TempDir;
 
 use crate::{answered, connection, run};
@@ -27,7 +27,7 @@ impl Sentinel {
         );
         std::fs::write(&config, text).unwrap();
         let mut command = Command::new("setpriv");
-        command.args(["--pdeathsig", "KILL", "--", "redis-server"]).arg(config).arg("--sentinel");
+        command.args(["--pdeathsig", "KILL", "--", &redis_server()]).arg(config).arg("--sentinel");
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let sentinel = Self { process, port, _directory: directory };
         let replicas = || sentinel.cli(password, &["SENTINEL", "REPLICAS", "mymaster"]);

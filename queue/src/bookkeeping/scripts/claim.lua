@@ -50,6 +50,8 @@ end
 
 -- What was begun when Redis refused something stays where it was.
 local function put_back(q)
+  -- A number that was not used up must not be skipped: the run is made of it.
+  if q.counted then redis.pcall('INCRBY', q.prefix .. ':seq', -q.counted) end
   for _, one in ipairs(begun) do
     local id, attempts = one[1], one[2]
     redis.pcall('ZREM', q.prefix .. ':lease', id)

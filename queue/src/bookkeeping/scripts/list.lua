@@ -17,11 +17,13 @@ local function take(q, most, now, worker, seed, hand_out)
   if #records == 0 then return end
   local lives = life(q, seed)
   local last = redis.call('INCRBY', q.prefix .. ':seq', #records)
+  q.counted = #records
   for i, record in ipairs(records) do
     local number = string.format('%.0f', last - #records + i)
     hand_out(string.format('%.0f-', now) .. number, record, redis.sha1hex(lives .. ':' .. number .. ':' .. record))
   end
   redis.call('LPOP', q.key, #records)
+  q.counted = nil
 end
 
 -- An element left the list when it was claimed: there is nothing else to keep in step.

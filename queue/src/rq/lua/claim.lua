@@ -167,8 +167,8 @@ local function take_aside(J, Q)
   local R = redis.call('LINDEX', behind_key(Q, J), 0)
   local x = R and read_hash_of_run(run_key(J, R))
   local f = read(J)
-  if not x or not x.run or not f.data then
-    -- Its producer deleted the job, or nothing is left of it.
+  if not x or not x.run or (not f.data and x.attempts == 0) then
+    -- Deleted by its producer before it ran. One that ran already, and lost its record meanwhile, has its data here.
     drop(J, 'its record was deleted while it waited for an earlier run')
   else
     local own = f.run == x.run and version(f.created_at, f.enqueued_at) == x.of
@@ -208,7 +208,11 @@ local function put_back(Q)
   end
 end
 
+-- Whatever is begun is not failed any more: an older run of the same id may have left its entry.
 local function lease_all(Q)
+  local ids = {}
+  for J in pairs(mine) do ids[#ids + 1] = J end
+  for k = 1, #ids, 500 do redis.call('ZREM', failed_key(Q), unpack(ids, k, math.min(k + 499, #ids))) end
   for k = 1, #taken, 500 do redis.call('ZADD', wip_key(Q), unpack(taken, k, math.min(k + 499, #taken))) end
   if #held > 0 then
     local executions = worker_key(W) .. ':executions'

@@ -62,7 +62,7 @@ local function crashed_old_run(J, Q, job, x)
     bring_back(J, Q, x, x.crashes > 1 and backoff_seconds(J, x.crashes - 1) or 0)
     reclaimed = reclaimed + 1
   else
-    add_result_of_old_run(J, Q, {text = abandoned_text}, 'failed', default_failure_ttl)
+    end_old_run(J, Q, {text = abandoned_text}, x, 'failed', default_failure_ttl)
     abandoned = abandoned + 1
   end
 end
@@ -77,7 +77,10 @@ local function reclaim(member, Q)
   local x = is_ours(E) and read_execution(J, E) or {}
   local own = job and (not x.run or is_owner(job, E))
   local live = job and live_execution(J, Q, E)
-  if not job then
+  if not job and x.run then
+    -- Its record expired or was evicted meanwhile.
+    crashed_old_run(J, Q, {}, x)
+  elseif not job then
     expired = expired + 1
   elseif not own and version(job.created_at, job.enqueued_at) ~= x.of then
     crashed_old_run(J, Q, job, x)
@@ -111,7 +114,9 @@ local function come_due(J, Q)
     return
   end
   if f[2] == 'scheduled' then
-    enqueue(J, Q, f[5] == '1', f[3], f[4])
+    -- Queued when it came due, whoever finds that when: the time is a part of what tells its run from others.
+    local due_at = tonumber(redis.call('ZSCORE', scheduled_key(Q), J) or '') or now
+    enqueue(J, Q, f[5] == '1', f[3], f[4], iso(due_at, 0))
     due = due + 1
   else
     expired = expired + 1

@@ -30,8 +30,8 @@ local function release_slot(J, job)
   fill_slots(K, concurrency or 0)
 end
 
--- Puts a job that holds no slot on its queue, or in line for one.
-local function enqueue(J, Q, at_front, K, concurrency)
+-- Puts a job that holds no slot on its queue, or in line for one. `at` is the time of queueing where that is not now.
+local function enqueue(J, Q, at_front, K, concurrency, at)
   redis.call('SADD', P .. ':queues', queue_key(Q))
   concurrency = tonumber(concurrency or '')
   if K and K ~= '' and concurrency and concurrency > 0 then
@@ -43,7 +43,7 @@ local function enqueue(J, Q, at_front, K, concurrency)
     fill_slots(K, concurrency)
     return
   end
-  redis.call('HSET', job_key(J), 'status', 'queued', 'enqueued_at', now_iso)
+  redis.call('HSET', job_key(J), 'status', 'queued', 'enqueued_at', at or now_iso)
   push(Q, J, at_front)
 end
 
@@ -258,15 +258,29 @@ local function set_aside(J, Q, f)
     'jobqueue_attempts', '0', 'jobqueue_crashes', '0')
 end
 
--- The end of a run whose job's record is a newer run's by now: only its result is written.
-local function add_result_of_old_run(J, Q, run, status, default_ttl)
-  local fields = failed_fields(run)
-  if status == 'finished' then
-    fields = {'execution_id', run.execution, 'execution_started_at', run.started, 'execution_ended_at', run.ended}
-    if run.text ~= '' then fields[7], fields[8] = 'return_value', run.text end
+-- What failed for good while the record was overwritten or went becomes a job of its own in the failed registry, with its own
+-- data, under the id with a suffix: it can be looked at and requeued, and is still the same run.
+local function bury_old_run(J, Q, run, x, status, ttl)
+  local own = J .. '-' .. string.sub(redis.sha1hex(x.run .. x.of), 1, 8)
+  local created_at, enqueued_at = string.match(x.of or '', '^(%S*) (.*)$')
+  redis.call('HSET', job_key(own), 'created_at', created_at or now_iso, 'enqueued_at', enqueued_at or now_iso, 'data',
+    x.data or '', 'status', status, 'origin', Q, 'description', 'an earlier run of ' .. J, 'started_at', '', 'ended_at',
+    run.ended_iso or now_iso, 'last_heartbeat', now_iso, 'worker_name', W, 'group_id', '', 'success_callback_name', '',
+    'failure_callback_name', '', 'stopped_callback_name', '', 'timeout', (x.timeout and x.timeout ~= '') and x.timeout or '180',
+    'jobqueue_run', x.run, 'jobqueue_of', x.of or '', 'jobqueue_attempts', '0')
+  redis.call('EXPIRE', job_key(own), int(ttl))
+  redis.call('ZADD', failed_key(Q), int(now + ttl), own)
+  add_result(own, '2', ttl, failed_fields(run))
+end
+
+-- The end of a run whose job's record is a newer run's by now: its result is added to those of the id.
+local function end_old_run(J, Q, run, x, status, default_ttl)
+  if status ~= 'finished' then
+    bury_old_run(J, Q, run, x, status, default_ttl)
+    return
   end
-  redis.call('XADD', results_key(J), 'MAXLEN', '~', '10', '*', 'type', status == 'finished' and '1' or '2', 'worker_name', W,
-    unpack(fields))
+  local fields = {'execution_id', run.execution, 'execution_started_at', run.started, 'execution_ended_at', run.ended}
+  if run.text ~= '' then fields[7], fields[8] = 'return_value', run.text end
+  redis.call('XADD', results_key(J), 'MAXLEN', '~', '10', '*', 'type', '1', 'worker_name', W, unpack(fields))
   if redis.call('TTL', results_key(J)) < 0 then redis.call('EXPIRE', results_key(J), int(default_ttl)) end
-  if status == 'failed' then redis.call('ZADD', failed_key(Q), int(now + default_ttl), J) end
 end

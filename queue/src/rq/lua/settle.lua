@@ -30,11 +30,17 @@ local function repeat_later(J, Q, job, repeats)
   end
 end
 
+-- A repetition is a run of its own, named after the one before: a Redis that forgets the end of that one names it so again.
+local function next_run(job)
+  if (tonumber(job.repeats_left or '') or 0) <= 0 or not job.jobqueue_run then return '' end
+  return redis.sha1hex('after ' .. job.jobqueue_run)
+end
+
 local function finish(J, Q, job, run)
   local ttl = tonumber(job.result_ttl or '') or default_result_ttl
   redis.call('HSET', job_key(J), 'status', 'finished', 'started_at', run.started_iso, 'ended_at', run.ended_iso,
     'last_heartbeat', now_iso, 'jobqueue_generation', int((tonumber(job.jobqueue_generation or '') or 0) + 1),
-    'jobqueue_attempts', '0', 'jobqueue_crashes', '0', 'jobqueue_execution', '', 'jobqueue_run', '')
+    'jobqueue_attempts', '0', 'jobqueue_crashes', '0', 'jobqueue_execution', '', 'jobqueue_run', next_run(job))
   local left, later = enqueue_dependents(J, 'finished', ttl)
   if ttl ~= 0 then
     local fields = {'execution_id', run.execution, 'execution_started_at', run.started, 'execution_ended_at', run.ended}
@@ -83,7 +89,7 @@ local function settle_old_run(outcome, Q, J, job, run, delay, x)
       return 'retried'
     end
   end
-  add_result_of_old_run(J, Q, run, outcome, default_failure_ttl)
+  end_old_run(J, Q, run, x, outcome, default_failure_ttl)
   return outcome
 end
 
@@ -117,10 +123,13 @@ local function settle(outcome, Q, J, run, delay)
   settled[#settled + 1] = member
   if over[member] or not redis.call('ZSCORE', wip_key(Q), member) then return leave(J) end
   local job = read_job(J)
-  -- The record went away during the run. What was done is done; there is nothing left to write on.
   if not job then
+    -- The record went away during the run (evicted, or deleted by hand). What was done is done; what was not keeps its data.
+    local x = read_execution(J, run.execution)
+    local status = outcome
+    if x.run and outcome ~= 'finished' then status = settle_old_run(outcome, Q, J, {}, run, delay, x) end
     redis.call('DEL', key, executions_key(J))
-    return outcome
+    return status
   end
   if is_owner(job, run.execution) then
     local status = settle_own(outcome, Q, J, job, run, delay)

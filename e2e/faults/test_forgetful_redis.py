@@ -1,0 +1,62 @@
+"""A Redis that forgets what it has acknowledged: it is killed, and comes back as it was a while ago, as with
+`appendfsync everysec`, or restored from a backup. What was done stays done, once; what was enqueued since then and not done
+is what it forgot."""
+import shutil
+import time
+
+import pytest
+from harness import marks
+from harness.marks import Effects
+from harness.redis_server import RedisServer
+from harness.waiting import until
+from harness.workers import JobQueueWorker
+
+CREW = 2
+
+
+@pytest.mark.parametrize("protocol", marks.PROTOCOLS)
+def test_what_was_done_is_not_done_again(full, tmp_path, measure, protocol):
+    rounds, step = (5, 1000) if full else (2, 150)
+    server = RedisServer(tmp_path / "redis", durable=True)
+    redis, rows = server.client(), Effects(tmp_path / "database")
+    workers = [JobQueueWorker(tmp_path, server.url, rows.url, name=f"worker{number}", **marks.settings(protocol)) for number in range(CREW)]
+    acknowledged, certain, done, number = {}, [], 0, 0
+
+    def feed(count):
+        nonlocal number
+        new = [marks.mark(each) for each in range(number, number + count)]
+        marks.enqueue(redis, protocol, new)
+        acknowledged.update(dict.fromkeys(new, (server.port, time.monotonic(), 0)))
+        number += count
+
+    def rows_reach(count):
+        until(lambda: rows.count() >= count, lambda: f"{count} rows, there are {rows.count()}\n{workers[0].output()}", 60, 0.002)
+
+    try:
+        for _ in range(rounds):
+            feed(step)
+            certain += list(acknowledged)[-step:]
+            rows_reach(done + step // 3)
+            # The file only grows: a copy of it is what Redis had at some moment.
+            shutil.copytree(tmp_path / "redis" / "appendonlydir", tmp_path / "then")
+            feed(step)
+            rows_reach(done + step)
+            server.process.kill()
+            shutil.rmtree(tmp_path / "redis" / "appendonlydir")
+            shutil.move(tmp_path / "then", tmp_path / "redis" / "appendonlydir")
+            at = time.monotonic()
+            server.start()
+            kept = marks.holdings(redis)
+            until(lambda: marks.drained(server.url, protocol), lambda: f"all end: {marks.status(server.url, protocol)}\n{workers[0].output()}", 60)
+            done = rows.count()
+        told, wrong = marks.account(acknowledged, rows.marks(), marks.holdings(redis), kept, (server.port, at))
+        told["failed"] = marks.status(server.url, protocol)["failed"]
+        measure(jobs=len(acknowledged), **told)
+        assert not wrong, wrong
+        assert told["failed"] == 0
+        told = rows.marks()
+        assert not [each for each in certain if told[each] != 1], "what the copy had is done"
+    finally:
+        for worker in workers:
+            worker.kill()
+        server.stop()
