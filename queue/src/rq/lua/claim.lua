@@ -118,8 +118,8 @@ local function take(J, Q)
     return true
   end
   local turn = true
-  -- A record that no worker had yet needs no look at what runs.
-  if (f.execution and f.execution ~= '') or (f.worker and f.worker ~= '') then
+  -- A record that no worker had yet needs no look at what runs. `jobqueue_of` stays when its producer writes over it.
+  if f.of or f.touched or (f.worker and f.worker ~= '') then
     local live = live_execution(J, Q, '')
     if live then
       local in_hand = redis.call('HGET', execution_key(J, live), 'retries')

@@ -105,8 +105,10 @@ local function settle_own(outcome, Q, J, job, run, delay)
   return status
 end
 
--- The lease is not ours any more. Where that is because the job was canceled, its slot is free.
-local function leave(J)
+-- The lease is not ours any more. Where that is because the job was canceled, its slot is free; RQ leaves the execution.
+local function leave(J, E)
+  redis.call('DEL', execution_key(J, E))
+  redis.call('ZREM', executions_key(J), E)
   local job = read_job(J)
   if job and (job.status == 'canceled' or job.status == 'stopped') then release_slot(J, job) end
   return 'lost'
@@ -115,7 +117,7 @@ end
 local function settle(outcome, Q, J, run, delay)
   local member, key = J .. ':' .. run.execution, execution_key(J, run.execution)
   settled[#settled + 1] = member
-  if over[member] or not redis.call('ZSCORE', wip_key(Q), member) then return leave(J) end
+  if over[member] or not redis.call('ZSCORE', wip_key(Q), member) then return leave(J, run.execution) end
   local job = read_job(J)
   -- The record went away during the run. What was done is done; there is nothing left to write on.
   if not job then
