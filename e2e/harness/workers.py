@@ -37,7 +37,8 @@ def binary(name):
 
 
 def worker_config(queues, **changes):
-    """The example's manifest as a worker's config file; `changes` replace keys of its sections (`worker={...}`)."""
+    """The example's manifest as a worker's config file; `changes` replace keys of its sections (`worker={...}`), or a
+    section that has none (`ingest=[...]`)."""
     spec = yaml.safe_load((EXAMPLE / "jobqueue.yaml").read_text(encoding="utf-8"))["spec"]
     queue = {"protocol": spec["queue"]["protocol"], "names": list(queues), "leaseSeconds": 10}
     config = {
