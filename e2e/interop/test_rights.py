@@ -9,8 +9,8 @@ from rq.job import Job, JobStatus
 pytestmark = pytest.mark.ours
 
 # As docs/operations.md has it.
-DOCUMENTED = "~rq:* &rq:pubsub:* +@read +@write +@scripting +@pubsub +@connection +info +config|get"
-KEYS = ("queue", "job", "execution", "wip", "finished", "failed", "scheduled", "worker", "results", "suspended", "jobqueue",
+DOCUMENTED = "~rq:* resetchannels &rq:pubsub:* +@read +@write +@scripting +@pubsub +@connection +time +info +config|get"
+KEYS = ("queue", "job:", "execution", "wip", "finished", "failed", "scheduled", "worker", "results", "suspended", "jobqueue",
         "scheduler-lock", "groups", "rl-keys")
 
 
@@ -22,6 +22,8 @@ def all_keys_but(*missing):
 LACKING = {
     "scripts": (DOCUMENTED.replace("+@scripting", ""), "eval"),
     "writing": (DOCUMENTED.replace("+@write", ""), ""),
+    "the channel": (DOCUMENTED.replace("&rq:pubsub:*", ""), "channel"),
+    "the clock": (DOCUMENTED.replace("+time", ""), "time"),
     "ZADD": (f"{DOCUMENTED} -zadd", "zadd"),
     "LPOP": (f"{DOCUMENTED} -lpop", "lpop"),
     "HSET": (f"{DOCUMENTED} -hset", "hset"),
@@ -93,19 +95,10 @@ def test_the_documented_account_works(account, queue, redis, written, lines):
     assert "NOPERM" not in worker.output()
 
 
-def test_without_the_channel_jobs_are_done(account, queue, redis, written, lines):
-    """Only `rq.command` needs it."""
-    jobs = enqueue(queue, lines[:5])
-    worker = account(DOCUMENTED.replace("&rq:pubsub:*", "resetchannels"))
-    until(lambda: all_have(redis, jobs, JobStatus.FINISHED), worker.output)
-    written(lines[:5])
-
-
-@pytest.mark.parametrize("lost", ["zadd", "xadd", "lpop"])
+@pytest.mark.parametrize("lost", ["zadd", "xadd", "hset", "del"])
 def test_a_right_taken_away_during_a_run(lost, account, queue, redis, lock, written, quiet, lines):
     """What is in hand stays in hand until it can be recorded; nothing is done twice."""
     held = lock()
-    worker = None
     held.execute("ROLLBACK")
     worker = account(DOCUMENTED)
     until(lambda: "at work" in worker.output(), worker.output)
@@ -116,8 +109,6 @@ def test_a_right_taken_away_during_a_run(lost, account, queue, redis, lock, writ
     waiting = queue.enqueue(FUNCTION, lines[1])
     held.execute("ROLLBACK")
     until(lambda: "WARN" in worker.output(), worker.output)
-    assert waiting.get_status(refresh=True) == JobStatus.QUEUED
-    assert queue.get_job_ids() == [waiting.id]
     account.grant(DOCUMENTED)
     until(lambda: all_have(redis, [job, waiting], JobStatus.FINISHED), lambda: f"{job.get_status(refresh=True)}, {waiting.get_status(refresh=True)}\n{worker.output()}", 60)
     written(lines[:2])
