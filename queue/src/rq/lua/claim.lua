@@ -99,6 +99,18 @@ local function read(J)
     retries = f[12] or nil, worker = f[13] or nil}
 end
 
+-- A producer that writes no times wrote over a record that waits aside, or is in hand as `live`: what it holds tells the
+-- two apart, and from then on the time of taking. RQ's tools write `enqueued_at`; they may pack the same data differently.
+local function is_written_over(J, f, live)
+  if f.enqueued_at and f.enqueued_at ~= '' then return false end
+  local data = redis.call('HGET', run_key(J, f.run or ''), 'data')
+  if not data and live then data = redis.call('HGET', execution_key(J, live), 'data') end
+  if not data or data == '' or data == f.data then return false end
+  f.created_at = now_iso
+  redis.call('HSET', job_key(J), 'created_at', now_iso)
+  return true
+end
+
 -- Takes the job at the head of a queue. Gives false when it has to wait for another batch.
 local function take(J, Q)
   local f = read(J)
@@ -125,7 +137,8 @@ local function take(J, Q)
       local in_hand = redis.call('HGET', execution_key(J, live), 'retries')
       local put_back = f.retries and in_hand and (tonumber(f.retries) or 0) < (tonumber(in_hand) or 0)
       -- The same record pushed twice, or put back by RQ's clean-up although it runs again.
-      if f.of == now_is or f.status == 'started' or put_back then
+      local known_already = f.of == now_is or f.status == 'started' or put_back
+      if known_already and not is_written_over(J, f, live) then
         drop(J, RUNS)
         return true
       end
@@ -142,7 +155,7 @@ local function take(J, Q)
     end
   end
   if turn and waits_aside and redis.call('ZSCORE', aside_key(Q), J) then
-    if f.of == now_is and f.run and f.run ~= '' then
+    if f.of == now_is and f.run and f.run ~= '' and not is_written_over(J, f, nil) then
       drop(J, RUNS)
       return true
     end
