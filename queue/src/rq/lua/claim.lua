@@ -125,13 +125,16 @@ local function take(J, Q)
     drop(J, 'its status is ' .. f.status)
     return true
   end
-  if mine[J] then
-    drop(J, RUNS)
-    return true
-  end
   local turn = true
   -- A record that no worker had yet needs no look at what runs. `jobqueue_of` stays when its producer writes over it.
-  if f.of or f.touched or (f.worker and f.worker ~= '') then
+  if mine[J] then
+    -- This very claim began a run of the id: of this record, or of one that waited aside.
+    if f.of == now_is and not is_written_over(J, f, nil) then
+      drop(J, RUNS)
+      return true
+    end
+    turn = false
+  elseif f.of or f.touched or (f.worker and f.worker ~= '') then
     local live = live_execution(J, Q, '')
     if live then
       local in_hand = redis.call('HGET', execution_key(J, live), 'retries')
