@@ -12,8 +12,9 @@ local crash_text, abandoned_text, lease = ARGV[10], ARGV[11], tonumber(ARGV[12])
 local STRANDED = 60
 -- A Python scheduler that holds the lock moves due jobs every second; after this we do it in its place.
 local SCHEDULER_GRACE = 3
--- RQ 2.x schedules an id before it writes the record.
+-- RQ 2.x schedules an id before it writes the record; for that moment there is none, or that of an earlier run.
 local RECORD_GRACE = 60
+local STATUS_GRACE = 3
 local reclaimed, abandoned, due, expired, full = 0, 0, 0, 0, 0
 local webhooks = {}
 
@@ -103,8 +104,9 @@ end
 local function come_due(J, Q)
   local f = redis.call('HMGET', job_key(J), 'data', 'status', 'rate_limit_key', 'rate_limit_concurrency',
     'enqueue_at_front')
+  local since = now - (tonumber(redis.call('ZSCORE', scheduled_key(Q), J) or '') or 0)
   if not f[1] then
-    if now - (tonumber(redis.call('ZSCORE', scheduled_key(Q), J) or '') or 0) < RECORD_GRACE then return end
+    if since < RECORD_GRACE then return end
     redis.call('ZREM', scheduled_key(Q), J)
     note_gone(Q, {J})
     expired = expired + 1
@@ -113,6 +115,8 @@ local function come_due(J, Q)
   if f[2] == 'scheduled' then
     enqueue(J, Q, f[5] == '1', f[3], f[4])
     due = due + 1
+  elseif since < STATUS_GRACE then
+    return
   else
     expired = expired + 1
   end
