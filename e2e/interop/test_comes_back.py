@@ -8,6 +8,7 @@ from harness.companies import FUNCTION
 from harness.waiting import until
 from rq import Queue
 from rq.job import Job, JobStatus
+from rq.suspension import resume, suspend
 
 ID = "company-42"
 SHORT_LEASE = {"leaseSeconds": 2}
@@ -59,6 +60,25 @@ def test_three_versions_in_order(workers, queue, redis, workshop, in_hand, writt
     assert job.args == (lines[2],)
     assert [result.type for result in job.results()] == [job.latest_result().Type.SUCCESSFUL] * 3
     assert queue.finished_job_registry.get_job_ids() == [ID]
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("pushes", [1, 2])
+def test_the_second_and_the_third_in_one_claim(pushes, queue, redis, workshop, in_hand, written, quiet, lines):
+    """The second waits aside, the third on the list, when the first has ended."""
+    workshop.start()
+    first = in_hand(lines[0])
+    again(queue, lines[1])
+    set_aside(redis, queue, workshop)
+    suspend(redis)
+    again(queue, lines[2])
+    for _ in range(pushes - 1):
+        redis.rpush(queue.key, ID)
+    first.let_go()
+    until(lambda: queue.started_job_registry.get_job_ids(cleanup=False) == [], lambda: f"the first ends\n{workshop.log()}")
+    resume(redis)
+    written(lines[:3], in_order=True)
+    quiet()
 
 
 @pytest.mark.ours

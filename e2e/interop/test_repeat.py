@@ -1,4 +1,6 @@
 """Ids that come back on purpose: `repeat`, `unique`, a requeue. Each wanted run has its effect, once."""
+import datetime
+
 import pytest
 from harness.companies import FUNCTION, Expected
 from harness.waiting import until
@@ -40,6 +42,18 @@ def test_a_finished_job_enqueued_again_runs_again(queue, workshop, worker, datab
     job = workshop.reaches(queue.enqueue(FUNCTION, lines[3], result_ttl=-1), JobStatus.FINISHED)
     queue.enqueue_job(job)
     until(rows_of(database, lines[3], 2), lambda: f"a second run\n{workshop.log()}")
+
+
+@pytest.mark.ours
+def test_scheduled_again_for_now(queue, redis, workshop, worker, written, lines):
+    """rq 2 puts the id among the scheduled before it writes the record: what is due has the earlier run's record for a moment."""
+    job = workshop.reaches(queue.enqueue(FUNCTION, lines[3], job_id="daily"), JobStatus.FINISHED)
+    queue.scheduled_job_registry.schedule(job, datetime.datetime.now(datetime.timezone.utc))
+    looks = redis.info("commandstats")["cmdstat_zrangebyscore"]["calls"]
+    until(lambda: redis.info("commandstats")["cmdstat_zrangebyscore"]["calls"] >= looks + 4, "ours looks at what is due")
+    Job.create(FUNCTION, args=(lines[5],), id="daily", connection=redis, status=JobStatus.SCHEDULED, origin=queue.name, timeout=180).save()
+    written([lines[3], lines[5]], in_order=True)
+    assert queue.scheduled_job_registry.get_job_ids() == []
 
 
 def test_a_failed_job_mended_and_requeued(queue, redis, workshop, worker, database, lines):
