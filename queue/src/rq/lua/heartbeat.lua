@@ -36,8 +36,8 @@ for i = queues_at + queues + 1, #ARGV, 3 do
     redis.call('EXPIRE', executions_key(J), int(lease + 60))
     if redis.call('EXISTS', job_key(J)) == 1 then redis.call('HSET', job_key(J), 'last_heartbeat', now_iso) end
   else
-    redis.call('DEL', key)
-    redis.call('ZREM', executions_key(J), E)
+    pcall(redis.call, 'DEL', key)
+    pcall(redis.call, 'ZREM', executions_key(J), E)
     lost[#lost + 1] = number
     members[#members + 1] = member
   end

@@ -73,6 +73,8 @@ local function reclaim(member, Q)
   -- The last colon separates: ids of old RQ versions may hold some. RQ 1.x had no execution id at all.
   local J, E = string.match(member, '^(.*):([^:]*)$')
   if not J then J, E = member, '' end
+  -- Needed last, and tried first: what is put back once must not be put back again.
+  redis.call('DEL', execution_key(J, 'none'))
   local job = read_job(J)
   local worker = redis.call('HGET', execution_key(J, E), 'worker_name') or redis.call('HGET', job_key(J), 'worker_name')
   local x = is_ours(E) and read_execution(J, E) or {}

@@ -201,9 +201,9 @@ end
 
 -- Removes every trace of one execution.
 local function forget_execution(J, E, Q, worker)
-  redis.call('ZREM', wip_key(Q), J .. ':' .. E)
   redis.call('DEL', execution_key(J, E))
   redis.call('ZREM', executions_key(J), E)
+  redis.call('ZREM', wip_key(Q), J .. ':' .. E)
   if worker and worker ~= '' then redis.call('SREM', worker_key(worker) .. ':executions', J .. ':' .. E) end
 end
 
