@@ -37,6 +37,11 @@ def understood(line):
     return number, name, len(partners or [])
 
 
+def names(lines):
+    """Of the companies of good lines."""
+    return [understood(line)[1] for line in lines]
+
+
 class Expected:
     """What the tables must hold once all of `lines` are done with."""
 

@@ -63,7 +63,7 @@ def mark(number):
 def settings(protocol, prefix="rq", **changes):
     """Of a `JobQueueWorker` on the marks: small batches, so that much is in hand, and leases that lapse soon."""
     queue = {"protocol": protocol, "names": [KEY], "keyPrefix": prefix, "leaseSeconds": 2}
-    return {"ingest_is": RECIPE, "queue": queue, "worker": {"batchSize": 10, "concurrency": 2}, "retry": {"maxAttempts": 100}, **changes}
+    return {"ingest": RECIPE, "queue": queue, "worker": {"batchSize": 10, "concurrency": 2}, "retry": {"maxAttempts": 100}, **changes}
 
 
 def enqueue(redis, protocol, marks, prefix="rq", transaction=True):

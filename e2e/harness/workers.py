@@ -37,15 +37,14 @@ def binary(name):
 
 
 def worker_config(queues, **changes):
-    """The example's manifest as a worker's config file; `changes` replace keys of its sections (`worker={...}`);
-    `ingest_is` is another recipe."""
+    """The example's manifest as a worker's config file; `changes` replace keys of its sections (`worker={...}`), or a
+    section that has none (`ingest=[...]`)."""
     spec = yaml.safe_load((EXAMPLE / "jobqueue.yaml").read_text(encoding="utf-8"))["spec"]
     queue = {"protocol": spec["queue"]["protocol"], "names": list(queues), "leaseSeconds": 10}
     config = {
         "name": "companies", "queue": queue, "ingest": spec["ingest"],
         "retry": {"maxAttempts": 3, "backoffSeconds": 1, "maxBackoffSeconds": 2}, "worker": spec["worker"],
     }
-    config["ingest"] = changes.pop("ingest_is", config["ingest"])
     for section, values in changes.items():
         config[section] = values if isinstance(values, list) else {**config.get(section, {}), **values}
     return config

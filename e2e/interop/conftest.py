@@ -9,11 +9,13 @@ from pathlib import Path
 import pytest
 import rq
 from rq import Queue
+from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from harness import check_times, companies, databases  # noqa: E402
+from harness import backlog, check_times, companies, databases  # noqa: E402
+from harness.companies import FUNCTION  # noqa: E402
 from harness.redis_server import RedisServer  # noqa: E402
 from harness.waiting import until  # noqa: E402
 from harness.workers import JobQueueWorker, PythonWorker, wait_until_registered  # noqa: E402
@@ -129,3 +131,60 @@ def workshop(request, tmp_path, redis_server, redis, database):
 def worker(workshop):
     """One worker of the kind under test, on the queue `companies`."""
     return workshop.start()
+
+
+@pytest.fixture
+def lock(database):
+    """Holds SQLite as somebody else would: a job that writes runs until it is let go."""
+    held = []
+
+    def take():
+        connection = database.connect()
+        connection.isolation_level = None
+        connection.execute("BEGIN IMMEDIATE")
+        held.append(connection)
+        return connection
+    yield take
+    for connection in held:
+        connection.close()
+
+
+class InHand:
+    """A job that a worker holds until it is let go."""
+
+    def __init__(self, job, lock):
+        self.job, self._lock = job, lock
+
+    def let_go(self):
+        self._lock.execute("ROLLBACK")
+
+
+@pytest.fixture
+def in_hand(lock, queue, workshop):
+    """Enqueues, and waits until a worker holds it."""
+    def hold(line, job_id="company-42", **options):
+        held = lock()
+        job = workshop.reaches(queue.enqueue(FUNCTION, line, job_id=job_id, **options), JobStatus.STARTED)
+        return InHand(job, held)
+    return hold
+
+
+@pytest.fixture
+def written(database, workshop):
+    """Waits until the table holds exactly these lines' companies; `in_order` looks at the order in which they were written."""
+    def rows(lines, in_order=False, seconds=30):
+        def names():
+            return [row[0] for row in database.query("SELECT name FROM company_regist_info ORDER BY id")]
+        wanted = companies.names(lines)
+        until(lambda: len(names()) >= len(wanted), lambda: f"{wanted} are written, there is {names()}\n{workshop.log()}", seconds)
+        found = names()
+        assert (found == wanted) if in_order else (sorted(found) == sorted(wanted)), f"{found}, not {wanted}\n{workshop.log()}"
+    return rows
+
+
+@pytest.fixture
+def quiet(redis, workshop):
+    """Waits until nothing waits or is in hand, and nothing is left of what was."""
+    def look(*queues, seconds=30):
+        until(lambda: not backlog.unfinished(redis, *queues), lambda: f"{backlog.unfinished(redis, *queues)} go\n{workshop.log()}", seconds)
+    return look

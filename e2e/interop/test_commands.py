@@ -11,22 +11,6 @@ from rq.job import JobStatus
 from rq.suspension import resume, suspend
 
 
-@pytest.fixture
-def lock(database):
-    """Holds SQLite as somebody else would: a job that writes runs until it is let go."""
-    held = []
-
-    def take():
-        connection = database.connect()
-        connection.isolation_level = None
-        connection.execute("BEGIN IMMEDIATE")
-        held.append(connection)
-        return connection
-    yield take
-    for connection in held:
-        connection.close()
-
-
 def states(redis):
     return [worker.get_state() for worker in Worker.all(connection=redis)]
 

@@ -78,3 +78,19 @@ def test_two_of_ours_share_a_queue(queue, redis, workshop, database, lines):
     until(lambda: queue.finished_job_registry.count == len(lines), lambda: f"all finish\n{workshop.log()}")
     assert database.companies() == Expected(lines).rows
     assert sum(worker.successful_job_count for worker in Worker.all(connection=redis)) == len(lines)
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_readers_of_the_registry_while_others_take_over(number, queue, redis, strike, workshop, written, quiet, lines):
+    """The same with a worker at hand: whoever comes first when the lease lapses, the job runs again."""
+    struck = strike(lines[number])
+    workshop.start(queue=SHORT_LEASE)
+
+    def read():
+        queue.started_job_registry.get_job_ids()
+        return struck.get_status(refresh=True) == JobStatus.FINISHED
+    until(read, lambda: f"it is {struck.get_status(refresh=True)}\n{workshop.log()}", 15, pause=0.1 * (number + 1))
+    assert queue.failed_job_registry.count == 0
+    assert [result.type for result in struck.results() if result.type == Result.Type.SUCCESSFUL] == [Result.Type.SUCCESSFUL]
+    quiet()
+    written(lines[number:number + 1])

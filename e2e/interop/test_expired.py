@@ -58,3 +58,22 @@ def test_the_same_id_twice_on_the_list_has_one_effect(queue, redis, workshop, da
     workshop.reaches(last, JobStatus.FINISHED)
     workshop.reaches(job, JobStatus.FINISHED)
     assert database.companies() == Expected(lines[7:9]).rows
+
+
+@pytest.mark.ours
+def test_a_hundred_thousand_ids_without_a_record(queue, redis, workshop, database, lines):
+    """An import whose records expired: counted, the last of them named, and next to nothing is kept of them."""
+    number = 100_000
+    before = redis.info("memory")["used_memory"]
+    for first in range(0, number, 10_000):
+        redis.rpush(queue.key, *(f"gone-{first + offset:06}" for offset in range(10_000)))
+    last = queue.enqueue(FUNCTION, lines[0])
+    worker = workshop.start()
+    workshop.reaches(last, JobStatus.FINISHED, seconds=60)
+    assert queue.count == 0
+    assert redis.hget("rq:jobqueue:gone", queue.name) == str(number).encode()
+    assert redis.zcard(f"rq:jobqueue:gone:{queue.name}") == 1000
+    assert redis.info("memory")["used_memory"] - before < 20 << 20
+    assert redis.dbsize() < 100
+    assert worker.log.stat().st_size < 100_000, worker.output(500)
+    assert database.companies() == Expected(lines[:1]).rows

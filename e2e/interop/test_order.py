@@ -1,15 +1,11 @@
 """Which job is next: strict order of the queues, first in first out within one, `at_front` before all."""
-from harness.companies import FUNCTION, Expected
+from harness.companies import FUNCTION, names
 from harness.waiting import until
 from rq import Queue
 
 
 def names_in_order_of_insertion(database):
     return [row[0] for row in database.query("SELECT name FROM company_regist_info ORDER BY id")]
-
-
-def names(lines):
-    return [Expected([line]).rows[0][1] for line in lines]
 
 
 def finish(queues, number, workshop):

@@ -77,7 +77,7 @@ local function begin(J, Q, f, own)
     int(attempts), 'crashes', int(f.crashes), 'lease', int(lease), 'retries', f.retries or '')
   redis.call('EXPIRE', ekey, int(lease + RECORD_OF_A_RUN))
   redis.call('ZADD', xkey, int(now + lease + 60), E)
-  redis.call('EXPIRE', xkey, int(lease + 60))
+  redis.call('EXPIRE', xkey, int(lease + RECORD_OF_A_RUN))
   taken[#taken + 1] = score
   taken[#taken + 1] = J .. ':' .. E
   held[#held + 1] = J .. ':' .. E
@@ -99,6 +99,18 @@ local function read(J)
     retries = f[12] or nil, worker = f[13] or nil}
 end
 
+-- A producer that writes no times wrote over a record that waits aside, or is in hand as `live`: what it holds tells the
+-- two apart, and from then on the time of taking. RQ's tools write `enqueued_at`; they may pack the same data differently.
+local function is_written_over(J, f, live)
+  if f.enqueued_at and f.enqueued_at ~= '' then return false end
+  local data = redis.call('HGET', run_key(J, f.run or ''), 'data')
+  if not data and live then data = redis.call('HGET', execution_key(J, live), 'data') end
+  if not data or data == '' or data == f.data then return false end
+  f.created_at = now_iso
+  redis.call('HSET', job_key(J), 'created_at', now_iso)
+  return true
+end
+
 -- Takes the job at the head of a queue. Gives false when it has to wait for another batch.
 local function take(J, Q)
   local f = read(J)
@@ -113,19 +125,23 @@ local function take(J, Q)
     drop(J, 'its status is ' .. f.status)
     return true
   end
-  if mine[J] then
-    drop(J, RUNS)
-    return true
-  end
   local turn = true
-  -- A record that no worker had yet needs no look at what runs.
-  if (f.execution and f.execution ~= '') or (f.worker and f.worker ~= '') then
+  -- A record that no worker had yet needs no look at what runs. `jobqueue_of` stays when its producer writes over it.
+  if mine[J] then
+    -- This very claim began a run of the id: of this record, or of one that waited aside.
+    if f.of == now_is and not is_written_over(J, f, nil) then
+      drop(J, RUNS)
+      return true
+    end
+    turn = false
+  elseif f.of or f.touched or (f.worker and f.worker ~= '') then
     local live = live_execution(J, Q, '')
     if live then
       local in_hand = redis.call('HGET', execution_key(J, live), 'retries')
       local put_back = f.retries and in_hand and (tonumber(f.retries) or 0) < (tonumber(in_hand) or 0)
       -- The same record pushed twice, or put back by RQ's clean-up although it runs again.
-      if f.of == now_is or f.status == 'started' or put_back then
+      local known_already = f.of == now_is or f.status == 'started' or put_back
+      if known_already and not is_written_over(J, f, live) then
         drop(J, RUNS)
         return true
       end
@@ -140,9 +156,11 @@ local function take(J, Q)
         turn = false
       end
     end
+    -- One whose record was written over waits to be taken back, and comes first.
+    if turn and is_held(J, Q) then turn = false end
   end
   if turn and waits_aside and redis.call('ZSCORE', aside_key(Q), J) then
-    if f.of == now_is and f.run and f.run ~= '' then
+    if f.of == now_is and f.run and f.run ~= '' and not is_written_over(J, f, nil) then
       drop(J, RUNS)
       return true
     end
@@ -163,7 +181,7 @@ end
 
 -- Takes the next run of an id that came back while an earlier one was in hand, once that has ended.
 local function take_aside(J, Q)
-  if mine[J] or live_execution(J, Q, '') then return true end
+  if mine[J] or live_execution(J, Q, '') or is_held(J, Q) then return true end
   local R = redis.call('LINDEX', behind_key(Q, J), 0)
   local x = R and read_hash_of_run(run_key(J, R))
   local f = read(J)

@@ -33,9 +33,11 @@ for i = queues_at + queues + 1, #ARGV, 3 do
     end
     redis.call('EXPIRE', key, int(lease + RECORD_OF_A_RUN))
     redis.call('ZADD', executions_key(J), int(expiry + 60), E)
-    redis.call('EXPIRE', executions_key(J), int(lease + 60))
+    redis.call('EXPIRE', executions_key(J), int(lease + RECORD_OF_A_RUN))
     if redis.call('EXISTS', job_key(J)) == 1 then redis.call('HSET', job_key(J), 'last_heartbeat', now_iso) end
   else
+    pcall(redis.call, 'DEL', key)
+    pcall(redis.call, 'ZREM', executions_key(J), E)
     lost[#lost + 1] = number
     members[#members + 1] = member
   end

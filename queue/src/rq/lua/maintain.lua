@@ -12,8 +12,9 @@ local crash_text, abandoned_text, lease = ARGV[10], ARGV[11], tonumber(ARGV[12])
 local STRANDED = 60
 -- A Python scheduler that holds the lock moves due jobs every second; after this we do it in its place.
 local SCHEDULER_GRACE = 3
--- RQ 2.x schedules an id before it writes the record.
+-- RQ 2.x schedules an id before it writes the record; for that moment there is none, or that of an earlier run.
 local RECORD_GRACE = 60
+local STATUS_GRACE = 3
 local reclaimed, abandoned, due, expired, full = 0, 0, 0, 0, 0
 local webhooks = {}
 
@@ -72,6 +73,8 @@ local function reclaim(member, Q)
   -- The last colon separates: ids of old RQ versions may hold some. RQ 1.x had no execution id at all.
   local J, E = string.match(member, '^(.*):([^:]*)$')
   if not J then J, E = member, '' end
+  -- Needed last, and tried first: what is put back once must not be put back again.
+  redis.call('DEL', execution_key(J, 'none'))
   local job = read_job(J)
   local worker = redis.call('HGET', execution_key(J, E), 'worker_name') or redis.call('HGET', job_key(J), 'worker_name')
   local x = is_ours(E) and read_execution(J, E) or {}
@@ -106,8 +109,9 @@ end
 local function come_due(J, Q)
   local f = redis.call('HMGET', job_key(J), 'data', 'status', 'rate_limit_key', 'rate_limit_concurrency',
     'enqueue_at_front')
+  local since = now - (tonumber(redis.call('ZSCORE', scheduled_key(Q), J) or '') or 0)
   if not f[1] then
-    if now - (tonumber(redis.call('ZSCORE', scheduled_key(Q), J) or '') or 0) < RECORD_GRACE then return end
+    if since < RECORD_GRACE then return end
     redis.call('ZREM', scheduled_key(Q), J)
     note_gone(Q, {J})
     expired = expired + 1
@@ -118,6 +122,8 @@ local function come_due(J, Q)
     local due_at = tonumber(redis.call('ZSCORE', scheduled_key(Q), J) or '') or now
     enqueue(J, Q, f[5] == '1', f[3], f[4], iso(due_at, 0))
     due = due + 1
+  elseif since < STATUS_GRACE then
+    return
   else
     expired = expired + 1
   end

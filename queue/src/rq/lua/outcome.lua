@@ -201,9 +201,9 @@ end
 
 -- Removes every trace of one execution.
 local function forget_execution(J, E, Q, worker)
-  redis.call('ZREM', wip_key(Q), J .. ':' .. E)
   redis.call('DEL', execution_key(J, E))
   redis.call('ZREM', executions_key(J), E)
+  redis.call('ZREM', wip_key(Q), J .. ':' .. E)
   if worker and worker ~= '' then redis.call('SREM', worker_key(worker) .. ':executions', J .. ':' .. E) end
 end
 
@@ -222,6 +222,14 @@ local function live_execution(J, Q, E)
     end
   end
   return nil
+end
+
+-- Whether one of ours has a lease on J, also one that has lapsed and is not taken back yet.
+local function is_held(J, Q)
+  for _, E in ipairs(redis.call('ZRANGE', executions_key(J), 0, -1)) do
+    if is_ours(E) and redis.call('ZSCORE', wip_key(Q), J .. ':' .. E) then return true end
+  end
+  return false
 end
 
 local RUN = {'run', 'of', 'data', 'timeout', 'attempts', 'crashes', 'retries', 'rate_limit_key'}

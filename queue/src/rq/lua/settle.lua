@@ -111,8 +111,10 @@ local function settle_own(outcome, Q, J, job, run, delay)
   return status
 end
 
--- The lease is not ours any more. Where that is because the job was canceled, its slot is free.
-local function leave(J)
+-- The lease is not ours any more. Where that is because the job was canceled, its slot is free; RQ leaves the execution.
+local function leave(J, E)
+  redis.call('DEL', execution_key(J, E))
+  redis.call('ZREM', executions_key(J), E)
   local job = read_job(J)
   if job and (job.status == 'canceled' or job.status == 'stopped') then release_slot(J, job) end
   return 'lost'
@@ -121,7 +123,7 @@ end
 local function settle(outcome, Q, J, run, delay)
   local member, key = J .. ':' .. run.execution, execution_key(J, run.execution)
   settled[#settled + 1] = member
-  if over[member] or not redis.call('ZSCORE', wip_key(Q), member) then return leave(J) end
+  if over[member] or not redis.call('ZSCORE', wip_key(Q), member) then return leave(J, run.execution) end
   local job = read_job(J)
   if not job then
     -- The record went away during the run (evicted, or deleted by hand). What was done is done; what was not keeps its data.
@@ -131,7 +133,8 @@ local function settle(outcome, Q, J, run, delay)
     redis.call('DEL', key, executions_key(J))
     return status
   end
-  if is_owner(job, run.execution) then
+  run.own = is_owner(job, run.execution)
+  if run.own then
     local status = settle_own(outcome, Q, J, job, run, delay)
     redis.call('DEL', key, executions_key(J))
     return status
@@ -141,6 +144,15 @@ local function settle(outcome, Q, J, run, delay)
   redis.call('DEL', key)
   redis.call('ZREM', executions_key(J), run.execution)
   return status
+end
+
+-- For whoever delivers it again: as the same run. A newer run's record is not touched, and one that is gone stays so.
+local function as_it_was_claimed(J, E)
+  local x = read_execution(J, E)
+  if not x.run or redis.call('EXISTS', job_key(J)) == 0 then return end
+  pcall(redis.call, 'HSET', job_key(J), 'status', 'started', 'jobqueue_execution', E, 'jobqueue_run', x.run,
+    'jobqueue_attempts', int(x.attempts), 'jobqueue_crashes', int(x.crashes))
+  pcall(redis.call, 'PERSIST', job_key(J))
 end
 
 -- What could not be recorded stays leased: it is told again, or delivered again, and the ledger is found.
@@ -157,14 +169,14 @@ local function recorded(outcome, Q, J, run, delay)
   end
   local err = message(status)
   while #released > before do released[#released] = nil end
-  -- Still as it was claimed, for whoever delivers it again.
-  pcall(redis.call, 'HSET', job_key(J), 'status', 'started', 'jobqueue_execution', run.execution)
+  if run.own then as_it_was_claimed(J, run.execution) end
   if is_worlds(err) then trouble = err end
   return '!' .. err
 end
 
--- Needs no memory, and lets Redis pass the rest.
+-- Needs no memory, and lets Redis pass the rest; and what removes an execution is tried before anything is recorded.
 if ARGV[8] then redis.call('ZREM', wip_key(ARGV[8]), '') end
+if ARGV[9] then redis.call('DEL', execution_key(ARGV[9], 'none')) end
 local i = 7
 while i < #ARGV do
   local run = {execution = ARGV[i + 3], started_iso = ARGV[i + 4], ended_iso = ARGV[i + 5], started = ARGV[i + 6],
