@@ -37,7 +37,8 @@ def binary(name):
 
 
 def worker_config(queues, **changes):
-    """The example's manifest as a worker's config file; `changes` replace keys of its sections (`worker={...}`)."""
+    """The example's manifest as a worker's config file; `changes` replace keys of its sections (`worker={...}`), or all of
+    `ingest`, which is a list."""
     spec = yaml.safe_load((EXAMPLE / "jobqueue.yaml").read_text(encoding="utf-8"))["spec"]
     queue = {"protocol": spec["queue"]["protocol"], "names": list(queues), "leaseSeconds": 10}
     config = {
@@ -45,7 +46,7 @@ def worker_config(queues, **changes):
         "retry": {"maxAttempts": 3, "backoffSeconds": 1, "maxBackoffSeconds": 2}, "worker": spec["worker"],
     }
     for section, values in changes.items():
-        config[section] = {**config.get(section, {}), **values}
+        config[section] = {**config.get(section, {}), **values} if isinstance(values, dict) else values
     return config
 
 
