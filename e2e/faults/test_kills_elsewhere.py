@@ -207,7 +207,7 @@ def test_ids_that_come_back(full, redis_server, redis, database, crew, rng, meas
     try:
         campaign.run(kills, producer.share, disturbances(kills, [redis_server], database), halts(kills))
         campaign.end(lambda: not producer.is_alive() and backlog.drained(redis, QUEUE) and not redis.exists(f"rq:jobqueue:aside:{QUEUE}"),
-                     lambda: f"all versions end: {backlog.read(redis, QUEUE)}, {producer.stuck()}", seconds=60)
+                     lambda: f"all versions end: {backlog.read(redis, QUEUE)}, {producer.stuck()}", seconds=30)
     finally:
         producer.over.set()
         producer.join()
