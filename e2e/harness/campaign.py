@@ -40,6 +40,9 @@ class Campaign:
         with ThreadPoolExecutor(1) as aside:
             other = aside.submit(disturbance) if disturbance else None
             self.workers[slot] = self.starters[slot]()
+            while other and not other.done():
+                self.wake()  # a halted worker may hold what the disturbance needs
+                time.sleep(0.01)
             if other:
                 other.result()  # one that failed fails here, and not as a database that never answers again
 
