@@ -29,14 +29,14 @@ def settings(effects, source, protocol="RQ", **queue):
 
 
 def disturbances(kills, servers, database):
-    """Every server dies with a kill, the database with two."""
-    found = {kills * (number + 1) // (len(servers) + 1): server.restart for number, server in enumerate(servers)}
-    return {kills // 5: lambda: disturb(database), **found, kills - 1: lambda: disturb(database)}
+    """The database dies with a kill, then each Redis, then the database again: spread over the kills."""
+    victims = [lambda: disturb(database), *(server.restart for server in servers), lambda: disturb(database)]
+    return {(number + 1) * kills // (len(victims) + 1): victim for number, victim in enumerate(victims)}
 
 
 def halts(kills):
-    """Before which kills a worker is halted: one of the first, and then every sixth."""
-    return range(1, kills, 6)
+    """Before which kills a worker is halted: the first, and then every sixth."""
+    return range(0, kills, 6)
 
 
 def doubles(rows):

@@ -47,10 +47,11 @@ class Campaign:
                 other.result()  # one that failed fails here, and not as a database that never answers again
 
     def halt(self):
-        """SIGSTOP for one of them, another in its place. It goes on when its jobs are in other hands."""
+        """SIGSTOP for one of them, another in its place. It goes on when its jobs are in other hands: leases
+        are looked at every second."""
         slot = self.rng.randrange(len(self.workers))
         self.workers[slot].send(signal.SIGSTOP)
-        self.halted.append((time.monotonic() + self.lease * 1.5, self.workers[slot]))
+        self.halted.append((time.monotonic() + self.lease * 2.5, self.workers[slot]))
         self.workers[slot] = self.starters[slot]()
 
     def wake(self, all_of_them=False):
