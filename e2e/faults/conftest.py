@@ -25,6 +25,7 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
+    config.addinivalue_line("markers", "small_on(kind): the database that the small size is content with")
     check_times.register(config)
     config.addinivalue_line("markers", "with_full: takes long, or finds little that the others do not; only with --full")
 
@@ -38,7 +39,11 @@ def pytest_collection_modifyitems(config, items):
 
 def pytest_generate_tests(metafunc):
     if "database" in metafunc.fixturenames:
-        metafunc.parametrize("database", metafunc.config.getoption("--databases").split(","), indirect=True)
+        kinds = metafunc.config.getoption("--databases").split(",")
+        small = metafunc.definition.get_closest_marker("small_on")
+        if small and not metafunc.config.getoption("--full"):
+            kinds = [kind for kind in kinds if kind in small.args] or kinds[:1]
+        metafunc.parametrize("database", kinds, indirect=True)
 
 
 @pytest.fixture
@@ -81,12 +86,13 @@ def redis(redis_server):
 
 @pytest.fixture
 def crew(tmp_path, redis_server, database):
-    """Starts worker processes and ends them."""
+    """Starts worker processes and ends them; on another Redis where `server` is one."""
     from harness.workers import JobQueueWorker
     started = []
 
-    def start(**changes):
-        worker = JobQueueWorker(tmp_path, redis_server.url, database.url, name=f"worker{len(started)}", **changes)
+    def start(server=None, **changes):
+        url = (server or redis_server).url
+        worker = JobQueueWorker(tmp_path, url, database.url, name=f"worker{len(started)}", **changes)
         started.append(worker)
         return worker
     yield start

@@ -34,6 +34,7 @@ class Database:
 
     kind = ""
     url = ""
+    serial = ""    # the type of a column that numbers the rows
     process = None
     lost = ()      # what a query raises when the connection is gone
     _kept = None   # the connection of `query`
@@ -139,7 +140,7 @@ class Database:
 
 
 class Sqlite(Database):
-    kind, schema = "sqlite", "sqlite.sql"
+    kind, schema, serial = "sqlite", "sqlite.sql", "INTEGER PRIMARY KEY AUTOINCREMENT"
 
     def __init__(self, directory):
         Path(directory).mkdir(parents=True, exist_ok=True)
@@ -166,7 +167,7 @@ class Sqlite(Database):
 
 
 class Postgres(Database):
-    kind, schema = "postgres", "postgres.sql"
+    kind, schema, serial = "postgres", "postgres.sql", "BIGINT GENERATED ALWAYS AS IDENTITY PRIMARY KEY"
 
     def __init__(self, directory, host=None, tls=None, shared=False):
         found = sorted(glob.glob("/usr/lib/postgresql/*/bin/postgres"))
@@ -264,7 +265,7 @@ class Postgres(Database):
 
 
 class Mariadb(Database):
-    kind, schema, name = "mariadb", "mysql.sql", "companies"
+    kind, schema, serial, name = "mariadb", "mysql.sql", "BIGINT AUTO_INCREMENT PRIMARY KEY", "companies"
 
     def __init__(self, directory, host=None, tls=None, shared=False):
         self.binary = shutil.which("mariadbd") or shutil.which("mysqld") or "/usr/sbin/mariadbd"

@@ -1,0 +1,146 @@
+"""What the campaigns of `test_kills_elsewhere.py` found, each at its moment: which version of an id runs, and in which order."""
+import signal
+from functools import partial
+
+import pytest
+from harness import databases
+from harness.companies import FUNCTION
+from harness.effects import Effects, record
+from harness.redis_server import RedisServer
+from harness.waiting import Late, until
+from harness.workers import JobQueueWorker
+from rq import Queue
+
+QUEUE = "work"
+
+
+class Stage:
+    """A Redis, a SQLite that can be held shut, and workers that have one batch at work and claim one more."""
+
+    def __init__(self, directory, server):
+        self.directory, self.server, self.redis = directory, server, server.client()
+        self.database = databases.start("sqlite", directory / "database")
+        self.effects = Effects(self.database)
+        self.queue = Queue(QUEUE, connection=self.redis)
+        self.workers, self.lock = [], None
+
+    def worker(self, protocol="RQ", text="job.args[0]", backoff=1):
+        config = {"queue": {"protocol": protocol, "names": [QUEUE], "leaseSeconds": 2}, "ingest": self.effects.recipe("rq", text),
+                  "retry": {"maxAttempts": 1000, "backoffSeconds": backoff, "maxBackoffSeconds": backoff},
+                  "worker": {"batchSize": 10, "concurrency": 1}}
+        worker = JobQueueWorker(self.directory, self.server.url, self.database.url, name=f"worker{len(self.workers)}", **config)
+        self.workers.append(worker)
+        until(lambda: "at work" in worker.output(), worker.output)
+        return worker
+
+    def shut(self):
+        """No worker writes from now on: what is claimed stays in hand."""
+        self.lock = self.database.connect()
+        self.lock.isolation_level = None
+        self.lock.execute("BEGIN IMMEDIATE")
+
+    def open(self):
+        self.lock.execute("ROLLBACK")
+        self.lock.close()
+
+    def enqueue(self, version, *names):
+        with self.redis.pipeline() as pipe:
+            for name in names:
+                self.queue.enqueue(FUNCTION, record(name, version), job_id=name, pipeline=pipe)
+            pipe.execute()
+
+    def status(self, name):
+        return self.redis.hget(f"rq:job:{name}", "status").decode()
+
+    def begun(self, *names, seconds=10):
+        until(lambda: {self.status(name) for name in names} == {"started"}, lambda: f"{names} are begun\n{self.workers[-1].output()}", seconds)
+
+    def holder(self, name):
+        """The worker that has the job in hand."""
+        said = self.redis.hget(f"rq:job:{name}", "worker_name").decode()
+        return next(worker for worker in self.workers if said in worker.output())
+
+    def versions(self, name):
+        """In the order of the rows."""
+        return [version for _, job, version in self.effects.rows() if job == name]
+
+    def reaches(self, name, versions):
+        until(lambda: len(self.versions(name)) >= len(versions), lambda: f"{self.versions(name)}\n{self.workers[-1].output()}", seconds=15)
+        assert self.versions(name) == versions
+
+
+@pytest.fixture
+def stage(tmp_path):
+    server = RedisServer(tmp_path / "redis", durable=True)
+    stage = Stage(tmp_path, server)
+    yield stage
+    for worker in stage.workers:
+        if worker.alive():
+            worker.kill()
+    server.stop()
+
+
+def test_the_newer_version_waits_until_the_lapsed_one_is_taken_back(stage):
+    """Workers claim all the time: between the lapse of the lease and the next look at leases, too."""
+    first = stage.worker()
+    stage.shut()
+    stage.enqueue(1, "id")
+    stage.begun("id")
+    first.kill()
+    stage.open()
+    stage.enqueue(2, "id")
+    stage.worker()
+    until(lambda: stage.redis.exists(f"rq:jobqueue:aside:{QUEUE}"), "version 2 is set aside")
+
+    def another(numbers=iter(range(1_000_000))):
+        stage.enqueue(next(numbers), "other")
+        return len(stage.versions("id")) == 2
+    until(another, lambda: f"both are done: {stage.versions('id')}", seconds=15, pause=0.005)
+    assert stage.versions("id") == [1, 2]
+
+
+def test_one_claim_that_takes_the_older_leaves_the_newer(stage):
+    """Version 1 was taken back, version 2 is still in the queue, and one claim comes by both."""
+    stage.worker(), stage.worker()
+    stage.shut()
+    names = iter(range(100))
+    with pytest.raises(Late):  # until both have their hands full
+        while True:
+            stage.enqueue(1, name := f"id-{next(names)}")
+            stage.begun(name, seconds=1)
+    stage.holder("id-0").kill()
+    stage.enqueue(2, "id-0")
+    until(lambda: stage.redis.exists(f"rq:jobqueue:aside:{QUEUE}"), "version 1 is taken back")
+    assert stage.redis.lpos(f"rq:queue:{QUEUE}", "id-0") is not None
+    stage.open()
+    stage.reaches("id-0", [1, 2])
+
+
+def test_a_sleeper_writes_nothing_after_the_newer_version(stage):
+    """Version 1 waits for its next attempt when version 2 is written over it, and its last worker only slept."""
+    stage.worker(backoff=8), stage.worker(backoff=8)
+    stage.shut()
+    stage.enqueue(1, "id")
+    stage.begun("id")
+    dead = stage.holder("id")
+    dead.kill()
+    until(lambda: stage.status("id") == "started" and stage.holder("id") != dead, "another takes it")
+    sleeper = stage.holder("id")
+    sleeper.send(signal.SIGSTOP)
+    stage.open()
+    stage.worker(backoff=8)
+    until(lambda: stage.status("id") == "scheduled", "version 1 waits for its next attempt")
+    stage.enqueue(2, "id")
+    until(lambda: 2 in stage.versions("id"), "version 2 is done", seconds=15)
+    sleeper.send(signal.SIGCONT)
+    sleeper.stop()  # with what it has in hand
+    assert stage.versions("id") in ([2], [1, 2])
+
+
+def test_the_least_id_of_a_stream_is_an_entry_like_others(stage):
+    add = partial(stage.redis.xadd, QUEUE)
+    add({"record": record("least")}, id="0-1")
+    add({"record": record("next")}, id="0-2")
+    stage.worker("Stream", "job.fields.record")
+    stage.reaches("next", [1])
+    assert stage.versions("least") == [1]
