@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::acl::AclArgs;
 use crate::completion::CompletionArgs;
 use crate::enqueue::EnqueueArgs;
 use crate::exit::{EXIT_HELP, Exit, Failure};
@@ -103,6 +104,8 @@ pub(crate) enum Command {
     Simulate(SimulateArgs),
     /// Print the table that makes effects exactly once, for accounts that may not create it
     Schema(SchemaArgs),
+    /// Print what a Redis account needs for a queue
+    Acl(AclArgs),
     /// Print a completion script for your shell
     Completion(CompletionArgs),
 }

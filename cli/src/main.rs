@@ -2,6 +2,7 @@
 //!
 //! Data goes to stdout and messages to stderr; the exit code is one of [`exit::Exit`], which `--help` lists.
 
+mod acl;
 mod args;
 mod completion;
 mod enqueue;
@@ -63,6 +64,7 @@ async fn run(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Try(args) => trial::run(&cli.global, args, output).await,
         Command::Simulate(args) => simulate::run(&cli.global, args, output),
         Command::Schema(args) => schema::run(&cli.global, args, output),
+        Command::Acl(args) => acl::run(&cli.global, args, output),
         Command::Completion(args) => completion::run(args, output),
     }
 }

@@ -94,11 +94,10 @@ impl Health {
     /// Redis did not answer, or refused us.
     pub fn redis_failed(&self, error: &QueueError) {
         if self.redis.swap(false, Ordering::Relaxed) {
-            match error {
-                QueueError::Unavailable { .. } => {
-                    tracing::warn!(%error, "Redis is away: trying again until it is back")
-                }
-                _ => tracing::warn!(%error, "Redis refuses what this worker has to do: trying again until it may"),
+            if matches!(error, QueueError::Unavailable { .. }) {
+                tracing::warn!(%error, "Redis is away: trying again until it is back");
+            } else {
+                tracing::warn!(%error, "Redis refuses what this worker has to do: trying again until it may");
             }
         }
     }

@@ -6,10 +6,10 @@ use crate::support::{file, jobqueue, jobqueue_with, text};
 fn help_goes_to_stdout_and_names_commands_and_exit_codes() {
     let ran = jobqueue(&["--help"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    for word in ["local", "enqueue", "status", "failed", "stop", "try", "schema", "completion", "Exit codes:", "130"] {
+    for word in ["local", "enqueue", "status", "failed", "stop", "try", "schema", "acl", "completion", "Exit codes:", "130"] {
         assert!(ran.out.contains(word), "{word}: {}", ran.out);
     }
-    for command in ["local", "enqueue", "status", "failed", "stop", "try", "schema", "completion"] {
+    for command in ["local", "enqueue", "status", "failed", "stop", "try", "schema", "acl", "completion"] {
         let ran = jobqueue(&[command, "--help"]);
         assert_eq!(ran.code, 0);
         assert!(ran.out.contains("--redis") && ran.out.contains("Usage:"), "{}", ran.out);
@@ -184,4 +184,17 @@ fn a_recipe_is_checked_against_the_database_if_there_is_one() {
     let ran = jobqueue_with(&args, "{}");
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("person") && ran.err.contains("pet"), "{}", ran.err);
+}
+
+/// The rules themselves are tried in the suite of the backends.
+#[test]
+fn the_account_of_a_queue_is_printed() {
+    let ran = jobqueue(&["acl", "--queue", "companies"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    assert!(ran.out.starts_with("ACL SETUSER NAME on >PASSWORD resetkeys resetchannels -@all ~rq:* &rq:pubsub:* +"));
+    let ran = jobqueue(&["acl", "--protocol", "List", "--queue", "a", "--for", "operator", "-o", "json"]);
+    assert_eq!(ran.code, 0, "{}", ran.err);
+    let printed: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+    assert!(printed["commands"].as_array().unwrap().iter().all(|command| command != "lpop"), "it only looks: {printed}");
+    assert!(jobqueue(&["acl"]).code != 0, "which queue?");
 }
