@@ -6,7 +6,9 @@ use crate::support::{file, jobqueue, jobqueue_with, text};
 fn help_goes_to_stdout_and_names_commands_and_exit_codes() {
     let ran = jobqueue(&["--help"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    for word in ["local", "enqueue", "status", "failed", "stop", "try", "schema", "acl", "completion", "Exit codes:", "130"] {
+    for word in
+        ["local", "enqueue", "status", "failed", "stop", "try", "schema", "acl", "completion", "Exit codes:", "130"]
+    {
         assert!(ran.out.contains(word), "{word}: {}", ran.out);
     }
     for command in ["local", "enqueue", "status", "failed", "stop", "try", "schema", "acl", "completion"] {
@@ -195,6 +197,9 @@ fn the_account_of_a_queue_is_printed() {
     let ran = jobqueue(&["acl", "--protocol", "List", "--queue", "a", "--for", "operator", "-o", "json"]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     let printed: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
-    assert!(printed["commands"].as_array().unwrap().iter().all(|command| command != "lpop"), "it only looks: {printed}");
+    assert!(
+        printed["commands"].as_array().unwrap().iter().all(|command| command != "lpop"),
+        "it only looks: {printed}"
+    );
     assert!(jobqueue(&["acl"]).code != 0, "which queue?");
 }
