@@ -72,7 +72,7 @@ class Producer:
         elif what == "move":
             others = [self.queues[letter].key for letter in QUEUES if letter != on]
             return bool(self.redis.lmove(queue.key, others[0]))
-        elif what == "requeue" and job:
+        elif what == "requeue" and job and job.get_status(refresh=False) == "failed":
             for registry in (each.failed_job_registry for each in self.queues.values()):
                 if job_id in registry.get_job_ids(cleanup=False):
                     registry.requeue(job_id)
@@ -89,13 +89,14 @@ class Producer:
                    for queue in self.queues.values())
 
     def outcome(self):
-        """What rq's readers see when all is quiet."""
+        """What rq's readers see when all is quiet. rq leaves the entries of failures of earlier runs; ours go."""
         seen = {}
         for letter in IDS:
             job, job_id = self.fetch(letter), self.id_of(letter)
+            failed_on = {job.origin} if job and job.get_status(refresh=False) == "failed" else set()
             seen[letter] = (job and (job.get_status(refresh=False).value, job.args, job.origin), [
                 (what, on) for what in ("finished", "failed", "canceled", "started") for on, queue in self.queues.items()
-                if any(member.split(":")[0] == job_id for member in
+                if (what != "failed" or queue.name in failed_on) and any(member.split(":")[0] == job_id for member in
                        self._members(f"rq:{'wip' if what == 'started' else what}:{queue.name}"))])
         return seen, {on: queue.count for on, queue in self.queues.items()}
 

@@ -7,6 +7,7 @@ import pytest
 from harness.companies import FUNCTION
 from harness.waiting import until
 from rq import Queue
+from rq.exceptions import InvalidJobOperation
 from rq.job import Job, JobStatus
 from rq.suspension import resume, suspend
 
@@ -83,7 +84,7 @@ def test_the_second_and_the_third_in_one_claim(pushes, queue, redis, workshop, i
 
 @pytest.mark.ours
 def test_an_older_one_that_fails(queue, redis, workshop, in_hand, lock, written, quiet, lines):
-    """Bad data, then good: the failure has its place in the registry, and the job is what the last run made of it."""
+    """Bad data, then good: the job is what the last run made of it; the failed run keeps its data, under an id of its own."""
     workshop.start()
     blocker = in_hand(lines[0])
     again(queue, lines[1][:60])
@@ -94,7 +95,9 @@ def test_an_older_one_that_fails(queue, redis, workshop, in_hand, lock, written,
     written([lines[0], lines[2]], in_order=True)
     quiet()
     assert blocker.job.get_status(refresh=True) == JobStatus.FINISHED
-    assert queue.failed_job_registry.get_job_ids() == [ID]
+    [kept] = queue.failed_job_registry.get_job_ids()
+    assert kept.startswith(f"{ID}-")
+    assert Job.fetch(kept, connection=redis).args == (lines[1][:60],)
 
 
 @pytest.mark.ours
@@ -178,18 +181,18 @@ def test_the_same_object_enqueued_again(queue, redis, workshop, in_hand, written
     workshop.reaches(first.job, JobStatus.FINISHED)
 
 
-def test_requeued_from_the_failed_registry(queue, redis, workshop, in_hand, written, lines):
-    """Its place in there is of an earlier run that failed."""
-    workshop.start()
+@pytest.mark.ours
+def test_what_is_in_hand_is_not_failed_any_more(queue, redis, workshop, in_hand, written, quiet, lines):
+    """rq leaves the entry of the earlier run, and would requeue what runs."""
     workshop.start()
     workshop.reaches(again(queue, lines[0][:60]), JobStatus.FAILED)
     second = in_hand(lines[1])
-    queue.failed_job_registry.requeue(ID)
-    taken(redis, queue, workshop)
+    with pytest.raises(InvalidJobOperation):
+        queue.failed_job_registry.requeue(ID)
     second.let_go()
-    written([lines[1]] * 2)
     workshop.reaches(second.job, JobStatus.FINISHED)
-    assert ID not in queue.failed_job_registry
+    quiet()
+    written([lines[1]])
 
 
 def test_on_another_queue(redis, queue, workshop, in_hand, written, lines):
