@@ -63,12 +63,18 @@ pub(super) fn write(redis: &mut Redis, write: Write) {
         Write::NotFailed(job) => redis.failed.retain(|other| other.job != job),
         Write::SetAside(aside) => {
             if redis.aside.iter().all(|other| other.run != aside.run) {
-                redis.aside.push(aside);
+                let behind = redis.aside.iter().rposition(|other| other.job == aside.job);
+                redis.aside.insert(behind.map_or(redis.aside.len(), |last| last + 1), aside);
             }
         }
         Write::BringBack(aside) => {
             redis.aside.retain(|other| other.run != aside.run);
-            redis.aside.insert(0, aside);
+            // The id is due from now on, with its older run first.
+            let (behind, mut others): (Vec<_>, Vec<_>) =
+                redis.aside.iter().copied().partition(|other| other.job == aside.job);
+            others.push(aside);
+            others.extend(behind);
+            redis.aside = others;
         }
         Write::Keep(aside) => redis.kept.push(aside),
     }

@@ -2,7 +2,9 @@
 
 use super::Config;
 use super::scripts::{Outcome, Write, copy, run, run_of, write};
-use super::state::{Asked, Claim, Failed, Hand, Job, Lease, Record, Redis, Replaced, Run, Stage, Stamp, Status, World};
+use super::state::{
+    Aside, Asked, Claim, Failed, Hand, Job, Lease, Record, Redis, Replaced, Run, Stage, Stamp, Status, World,
+};
 use crate::guards::{Guards, Switch};
 
 /// Records the outcome of what a worker has in hand. `again` where the answer is lost on its way to the worker.
@@ -132,7 +134,9 @@ fn overwritten(guards: Guards, lease: &Lease, there: bool, outcome: Outcome) -> 
         Outcome::Retry | Outcome::Release
             if guards.has(Switch::RetryAside) && (there || guards.has(Switch::GoneToo)) =>
         {
-            vec![Write::BringBack(copy(lease))]
+            // An attempt that was given back does not count.
+            let attempts = lease.attempts.saturating_sub(u8::from(outcome == Outcome::Release));
+            vec![Write::BringBack(Aside { attempts, ..copy(lease) })]
         }
         Outcome::Fail if guards.has(Switch::FailedCopy) => vec![Write::Keep(copy(lease))],
         Outcome::Fail => vec![Write::Fail(Failed { job: lease.job, effect: lease.effect, for_cause: true })],

@@ -152,3 +152,20 @@ async fn an_idle_worker_hears_of_work_and_consumes_nothing_by_listening() {
     assert_eq!(bay.waiting().await, std::slice::from_ref(&id));
     assert_eq!(ids(&worker.claim(1).await.unwrap().deliveries), [&id]);
 }
+
+/// Its producer writes over a job that crashed once and waits: the newer has attempts of its own.
+#[tokio::test]
+async fn a_newer_version_has_all_of_its_attempts() {
+    let mut bay = Bay::new().await;
+    let worker = bay.worker();
+    let id = unique("job");
+    bay.enqueue(&id, &[]).await;
+    let first = worker.claim(1).await.unwrap().deliveries.remove(0);
+    bay.lapse(&first).await;
+    assert_eq!(worker.maintain().await.unwrap().reclaimed, 1);
+    let name = bay.name.clone();
+    bay.write_job(&name, &id, "queued", &[("created_at", "2026-11-24T00:00:00.000000Z")]).await;
+    let second = worker.claim(1).await.unwrap().deliveries.remove(0);
+    assert_eq!((second.attempt, second.crashes), (1, 0));
+    assert_ne!(second.run, first.run);
+}

@@ -166,7 +166,10 @@ local function take(J, Q)
     end
     turn = false
   end
+  local before_it = f.run
   f.run = turn and run_of(J, f) or identity(J, f.created_at, f.enqueued_at)
+  -- What the producer wrote over left its counts.
+  if before_it and f.run ~= before_it then f.attempts, f.crashes = 0, 0 end
   if not f.created_at then
     -- RQ's tools take the time of reading for it, each time anew.
     f.created_at = now_iso
