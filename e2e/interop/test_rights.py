@@ -1,14 +1,16 @@
 """Redis accounts that lack a right: nothing leaves the list, no status changes, and the log names what is missing."""
+import subprocess
+
 import pytest
 from harness.companies import FUNCTION
 from harness.waiting import until
-from harness.workers import JobQueueWorker
+from harness.workers import JobQueueWorker, binary
 from rq import Queue
 from rq.job import Job, JobStatus
 
 pytestmark = pytest.mark.ours
 
-# As docs/operations.md has it.
+# By categories: more than is needed, and easily cut.
 DOCUMENTED = "~rq:* resetchannels &rq:pubsub:* +@read +@write +@scripting +@pubsub +@connection +time +info +config|get"
 KEYS = ("queue", "job:", "execution", "wip", "finished", "failed", "scheduled", "worker", "results", "suspended", "jobqueue",
         "scheduler-lock", "groups", "rl-keys")
@@ -87,12 +89,45 @@ def test_takes_nothing(lacking, account, queue, redis, written, lines):
         until(lambda: queue.failed_job_registry.get_job_ids() == [jobs[5].id], lambda: f"the last fails\n{worker.output()}")
 
 
-def test_the_documented_account_works(account, queue, redis, written, lines):
-    jobs = enqueue(queue, [*lines[:5], lines[5][:60]])
-    worker = account(DOCUMENTED)
-    until(lambda: all_have(redis, jobs[:5], JobStatus.FINISHED) and all_have(redis, jobs[5:], JobStatus.FAILED), worker.output)
+def printed(*arguments):
+    """The rules that `jobqueue acl` prints."""
+    command = [binary("jobqueue"), "acl", "--queue", "companies", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return done.stdout.split(">PASSWORD", 1)[1]
+
+
+@pytest.fixture
+def ask(redis_server):
+    """Runs a command with the account's login; its exit code and what it said."""
+    def run(*arguments, **more):
+        url = redis_server.url.replace("redis://", "redis://worker:secret@")
+        command = [binary("jobqueue"), *arguments, "--redis", url, "--queue", "companies"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, **more)
+        return done.returncode, done.stdout + done.stderr
+    return run
+
+
+def test_the_printed_account_serves_workers_and_commands(account, ask, queue, redis, written, lines):
+    jobs = enqueue(queue, [*lines[:4], lines[5][:60], lines[5][:70]])
+    worker = account(printed())
+    until(lambda: all_have(redis, jobs[:4], JobStatus.FINISHED) and all_have(redis, jobs[4:], JobStatus.FAILED), worker.output)
+    assert ask("enqueue", "--function", FUNCTION, "-", input=lines[4] + "\n")[0] == 0
     written(lines[:5])
+    for command in [("status",), ("failed", "list"), ("failed", "show", jobs[4].id), ("failed", "requeue", "--id", jobs[4].id),
+                    ("failed", "purge", "--all", "--yes")]:
+        code, said = ask(*command)
+        assert code == 0, (command, said)
+    assert "there is no job no-such-job" in ask("stop", "no-such-job")[1]
     assert "NOPERM" not in worker.output()
+
+
+def test_the_printed_account_of_who_only_looks(account, ask, queue, lines):
+    account.grant(printed("--for", "operator"))
+    enqueue(queue, lines[:2])
+    code, said = ask("status")
+    assert code == 0 and "companies" in said, said
+    assert ask("failed", "purge", "--all", "--yes")[0] != 0
+    assert queue.count == 2
 
 
 @pytest.mark.parametrize("lost", ["zadd", "xadd", "hset", "del"])

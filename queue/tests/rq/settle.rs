@@ -210,3 +210,32 @@ async fn a_rate_limited_job_hands_its_slot_on() {
     let allowed: Vec<String> = bay.redis(&format!("ZRANGE rq:rl:{key}:allowed 0 -1")).await;
     assert_eq!(allowed, [second]);
 }
+
+/// More than one script queues at once: maintenance goes on with the rest, and what waits for others too is left.
+#[tokio::test]
+async fn very_many_dependents_are_queued_in_portions() {
+    const MANY: usize = 1_300;
+    let mut bay = Bay::new().await;
+    let worker = bay.worker();
+    let name = bay.name.clone();
+    let (parent, other) = (unique("parent"), unique("other"));
+    bay.enqueue(&parent, &[("result_ttl", "0")]).await;
+    bay.write_job(&name, &other, "started", &[]).await;
+    for number in 0..MANY {
+        let child = format!("{parent}-{number}");
+        bay.write_job(&name, &child, "deferred", &[]).await;
+        bay.redis::<()>(&format!("SADD rq:job:{parent}:dependents {child}")).await;
+        bay.redis::<()>(&format!("SADD rq:job::{child}:dependencies {parent}")).await;
+    }
+    bay.redis::<()>(&format!("SADD rq:job::{parent}-7:dependencies {other}")).await;
+    let claim = worker.claim(1).await.unwrap();
+    worker.settle(&[finished(&claim.deliveries[0])]).await.unwrap();
+    assert!(bay.waiting().await.is_empty(), "none within the settling");
+    worker.maintain().await.unwrap();
+    let waiting = bay.waiting().await;
+    assert_eq!(waiting.len(), MANY - 1);
+    assert!(!waiting.contains(&format!("{parent}-7")));
+    let left: i64 =
+        bay.redis(&format!("EXISTS rq:job:{parent} rq:job:{parent}:dependents rq:jobqueue:dependents")).await;
+    assert_eq!(left, 0);
+}
