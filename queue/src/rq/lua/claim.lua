@@ -6,6 +6,7 @@ local worker_ttl, lease, max = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(AR
 local max_job_bytes, max_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
 local stem = ARGV[8]
 local score = int(OURS + math.ceil(now + micros / 1e6 + lease))
+local record_ttl, executions_score, lease_text = int(lease + RECORD_OF_A_RUN), int(now + lease + 60), int(lease)
 
 local OVER = {finished = true, failed = true, canceled = true, stopped = true, deferred = true, scheduled = true,
   rate_limited = true}
@@ -13,7 +14,7 @@ local RUNS = 'it is running already'
 
 local jobs, dropped, bytes, cap = {}, {}, 0, max
 -- Leases are written once per queue; what this very claim took is known from here, and how it was before.
-local taken, held, mine, before = {}, {}, {}, {}
+local taken, held, mine, before, kept = {}, {}, {}, {}, {}
 local gone, served = {}, {}
 local waits_aside = false
 -- Stale ids cost no place in the batch, but a flood of them must not hold up the server.
@@ -42,9 +43,9 @@ local function identity(J, created_at, enqueued_at)
     redis.call('SET', P .. ':jobqueue:life', life)
   end
   local chance = (created_at and enqueued_at) and '' or stem .. #jobs
-  local parts = ''
-  for _, part in ipairs({life, J, created_at or '', enqueued_at or '', chance}) do parts = parts .. #part .. ':' .. part end
-  return redis.sha1hex(parts)
+  created_at, enqueued_at = created_at or '', enqueued_at or ''
+  -- With their lengths, so that no two are the same text.
+  return redis.sha1hex(life .. #J .. ':' .. J .. #created_at .. ':' .. created_at .. #enqueued_at .. ':' .. enqueued_at .. chance)
 end
 
 -- A retry or a requeue writes another time of enqueueing; the run stays. What a worker of an older version had in hand
@@ -63,29 +64,32 @@ local function begin(J, Q, f, own)
   if #jobs > 0 and (#jobs >= limit or bytes + size > max_bytes) then return false end
   cap = math.min(cap, limit)
   local attempts = f.attempts + 1
-  local E = stem .. string.format('%08x', #jobs)
-  local key, ekey, xkey = job_key(J), execution_key(J, E), executions_key(J)
+  local number = string.format('%08x', #jobs)
+  local E = stem .. number
+  local member, key, ekey, xkey = J .. ':' .. E, job_key(J), execution_key(J, E), executions_key(J)
   before[#before + 1] = {J, E, own and f.status, f.attempts, f.execution or '', f.worker or ''}
   if own then
     redis.call('HSET', key, 'status', 'started', 'started_at', now_iso, 'last_heartbeat', now_iso, 'worker_name', W,
-      'jobqueue_execution', E, 'jobqueue_attempts', int(attempts), 'jobqueue_run', f.run, 'jobqueue_of', f.of)
+      'jobqueue_execution', E, 'jobqueue_attempts', attempts, 'jobqueue_run', f.run, 'jobqueue_of', f.of)
     redis.call('PERSIST', key)
   end
   local data = size <= max_job_bytes and f.data or ''
   redis.call('HSET', ekey, 'id', E, 'created_at', now_float, 'last_heartbeat', now_float, 'worker_name', W,
-    'job_id', J, 'queue', Q, 'run', f.run, 'of', f.of, 'data', data, 'timeout', f.timeout or '', 'attempts',
-    int(attempts), 'crashes', int(f.crashes), 'lease', int(lease), 'retries', f.retries or '')
-  redis.call('EXPIRE', ekey, int(lease + RECORD_OF_A_RUN))
-  redis.call('ZADD', xkey, int(now + lease + 60), E)
-  redis.call('EXPIRE', xkey, int(lease + RECORD_OF_A_RUN))
-  taken[#taken + 1] = score
-  taken[#taken + 1] = J .. ':' .. E
-  held[#held + 1] = J .. ':' .. E
+    'job_id', J, 'queue', Q, 'lease', lease_text)
+  redis.call('EXPIRE', ekey, record_ttl)
+  redis.call('ZADD', xkey, executions_score, E)
+  redis.call('EXPIRE', xkey, record_ttl)
+  local k, t = #kept, #taken
+  kept[k + 1], kept[k + 2] = number, packed(f.run, attempts, f.crashes, f.timeout, f.retries, f.of)
+  kept[k + 3], kept[k + 4] = number .. 'd', data
+  taken[t + 1], taken[t + 2] = score, member
+  held[#held + 1] = member
   mine[J] = true
   bytes = bytes + #data
-  local created_at, enqueued_at = string.match(f.of, '^(%S*) (.*)$')
-  jobs[#jobs + 1] = {Q, J, E, data, int(size), created_at, enqueued_at, f.timeout or '', f.generation or '0',
-    int(attempts), int(f.crashes), f.run}
+  local created_at, enqueued_at = f.created_at, f.enqueued_at
+  if not created_at then created_at, enqueued_at = string.match(f.of, '^(%S*) (.*)$') end
+  jobs[#jobs + 1] = {Q, J, E, data, size, created_at, enqueued_at or '', f.timeout or '', f.generation or '0', attempts,
+    f.crashes, f.run}
   return true
 end
 
@@ -104,7 +108,7 @@ end
 local function is_written_over(J, f, live)
   if f.enqueued_at and f.enqueued_at ~= '' then return false end
   local data = redis.call('HGET', run_key(J, f.run or ''), 'data')
-  if not data and live then data = redis.call('HGET', execution_key(J, live), 'data') end
+  if not data and live then data = data_of_execution(live) end
   if not data or data == '' or data == f.data then return false end
   f.created_at = now_iso
   redis.call('HSET', job_key(J), 'created_at', now_iso)
@@ -137,7 +141,7 @@ local function take(J, Q)
   elseif f.of or f.touched or (f.worker and f.worker ~= '') then
     local live = live_execution(J, Q, '')
     if live then
-      local in_hand = redis.call('HGET', execution_key(J, live), 'retries')
+      local in_hand = read_execution(live).retries
       local put_back = f.retries and in_hand and (tonumber(f.retries) or 0) < (tonumber(in_hand) or 0)
       -- The same record pushed twice, or put back by RQ's clean-up although it runs again.
       local known_already = f.of == now_is or f.status == 'started' or put_back
@@ -147,7 +151,7 @@ local function take(J, Q)
       end
       turn = false
     elseif f.execution and f.execution ~= '' and redis.call('ZSCORE', wip_key(Q), J .. ':' .. f.execution) then
-      local x = read_execution(J, f.execution)
+      local x = read_execution(f.execution)
       forget_execution(J, f.execution, Q, f.worker)
       if f.of and f.of ~= now_is and x.run then
         -- Its worker died, and the producer has written over the record since: what it ran comes first.
@@ -219,6 +223,7 @@ local function put_back(Q)
   for _, b in ipairs(before) do
     local J, E = b[1], b[2]
     pcall(redis.call, 'DEL', execution_key(J, E))
+    pcall(redis.call, 'HDEL', held_key(E), string.sub(E, 25), string.sub(E, 25) .. 'd')
     pcall(redis.call, 'ZREM', executions_key(J), E)
     pcall(redis.call, 'ZREM', wip_key(Q), J .. ':' .. E)
     pcall(redis.call, 'SREM', worker_key(W) .. ':executions', J .. ':' .. E)
@@ -234,6 +239,8 @@ local function lease_all(Q)
   local ids = {}
   for J in pairs(mine) do ids[#ids + 1] = J end
   for k = 1, #ids, 500 do redis.call('ZREM', failed_key(Q), unpack(ids, k, math.min(k + 499, #ids))) end
+  for k = 1, #kept, 500 do redis.call('HSET', held_key(stem), unpack(kept, k, math.min(k + 499, #kept))) end
+  if #kept > 0 then redis.call('EXPIRE', held_key(stem), int(lease + RECORD_OF_A_RUN)) end
   for k = 1, #taken, 500 do redis.call('ZADD', wip_key(Q), unpack(taken, k, math.min(k + 499, #taken))) end
   if #held > 0 then
     local executions = worker_key(W) .. ':executions'
@@ -263,7 +270,7 @@ end
 
 -- One pass: looks at the head, begins what may begin, and only then takes it off. Gives whether there may be more.
 local function pass(Q)
-  taken, held, before, gone, served = {}, {}, {}, {}, {}
+  taken, held, before, gone, served, kept = {}, {}, {}, {}, {}, {}
   waits_aside = redis.call('EXISTS', aside_key(Q)) == 1
   if waits_aside then
     for _, J in ipairs(redis.call('ZRANGEBYSCORE', aside_key(Q), '-inf', now_float, 'LIMIT', 0, 100)) do

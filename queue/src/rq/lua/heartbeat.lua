@@ -32,11 +32,13 @@ for i = queues_at + queues + 1, #ARGV, 3 do
       redis.call('HSET', key, 'id', E, 'created_at', now_float, 'worker_name', W, 'job_id', J)
     end
     redis.call('EXPIRE', key, int(lease + RECORD_OF_A_RUN))
+    redis.call('EXPIRE', held_key(E), int(lease + RECORD_OF_A_RUN))
     redis.call('ZADD', executions_key(J), int(expiry + 60), E)
     redis.call('EXPIRE', executions_key(J), int(lease + RECORD_OF_A_RUN))
     if redis.call('EXISTS', job_key(J)) == 1 then redis.call('HSET', job_key(J), 'last_heartbeat', now_iso) end
   else
     pcall(redis.call, 'DEL', key)
+    pcall(redis.call, 'HDEL', held_key(E), string.sub(E, 25), string.sub(E, 25) .. 'd')
     pcall(redis.call, 'ZREM', executions_key(J), E)
     lost[#lost + 1] = number
     members[#members + 1] = member

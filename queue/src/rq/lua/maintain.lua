@@ -77,7 +77,7 @@ local function reclaim(member, Q)
   redis.call('DEL', execution_key(J, 'none'))
   local job = read_job(J)
   local worker = redis.call('HGET', execution_key(J, E), 'worker_name') or redis.call('HGET', job_key(J), 'worker_name')
-  local x = is_ours(E) and read_execution(J, E) or {}
+  local x = read_execution(E)
   local own = job and (not x.run or is_owner(job, E))
   local live = job and live_execution(J, Q, E)
   if not job and x.run then

@@ -202,6 +202,7 @@ end
 -- Removes every trace of one execution.
 local function forget_execution(J, E, Q, worker)
   redis.call('DEL', execution_key(J, E))
+  redis.call('HDEL', held_key(E), string.sub(E, 25), string.sub(E, 25) .. 'd')
   redis.call('ZREM', executions_key(J), E)
   redis.call('ZREM', wip_key(Q), J .. ':' .. E)
   if worker and worker ~= '' then redis.call('SREM', worker_key(worker) .. ':executions', J .. ':' .. E) end
@@ -232,17 +233,32 @@ local function is_held(J, Q)
   return false
 end
 
-local RUN = {'run', 'of', 'data', 'timeout', 'attempts', 'crashes', 'retries', 'rate_limit_key'}
+local RUN = {'run', 'of', 'data', 'timeout', 'attempts', 'crashes', 'retries'}
 
 local function read_hash_of_run(key)
   local f = redis.call('HMGET', key, unpack(RUN))
   return {run = f[1] or nil, of = f[2] or nil, data = f[3] or nil, timeout = f[4] or nil,
-    attempts = tonumber(f[5] or '') or 0, crashes = tonumber(f[6] or '') or 0, retries = f[7] or nil,
-    rate_limit_key = f[8] or nil}
+    attempts = tonumber(f[5] or '') or 0, crashes = tonumber(f[6] or '') or 0, retries = f[7] or nil}
 end
 
--- What an execution ran: our executions hold a copy, since the producer may write over the job's record.
-local function read_execution(J, E) return read_hash_of_run(execution_key(J, E)) end
+-- What one of our executions runs is kept beside the job's record, which the producer may write over: in one hash for all
+-- that were claimed together, two fields each.
+local function packed(run, attempts, crashes, timeout, retries, of)
+  if string.find(of, '\n', 1, true) then of = string.gsub(of, '\n', ' ') end
+  return run .. '\n' .. attempts .. '\n' .. crashes .. '\n' .. (timeout or '') .. '\n' .. (retries or '') .. '\n' .. of
+end
+
+local function data_of_execution(E) return is_ours(E) and redis.call('HGET', held_key(E), string.sub(E, 25) .. 'd') or nil end
+
+-- Without a run where there is none, or where it is not one of ours.
+local function read_execution(E)
+  local text = is_ours(E) and redis.call('HGET', held_key(E), string.sub(E, 25))
+  if not text then return {} end
+  local run, attempts, crashes, timeout, retries, of =
+    string.match(text, '^([^\n]*)\n(%d*)\n(%d*)\n([^\n]*)\n([^\n]*)\n(.*)$')
+  return {run = run, attempts = tonumber(attempts) or 0, crashes = tonumber(crashes) or 0, timeout = timeout,
+    retries = retries ~= '' and retries or nil, of = of, data = data_of_execution(E)}
+end
 
 local function keep_run(J, x)
   redis.call('HSET', run_key(J, x.run), 'run', x.run, 'of', x.of or '', 'data', x.data or '', 'timeout',

@@ -42,10 +42,11 @@ local function scheduled_key(Q) return P .. ':scheduled:' .. Q end
 local function deferred_key(Q) return P .. ':deferred:' .. Q end
 local function worker_key(N) return P .. ':worker:' .. N end
 -- Ours: ids whose turn is after a run in hand, by the time they are due (of a queue); their runs, the next one first; one
--- such run; and ids that had no record.
+-- such run; what the executions of one claim run, by the last eight digits of each; and ids that had no record.
 local function aside_key(Q) return P .. ':jobqueue:aside:' .. Q end
 local function behind_key(Q, J) return P .. ':jobqueue:behind:' .. Q .. ':' .. J end
 local function run_key(J, R) return P .. ':jobqueue:run:' .. J .. ':' .. R end
+local function held_key(E) return P .. ':jobqueue:held:' .. string.sub(E, 1, 24) end
 local function gone_key(Q) return P .. ':jobqueue:gone:' .. Q end
 
 -- The score of our members of a started registry is the end of the lease and this: RQ's clean-up, which any reader of the
@@ -71,7 +72,10 @@ local FIELDS = {'created_at', 'status', 'result_ttl', 'failure_ttl', 'retries_le
 local function read_job(J)
   local values = redis.call('HMGET', job_key(J), unpack(FIELDS))
   local job = {}
-  for i, name in ipairs(FIELDS) do job[name] = values[i] or nil end
+  for i = 1, #FIELDS do
+    local value = values[i]
+    if value then job[FIELDS[i]] = value end
+  end
   if job.status == nil then return nil end
   return job
 end
@@ -81,7 +85,7 @@ local function version(created_at, enqueued_at) return (created_at or '') .. ' '
 
 -- Whether the record is still that which execution `E` claimed; else the producer enqueued the id again meanwhile.
 local function is_owner(job, E)
-  return job.jobqueue_execution == E and version(job.created_at, job.enqueued_at) == job.jobqueue_of
+  return job.jobqueue_execution == E and job.jobqueue_of == version(job.created_at, job.enqueued_at)
 end
 
 local function message(err)

@@ -8,6 +8,8 @@ local answers, notices, released, settled = {}, {}, {}, {}
 local succeeded, failed, trouble = 0, 0, nil
 -- Leases to give up, by queue; and which those are.
 local leases, over = {}, {}
+-- What these runs ran is needed no more, by key.
+local kept = {}
 
 local function repeat_later(J, Q, job, repeats)
   local interval = 0
@@ -120,14 +122,13 @@ local function leave(J, E)
   return 'lost'
 end
 
-local function settle(outcome, Q, J, run, delay)
-  local member, key = J .. ':' .. run.execution, execution_key(J, run.execution)
-  settled[#settled + 1] = member
+local function settle(outcome, Q, J, run, delay, member)
+  local key = execution_key(J, run.execution)
   if over[member] or not redis.call('ZSCORE', wip_key(Q), member) then return leave(J, run.execution) end
   local job = read_job(J)
   if not job then
     -- The record went away during the run (evicted, or deleted by hand). What was done is done; what was not keeps its data.
-    local x = read_execution(J, run.execution)
+    local x = read_execution(run.execution)
     local status = outcome
     if x.run and outcome ~= 'finished' then status = settle_old_run(outcome, Q, J, {}, run, delay, x) end
     redis.call('DEL', key, executions_key(J))
@@ -139,7 +140,7 @@ local function settle(outcome, Q, J, run, delay)
     redis.call('DEL', key, executions_key(J))
     return status
   end
-  local x, status = read_execution(J, run.execution), outcome
+  local x, status = read_execution(run.execution), outcome
   if x.run then status = settle_old_run(outcome, Q, J, job, run, delay, x) end
   redis.call('DEL', key)
   redis.call('ZREM', executions_key(J), run.execution)
@@ -148,7 +149,7 @@ end
 
 -- For whoever delivers it again: as the same run. A newer run's record is not touched, and one that is gone stays so.
 local function as_it_was_claimed(J, E)
-  local x = read_execution(J, E)
+  local x = read_execution(E)
   if not x.run or redis.call('EXISTS', job_key(J)) == 0 then return end
   pcall(redis.call, 'HSET', job_key(J), 'status', 'started', 'jobqueue_execution', E, 'jobqueue_run', x.run,
     'jobqueue_attempts', int(x.attempts), 'jobqueue_crashes', int(x.crashes))
@@ -157,13 +158,26 @@ end
 
 -- What could not be recorded stays leased: it is told again, or delivered again, and the ledger is found.
 local function recorded(outcome, Q, J, run, delay)
-  local before = #released
-  local ok, status = pcall(settle, outcome, Q, J, run, delay)
+  local before, member = #released, J .. ':' .. run.execution
+  settled[#settled + 1] = member
+  local ok, status = pcall(settle, outcome, Q, J, run, delay, member)
   if ok then
+    local key, number = held_key(run.execution), string.sub(run.execution, 25)
+    local fields = kept[key]
+    if not fields then
+      fields = {}
+      kept[key] = fields
+    end
+    local n = #fields
+    fields[n + 1], fields[n + 2] = number, number .. 'd'
     if status ~= 'lost' then
-      over[J .. ':' .. run.execution] = true
-      leases[Q] = leases[Q] or {}
-      table.insert(leases[Q], J .. ':' .. run.execution)
+      over[member] = true
+      local own = leases[Q]
+      if not own then
+        own = {}
+        leases[Q] = own
+      end
+      own[#own + 1] = member
     end
     return status
   end
@@ -187,6 +201,7 @@ end
 
 -- Last one first, so that they stand at the head in the order they were taken.
 for k = #released, 1, -1 do redis.call('LPUSH', queue_key(released[k][1]), released[k][2]) end
+for key, fields in pairs(kept) do redis.call('HDEL', key, unpack(fields)) end
 -- Given up last: whatever was refused before this left the lease in place.
 for Q, members in pairs(leases) do redis.call('ZREM', wip_key(Q), unpack(members)) end
 if trouble and succeeded + failed == 0 then return redis.error_reply(trouble) end
