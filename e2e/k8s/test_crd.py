@@ -291,7 +291,7 @@ def test_defaults(namespace):
     spec = namespace.queue("q")["spec"]
     assert spec["replicas"] == 1
     assert spec["queue"] == {
-        **SCALER["queue"], "protocol": "RQ", "keyPrefix": "rq", "leaseSeconds": 30, "resultTtlSeconds": 500, "failureTtlSeconds": 31_536_000,
+        **SCALER["queue"], "protocol": "RQ", "keyPrefix": "rq", "order": "Strict", "leaseSeconds": 30, "resultTtlSeconds": 500, "failureTtlSeconds": 31_536_000,
         "consumerGroup": "jobqueue", "limits": {"maxBytes": 16 << 20, "maxInflatedBytes": 64 << 20, "maxDepth": 128}}
     assert spec["retry"] == {"maxAttempts": 5, "backoffSeconds": 1, "maxBackoffSeconds": 300}
     assert spec["scaling"] == {
