@@ -52,7 +52,7 @@ struct Stage<'a> {
 }
 
 impl<'a> Stage<'a> {
-    async fn new(seed: u64, sink: &'a dyn Sink, recipe: &'a Recipe) -> Self {
+    fn new(seed: u64, sink: &'a dyn Sink, recipe: &'a Recipe) -> Self {
         let url = shared_redis().url().parse().unwrap();
         let connection = Connection::new(&url, &TlsOptions::default(), Timeouts::default()).unwrap();
         let prefix = format!("trace-{seed}");
@@ -219,7 +219,7 @@ async fn the_model_allows_what_real_workers_do() {
     for number in 0..traces {
         let seed = first.wrapping_add(number);
         let mut random = ChaCha8Rng::seed_from_u64(seed);
-        let mut stage = Stage::new(seed, &*sink, &recipe).await;
+        let mut stage = Stage::new(seed, &*sink, &recipe);
         let mut lapsed = Vec::new();
         for _ in 0..STEPS {
             stage.step(&mut random, &mut lapsed).await;
