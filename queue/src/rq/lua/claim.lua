@@ -15,7 +15,7 @@ local RUNS = 'it is running already'
 local jobs, dropped, bytes, cap = {}, {}, 0, max
 -- Leases are written once per queue; what this very claim took is known from here, and how it was before.
 local taken, held, mine, before, kept = {}, {}, {}, {}, {}
-local gone, served = {}, {}
+local gone, served, head = {}, {}, ''
 local waits_aside = false
 -- Stale ids cost no place in the batch, but a flood of them must not hold up the server.
 local budget = max * 4 + 400
@@ -36,24 +36,22 @@ end
 -- The identity of the run that this record asks for. What the producer wrote tells it apart from every other, also where
 -- Redis forgets the claim; a record without one of the times needs chance.
 local life = nil
-local function identity(J, created_at, enqueued_at)
+local function identity(J, created_at, enqueued_at, of)
   life = life or redis.call('GET', P .. ':jobqueue:life')
   if not life then
     life = stem
     redis.call('SET', P .. ':jobqueue:life', life)
   end
-  local chance = (created_at and enqueued_at) and '' or stem .. #jobs
-  created_at, enqueued_at = created_at or '', enqueued_at or ''
-  -- With their lengths, so that no two are the same text.
-  return redis.sha1hex(life .. #J .. ':' .. J .. #created_at .. ':' .. created_at .. #enqueued_at .. ':' .. enqueued_at .. chance)
+  if created_at and enqueued_at then return life .. ' ' .. of .. ' ' .. J end
+  return life .. ' ' .. stem .. #jobs .. ' ' .. J
 end
 
 -- A retry or a requeue writes another time of enqueueing; the run stays. What a worker of an older version had in hand
 -- may have a ledger entry under its names.
-local function run_of(J, f)
+local function run_of(J, f, of)
   if f.run and f.run ~= '' and string.match(f.of or '', '^(%S*) ') == (f.created_at or '') then return f.run end
   if f.touched and not f.of then return 'names:' .. (f.generation or '0') end
-  return identity(J, f.created_at, f.enqueued_at)
+  return identity(J, f.created_at, f.enqueued_at, of)
 end
 
 -- Writes the execution of a job whose turn it is; `own` where the job's record is that of this run. Gives false when it
@@ -67,21 +65,21 @@ local function begin(J, Q, f, own)
   local number = string.format('%08x', #jobs)
   local E = stem .. number
   local member, key, ekey, xkey = J .. ':' .. E, job_key(J), execution_key(J, E), executions_key(J)
-  before[#before + 1] = {J, E, own and f.status, f.attempts, f.execution or '', f.worker or ''}
+  f.J, f.E, f.own = J, E, own
+  before[#before + 1] = f
   if own then
     redis.call('HSET', key, 'status', 'started', 'started_at', now_iso, 'last_heartbeat', now_iso, 'worker_name', W,
       'jobqueue_execution', E, 'jobqueue_attempts', attempts, 'jobqueue_run', f.run, 'jobqueue_of', f.of)
-    redis.call('PERSIST', key)
+    -- A record that nobody had yet, of a job without a lifetime, has none to take away.
+    if f.touched or f.ttl or f.worker ~= '' then redis.call('PERSIST', key) end
   end
   local data = size <= max_job_bytes and f.data or ''
   redis.call('HSET', ekey, 'id', E, 'created_at', now_float, 'last_heartbeat', now_float, 'worker_name', W,
-    'job_id', J, 'queue', Q, 'lease', lease_text)
+    'job_id', J)
   redis.call('EXPIRE', ekey, record_ttl)
   redis.call('ZADD', xkey, executions_score, E)
-  redis.call('EXPIRE', xkey, record_ttl)
   local k, t = #kept, #taken
-  kept[k + 1], kept[k + 2] = number, packed(f.run, attempts, f.crashes, f.timeout, f.retries, f.of)
-  kept[k + 3], kept[k + 4] = number .. 'd', data
+  kept[k + 1], kept[k + 2], kept[k + 3], kept[k + 4] = number, packed(head, f, attempts, ''), number .. 'd', data
   taken[t + 1], taken[t + 2] = score, member
   held[#held + 1] = member
   mine[J] = true
@@ -93,14 +91,19 @@ local function begin(J, Q, f, own)
   return true
 end
 
+-- What ours have written is asked for only where one of ours had the job before: each field costs.
 local function read(J)
-  local f = redis.call('HMGET', job_key(J), 'status', 'data', 'created_at', 'enqueued_at', 'timeout',
-    'jobqueue_generation', 'jobqueue_attempts', 'jobqueue_crashes', 'jobqueue_execution', 'jobqueue_run', 'jobqueue_of',
-    'retries_left', 'worker_name')
-  return {status = f[1] or nil, data = f[2] or nil, created_at = f[3] or nil, enqueued_at = f[4] or nil,
-    timeout = f[5] or nil, generation = f[6] or nil, attempts = tonumber(f[7] or '') or 0, touched = f[7] and true or false,
-    crashes = tonumber(f[8] or '') or 0, execution = f[9] or nil, run = f[10] or nil, of = f[11] or nil,
-    retries = f[12] or nil, worker = f[13] or nil}
+  local f = redis.call('HMGET', job_key(J), 'status', 'data', 'created_at', 'enqueued_at', 'timeout', 'retries_left', 'ttl',
+    'worker_name', 'jobqueue_attempts')
+  local touched, o = f[9] and true or false, {}
+  if touched then
+    o = redis.call('HMGET', job_key(J), 'jobqueue_generation', 'jobqueue_crashes', 'jobqueue_execution', 'jobqueue_run',
+      'jobqueue_of')
+  end
+  return {J = J, E = false, own = false, status = f[1] or nil, data = f[2] or nil, created_at = f[3] or nil,
+    enqueued_at = f[4] or nil, timeout = f[5] or nil, retries = f[6] or nil, ttl = f[7] or nil, worker = f[8] or nil,
+    attempts = tonumber(f[9] or '') or 0, touched = touched, generation = o[1] or nil, crashes = tonumber(o[2] or '') or 0,
+    execution = o[3] or nil, run = o[4] or nil, of = o[5] or nil}
 end
 
 -- A producer that writes no times wrote over a record that waits aside, or is in hand as `live`: what it holds tells the
@@ -108,7 +111,7 @@ end
 local function is_written_over(J, f, live)
   if f.enqueued_at and f.enqueued_at ~= '' then return false end
   local data = redis.call('HGET', run_key(J, f.run or ''), 'data')
-  if not data and live then data = data_of_execution(live) end
+  if not data and live then data = read_execution(live).data end
   if not data or data == '' or data == f.data then return false end
   f.created_at = now_iso
   redis.call('HSET', job_key(J), 'created_at', now_iso)
@@ -171,7 +174,7 @@ local function take(J, Q)
     turn = false
   end
   local before_it = f.run
-  f.run = turn and run_of(J, f) or identity(J, f.created_at, f.enqueued_at)
+  f.run = turn and run_of(J, f, now_is) or identity(J, f.created_at, f.enqueued_at, now_is)
   -- What the producer wrote over left its counts.
   if before_it and f.run ~= before_it then f.attempts, f.crashes = 0, 0 end
   if not f.created_at then
@@ -220,16 +223,16 @@ end
 
 -- What the world refuses ends everything: jobs of this queue that were begun are put back as they were.
 local function put_back(Q)
-  for _, b in ipairs(before) do
-    local J, E = b[1], b[2]
+  for _, f in ipairs(before) do
+    local J, E = f.J, f.E
     pcall(redis.call, 'DEL', execution_key(J, E))
-    pcall(redis.call, 'HDEL', held_key(E), string.sub(E, 25), string.sub(E, 25) .. 'd')
+    pcall(redis.call, 'HDEL', held_key(E), string.sub(E, 25))
     pcall(redis.call, 'ZREM', executions_key(J), E)
     pcall(redis.call, 'ZREM', wip_key(Q), J .. ':' .. E)
     pcall(redis.call, 'SREM', worker_key(W) .. ':executions', J .. ':' .. E)
-    if b[3] then
-      pcall(redis.call, 'HSET', job_key(J), 'status', b[3], 'jobqueue_attempts', int(b[4]), 'jobqueue_execution', b[5],
-        'worker_name', b[6])
+    if f.own and f.status then
+      pcall(redis.call, 'HSET', job_key(J), 'status', f.status, 'jobqueue_attempts', f.attempts, 'jobqueue_execution',
+        f.execution or '', 'worker_name', f.worker or '')
     end
   end
 end
@@ -271,6 +274,7 @@ end
 -- One pass: looks at the head, begins what may begin, and only then takes it off. Gives whether there may be more.
 local function pass(Q)
   taken, held, before, gone, served, kept = {}, {}, {}, {}, {}, {}
+  head = string.gsub(Q, '\n', ' ') .. '\n' .. lease_text .. '\n'
   waits_aside = redis.call('EXISTS', aside_key(Q)) == 1
   if waits_aside then
     for _, J in ipairs(redis.call('ZRANGEBYSCORE', aside_key(Q), '-inf', now_float, 'LIMIT', 0, 100)) do

@@ -206,7 +206,7 @@ local function pull_in(Q)
   local late = redis.call('ZRANGEBYSCORE', wip_key(Q), int(OURS + now + lease + 2), '(inf', 'LIMIT', 0, 500)
   for _, member in ipairs(late) do
     local J, E = string.match(member, '^(.*):([^:]*)$')
-    local own = J and tonumber(redis.call('HGET', execution_key(J, E), 'lease') or '')
+    local own = J and read_execution(E).lease
     if own and tonumber(redis.call('ZSCORE', wip_key(Q), member)) > OURS + now + own + 2 then
       redis.call('ZADD', wip_key(Q), 'XX', int(OURS + now + own + 1), member)
     end

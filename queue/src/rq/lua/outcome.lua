@@ -202,10 +202,31 @@ end
 -- Removes every trace of one execution.
 local function forget_execution(J, E, Q, worker)
   redis.call('DEL', execution_key(J, E))
-  redis.call('HDEL', held_key(E), string.sub(E, 25), string.sub(E, 25) .. 'd')
+  redis.call('HDEL', held_key(E), string.sub(E, 25))
   redis.call('ZREM', executions_key(J), E)
   redis.call('ZREM', wip_key(Q), J .. ':' .. E)
   if worker and worker ~= '' then redis.call('SREM', worker_key(worker) .. ':executions', J .. ':' .. E) end
+end
+
+-- What one of our executions runs is kept beside the job's record, which the producer may write over: in one hash for all
+-- that were claimed together, each as one text, a part a line, with the payload last.
+local function packed(head, f, attempts, data)
+  local of, run = f.of, f.run
+  if string.find(run, '\n', 1, true) then of, run = string.gsub(of, '\n', ' '), string.gsub(run, '\n', ' ') end
+  return head .. attempts .. '\n' .. f.crashes .. '\n' .. (f.timeout or '') .. '\n' .. (f.retries or '') .. '\n' .. of .. '\n'
+    .. run .. '\n' .. data
+end
+
+local PART = '([^\n]*)\n'
+local PARTS = '^' .. string.rep(PART, 8) .. '(.*)$'
+
+-- Without a run where there is none, or where it is not one of ours.
+local function read_execution(E)
+  local text = is_ours(E) and redis.call('HGET', held_key(E), string.sub(E, 25))
+  if not text then return {} end
+  local Q, lease, attempts, crashes, timeout, retries, of, run, data = string.match(text, PARTS)
+  return {queue = Q, lease = tonumber(lease), attempts = tonumber(attempts) or 0, crashes = tonumber(crashes) or 0,
+    timeout = timeout, retries = retries ~= '' and retries or nil, of = of, run = run, data = data}
 end
 
 -- The execution of J that is alive, other than E; on another queue too, where it is one of ours.
@@ -214,7 +235,7 @@ local function live_execution(J, Q, E)
     if other ~= E then
       local score = tonumber(redis.call('ZSCORE', wip_key(Q), J .. ':' .. other) or '')
       if not score then
-        local elsewhere = redis.call('HGET', execution_key(J, other), 'queue')
+        local elsewhere = read_execution(other).queue
         if elsewhere and elsewhere ~= Q then
           score = tonumber(redis.call('ZSCORE', wip_key(elsewhere), J .. ':' .. other) or '')
         end
@@ -239,25 +260,6 @@ local function read_hash_of_run(key)
   local f = redis.call('HMGET', key, unpack(RUN))
   return {run = f[1] or nil, of = f[2] or nil, data = f[3] or nil, timeout = f[4] or nil,
     attempts = tonumber(f[5] or '') or 0, crashes = tonumber(f[6] or '') or 0, retries = f[7] or nil}
-end
-
--- What one of our executions runs is kept beside the job's record, which the producer may write over: in one hash for all
--- that were claimed together, two fields each.
-local function packed(run, attempts, crashes, timeout, retries, of)
-  if string.find(of, '\n', 1, true) then of = string.gsub(of, '\n', ' ') end
-  return run .. '\n' .. attempts .. '\n' .. crashes .. '\n' .. (timeout or '') .. '\n' .. (retries or '') .. '\n' .. of
-end
-
-local function data_of_execution(E) return is_ours(E) and redis.call('HGET', held_key(E), string.sub(E, 25) .. 'd') or nil end
-
--- Without a run where there is none, or where it is not one of ours.
-local function read_execution(E)
-  local text = is_ours(E) and redis.call('HGET', held_key(E), string.sub(E, 25))
-  if not text then return {} end
-  local run, attempts, crashes, timeout, retries, of =
-    string.match(text, '^([^\n]*)\n(%d*)\n(%d*)\n([^\n]*)\n([^\n]*)\n(.*)$')
-  return {run = run, attempts = tonumber(attempts) or 0, crashes = tonumber(crashes) or 0, timeout = timeout,
-    retries = retries ~= '' and retries or nil, of = of, data = data_of_execution(E)}
 end
 
 local function keep_run(J, x)

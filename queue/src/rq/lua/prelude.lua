@@ -68,13 +68,19 @@ local FIELDS = {'created_at', 'status', 'result_ttl', 'failure_ttl', 'retries_le
   'jobqueue_crashes', 'webhooks', 'enqueued_at', 'success_callback_name', 'failure_callback_name',
   'stopped_callback_name', 'origin', 'jobqueue_execution', 'jobqueue_run', 'jobqueue_of'}
 
+-- Those of them that a job needs which ends well and is not repeated: most, and each field costs.
+local FIELDS_OF_THE_FINISHED = {'created_at', 'status', 'result_ttl', 'repeats_left', 'rate_limit_key', 'dependency_id',
+  'dependency_ids', 'jobqueue_generation', 'webhooks', 'enqueued_at', 'success_callback_name', 'origin',
+  'jobqueue_execution', 'jobqueue_of'}
+
 -- The fields that decide what becomes of a job; nil where it has no record.
-local function read_job(J)
-  local values = redis.call('HMGET', job_key(J), unpack(FIELDS))
+local function read_job(J, fields)
+  fields = fields or FIELDS
+  local values = redis.call('HMGET', job_key(J), unpack(fields))
   local job = {}
-  for i = 1, #FIELDS do
+  for i = 1, #fields do
     local value = values[i]
-    if value then job[FIELDS[i]] = value end
+    if value then job[fields[i]] = value end
   end
   if job.status == nil then return nil end
   return job

@@ -37,6 +37,7 @@ local function try_queue(Q)
     try('ZADD', registry, 'XX', 1, '')
     try('ZREM', registry, '')
     try('ZSCORE', registry, '')
+    try('ZMSCORE', registry, '')
     try('ZRANGEBYSCORE', registry, 1, 0)
     try('ZREMRANGEBYSCORE', registry, 1, 0)
   end

@@ -6,10 +6,12 @@
 local worker_ttl, default_result_ttl, default_failure_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local answers, notices, released, settled = {}, {}, {}, {}
 local succeeded, failed, trouble = 0, 0, nil
+-- Asked for all at once: which leases are still ours, and whether any of the jobs has dependents at all.
+local leased, some_have_dependents = {}, false
 -- Leases to give up, by queue; and which those are.
 local leases, over = {}, {}
--- What these runs ran is needed no more, by key.
-local kept = {}
+-- What these runs ran is needed no more, by key; and what is new in the registries of finished jobs.
+local kept, finished, ended = {}, {}, {}
 
 local function repeat_later(J, Q, job, repeats)
   local interval = 0
@@ -33,26 +35,35 @@ local function repeat_later(J, Q, job, repeats)
 end
 
 -- A repetition is a run of its own, named after the one before: a Redis that forgets the end of that one names it so again.
-local function next_run(job)
-  if (tonumber(job.repeats_left or '') or 0) <= 0 or not job.jobqueue_run then return '' end
-  return redis.sha1hex('after ' .. job.jobqueue_run)
+local function next_run(J, job)
+  if (tonumber(job.repeats_left or '') or 0) <= 0 then return '' end
+  local run = redis.call('HGET', job_key(J), 'jobqueue_run')
+  return run and redis.sha1hex('after ' .. run) or ''
 end
 
 local function finish(J, Q, job, run)
   local ttl = tonumber(job.result_ttl or '') or default_result_ttl
   redis.call('HSET', job_key(J), 'status', 'finished', 'started_at', run.started_iso, 'ended_at', run.ended_iso,
     'last_heartbeat', now_iso, 'jobqueue_generation', int((tonumber(job.jobqueue_generation or '') or 0) + 1),
-    'jobqueue_attempts', '0', 'jobqueue_crashes', '0', 'jobqueue_execution', '', 'jobqueue_run', next_run(job))
-  local left, later = enqueue_dependents(J, 'finished', ttl)
+    'jobqueue_attempts', '0', 'jobqueue_crashes', '0', 'jobqueue_execution', '', 'jobqueue_run', next_run(J, job))
+  local left, later = 0, false
+  if some_have_dependents then left, later = enqueue_dependents(J, 'finished', ttl) end
   if ttl ~= 0 then
     local fields = {'execution_id', run.execution, 'execution_started_at', run.started, 'execution_ended_at', run.ended}
     if run.text ~= '' then fields[7], fields[8] = 'return_value', run.text end
     add_result(J, '1', ttl, fields)
-    redis.call('ZADD', finished_key(home(job, Q)), ttl > 0 and int(now + ttl) or '+inf', J)
+    local key = finished_key(home(job, Q))
+    local entries = finished[key]
+    if not entries then
+      entries = {}
+      finished[key] = entries
+    end
+    local n = #entries
+    entries[n + 1], entries[n + 2] = ttl > 0 and int(now + ttl) or '+inf', J
   end
   local repeats = tonumber(job.repeats_left or '') or 0
   if repeats > 0 then
-    repeat_later(J, Q, job, repeats)
+    repeat_later(J, Q, read_job(J), repeats)
   else
     expire_job(J, job, ttl, left > 0 and not later)
     release_slot(J, job)
@@ -77,7 +88,7 @@ end
 
 -- The producer enqueued the id again during the run: the record is the newer run's.
 local function settle_old_run(outcome, Q, J, job, run, delay, x)
-  if job.jobqueue_run == x.run then redis.call('HSET', job_key(J), 'jobqueue_run', '') end
+  if redis.call('HGET', job_key(J), 'jobqueue_run') == x.run then redis.call('HSET', job_key(J), 'jobqueue_run', '') end
   if outcome == 'finished' then
     succeeded = succeeded + 1
   elseif outcome == 'released' then
@@ -124,8 +135,8 @@ end
 
 local function settle(outcome, Q, J, run, delay, member)
   local key = execution_key(J, run.execution)
-  if over[member] or not redis.call('ZSCORE', wip_key(Q), member) then return leave(J, run.execution) end
-  local job = read_job(J)
+  if over[member] or not leased[member] then return leave(J, run.execution) end
+  local job = read_job(J, outcome == 'finished' and FIELDS_OF_THE_FINISHED)
   if not job then
     -- The record went away during the run (evicted, or deleted by hand). What was done is done; what was not keeps its data.
     local x = read_execution(run.execution)
@@ -137,7 +148,8 @@ local function settle(outcome, Q, J, run, delay, member)
   run.own = is_owner(job, run.execution)
   if run.own then
     local status = settle_own(outcome, Q, J, job, run, delay)
-    redis.call('DEL', key, executions_key(J))
+    ended[#ended + 1] = key
+    ended[#ended + 1] = executions_key(J)
     return status
   end
   local x, status = read_execution(run.execution), outcome
@@ -169,7 +181,7 @@ local function recorded(outcome, Q, J, run, delay)
       kept[key] = fields
     end
     local n = #fields
-    fields[n + 1], fields[n + 2] = number, number .. 'd'
+    fields[n + 1] = number
     if status ~= 'lost' then
       over[member] = true
       local own = leases[Q]
@@ -191,6 +203,21 @@ end
 -- Needs no memory, and lets Redis pass the rest; and what removes an execution is tried before anything is recorded.
 if ARGV[8] then redis.call('ZREM', wip_key(ARGV[8]), '') end
 if ARGV[9] then redis.call('DEL', execution_key(ARGV[9], 'none')) end
+do
+  local members, parents = {}, {}
+  for k = 7, #ARGV - 9, 10 do
+    local Q, member = ARGV[k + 1], ARGV[k + 2] .. ':' .. ARGV[k + 3]
+    members[Q] = members[Q] or {}
+    table.insert(members[Q], member)
+    parents[#parents + 1] = dependents_key(ARGV[k + 2])
+  end
+  for Q, list in pairs(members) do
+    local scores = redis.call('ZMSCORE', wip_key(Q), unpack(list))
+    for k = 1, #list do leased[list[k]] = scores[k] end
+  end
+  if #parents > 0 then some_have_dependents = redis.call('EXISTS', unpack(parents)) > 0 end
+end
+
 local i = 7
 while i < #ARGV do
   local run = {execution = ARGV[i + 3], started_iso = ARGV[i + 4], ended_iso = ARGV[i + 5], started = ARGV[i + 6],
@@ -201,6 +228,8 @@ end
 
 -- Last one first, so that they stand at the head in the order they were taken.
 for k = #released, 1, -1 do redis.call('LPUSH', queue_key(released[k][1]), released[k][2]) end
+for key, entries in pairs(finished) do redis.call('ZADD', key, unpack(entries)) end
+if #ended > 0 then redis.call('DEL', unpack(ended)) end
 for key, fields in pairs(kept) do redis.call('HDEL', key, unpack(fields)) end
 -- Given up last: whatever was refused before this left the lease in place.
 for Q, members in pairs(leases) do redis.call('ZREM', wip_key(Q), unpack(members)) end
