@@ -54,7 +54,12 @@ async fn finish_all(stand: &Stand, number: usize) -> BTreeSet<String> {
         let claimed = worker.claim(10).await;
         records.extend(claimed.iter().map(record));
         worker.settle_all(&claimed, &finished()).await;
-        assert!(begun.elapsed() < Duration::from_secs(20), "only {records:?} came back: {first}, {}", waiting(stand));
+        assert!(
+            begun.elapsed() < Duration::from_secs(20),
+            "only {records:?} came back on {}: {first}, {}",
+            stand.redis.port(),
+            waiting(stand)
+        );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     records
@@ -164,7 +169,7 @@ async fn settle_without(stand: &Stand, command: &str, outcome: Outcome) {
     backend.register().await.unwrap();
     let claim = backend.claim(1).await.unwrap();
     account(stand, Role::Worker, &[&format!("-{command}")]);
-    println!("without {command}, {outcome:?}");
+    println!("without {command}, {outcome:?} on {}", stand.redis.port());
     let settled = settle(&*backend, &claim.deliveries[0], outcome.clone()).await;
     let _ = backend.maintain().await;
     account(stand, Role::Worker, &[]);

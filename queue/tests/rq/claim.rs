@@ -29,7 +29,7 @@ async fn earlier_queues_come_first_and_order_is_kept() {
 async fn a_claimed_job_looks_started_and_is_leased() {
     let mut bay = Bay::new().await;
     let id = unique("job");
-    bay.enqueue(&id, &[("jobqueue_generation", "4")]).await;
+    bay.enqueue(&id, &[("jobqueue_generation", "4"), ("jobqueue_attempts", "0")]).await;
     bay.redis::<()>(&format!("EXPIRE rq:job:{id} 1000")).await;
     let worker = bay.worker();
     worker.register().await.unwrap();

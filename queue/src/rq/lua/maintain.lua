@@ -87,6 +87,10 @@ local function reclaim(member, Q)
     expired = expired + 1
   elseif not own and version(job.created_at, job.enqueued_at) ~= x.of then
     crashed_old_run(J, Q, job, x)
+  elseif not own and job.status == 'queued' and job.jobqueue_run == x.run and not live and not in_list(queue_key(Q), J) then
+    -- Given back by a script that was refused the push.
+    push(Q, J, true)
+    reclaimed = reclaimed + 1
   elseif not own then
     -- Settled already, or in other hands.
     expired = expired + 1

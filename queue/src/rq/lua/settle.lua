@@ -10,8 +10,8 @@ local succeeded, failed, trouble = 0, 0, nil
 local leased, some_have_dependents = {}, false
 -- Leases to give up, by queue; and which those are.
 local leases, over = {}, {}
--- What these runs ran is needed no more, by key; and what is new in the registries of finished jobs.
-local kept, finished, ended = {}, {}, {}
+-- What these runs ran is needed no more, by key; and keys of executions that ended.
+local kept, ended = {}, {}
 
 local function repeat_later(J, Q, job, repeats)
   local interval = 0
@@ -52,14 +52,7 @@ local function finish(J, Q, job, run)
     local fields = {'execution_id', run.execution, 'execution_started_at', run.started, 'execution_ended_at', run.ended}
     if run.text ~= '' then fields[7], fields[8] = 'return_value', run.text end
     add_result(J, '1', ttl, fields)
-    local key = finished_key(home(job, Q))
-    local entries = finished[key]
-    if not entries then
-      entries = {}
-      finished[key] = entries
-    end
-    local n = #entries
-    entries[n + 1], entries[n + 2] = ttl > 0 and int(now + ttl) or '+inf', J
+    redis.call('ZADD', finished_key(home(job, Q)), ttl > 0 and int(now + ttl) or '+inf', J)
   end
   local repeats = tonumber(job.repeats_left or '') or 0
   if repeats > 0 then
@@ -202,7 +195,10 @@ end
 
 -- Needs no memory, and lets Redis pass the rest; and what removes an execution is tried before anything is recorded.
 if ARGV[8] then redis.call('ZREM', wip_key(ARGV[8]), '') end
-if ARGV[9] then redis.call('DEL', execution_key(ARGV[9], 'none')) end
+if ARGV[9] then
+  redis.call('DEL', execution_key(ARGV[9], 'none'))
+  redis.call('HDEL', held_key('none'), 'none')
+end
 do
   local members, parents = {}, {}
   for k = 7, #ARGV - 9, 10 do
@@ -228,7 +224,6 @@ end
 
 -- Last one first, so that they stand at the head in the order they were taken.
 for k = #released, 1, -1 do redis.call('LPUSH', queue_key(released[k][1]), released[k][2]) end
-for key, entries in pairs(finished) do redis.call('ZADD', key, unpack(entries)) end
 if #ended > 0 then redis.call('DEL', unpack(ended)) end
 for key, fields in pairs(kept) do redis.call('HDEL', key, unpack(fields)) end
 -- Given up last: whatever was refused before this left the lease in place.
