@@ -13,8 +13,8 @@ use jobqueue_ingest::{JobInput, LedgerKey, Recipe, Sink, SinkOptions, Unit, Unit
 use jobqueue_proof::guards::{Guards, Switch};
 use jobqueue_proof::rq::trace::{Event, Replay, Settled};
 use jobqueue_queue::{
-    Backend, Completion, Connection, Delivery, Outcome, Protocol, QueueConfig, Retry, RqQueue, Serializer, Timeouts,
-    TlsOptions, payload::encode_call,
+    Backend, Completion, Connection, Delivery, Outcome, Payload, Protocol, QueueConfig, Retry, RqQueue, Serializer,
+    Timeouts, TlsOptions, payload::encode_call,
 };
 use jobqueue_testkit::redis as shared_redis;
 use rand::{Rng, SeedableRng};
@@ -82,7 +82,7 @@ impl<'a> Stage<'a> {
         self.enqueued += 1;
         let created_at = format!("2026-11-28T10:00:00.{version:06}Z");
         let enqueued_at = format!("2026-11-28T11:00:00.{:06}Z", self.enqueued);
-        let data = encode_call("m.f", &[json!({"k": job})], &Map::new(), Serializer::Json);
+        let data = encode_call("m.f", &[json!({"k": created_at})], &Map::new(), Serializer::Json);
         let mut set = redis::cmd("HSET");
         set.arg(format!("{}:job:{job}", self.prefix)).arg("data").arg(data);
         let fields =
@@ -99,6 +99,9 @@ impl<'a> Stage<'a> {
         let (worker, hand) = self.workers.get_mut(name).unwrap();
         let claimed = worker.claim(1).await.unwrap().deliveries.pop();
         if let Some(delivery) = claimed {
+            // Each run has the data of its own version, also when that was written over since.
+            let Ok(Payload::Call(call)) = &delivery.payload else { panic!("{:?}", delivery.payload) };
+            assert_eq!(call.args[0]["k"], delivery.created_at.as_str());
             self.trace.push(Event::Claim {
                 worker: name.into(),
                 job: delivery.id.clone(),

@@ -79,7 +79,7 @@ local function begin(J, Q, f, own)
   redis.call('EXPIRE', ekey, record_ttl)
   redis.call('ZADD', xkey, executions_score, E)
   local k, t = #kept, #taken
-  kept[k + 1], kept[k + 2], kept[k + 3], kept[k + 4] = number, packed(head, f, attempts, ''), number .. 'd', data
+  kept[k + 1], kept[k + 2], kept[k + 3], kept[k + 4] = number, packed(head, f, attempts), number .. 'd', data
   taken[t + 1], taken[t + 2] = score, member
   held[#held + 1] = member
   mine[J] = true
@@ -226,7 +226,7 @@ local function put_back(Q)
   for _, f in ipairs(before) do
     local J, E = f.J, f.E
     pcall(redis.call, 'DEL', execution_key(J, E))
-    pcall(redis.call, 'HDEL', held_key(E), string.sub(E, 25))
+    pcall(redis.call, 'HDEL', held_key(E), string.sub(E, 25), string.sub(E, 25) .. 'd')
     pcall(redis.call, 'ZREM', executions_key(J), E)
     pcall(redis.call, 'ZREM', wip_key(Q), J .. ':' .. E)
     pcall(redis.call, 'SREM', worker_key(W) .. ':executions', J .. ':' .. E)

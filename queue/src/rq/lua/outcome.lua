@@ -202,29 +202,30 @@ end
 -- Removes every trace of one execution.
 local function forget_execution(J, E, Q, worker)
   redis.call('DEL', execution_key(J, E))
-  redis.call('HDEL', held_key(E), string.sub(E, 25))
+  redis.call('HDEL', held_key(E), string.sub(E, 25), string.sub(E, 25) .. 'd')
   redis.call('ZREM', executions_key(J), E)
   redis.call('ZREM', wip_key(Q), J .. ':' .. E)
   if worker and worker ~= '' then redis.call('SREM', worker_key(worker) .. ':executions', J .. ':' .. E) end
 end
 
 -- What one of our executions runs is kept beside the job's record, which the producer may write over: in one hash for all
--- that were claimed together, each as one text, a part a line, with the payload last.
-local function packed(head, f, attempts, data)
+-- that were claimed together, with two fields each: a text with a part a line, and the payload.
+local function packed(head, f, attempts)
   local of, run = f.of, f.run
   if string.find(run, '\n', 1, true) then of, run = string.gsub(of, '\n', ' '), string.gsub(run, '\n', ' ') end
   return head .. attempts .. '\n' .. f.crashes .. '\n' .. (f.timeout or '') .. '\n' .. (f.retries or '') .. '\n' .. of .. '\n'
-    .. run .. '\n' .. data
+    .. run
 end
 
 local PART = '([^\n]*)\n'
-local PARTS = '^' .. string.rep(PART, 8) .. '(.*)$'
+local PARTS = '^' .. string.rep(PART, 7) .. '(.*)$'
 
 -- Without a run where there is none, or where it is not one of ours.
 local function read_execution(E)
   local text = is_ours(E) and redis.call('HGET', held_key(E), string.sub(E, 25))
   if not text then return {} end
-  local Q, lease, attempts, crashes, timeout, retries, of, run, data = string.match(text, PARTS)
+  local Q, lease, attempts, crashes, timeout, retries, of, run = string.match(text, PARTS)
+  local data = redis.call('HGET', held_key(E), string.sub(E, 25) .. 'd') or ''
   return {queue = Q, lease = tonumber(lease), attempts = tonumber(attempts) or 0, crashes = tonumber(crashes) or 0,
     timeout = timeout, retries = retries ~= '' and retries or nil, of = of, run = run, data = data}
 end

@@ -174,7 +174,7 @@ local function recorded(outcome, Q, J, run, delay)
       kept[key] = fields
     end
     local n = #fields
-    fields[n + 1] = number
+    fields[n + 1], fields[n + 2] = number, number .. 'd'
     if status ~= 'lost' then
       over[member] = true
       local own = leases[Q]
