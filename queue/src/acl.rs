@@ -32,7 +32,8 @@ const BESIDE: [(&str, &str); 10] = scripts!(
 );
 const LIST: [(&str, &str); 2] = scripts!("bookkeeping/scripts/list.lua" "producer/list.lua");
 const STREAM: [(&str, &str); 2] = scripts!("bookkeeping/scripts/stream.lua" "producer/stream.lua");
-const TROUBLE: [(&str, &str); 1] = scripts!("trouble.lua");
+/// Parts of every worker's scripts, whatever the protocol.
+const EVERYWHERE: [(&str, &str); 2] = scripts!("errors.lua" "trouble.lua");
 const LOOK_AT_RQ: [(&str, &str); 1] = scripts!("stats/rq.lua");
 const LOOK_BESIDE: [(&str, &str); 1] = scripts!("stats/beside.lua");
 
@@ -78,7 +79,7 @@ pub fn commands(protocol: Protocol, role: Role) -> BTreeSet<String> {
             Protocol::List => &LIST,
             Protocol::Stream => &STREAM,
         };
-        scripts.extend(own.iter().chain(source).chain(&TROUBLE).map(|(_, text)| *text));
+        scripts.extend(own.iter().chain(source).chain(&EVERYWHERE).map(|(_, text)| *text));
     }
     for script in scripts {
         all.extend(commands_of(script));
@@ -171,7 +172,7 @@ mod tests {
 
     #[test]
     fn every_script_is_read() {
-        let all = [&RQ[..], &BESIDE, &LIST, &STREAM, &TROUBLE, &LOOK_AT_RQ, &LOOK_BESIDE].concat();
+        let all = [&RQ[..], &BESIDE, &LIST, &STREAM, &EVERYWHERE, &LOOK_AT_RQ, &LOOK_BESIDE].concat();
         for path in sources(".lua") {
             assert!(all.iter().any(|(known, _)| *known == path), "{path} is in no list of acl.rs");
         }

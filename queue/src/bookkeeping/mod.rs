@@ -21,7 +21,7 @@ use crate::{
     PayloadError, PayloadLimits, Protocol, QueueConfig, QueueError, Retry, Script, Settled,
 };
 
-const PRELUDE: &str = include_str!("scripts/prelude.lua");
+const PRELUDE: &str = concat!(include_str!("../errors.lua"), include_str!("scripts/prelude.lua"));
 /// The reason of a job that was stopped.
 pub(crate) const STOPPED: &str = "stopped by a person";
 /// A longer reason is cut: it is for a person.

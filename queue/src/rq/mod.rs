@@ -34,7 +34,7 @@ pub use keys::Keys;
 pub(crate) use text::parse_iso;
 use webhook::Webhooks;
 
-pub(crate) const PRELUDE: &str = include_str!("lua/prelude.lua");
+pub(crate) const PRELUDE: &str = concat!(include_str!("../errors.lua"), include_str!("lua/prelude.lua"));
 pub(crate) const OUTCOME: &str = include_str!("lua/outcome.lua");
 
 static REGISTER: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/register.lua")]));

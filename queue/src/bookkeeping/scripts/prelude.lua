@@ -12,21 +12,6 @@ end
 -- one batch in the order they had, should they be reclaimed.
 local function lease_end(now, lease, index) return (now + lease) * 1000 + index end
 
-local function message(err)
-  if type(err) == 'table' then return tostring(err.err) end
-  return tostring(err)
-end
-
--- What is no job's fault: rights, memory, a replica, a slot of the cluster on its way.
-local WORLD = {'NOPERM', 'ACL failure', "executing the script can't", 'OOM', 'READONLY', 'MISCONF', 'NOREPLICAS',
-  'CLUSTERDOWN', 'TRYAGAIN', 'MOVED', 'ASK', 'non local key', 'same slot'}
-local function is_worlds(text)
-  for _, word in ipairs(WORLD) do
-    if string.find(text, word, 1, true) then return true end
-  end
-  return false
-end
-
 local function job_key(q, id) return q.prefix .. ':job:' .. id end
 
 -- Keeps why, when and in whose hands an attempt failed (the last ten), and takes the job out of those hands.

@@ -100,7 +100,7 @@ local function read(J)
     o = redis.call('HMGET', job_key(J), 'jobqueue_generation', 'jobqueue_crashes', 'jobqueue_execution', 'jobqueue_run',
       'jobqueue_of')
   end
-  return {J = J, E = false, own = false, status = f[1] or nil, data = f[2] or nil, created_at = f[3] or nil,
+  return {status = f[1] or nil, data = f[2] or nil, created_at = f[3] or nil,
     enqueued_at = f[4] or nil, timeout = f[5] or nil, retries = f[6] or nil, ttl = f[7] or nil, worker = f[8] or nil,
     attempts = tonumber(f[9] or '') or 0, touched = touched, generation = o[1] or nil, crashes = tonumber(o[2] or '') or 0,
     execution = o[3] or nil, run = o[4] or nil, of = o[5] or nil}
@@ -226,7 +226,7 @@ local function put_back(Q)
   for _, f in ipairs(before) do
     local J, E = f.J, f.E
     pcall(redis.call, 'DEL', execution_key(J, E))
-    pcall(redis.call, 'HDEL', held_key(E), string.sub(E, 25), string.sub(E, 25) .. 'd')
+    pcall(forget_copy, E)
     pcall(redis.call, 'ZREM', executions_key(J), E)
     pcall(redis.call, 'ZREM', wip_key(Q), J .. ':' .. E)
     pcall(redis.call, 'SREM', worker_key(W) .. ':executions', J .. ':' .. E)
@@ -240,10 +240,10 @@ end
 -- Whatever is begun is not failed any more: an older run of the same id may have left its entry.
 local function lease_all(Q)
   local ids = {}
-  for J in pairs(mine) do ids[#ids + 1] = J end
+  for k, f in ipairs(before) do ids[k] = f.J end
   for k = 1, #ids, 500 do redis.call('ZREM', failed_key(Q), unpack(ids, k, math.min(k + 499, #ids))) end
   for k = 1, #kept, 500 do redis.call('HSET', held_key(stem), unpack(kept, k, math.min(k + 499, #kept))) end
-  if #kept > 0 then redis.call('EXPIRE', held_key(stem), int(lease + RECORD_OF_A_RUN)) end
+  if #kept > 0 then redis.call('EXPIRE', held_key(stem), record_ttl) end
   for k = 1, #taken, 500 do redis.call('ZADD', wip_key(Q), unpack(taken, k, math.min(k + 499, #taken))) end
   if #held > 0 then
     local executions = worker_key(W) .. ':executions'

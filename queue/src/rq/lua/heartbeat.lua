@@ -38,7 +38,7 @@ for i = queues_at + queues + 1, #ARGV, 3 do
     if redis.call('EXISTS', job_key(J)) == 1 then redis.call('HSET', job_key(J), 'last_heartbeat', now_iso) end
   else
     pcall(redis.call, 'DEL', key)
-    pcall(redis.call, 'HDEL', held_key(E), string.sub(E, 25), string.sub(E, 25) .. 'd')
+    pcall(forget_copy, E)
     pcall(redis.call, 'ZREM', executions_key(J), E)
     lost[#lost + 1] = number
     members[#members + 1] = member

@@ -129,6 +129,12 @@ local function home(job, Q)
   return Q
 end
 
+local function finished_fields(run)
+  local fields = {'execution_id', run.execution, 'execution_started_at', run.started, 'execution_ended_at', run.ended}
+  if run.text ~= '' then fields[7], fields[8] = 'return_value', run.text end
+  return fields
+end
+
 local function failed_fields(run)
   local fields = {'exc_string', run.text}
   if run.execution then
@@ -202,7 +208,7 @@ end
 -- Removes every trace of one execution.
 local function forget_execution(J, E, Q, worker)
   redis.call('DEL', execution_key(J, E))
-  redis.call('HDEL', held_key(E), string.sub(E, 25), string.sub(E, 25) .. 'd')
+  forget_copy(E)
   redis.call('ZREM', executions_key(J), E)
   redis.call('ZREM', wip_key(Q), J .. ':' .. E)
   if worker and worker ~= '' then redis.call('SREM', worker_key(worker) .. ':executions', J .. ':' .. E) end
@@ -222,10 +228,10 @@ local PARTS = '^' .. string.rep(PART, 7) .. '(.*)$'
 
 -- Without a run where there is none, or where it is not one of ours.
 local function read_execution(E)
-  local text = is_ours(E) and redis.call('HGET', held_key(E), string.sub(E, 25))
+  local text = is_ours(E) and redis.call('HGET', held_key(E), number_of(E))
   if not text then return {} end
   local Q, lease, attempts, crashes, timeout, retries, of, run = string.match(text, PARTS)
-  local data = redis.call('HGET', held_key(E), string.sub(E, 25) .. 'd') or ''
+  local data = redis.call('HGET', held_key(E), number_of(E) .. 'd') or ''
   return {queue = Q, lease = tonumber(lease), attempts = tonumber(attempts) or 0, crashes = tonumber(crashes) or 0,
     timeout = timeout, retries = retries ~= '' and retries or nil, of = of, run = run, data = data}
 end
@@ -306,8 +312,6 @@ local function end_old_run(J, Q, run, x, status, default_ttl)
     bury_old_run(J, Q, run, x, status, default_ttl)
     return
   end
-  local fields = {'execution_id', run.execution, 'execution_started_at', run.started, 'execution_ended_at', run.ended}
-  if run.text ~= '' then fields[7], fields[8] = 'return_value', run.text end
-  redis.call('XADD', results_key(J), 'MAXLEN', '~', '10', '*', 'type', '1', 'worker_name', W, unpack(fields))
+  redis.call('XADD', results_key(J), 'MAXLEN', '~', '10', '*', 'type', '1', 'worker_name', W, unpack(finished_fields(run)))
   if redis.call('TTL', results_key(J)) < 0 then redis.call('EXPIRE', results_key(J), int(default_ttl)) end
 end

@@ -47,6 +47,8 @@ local function aside_key(Q) return P .. ':jobqueue:aside:' .. Q end
 local function behind_key(Q, J) return P .. ':jobqueue:behind:' .. Q .. ':' .. J end
 local function run_key(J, R) return P .. ':jobqueue:run:' .. J .. ':' .. R end
 local function held_key(E) return P .. ':jobqueue:held:' .. string.sub(E, 1, 24) end
+local function number_of(E) return string.sub(E, 25) end
+local function forget_copy(E) redis.call('HDEL', held_key(E), number_of(E), number_of(E) .. 'd') end
 local function gone_key(Q) return P .. ':jobqueue:gone:' .. Q end
 
 -- The score of our members of a started registry is the end of the lease and this: RQ's clean-up, which any reader of the
@@ -92,19 +94,4 @@ local function version(created_at, enqueued_at) return (created_at or '') .. ' '
 -- Whether the record is still that which execution `E` claimed; else the producer enqueued the id again meanwhile.
 local function is_owner(job, E)
   return job.jobqueue_execution == E and job.jobqueue_of == version(job.created_at, job.enqueued_at)
-end
-
-local function message(err)
-  if type(err) == 'table' then return tostring(err.err) end
-  return tostring(err)
-end
-
--- What is no job's fault: rights, memory, a replica, a slot of the cluster on its way.
-local WORLD = {'NOPERM', 'ACL failure', "executing the script can't", 'OOM', 'READONLY', 'MISCONF', 'NOREPLICAS',
-  'CLUSTERDOWN', 'TRYAGAIN', 'MOVED', 'ASK', 'non local key', 'same slot'}
-local function is_worlds(text)
-  for _, word in ipairs(WORLD) do
-    if string.find(text, word, 1, true) then return true end
-  end
-  return false
 end

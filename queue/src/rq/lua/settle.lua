@@ -13,6 +13,13 @@ local leases, over = {}, {}
 -- What these runs ran is needed no more, by key; and keys of executions that ended.
 local kept, ended = {}, {}
 
+-- The list at `key`, which is made where there is none.
+local function list_of(lists, key)
+  local list = lists[key] or {}
+  lists[key] = list
+  return list
+end
+
 local function repeat_later(J, Q, job, repeats)
   local interval = 0
   local ok, intervals = pcall(cjson.decode, job.repeat_intervals or '[]')
@@ -49,9 +56,7 @@ local function finish(J, Q, job, run)
   local left, later = 0, false
   if some_have_dependents then left, later = enqueue_dependents(J, 'finished', ttl) end
   if ttl ~= 0 then
-    local fields = {'execution_id', run.execution, 'execution_started_at', run.started, 'execution_ended_at', run.ended}
-    if run.text ~= '' then fields[7], fields[8] = 'return_value', run.text end
-    add_result(J, '1', ttl, fields)
+    add_result(J, '1', ttl, finished_fields(run))
     redis.call('ZADD', finished_key(home(job, Q)), ttl > 0 and int(now + ttl) or '+inf', J)
   end
   local repeats = tonumber(job.repeats_left or '') or 0
@@ -167,22 +172,12 @@ local function recorded(outcome, Q, J, run, delay)
   settled[#settled + 1] = member
   local ok, status = pcall(settle, outcome, Q, J, run, delay, member)
   if ok then
-    local key, number = held_key(run.execution), string.sub(run.execution, 25)
-    local fields = kept[key]
-    if not fields then
-      fields = {}
-      kept[key] = fields
-    end
+    local fields, number = list_of(kept, held_key(run.execution)), number_of(run.execution)
     local n = #fields
     fields[n + 1], fields[n + 2] = number, number .. 'd'
     if status ~= 'lost' then
       over[member] = true
-      local own = leases[Q]
-      if not own then
-        own = {}
-        leases[Q] = own
-      end
-      own[#own + 1] = member
+      table.insert(list_of(leases, Q), member)
     end
     return status
   end
@@ -203,8 +198,7 @@ do
   local members, parents = {}, {}
   for k = 7, #ARGV - 9, 10 do
     local Q, member = ARGV[k + 1], ARGV[k + 2] .. ':' .. ARGV[k + 3]
-    members[Q] = members[Q] or {}
-    table.insert(members[Q], member)
+    table.insert(list_of(members, Q), member)
     parents[#parents + 1] = dependents_key(ARGV[k + 2])
   end
   for Q, list in pairs(members) do
