@@ -28,6 +28,10 @@ const FAULT: u8 = 1;
 const UNAVAILABLE: u8 = 69;
 const CONFIG: u8 = 78;
 
+/// Batches are many small values that one thread makes and another drops: with the C library's a fifth of a worker's time.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
     let args = Args::parse();
     if let Err(problem) = logging::start(&args.log, args.log_format) {

@@ -69,14 +69,14 @@ local function begin(J, Q, f, own)
   before[#before + 1] = f
   if own then
     redis.call('HSET', key, 'status', 'started', 'started_at', now_iso, 'last_heartbeat', now_iso, 'worker_name', W,
-      'jobqueue_execution', E, 'jobqueue_attempts', attempts, 'jobqueue_run', f.run, 'jobqueue_of', f.of)
+      'jobqueue_execution', E, 'jobqueue_attempts', text_of(attempts), 'jobqueue_run', f.run, 'jobqueue_of', f.of)
     -- A record that nobody had yet, of a job without a lifetime, has none to take away.
     if f.touched or f.ttl or f.worker ~= '' then redis.call('PERSIST', key) end
   end
   local data = size <= max_job_bytes and f.data or ''
   redis.call('HSET', ekey, 'id', E, 'created_at', now_float, 'last_heartbeat', now_float, 'worker_name', W,
     'job_id', J)
-  redis.call('EXPIRE', ekey, record_ttl)
+  -- Their lifetime comes with the first heartbeat: most are over by then.
   redis.call('ZADD', xkey, executions_score, E)
   local k, t = #kept, #taken
   kept[k + 1], kept[k + 2], kept[k + 3], kept[k + 4] = number, packed(head, f, attempts), number .. 'd', data
@@ -176,7 +176,10 @@ local function take(J, Q)
   local before_it = f.run
   f.run = turn and run_of(J, f, now_is) or identity(J, f.created_at, f.enqueued_at, now_is)
   -- What the producer wrote over left its counts.
-  if before_it and f.run ~= before_it then f.attempts, f.crashes = 0, 0 end
+  if before_it and f.run ~= before_it then
+    if f.crashes > 0 then redis.call('HSET', job_key(J), 'jobqueue_crashes', '0') end
+    f.attempts, f.crashes = 0, 0
+  end
   if not f.created_at then
     -- RQ's tools take the time of reading for it, each time anew.
     f.created_at = now_iso

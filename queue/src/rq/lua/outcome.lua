@@ -219,7 +219,7 @@ end
 local function packed(head, f, attempts)
   local of, run = f.of, f.run
   if string.find(run, '\n', 1, true) then of, run = string.gsub(of, '\n', ' '), string.gsub(run, '\n', ' ') end
-  return head .. attempts .. '\n' .. f.crashes .. '\n' .. (f.timeout or '') .. '\n' .. (f.retries or '') .. '\n' .. of .. '\n'
+  return head .. text_of(attempts) .. '\n' .. text_of(f.crashes) .. '\n' .. (f.timeout or '') .. '\n' .. (f.retries or '') .. '\n' .. of .. '\n'
     .. run
 end
 

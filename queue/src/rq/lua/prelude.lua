@@ -8,6 +8,10 @@ local now, micros = tonumber(clock[1]), tonumber(clock[2])
 
 local function int(n) return string.format('%d', n) end
 
+-- The same of numbers that are small as a rule: formatting costs.
+local DIGITS = {[0] = '0', '1', '2', '3', '4', '5', '6', '7', '8', '9'}
+local function text_of(n) return DIGITS[n] or int(n) end
+
 -- YYYY-MM-DDTHH:MM:SS.ffffffZ, the only form every Python reader accepts (civil date from days, Howard Hinnant).
 local function iso(seconds, us)
   local day = math.floor(seconds / 86400)

@@ -50,9 +50,15 @@ end
 
 local function finish(J, Q, job, run)
   local ttl = tonumber(job.result_ttl or '') or default_result_ttl
+  local next = next_run(J, job)
+  -- A record that asks for no run starts over with the next enqueueing, its counts too.
   redis.call('HSET', job_key(J), 'status', 'finished', 'started_at', run.started_iso, 'ended_at', run.ended_iso,
-    'last_heartbeat', now_iso, 'jobqueue_generation', int((tonumber(job.jobqueue_generation or '') or 0) + 1),
-    'jobqueue_attempts', '0', 'jobqueue_crashes', '0', 'jobqueue_execution', '', 'jobqueue_run', next_run(J, job))
+    'last_heartbeat', now_iso, 'jobqueue_run', next)
+  if next ~= '' then redis.call('HSET', job_key(J), 'jobqueue_attempts', '0', 'jobqueue_crashes', '0') end
+  -- Workers of older versions tell runs apart by their number.
+  if job.jobqueue_generation then
+    redis.call('HSET', job_key(J), 'jobqueue_generation', int((tonumber(job.jobqueue_generation) or 0) + 1))
+  end
   local left, later = 0, false
   if some_have_dependents then left, later = enqueue_dependents(J, 'finished', ttl) end
   if ttl ~= 0 then
