@@ -19,8 +19,7 @@ async fn a_finished_job_is_as_rq_leaves_it() {
     assert_eq!(worker.settle(std::slice::from_ref(&completion)).await.unwrap(), [Settled::Finished]);
     bay.assert_no_trace(&claim.deliveries[0]).await;
     assert_eq!(bay.status(&id).await, "finished");
-    assert_eq!(bay.field(&id, "jobqueue_generation").await.unwrap(), "1");
-    assert_eq!(bay.field(&id, "jobqueue_attempts").await.unwrap(), "0");
+    assert_eq!(bay.field(&id, "jobqueue_run").await.unwrap(), "", "it asks for no run any more");
     let ttl: i64 = bay.redis(&format!("TTL rq:job:{id}")).await;
     assert!((75..=77).contains(&ttl), "{ttl}");
     let ttl: i64 = bay.redis(&format!("TTL rq:results:{id}")).await;
@@ -32,7 +31,30 @@ async fn a_finished_job_is_as_rq_leaves_it() {
     // The reply was lost, the settlement is sent again: nothing changes.
     assert_eq!(worker.settle(&[completion]).await.unwrap(), [Settled::NotOwned]);
     assert_eq!(bay.redis::<i64>(&format!("XLEN rq:results:{id}")).await, 1);
-    assert_eq!(bay.field(&id, "jobqueue_generation").await.unwrap(), "1");
+}
+
+/// RQ's `Job.enqueue` on an object that ran before: the same creation time, a new time of enqueueing.
+#[tokio::test]
+async fn a_finished_job_that_is_enqueued_again_starts_over() {
+    let mut bay = Bay::new().await;
+    let worker = bay.worker();
+    let id = unique("job");
+    bay.enqueue(&id, &[("jobqueue_generation", "4"), ("jobqueue_attempts", "0"), ("retries_left", "1")]).await;
+    let claim = worker.claim(1).await.unwrap();
+    worker.settle(&[failed(&claim.deliveries[0], Retry::Allowed)]).await.unwrap();
+    bay.redis::<()>(&format!("HSET rq:job:{id} jobqueue_crashes 1")).await;
+    let claim = worker.claim(1).await.unwrap();
+    let first = claim.deliveries[0].clone();
+    assert_eq!((first.attempt, first.crashes), (2, 1));
+    worker.settle(&[finished(&first)]).await.unwrap();
+    assert_eq!(bay.field(&id, "jobqueue_generation").await.unwrap(), "5", "workers of older versions count runs");
+    bay.redis::<()>(&format!("HSET rq:job:{id} status queued enqueued_at 2026-11-24T00:00:00.000000Z")).await;
+    bay.redis::<()>(&format!("RPUSH rq:queue:Q {id}")).await;
+    let claim = worker.claim(1).await.unwrap();
+    let second = &claim.deliveries[0];
+    assert_eq!((second.attempt, second.crashes), (1, 0));
+    assert_ne!(second.run, first.run, "it is a run of its own");
+    assert_eq!(bay.field(&id, "jobqueue_crashes").await.unwrap(), "0");
 }
 
 #[tokio::test]
@@ -180,12 +202,13 @@ async fn a_repeated_job_comes_back() {
     let worker = bay.worker();
     let id = unique("job");
     bay.enqueue(&id, &[("repeats_left", "2"), ("repeat_intervals", "[0, 50]")]).await;
-    let claim = worker.claim(1).await.unwrap();
-    worker.settle(&[finished(&claim.deliveries[0])]).await.unwrap();
+    let first = worker.claim(1).await.unwrap();
+    worker.settle(&[finished(&first.deliveries[0])]).await.unwrap();
     assert_eq!(bay.status(&id).await, "queued");
     assert_eq!(bay.field(&id, "repeat_intervals").await.unwrap(), "[50]");
     let claim = worker.claim(1).await.unwrap();
-    assert_eq!(claim.deliveries[0].generation, 1, "another run has another key");
+    assert_ne!(claim.deliveries[0].run, first.deliveries[0].run, "another run has another key");
+    assert_eq!(claim.deliveries[0].attempt, 1);
     worker.settle(&[finished(&claim.deliveries[0])]).await.unwrap();
     assert_eq!((bay.status(&id).await, bay.field(&id, "repeats_left").await), ("scheduled".into(), Some("0".into())));
     assert_eq!(bay.redis::<i64>(&format!("TTL rq:job:{id}")).await, -1);
