@@ -64,7 +64,8 @@ class Entries:
             [group] = [each for each in self.redis.xinfo_groups(QUEUE) if each["name"] == self.group.encode()]
         except RedisError:
             return None
-        return (group["entries-read"] or 0) - group["pending"]
+        # `entries-read` says the same, but a Redis that was restarted does not always know it. Ids are 1-1, 1-2 and so on.
+        return int(group["last-delivered-id"].split(b"-")[1]) - group["pending"]
 
     def failed(self):
         return {member.decode() for member in self.redis.zrange(f"jobqueue:{{{QUEUE}}}:{self.group}:failed", 0, -1)}
