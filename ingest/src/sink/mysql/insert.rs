@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
-use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row as _, mysql::MySqlArguments, query::Query};
+use sqlx::{
+    AssertSqlSafe, MySql, MySqlConnection, Row as _,
+    mysql::{MySqlArguments, MySqlRow},
+    query::Query,
+};
 
 use super::error::{classify, duplicate_key};
 use crate::{
@@ -12,21 +16,13 @@ use crate::{
         chunks::{chunks, floor_power, placeholders},
         convert::Cell,
         failure::Failure,
-        layout::{Plan, quote},
+        layout::{Id, Plan, quote},
         ledger::{Digest, Entry},
-        store::Landed,
+        schema::Kind,
+        store::{Landed, id_changed, unpaired, without_id},
         units::BoundRow,
     },
 };
-
-/// What the server sets.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// `auto_increment_increment`: the distance between two generated ids.
-    pub(super) id_step: u64,
-    /// `max_allowed_packet`, bytes.
-    pub(super) packet: usize,
-}
 
 /// Rows per statement: more gains nothing measurable, and holds more memory for each prepared statement.
 const MOST_ROWS: usize = 256;
@@ -117,43 +113,153 @@ async fn present(connection: &mut MySqlConnection, entries: &[&Entry]) -> Result
     Ok(there)
 }
 
-/// Writes all rows, and returns their generated ids: those of one statement are consecutive
-/// (<https://dev.mysql.com/doc/refman/8.4/en/innodb-auto-increment-handling.html>, "simple inserts").
+/// Writes all rows under the plan's policy.
 pub(super) async fn rows(
     connection: &mut MySqlConnection,
     plan: &Plan,
     rows: &[BoundRow<'_>],
-    limits: &Limits,
+    packet: usize,
+) -> Result<(), Failure> {
+    for chunk in statements(plan, rows, packet)? {
+        insert(plan, chunk, &conflict(plan)).execute(&mut *connection).await.map_err(|error| classify(&error))?;
+    }
+    Ok(())
+}
+
+/// Writes all rows and returns their ids, which come back with the statement. A server that cannot return them is asked
+/// for them afterwards.
+pub(super) async fn rows_with_ids(
+    connection: &mut MySqlConnection,
+    plan: &Plan,
+    bound: &[BoundRow<'_>],
+    packet: usize,
 ) -> Result<Vec<Cell<'static>>, Failure> {
-    let most = MOST_ROWS.min(MOST_PARAMETERS / plan.columns.len().max(1));
-    let mut ids = Vec::with_capacity(rows.len());
-    for chunk in chunks(rows, most, MOST_BYTES.min(limits.packet / 2)) {
-        // The server would close the connection.
-        if let [row] = chunk
-            && row.size() + 4096 > limits.packet
-        {
-            return Err(Failure::refused(format!(
-                "a row of {} bytes is larger than max_allowed_packet ({})",
-                row.size(),
-                limits.packet
-            )));
+    let Some(id) = &plan.id else { return Ok(Vec::new()) };
+    let mut ids = Vec::with_capacity(bound.len());
+    for chunk in statements(plan, bound, packet)? {
+        if id.returned {
+            let returned = insert(plan, chunk, &returning(id)).fetch_all(&mut *connection).await;
+            let returned = returned.map_err(|error| classify(&error))?;
+            if returned.len() != chunk.len() {
+                return Err(unpaired(bound.len()));
+            }
+            for row in &returned {
+                ids.push(id_in(row, id)?);
+            }
+        } else if id.guarded || id.from_recipe.is_some() {
+            for row in chunk {
+                let written = insert(plan, std::slice::from_ref(row), "").execute(&mut *connection).await;
+                let written = written.map_err(|error| classify(&error))?;
+                ids.push(look_up(connection, plan, id, *row, written.last_insert_id()).await?);
+            }
+        } else {
+            let written = insert(plan, chunk, "").execute(&mut *connection).await.map_err(|error| classify(&error))?;
+            ids.extend(counted(connection, plan, id, written.last_insert_id(), chunk.len()).await?);
         }
-        let statement =
-            format!("{} VALUES {}{}", head(plan), placeholders(chunk.len(), plan.columns.len()), conflict(plan));
-        let mut query: Statement = sqlx::query(AssertSqlSafe(statement));
-        for row in chunk {
-            query = bind_row(query, plan, *row);
-        }
-        let result = query.execute(&mut *connection).await.map_err(|error| classify(&error))?;
-        let first = result.last_insert_id();
-        ids.extend((0..chunk.len() as u64).map(|index| Cell::UInt(first + index * limits.id_step)));
     }
     Ok(ids)
 }
 
-fn head(plan: &Plan) -> String {
+/// Rows for one statement each.
+fn statements<'r, 'a>(
+    plan: &Plan,
+    rows: &'r [BoundRow<'a>],
+    packet: usize,
+) -> Result<Vec<&'r [BoundRow<'a>]>, Failure> {
+    let most = MOST_ROWS.min(MOST_PARAMETERS / plan.columns.len().max(1));
+    let chunks = chunks(rows, most, MOST_BYTES.min(packet / 2));
+    // The server would close the connection.
+    let too_large = |chunk: &&&[BoundRow<'a>]| chunk.len() == 1 && chunk[0].size() + 4096 > packet;
+    match chunks.iter().find(too_large) {
+        Some(chunk) => Err(Failure::refused(format!(
+            "a row of {} bytes is larger than max_allowed_packet ({packet})",
+            chunk[0].size()
+        ))),
+        None => Ok(chunks),
+    }
+}
+
+fn insert(plan: &Plan, rows: &[BoundRow<'_>], ending: &str) -> Statement {
     let names: Vec<String> = plan.columns.iter().map(|column| name(&column.name)).collect();
-    format!("INSERT INTO {} ({})", plan.target, names.join(", "))
+    let values = placeholders(rows.len(), plan.columns.len());
+    let statement = format!("INSERT INTO {} ({}) VALUES {values}{ending}", plan.target, names.join(", "));
+    rows.iter().fold(sqlx::query(AssertSqlSafe(statement)), |query, row| bind_row(query, plan, *row))
+}
+
+fn returning(id: &Id) -> String {
+    format!(" RETURNING {}", value_of(id))
+}
+
+/// The id as an expression of a type that [`id_in`] reads.
+fn value_of(id: &Id) -> String {
+    let column = name(&id.column.name);
+    match id.column.kind {
+        Kind::Integer { min, .. } if min < 0 => format!("CAST({column} AS SIGNED)"),
+        Kind::Integer { .. } => format!("CAST({column} AS UNSIGNED)"),
+        Kind::Bytes { .. } => column,
+        _ => format!("CAST({column} AS CHAR)"),
+    }
+}
+
+fn id_in(row: &MySqlRow, id: &Id) -> Result<Cell<'static>, Failure> {
+    let cell = match id.column.kind {
+        Kind::Integer { min, .. } if min < 0 => row.try_get::<Option<i64>, _>(0).map(|id| id.map(Cell::Int)),
+        Kind::Integer { .. } => row.try_get::<Option<u64>, _>(0).map(|id| id.map(Cell::UInt)),
+        Kind::Bytes { .. } => row.try_get::<Option<Vec<u8>>, _>(0).map(|id| id.map(|id| Cell::Bytes(id.into()))),
+        _ => row.try_get::<Option<String>, _>(0).map(|id| id.map(|id| Cell::Text(id.into()))),
+    };
+    cell.map_err(|error| classify(&error))?.ok_or_else(|| without_id(id))
+}
+
+/// The id of the row that was just written, as the table has it: the one that the recipe gave, or `generated`. Where 0
+/// is given the server generates one.
+async fn look_up(
+    connection: &mut MySqlConnection,
+    plan: &Plan,
+    id: &Id,
+    row: BoundRow<'_>,
+    generated: u64,
+) -> Result<Cell<'static>, Failure> {
+    let given = id.from_recipe.map(|column| row.cell(column));
+    let given = given.filter(|cell| generated == 0 || !matches!(cell, Cell::Int(0) | Cell::UInt(0)));
+    let words = format!("SELECT {} FROM {} WHERE {} = ?", value_of(id), plan.target, name(&id.column.name));
+    let query: Statement = sqlx::query(AssertSqlSafe(words));
+    let query = match given {
+        Some(cell) => bind(query, cell),
+        None => query.bind(generated),
+    };
+    match query.fetch_optional(connection).await.map_err(|error| classify(&error))? {
+        Some(found) => id_in(&found, id),
+        None => Err(id_changed(id)),
+    }
+}
+
+/// The ids of one statement are `first` and those that follow it
+/// (<https://dev.mysql.com/doc/refman/8.4/en/innodb-auto-increment-handling.html>, "simple inserts"), at the distance
+/// that this connection has now. Rows with all of them have to be there.
+async fn counted(
+    connection: &mut MySqlConnection,
+    plan: &Plan,
+    id: &Id,
+    first: u64,
+    rows: usize,
+) -> Result<Vec<Cell<'static>>, Failure> {
+    let column = name(&id.column.name);
+    let words = format!(
+        "SELECT COUNT(*), CAST(@@SESSION.auto_increment_increment AS UNSIGNED) FROM {} \
+         WHERE {column} BETWEEN ? AND ? + ? * @@SESSION.auto_increment_increment \
+         AND ({column} - ?) % @@SESSION.auto_increment_increment = 0",
+        plan.target
+    );
+    let query: Statement = sqlx::query(AssertSqlSafe(words));
+    let query = query.bind(first).bind(first).bind(rows.saturating_sub(1) as u64).bind(first);
+    let found = query.fetch_one(connection).await;
+    let found: (i64, u64) =
+        found.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?))).map_err(|error| classify(&error))?;
+    if first == 0 || usize::try_from(found.0) != Ok(rows) {
+        return Err(unpaired(rows));
+    }
+    Ok((0..rows as u64).map(|index| Cell::UInt(first + index * found.1)).collect())
 }
 
 fn conflict(plan: &Plan) -> String {
@@ -178,16 +284,22 @@ fn assignments(plan: &Plan) -> Vec<String> {
 
 /// Writes one row by a plain INSERT; where it meets the recipe's key, the row that is there decides.
 pub(super) async fn one(connection: &mut MySqlConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
-    let statement = format!("{} VALUES {}", head(plan), placeholders(1, plan.columns.len()));
-    let inserted = bind_row(sqlx::query(AssertSqlSafe(statement)), plan, row).execute(&mut *connection).await;
-    let error = match inserted {
-        Ok(result) => {
-            let id = plan.id.as_ref().map(|id| match id.given {
-                Some(column) => row.cell(column).to_owned_cell(),
-                None => Cell::UInt(result.last_insert_id()),
-            });
-            return Ok(Landed::There(id));
+    let written = match &plan.id {
+        Some(id) if id.returned => {
+            let returned = insert(plan, &[row], &returning(id)).fetch_optional(&mut *connection).await;
+            returned.map(|returned| Ok(Landed::There(Some(id_in(&returned.ok_or_else(|| unpaired(1))?, id)?))))
         }
+        Some(id) => match insert(plan, &[row], "").execute(&mut *connection).await {
+            Ok(written) => {
+                let found = look_up(connection, plan, id, row, written.last_insert_id()).await?;
+                Ok(Ok(Landed::There(Some(found))))
+            }
+            Err(error) => Err(error),
+        },
+        None => insert(plan, &[row], "").execute(&mut *connection).await.map(|_| Ok(Landed::There(None))),
+    };
+    let error = match written {
+        Ok(landed) => return landed,
         Err(error) => error,
     };
     // Only the recipe's own key may count; Ignore without a key counts any.
@@ -198,12 +310,12 @@ pub(super) async fn one(connection: &mut MySqlConnection, plan: &Plan, row: Boun
     match plan.on_conflict {
         OnConflict::Fail => Err(classify(&error)),
         OnConflict::Ignore => Ok(Landed::Ignored),
-        OnConflict::Update => update(connection, plan, row).await.map_err(|error| classify(&error)),
+        OnConflict::Update => update(connection, plan, row).await,
     }
 }
 
 /// Gives the row that has the key the new values, and returns its id.
-async fn update(connection: &mut MySqlConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, sqlx::Error> {
+async fn update(connection: &mut MySqlConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
     let place = |wanted: &String| plan.columns.iter().position(|column| column.name == *wanted);
     let keys: Vec<usize> = plan.key.iter().filter_map(place).collect();
     let condition: Vec<String> = plan.key.iter().map(|column| format!("{} = ?", name(column))).collect();
@@ -216,17 +328,17 @@ async fn update(connection: &mut MySqlConnection, plan: &Plan, row: BoundRow<'_>
         for index in others.iter().chain(&keys) {
             query = bind(query, row.cell(*index));
         }
-        query.execute(&mut *connection).await?;
+        query.execute(&mut *connection).await.map_err(|error| classify(&error))?;
     }
     let Some(id) = &plan.id else { return Ok(Landed::There(None)) };
-    let column = name(&id.column.name);
-    let statement = format!("SELECT CAST({column} AS CHAR) FROM {} WHERE {condition} LOCK IN SHARE MODE", plan.target);
+    let statement = format!("SELECT {} FROM {} WHERE {condition} LOCK IN SHARE MODE", value_of(id), plan.target);
     let mut query: Statement = sqlx::query(AssertSqlSafe(statement));
     for index in &keys {
         query = bind(query, row.cell(*index));
     }
-    let found: String = query.fetch_one(connection).await?.try_get(0)?;
-    Ok(Landed::There(Some(Cell::Text(found.into()))))
+    // A trigger may have given the row another key.
+    let found = query.fetch_optional(connection).await.map_err(|error| classify(&error))?.ok_or_else(|| unpaired(1))?;
+    Ok(Landed::There(Some(id_in(&found, id)?)))
 }
 
 fn bind_row(mut query: Statement, plan: &Plan, row: BoundRow<'_>) -> Statement {
