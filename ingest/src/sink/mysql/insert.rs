@@ -248,7 +248,7 @@ async fn counted(
     let words = format!(
         "SELECT COUNT(*), CAST(@@SESSION.auto_increment_increment AS UNSIGNED) FROM {} \
          WHERE {column} BETWEEN ? AND ? + ? * @@SESSION.auto_increment_increment \
-         AND ({column} - ?) % @@SESSION.auto_increment_increment = 0",
+         AND (CAST({column} AS SIGNED) - CAST(? AS SIGNED)) % @@SESSION.auto_increment_increment = 0",
         plan.target
     );
     let query: Statement = sqlx::query(AssertSqlSafe(words));
@@ -357,5 +357,129 @@ fn bind(query: Statement, cell: &Cell<'_>) -> Statement {
         Cell::Float(number) => query.bind(*number),
         Cell::Text(text) => query.bind(&**text),
         Cell::Bytes(bytes) => query.bind(&**bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sqlx::{Executor as _, MySqlPool};
+
+    use super::*;
+    use crate::{
+        Recipe, RecipeProblem,
+        sink::{layout::Layout, mysql::schema},
+    };
+
+    const TABLES: &str = "
+        CREATE TABLE par (id BIGINT AUTO_INCREMENT PRIMARY KEY, no BIGINT UNIQUE);
+        CREATE TABLE audit (id BIGINT AUTO_INCREMENT PRIMARY KEY, no BIGINT);
+        INSERT INTO audit (no) VALUES (1), (2), (3);";
+
+    const AUDIT: &str = "CREATE TRIGGER audits AFTER INSERT ON par FOR EACH ROW INSERT INTO audit (no) VALUES (NEW.no)";
+
+    const CHANGE: &str = "CREATE TRIGGER changes BEFORE INSERT ON par FOR EACH ROW BEGIN
+        INSERT INTO audit (no) VALUES (NEW.no); SET NEW.id = 1000 - 7 * NEW.no; END";
+
+    /// A database with the tables, and what `more` makes of them.
+    async fn pool(more: &str) -> MySqlPool {
+        let pool = MySqlPool::connect(&jobqueue_testkit::mariadb().database()).await.unwrap();
+        for script in [TABLES, more].into_iter().filter(|script| !script.is_empty()) {
+            pool.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.unwrap();
+        }
+        pool
+    }
+
+    /// The plan for `par` on a server that has no RETURNING.
+    async fn plan(pool: &MySqlPool, mut table: serde_json::Value) -> Result<Plan, Vec<RecipeProblem>> {
+        table["children"] = json!([{"table": "audit", "columns": {"no": "parent.id"}}]);
+        let specs: Vec<crate::IngestSpec> = serde_json::from_value(json!([{ "tables": [table] }])).unwrap();
+        let recipe = Recipe::compile(&specs).unwrap();
+        let mut tables = Vec::new();
+        for plan in &recipe.tables {
+            tables.push(schema::table(pool, &plan.table).await.unwrap());
+        }
+        tables[0].as_mut().unwrap().no_returning = Some("8.4.3 does not return ids".into());
+        Ok(Layout::new(DatabaseKind::Mysql, &recipe.tables, &tables, &[])?.plans.remove(0))
+    }
+
+    /// Writes rows with these values, in one statement where that can be and then one by one, and expects the ids that
+    /// the table has.
+    async fn expect_ids(connection: &mut MySqlConnection, plan: &Plan, rows: &[&[i64]]) {
+        let id_of = async |connection: &mut MySqlConnection, no: i64| -> String {
+            let look = sqlx::query("SELECT CAST(id AS CHAR) FROM par WHERE no = ?").bind(no);
+            look.fetch_one(connection).await.unwrap().try_get(0).unwrap()
+        };
+        let shown = |id: &Cell<'_>| match id {
+            Cell::Int(id) => id.to_string(),
+            Cell::UInt(id) => id.to_string(),
+            other => panic!("{other:?}"),
+        };
+        let cells = |step: i64| -> Vec<Vec<Cell<'static>>> {
+            rows.iter()
+                .map(|row| {
+                    let (no, others) = row.split_last().unwrap();
+                    others.iter().chain([&(no + step)]).map(|value| Cell::Int(*value)).collect()
+                })
+                .collect()
+        };
+        let (first, second) = (cells(0), cells(100));
+        let bound: Vec<BoundRow<'_>> = first.iter().map(|cells| BoundRow { cells, parent: None }).collect();
+        let ids = rows_with_ids(connection, plan, &bound, 1 << 20).await.unwrap();
+        for (row, id) in rows.iter().zip(&ids) {
+            assert_eq!(shown(id), id_of(connection, *row.last().unwrap()).await, "{row:?}");
+        }
+        for (row, cells) in rows.iter().zip(&second).filter(|(row, _)| row.len() == 1 || row[0] == 0) {
+            let landed = one(connection, plan, BoundRow { cells, parent: None }).await.unwrap();
+            let Landed::There(Some(id)) = landed else { panic!("{landed:?}") };
+            assert_eq!(shown(&id), id_of(connection, row.last().unwrap() + 100).await, "{row:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_returning_ids_are_looked_up() {
+        for more in ["", AUDIT, CHANGE] {
+            let pool = pool(more).await;
+            let mut connection = pool.acquire().await.unwrap();
+            let fail = plan(&pool, json!({"table": "par", "columns": {"no": "1"}})).await.unwrap();
+            expect_ids(&mut connection, &fail, &[&[1], &[2], &[3]]).await;
+            connection.execute("SET SESSION auto_increment_increment = 5").await.unwrap();
+            expect_ids(&mut connection, &fail, &[&[6], &[5], &[4]]).await;
+            let update = json!({"table": "par", "columns": {"no": "1"}, "onConflict": "Update", "key": ["no"]});
+            let update = plan(&pool, update).await.unwrap();
+            expect_ids(&mut connection, &update, &[&[7], &[8]]).await;
+            if more != CHANGE {
+                let given = json!({"table": "par", "columns": {"id": "1", "no": "1"}});
+                let given = plan(&pool, given).await.unwrap();
+                expect_ids(&mut connection, &given, &[&[500, 20], &[0, 21], &[400, 22]]).await;
+            }
+        }
+    }
+
+    /// An account without the right to see triggers does not know of them.
+    #[tokio::test]
+    async fn ids_that_cannot_be_counted_are_not_guessed() {
+        let pool = pool(CHANGE).await;
+        let mut plan = plan(&pool, json!({"table": "par", "columns": {"no": "1"}})).await.unwrap();
+        plan.id.as_mut().unwrap().guarded = false;
+        let cells = [1, 2, 3].map(|no| [Cell::Int(no)]);
+        let rows = cells.each_ref().map(|cells| BoundRow { cells, parent: None });
+        let mut transaction = pool.begin().await.unwrap();
+        let failure = rows_with_ids(&mut transaction, &plan, &rows, 1 << 20).await.unwrap_err();
+        assert!(matches!(failure, Failure::RepeatedKey(_)), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn without_returning_other_ids_have_to_be_given() {
+        let pool = pool(
+            "CREATE TABLE named (id CHAR(36) DEFAULT (UUID()) PRIMARY KEY, no BIGINT); CREATE VIEW v AS SELECT id, no FROM par",
+        )
+        .await;
+        for table in ["named", "v"] {
+            let problems = plan(&pool, json!({"table": table, "columns": {"no": "1"}})).await.unwrap_err();
+            let message = &problems[0].message;
+            assert!(message.ends_with("8.4.3 does not return ids; give it in the recipe"), "{message}");
+            plan(&pool, json!({"table": table, "columns": {"id": "1", "no": "1"}})).await.unwrap();
+        }
     }
 }
