@@ -52,6 +52,7 @@ cases! {
         paths::the_distance_of_ids_changes_in_the_middle,
         paths::ids_that_are_no_numbers,
         paths::an_id_of_0_is_generated,
+        paths::ids_of_other_types,
         names::the_id_is_given_and_spelled_as_in_the_table,
         names::a_column_is_spelled_in_two_ways,
         names::letters_of_any_script_have_a_case,

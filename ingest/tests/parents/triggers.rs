@@ -95,6 +95,18 @@ pub(crate) async fn a_trigger_that_changes_the_id_afterwards(db: Database) {
             write(&db, &recipe, &batch(&recipe, 1_000 + first, 10)).await;
         }
         expect_families(&db, "par", 90).await;
+        // One of updates, which the policy fires.
+        db.run(
+            "DROP TABLE par; DELETE FROM kid;
+             CREATE TABLE par (id TEXT PRIMARY KEY DEFAULT (hex(randomblob(9))), no BIGINT UNIQUE, name TEXT);
+             CREATE TRIGGER updates AFTER UPDATE ON par WHEN NEW.id NOT LIKE 'u%'
+             BEGIN UPDATE par SET id = 'u' || NEW.no WHERE rowid = NEW.rowid; END;
+             INSERT INTO par (id, no) VALUES ('a', 2001), ('b', 2002);",
+        )
+        .await;
+        let recipe = families(&json!({"onConflict": "Update", "key": ["no"]}));
+        write(&db, &recipe, &[crate::families::family(&recipe, "updated", [2001, 2002])]).await;
+        expect_families(&db, "par", 2).await;
     }
 }
 

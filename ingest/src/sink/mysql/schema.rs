@@ -17,8 +17,7 @@ pub(super) async fn table(pool: &MySqlPool, name: &str) -> Result<Option<Table>,
          (SELECT COUNT(*) FROM information_schema.triggers g WHERE g.event_object_schema = t.table_schema \
           AND g.event_object_table = t.table_name AND g.event_manipulation = 'INSERT'), \
          CAST(COALESCE((SELECT e.transactions FROM information_schema.engines e WHERE e.engine = t.engine), 'YES') AS CHAR), \
-         CAST(COALESCE((SELECT v.is_updatable FROM information_schema.views v WHERE v.table_schema = t.table_schema \
-          AND v.table_name = t.table_name), 'YES') AS CHAR), CAST(VERSION() AS CHAR) \
+         CAST(VERSION() AS CHAR) \
          FROM information_schema.tables t WHERE t.table_schema = COALESCE(?, DATABASE()) AND t.table_name = ?",
     )
     .bind(schema)
@@ -29,8 +28,9 @@ pub(super) async fn table(pool: &MySqlPool, name: &str) -> Result<Option<Table>,
     let relation: String = found.try_get(0)?;
     let triggers: i64 = found.try_get(2)?;
     let transactions: String = found.try_get(3)?;
-    let (updatable, version): (String, String) = (found.try_get(4)?, found.try_get(5)?);
+    let version: String = found.try_get(4)?;
     let view = relation == "VIEW";
+    let unwritable = view && !updatable(pool, schema, table).await?;
     Ok(Some(Table {
         columns: columns(pool, schema, table).await?,
         unique: unique_keys(pool, schema, table).await?,
@@ -40,10 +40,20 @@ pub(super) async fn table(pool: &MySqlPool, name: &str) -> Result<Option<Table>,
         guarded: view || triggers > 0,
         no_returning: (!returns(&version))
             .then(|| format!("{version} does not return ids, as MariaDB does since 10.5, and has no other way here")),
-        unwritable: (updatable == "NO")
+        unwritable: unwritable
             .then(|| "it is a view that takes no rows; write to the tables that it is made of".into()),
         ..Table::default()
     }))
+}
+
+/// Whether a view takes rows.
+async fn updatable(pool: &MySqlPool, schema: Option<&str>, view: &str) -> Result<bool, sqlx::Error> {
+    let look = sqlx::query(
+        "SELECT is_updatable <> 'NO' FROM information_schema.views \
+         WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?",
+    );
+    let found = look.bind(schema).bind(view).fetch_optional(pool).await?;
+    found.map_or(Ok(true), |row| row.try_get::<i64, _>(0).map(|updatable| updatable != 0))
 }
 
 /// Whether INSERT has a RETURNING: in MariaDB since 10.5, in MySQL never.

@@ -133,8 +133,9 @@ pub(super) async fn one(connection: &mut SqliteConnection, plan: &Plan, row: Bou
         return Ok(if returned.is_some() { Landed::There(None) } else { Landed::Ignored });
     };
     // What it returns is the row before its AFTER triggers: they may set the id, and leave the row's number.
+    let looked_up = id.guarded || (id.looked_up && plan.on_conflict == OnConflict::Update);
     let handle = match id.rowid {
-        Some(rowid) if id.guarded && id.column.filled != Filled::Generated => rowid.to_owned(),
+        Some(rowid) if looked_up && id.column.filled != Filled::Generated => rowid.to_owned(),
         _ => name(&id.column.name),
     };
     let Some(returned) = insert_one(connection, plan, row, &handle).await.map_err(|error| classify(&error))? else {
@@ -144,7 +145,7 @@ pub(super) async fn one(connection: &mut SqliteConnection, plan: &Plan, row: Bou
             Err(unpaired(1))
         };
     };
-    let found = if id.guarded {
+    let found = if looked_up {
         let words = format!("SELECT {0}, typeof({0}) FROM {1} WHERE {handle} = ?", name(&id.column.name), plan.target);
         let found = bind_id(sqlx::query(AssertSqlSafe(words)), &returned).fetch_optional(connection).await;
         let found = found.and_then(|row| row.map(|row| read(&row)).transpose()).map_err(|error| classify(&error))?;

@@ -16,10 +16,13 @@ fn split(name: &str) -> (&str, &str) {
 /// Reads a table or view; `None` where there is none of the name.
 pub(super) async fn table(pool: &SqlitePool, name: &str) -> Result<Option<Table>, sqlx::Error> {
     let (schema, table) = split(name);
-    // A trigger keeps the spelling of its own statement, which has the word INSERT if it is for new rows.
+    // A trigger keeps the spelling of its own statement, which has the word INSERT if it is for new rows, and UPDATE if it
+    // is for those that a policy changes.
     let found = sqlx::query(AssertSqlSafe(format!(
         "SELECT type, name, COALESCE(sql, ''), EXISTS (SELECT 1 FROM {0}.sqlite_schema t WHERE t.type = 'trigger' \
          AND t.tbl_name = s.name COLLATE NOCASE AND t.sql LIKE '%INSERT%'), \
+         EXISTS (SELECT 1 FROM {0}.sqlite_schema t WHERE t.type = 'trigger' \
+         AND t.tbl_name = s.name COLLATE NOCASE AND t.sql LIKE '%UPDATE%'), \
          EXISTS (SELECT 1 FROM {0}.sqlite_schema q WHERE q.name = 'sqlite_sequence') \
          FROM {0}.sqlite_schema s WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE",
         quote(DatabaseKind::Sqlite, schema)
@@ -31,8 +34,9 @@ pub(super) async fn table(pool: &SqlitePool, name: &str) -> Result<Option<Table>
     let relation: String = found.try_get(0)?;
     let name: String = found.try_get(1)?;
     let definition: String = found.try_get::<String, _>(2)?.to_ascii_uppercase();
-    let triggers: bool = found.try_get(3)?;
-    let numbered = definition.contains("AUTOINCREMENT") && found.try_get(4)?;
+    let definition = definition.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (triggers, of_updates): (bool, bool) = (found.try_get(3)?, found.try_get(4)?);
+    let numbered = definition.contains("AUTOINCREMENT") && found.try_get(5)?;
     let view = relation == "view";
     let (columns, rowid) = columns(pool, schema, &name, numbered).await?;
     // Its own way with duplicate keys, `UNIQUE ON CONFLICT IGNORE` say, drops rows as a trigger would.
@@ -44,7 +48,7 @@ pub(super) async fn table(pool: &SqlitePool, name: &str) -> Result<Option<Table>
         transactional: true,
         kind: if view { TableKind::Indirect } else { TableKind::Table },
         guarded,
-        changed_later: guarded,
+        changed_later: guarded || of_updates,
         no_returning: view.then(|| "SQLite does not say which id the trigger of a view gave".into()),
         unwritable: (view && !triggers).then(|| {
             "it is a view that takes no rows; give it an INSTEAD OF INSERT trigger, or write to its tables".into()
@@ -77,12 +81,12 @@ async fn columns(
     .fetch_all(pool)
     .await?;
     let keys = rows.iter().filter(|row| row.try_get::<i64, _>(4).is_ok_and(|place| place > 0)).count();
-    let of_key = sqlx::query(
-        "SELECT wr, EXISTS (SELECT 1 FROM pragma_index_list(?1, ?2) WHERE origin = 'pk') \
-         FROM pragma_table_list(?1) WHERE schema = ?2",
+    let numbers = sqlx::query(
+        "SELECT COALESCE((SELECT wr FROM pragma_table_list(?1) WHERE schema = ?2 COLLATE NOCASE), 0), \
+         EXISTS (SELECT 1 FROM pragma_index_list(?1, ?2) WHERE origin = 'pk')",
     );
-    let of_key = of_key.bind(table).bind(schema).fetch_one(pool).await?;
-    let (without_rowid, indexed): (bool, bool) = (of_key.try_get(0)?, of_key.try_get(1)?);
+    let numbers = numbers.bind(table).bind(schema).fetch_one(pool).await?;
+    let (without_rowid, indexed): (bool, bool) = (numbers.try_get(0)?, numbers.try_get(1)?);
     let mut columns = Vec::with_capacity(rows.len());
     for row in &rows {
         let declared: String = row.try_get(1)?;
