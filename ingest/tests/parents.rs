@@ -58,6 +58,7 @@ cases! {
         names::letters_of_any_script_have_a_case,
         triggers::an_audit_trigger_with_ids_of_its_own,
         triggers::a_trigger_that_changes_the_id,
+        triggers::a_trigger_that_the_account_does_not_see,
         views::a_view_that_takes_rows_by_itself,
         views::a_view_that_takes_none,
     }

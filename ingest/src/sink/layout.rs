@@ -47,9 +47,9 @@ pub(super) struct Id {
     pub(super) given: Option<usize>,
     /// The statement that writes a row can return its id.
     pub(super) returned: bool,
-    /// See [`Table::guarded`]: no id counts that the database has not confirmed.
+    /// See [`super::schema::Hooks::guarded`]: no id counts that the database has not confirmed.
     pub(super) guarded: bool,
-    /// See [`Table::changed_later`]: the row is looked up again.
+    /// See [`super::schema::Hooks::changed_later`]: the row is looked up again.
     pub(super) looked_up: bool,
     /// See [`Table::rowid`].
     pub(super) rowid: Option<&'static str>,
@@ -202,8 +202,8 @@ fn id(database: DatabaseKind, name: &str, table: &Table, columns: &[Column], rep
     let filled = match &column.filled {
         Filled::Generated | Filled::GeneratedAlways | Filled::Computed => true,
         // A constant, which is what MariaDB and MySQL print without a parenthesis, is no id.
-        Filled::Default(default) => database != DatabaseKind::Mysql || table.guarded || default.contains('('),
-        Filled::No => table.guarded,
+        Filled::Default(default) => database != DatabaseKind::Mysql || table.hooks.guarded || default.contains('('),
+        Filled::No => table.hooks.guarded,
     };
     match &table.no_returning {
         _ if from_recipe.is_some() => {}
@@ -226,17 +226,17 @@ fn id(database: DatabaseKind, name: &str, table: &Table, columns: &[Column], rep
         from_recipe,
         given: from_recipe.filter(|_| kept_as_given(database, table, column)),
         returned: table.no_returning.is_none(),
-        guarded: table.guarded,
-        looked_up: table.changed_later,
+        guarded: table.hooks.guarded,
+        looked_up: table.hooks.changed_later,
         rowid: table.rowid,
     })
 }
 
 /// Whether a value that the recipe gives is sure to be the row's id. Types other than these two may be stored in
-/// another form, and MariaDB and MySQL generate an id where 0 is given.
+/// another form. MariaDB and MySQL generate an id where 0 is given, and do not show triggers to every account.
 fn kept_as_given(database: DatabaseKind, table: &Table, column: &Column) -> bool {
-    let generated = database == DatabaseKind::Mysql && column.filled == Filled::Generated;
-    !table.guarded && !generated && matches!(column.kind, Kind::Integer { .. } | Kind::Text { .. })
+    let told = database == DatabaseKind::Mysql && (column.filled == Filled::Generated || table.no_returning.is_none());
+    !table.hooks.guarded && !told && matches!(column.kind, Kind::Integer { .. } | Kind::Text { .. })
 }
 
 /// Where the rows of one statement cannot be told apart afterwards, each gets a statement of its own.

@@ -13,11 +13,7 @@ pub(super) struct Table {
     /// False where the storage engine has no transactions (MyISAM): nothing can be exactly once there.
     pub(super) transactional: bool,
     pub(super) kind: TableKind,
-    /// Triggers, rules or a view's own code run with each new row: they may change its id, put the row elsewhere or drop
-    /// it.
-    pub(super) guarded: bool,
-    /// They may do so when the statement has already said which id it gave.
-    pub(super) changed_later: bool,
+    pub(super) hooks: Hooks,
     /// Why a statement cannot return the ids of the rows that it writes; `None` where it can.
     pub(super) no_returning: Option<String>,
     /// Why no rows can be written at all; `None` where they can.
@@ -26,6 +22,15 @@ pub(super) struct Table {
     pub(super) no_conflict: Option<String>,
     /// A name of SQLite's row number that no column hides; `None` where rows have no number.
     pub(super) rowid: Option<&'static str>,
+}
+
+/// Code that runs with each row: triggers, rules, a view's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Hooks {
+    /// It may change the id of a new row, put the row elsewhere or drop it.
+    pub(super) guarded: bool,
+    /// It may do so when the statement has already said which id it gave.
+    pub(super) changed_later: bool,
 }
 
 /// What the name stands for.

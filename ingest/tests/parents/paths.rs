@@ -166,7 +166,7 @@ pub(crate) async fn a_default_that_looks_for_the_largest_id(db: Database) {
     expect_families(&db, "par", 15).await;
 }
 
-/// As the database reads it: 0 for an AUTO_INCREMENT is no id.
+/// As the database reads it: 0 for an `AUTO_INCREMENT` is no id.
 pub(crate) async fn an_id_of_0_is_generated(db: Database) {
     plain(&db).await;
     for (first, policy) in [(1, json!({})), (101, json!({"onConflict": "Update", "key": ["no"]}))] {

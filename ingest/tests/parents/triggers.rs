@@ -1,6 +1,6 @@
 //! Tables with triggers, which may have ids of their own, change the row's, or make away with the row.
 
-use jobqueue_ingest::DatabaseKind;
+use jobqueue_ingest::{DatabaseKind, SinkOptions, SqlValue, UnitOutcome, connect};
 use serde_json::json;
 
 use crate::families::{batch, expect_families, expect_refused, families, tables, write};
@@ -62,6 +62,28 @@ pub(crate) async fn a_trigger_that_changes_the_id(db: Database) {
     let given = families(&json!({"columns": {"id": "record.id", "no": "record.no"}}));
     write(&db, &given, &batch(&given, 301, 10)).await;
     expect_families(&db, "par", 129).await;
+}
+
+/// An account without the right TRIGGER does not know of them.
+pub(crate) async fn a_trigger_that_the_account_does_not_see(db: Database) {
+    let trigger = "CREATE TRIGGER changes BEFORE INSERT ON par FOR EACH ROW SET NEW.id = 1000000 - NEW.no;";
+    tables(&db, "id {auto}", trigger).await;
+    let account = jobqueue_testkit::unique("blind");
+    let grant = format!("CREATE USER '{account}'; GRANT SELECT, INSERT, UPDATE ON {}.* TO '{account}'", db.name());
+    jobqueue_testkit::mariadb().sql("", &grant);
+    let url = format!("mysql://{account}@{}", db.url.split_once('@').unwrap().1);
+    let sink = connect(&url.parse().unwrap(), SinkOptions::default()).await.unwrap();
+    let generated = families(&json!({}));
+    let given = families(&json!({"columns": {"id": "record.id", "no": "record.no"}}));
+    for (recipe, first) in [(&generated, 1), (&given, 101)] {
+        let mut units = batch(recipe, first, 10);
+        if first > 100 {
+            units.iter_mut().flat_map(|unit| &mut unit.rows.rows).for_each(|row| row.values[0] = SqlValue::Int(first));
+        }
+        let outcomes = sink.write(recipe, &units).await.unwrap();
+        assert!(outcomes.iter().all(|outcome| matches!(outcome, UnitOutcome::Applied { .. })), "{outcomes:?}");
+    }
+    expect_families(&db, "par", 60).await;
 }
 
 /// The statement has said which id it gave when the trigger gives another one.
@@ -148,6 +170,8 @@ pub(crate) async fn a_table_that_drops_rows_itself(db: Database) {
     for (no, outcome) in (1..=16).zip(&outcomes) {
         assert_eq!(no % 4 == 0, matches!(outcome, jobqueue_ingest::UnitOutcome::Rejected(_)), "{no}: {outcome:?}");
     }
+    let ignore = families(&json!({"onConflict": "Ignore", "key": ["no"]}));
+    write(&db, &ignore, &[crate::families::family(&ignore, "again", [4, 5, 6])]).await;
     db.run("DELETE FROM par WHERE no % 4 = 0").await;
     expect_families(&db, "par", 12).await;
 }

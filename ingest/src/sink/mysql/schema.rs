@@ -2,7 +2,7 @@
 
 use sqlx::{MySqlPool, Row as _, mysql::MySqlRow};
 
-use crate::sink::schema::{Column, Filled, Kind, Table, TableKind, UniqueKey};
+use crate::sink::schema::{Column, Filled, Hooks, Kind, Table, TableKind, UniqueKey};
 
 /// `schema.table`, or a table of the connection's database.
 fn split(name: &str) -> (Option<&str>, &str) {
@@ -37,7 +37,8 @@ pub(super) async fn table(pool: &MySqlPool, name: &str) -> Result<Option<Table>,
         triggers: triggers > 0,
         transactional: transactions != "NO",
         kind: if view { TableKind::Indirect } else { TableKind::Table },
-        guarded: view || triggers > 0,
+        // No trigger of theirs can change a row that is there.
+        hooks: Hooks { guarded: view || triggers > 0, changed_later: false },
         no_returning: (!returns(&version))
             .then(|| format!("{version} does not return ids, as MariaDB does since 10.5, and has no other way here")),
         unwritable: unwritable

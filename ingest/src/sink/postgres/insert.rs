@@ -347,13 +347,15 @@ async fn collides(connection: &mut PgConnection, plan: &Plan, row: BoundRow<'_>,
     if !id.guarded {
         return Ok(true);
     }
-    let plain = Plan { on_conflict: OnConflict::Fail, ..plan.clone() };
+    let strict = Plan { on_conflict: OnConflict::Fail, ..plan.clone() };
     let mut trial = connection.begin().await.map_err(|error| classify(&error))?;
-    let inserted = insert_one(&mut trial, &plain, row, &text_of(id)).await;
+    let inserted = insert_one(&mut trial, &strict, row, &text_of(id)).await;
     trial.rollback().await.map_err(|error| classify(&error))?;
     match inserted {
         Ok(_) => Ok(false),
-        Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => Ok(true),
+        Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) => {
+            Ok(true)
+        }
         Err(error) => Err(classify(&error)),
     }
 }

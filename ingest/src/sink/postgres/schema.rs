@@ -6,7 +6,7 @@ use super::statement;
 use crate::sink::{
     DatabaseKind,
     layout::quote_table,
-    schema::{Column, Filled, Kind, Table, TableKind, UniqueKey},
+    schema::{Column, Filled, Hooks, Kind, Table, TableKind, UniqueKey},
 };
 
 /// Reads a table, view or partitioned table; `None` where there is none of the name in the search path.
@@ -37,8 +37,7 @@ pub(super) async fn table(connection: &mut PgConnection, name: &str) -> Result<O
         triggers,
         transactional: true,
         kind: if distant || row_security || rules { TableKind::Indirect } else { TableKind::Table },
-        guarded: triggers || distant || rules,
-        changed_later: found.try_get(5)?,
+        hooks: Hooks { guarded: triggers || distant || rules, changed_later: found.try_get(5)? },
         ..Table::default()
     };
     if distant || rules {

@@ -129,7 +129,7 @@ pub(super) async fn rows_with_ids(
 /// One row under the plan's policy.
 pub(super) async fn one(connection: &mut SqliteConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
     let Some(id) = &plan.id else {
-        let returned = insert_one(connection, plan, row, "''").await.map_err(|error| classify(&error))?;
+        let returned = insert_one(connection, plan, "INSERT", row, "''").await.map_err(|error| classify(&error))?;
         return Ok(if returned.is_some() { Landed::There(None) } else { Landed::Ignored });
     };
     // What it returns is the row before its AFTER triggers: they may set the id, and leave the row's number.
@@ -138,7 +138,9 @@ pub(super) async fn one(connection: &mut SqliteConnection, plan: &Plan, row: Bou
         Some(rowid) if looked_up && id.column.filled != Filled::Generated => rowid.to_owned(),
         _ => name(&id.column.name),
     };
-    let Some(returned) = insert_one(connection, plan, row, &handle).await.map_err(|error| classify(&error))? else {
+    let Some(returned) =
+        insert_one(connection, plan, "INSERT", row, &handle).await.map_err(|error| classify(&error))?
+    else {
         return if plan.on_conflict == OnConflict::Ignore && collides(connection, plan, row, id).await? {
             Ok(Landed::Ignored)
         } else {
@@ -156,15 +158,18 @@ pub(super) async fn one(connection: &mut SqliteConnection, plan: &Plan, row: Bou
     if found == Cell::Null { Err(without_id(id)) } else { Ok(Landed::There(Some(found))) }
 }
 
-/// Whether the row is left out for its key, and not by a trigger: without the policy it is an error.
+/// Whether the row is left out for its key, and not by a trigger: without the policy, or one of the table's own, it is
+/// an error.
 async fn collides(connection: &mut SqliteConnection, plan: &Plan, row: BoundRow<'_>, id: &Id) -> Result<bool, Failure> {
     if !id.guarded {
         return Ok(true);
     }
-    let plain = Plan { on_conflict: OnConflict::Fail, ..plan.clone() };
-    match insert_one(connection, &plain, row, "''").await {
+    let strict = Plan { on_conflict: OnConflict::Fail, ..plan.clone() };
+    match insert_one(connection, &strict, "INSERT OR ABORT", row, "''").await {
         Ok(_) => Ok(false),
-        Err(error) if error.as_database_error().is_some_and(|error| error.is_unique_violation()) => Ok(true),
+        Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) => {
+            Ok(true)
+        }
         Err(error) => Err(classify(&error)),
     }
 }
@@ -173,12 +178,13 @@ async fn collides(connection: &mut SqliteConnection, plan: &Plan, row: BoundRow<
 async fn insert_one(
     connection: &mut SqliteConnection,
     plan: &Plan,
+    verb: &str,
     row: BoundRow<'_>,
     returned: &str,
 ) -> Result<Option<Cell<'static>>, sqlx::Error> {
     let names: Vec<String> = plan.columns.iter().map(|column| name(&column.name)).collect();
     let statement = format!(
-        "INSERT INTO {} ({}) VALUES {}{} RETURNING {returned}, typeof({returned})",
+        "{verb} INTO {} ({}) VALUES {}{} RETURNING {returned}, typeof({returned})",
         plan.target,
         names.join(", "),
         placeholders(1, names.len()),

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqlitePool};
 use crate::sink::{
     DatabaseKind,
     layout::quote,
-    schema::{Column, Filled, Kind, Table, TableKind, UniqueKey},
+    schema::{Column, Filled, Hooks, Kind, Table, TableKind, UniqueKey},
 };
 
 /// `main.table` or `table`.
@@ -47,8 +47,7 @@ pub(super) async fn table(pool: &SqlitePool, name: &str) -> Result<Option<Table>
         triggers: triggers && view,
         transactional: true,
         kind: if view { TableKind::Indirect } else { TableKind::Table },
-        guarded,
-        changed_later: guarded || of_updates,
+        hooks: Hooks { guarded, changed_later: guarded || of_updates },
         no_returning: view.then(|| "SQLite does not say which id the trigger of a view gave".into()),
         unwritable: (view && !triggers).then(|| {
             "it is a view that takes no rows; give it an INSTEAD OF INSERT trigger, or write to its tables".into()
