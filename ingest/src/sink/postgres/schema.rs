@@ -60,7 +60,10 @@ async fn plan_an_insert(connection: &mut PgConnection, quoted: &str, table: &mut
         let Err(error) = planned else { continue };
         // object_not_in_prerequisite_state, feature_not_supported; the others show when rows are written
         match (state(&error).as_deref(), ending) {
-            (Some("55000"), _) => table.unwritable = refusal(&error),
+            (Some("55000"), _) => {
+                table.unwritable = refusal(&error)
+                    .map(|words| format!("{words}; give it an INSTEAD OF INSERT trigger, or write to its tables"));
+            }
             (Some("0A000"), "RETURNING *") => table.no_returning = refusal(&error),
             (Some("0A000"), _) => table.no_conflict = refusal(&error),
             _ => {}
