@@ -286,7 +286,7 @@ impl<S: Store> Engine<S> {
         rows: &[BoundRow<'_>],
         row_by_row: bool,
     ) -> Result<Vec<Landed>, Failure> {
-        if plan.row_by_row || (row_by_row && plan.on_conflict != OnConflict::Fail) {
+        if plan.row_by_row || (row_by_row && (plan.on_conflict != OnConflict::Fail || plan.id.is_some())) {
             let mut landed = Vec::with_capacity(rows.len());
             for row in rows {
                 landed.push(self.store.insert_one(tx, plan, *row).await?);

@@ -27,7 +27,7 @@ pub(super) enum Failure {
     Busy(String),
     /// The rows: a constraint, a value that does not fit.
     Refused { words: String, may_pass: bool },
-    /// A statement met the same key twice; row by row it will do.
+    /// A statement met the same key twice, or did not tell which of its rows has which id; row by row it will do.
     RepeatedKey(String),
 }
 

@@ -3,7 +3,7 @@
 
 use super::{
     DatabaseKind,
-    schema::{Column, Filled, Table, TableKind},
+    schema::{Column, Filled, Kind, Table, TableKind},
 };
 use crate::{OnConflict, RecipeProblem, recipe::TablePlan};
 
@@ -42,7 +42,17 @@ pub(super) struct Plan {
 pub(super) struct Id {
     pub(super) column: Column,
     /// The recipe gives the value itself: index into the columns.
+    pub(super) from_recipe: Option<usize>,
+    /// The same, where the database is sure to keep the value as it is.
     pub(super) given: Option<usize>,
+    /// The statement that writes a row can return its id.
+    pub(super) returned: bool,
+    /// See [`super::schema::Hooks::guarded`]: no id counts that the database has not confirmed.
+    pub(super) guarded: bool,
+    /// See [`super::schema::Hooks::changed_later`]: the row is looked up again.
+    pub(super) looked_up: bool,
+    /// See [`Table::rowid`].
+    pub(super) rowid: Option<&'static str>,
 }
 
 impl Layout {
@@ -82,6 +92,12 @@ fn lay(database: DatabaseKind, plan: &TablePlan, table: &Table, report: &mut Rep
     if !table.transactional {
         report.say("its storage engine has no transactions; use InnoDB".into());
     }
+    if let Some(why) = &table.unwritable {
+        report.say(why.clone());
+    }
+    if let (Some(why), true) = (&table.no_conflict, plan.on_conflict != OnConflict::Fail) {
+        report.say(format!("{why}; use onConflict: Fail"));
+    }
     let columns = columns(database, plan, table, report);
     let mut key = Vec::new();
     for name in &plan.key {
@@ -114,12 +130,15 @@ fn lay(database: DatabaseKind, plan: &TablePlan, table: &Table, report: &mut Rep
 }
 
 fn columns(database: DatabaseKind, plan: &TablePlan, table: &Table, report: &mut Report<'_>) -> Vec<Column> {
-    let mut found = Vec::new();
+    let mut found: Vec<Column> = Vec::new();
     for (name, expression) in plan.columns.iter().zip(&plan.expressions) {
         match find(database, table, name) {
             None => report.say(format!("no column `{name}` (for `{expression}`){}", suggest_column(table, name))),
             Some(column) if column.filled == Filled::Computed => {
                 report.say(format!("column `{name}` is computed by the database and takes no value"));
+            }
+            Some(column) if found.iter().any(|given| given.name == column.name) => {
+                report.say(format!("column `{name}` is given twice: the database takes it for `{}`", column.name));
             }
             Some(column) => found.push(column.clone()),
         }
@@ -127,12 +146,18 @@ fn columns(database: DatabaseKind, plan: &TablePlan, table: &Table, report: &mut
     found
 }
 
-/// PostgreSQL's quoted names are exact; the others compare without case.
+/// The column that the database takes the name for. From here on it has the database's spelling.
 fn find<'a>(database: DatabaseKind, table: &'a Table, name: &str) -> Option<&'a Column> {
-    table.column(name).or_else(|| {
-        let alike = |column: &&Column| database != DatabaseKind::Postgres && column.name.eq_ignore_ascii_case(name);
-        table.columns.iter().find(alike)
-    })
+    table.column(name).or_else(|| table.columns.iter().find(|column| alike(database, &column.name, name)))
+}
+
+/// PostgreSQL's quoted names are exact. SQLite compares without the case of ASCII, MariaDB and MySQL without any case.
+fn alike(database: DatabaseKind, one: &str, other: &str) -> bool {
+    match database {
+        DatabaseKind::Postgres => one == other,
+        DatabaseKind::Sqlite => one.eq_ignore_ascii_case(other),
+        DatabaseKind::Mysql => one.chars().flat_map(char::to_lowercase).eq(other.chars().flat_map(char::to_lowercase)),
+    }
 }
 
 fn check_unfilled(plan: &TablePlan, table: &Table, columns: &[Column], report: &mut Report<'_>) {
@@ -173,16 +198,45 @@ fn id(database: DatabaseKind, name: &str, table: &Table, columns: &[Column], rep
         report.say(format!("no column `{name}` for parent.id{} (set `id`)", suggest_column(table, name)));
         return None;
     };
-    let given = columns.iter().position(|column| column.name == name);
-    let generated = match column.filled {
-        Filled::Generated | Filled::GeneratedAlways => true,
-        Filled::Default(_) => database != DatabaseKind::Mysql,
-        Filled::No | Filled::Computed => table.triggers && database == DatabaseKind::Postgres,
+    let from_recipe = columns.iter().position(|given| given.name == column.name);
+    let filled = match &column.filled {
+        Filled::Generated | Filled::GeneratedAlways | Filled::Computed => true,
+        // A constant, which is what MariaDB and MySQL print without a parenthesis, is no id.
+        Filled::Default(default) => database != DatabaseKind::Mysql || table.hooks.guarded || default.contains('('),
+        Filled::No => table.hooks.guarded,
     };
-    if given.is_none() && !generated {
-        report.say(format!("column `{column}` is parent.id, but the database does not generate it"));
+    match &table.no_returning {
+        _ if from_recipe.is_some() => {}
+        _ if !filled => report.say(format!(
+            "column `{column}` is parent.id, but the database does not generate it; give it in the recipe, or name \
+             the generated column with `id`"
+        )),
+        // An AUTO_INCREMENT of MySQL can be asked for afterwards.
+        Some(why)
+            if database != DatabaseKind::Mysql
+                || column.filled != Filled::Generated
+                || table.kind == TableKind::Indirect =>
+        {
+            report.say(format!("column `{column}` is parent.id, but {why}; give it in the recipe"));
+        }
+        _ => {}
     }
-    Some(Id { column: column.clone(), given })
+    Some(Id {
+        column: column.clone(),
+        from_recipe,
+        given: from_recipe.filter(|_| kept_as_given(database, table, column)),
+        returned: table.no_returning.is_none(),
+        guarded: table.hooks.guarded,
+        looked_up: table.hooks.changed_later,
+        rowid: table.rowid,
+    })
+}
+
+/// Whether a value that the recipe gives is sure to be the row's id. Types other than these two may be stored in
+/// another form. MariaDB and MySQL generate an id where 0 is given, and do not show triggers to every account.
+fn kept_as_given(database: DatabaseKind, table: &Table, column: &Column) -> bool {
+    let told = database == DatabaseKind::Mysql && (column.filled == Filled::Generated || table.no_returning.is_none());
+    !table.hooks.guarded && !told && matches!(column.kind, Kind::Integer { .. } | Kind::Text { .. })
 }
 
 /// Where the rows of one statement cannot be told apart afterwards, each gets a statement of its own.

@@ -13,6 +13,24 @@ pub(super) struct Table {
     /// False where the storage engine has no transactions (MyISAM): nothing can be exactly once there.
     pub(super) transactional: bool,
     pub(super) kind: TableKind,
+    pub(super) hooks: Hooks,
+    /// Why a statement cannot return the ids of the rows that it writes; `None` where it can.
+    pub(super) no_returning: Option<String>,
+    /// Why no rows can be written at all; `None` where they can.
+    pub(super) unwritable: Option<String>,
+    /// Why no policy for duplicate keys can be stated; `None` where it can.
+    pub(super) no_conflict: Option<String>,
+    /// A name of SQLite's row number that no column hides; `None` where rows have no number.
+    pub(super) rowid: Option<&'static str>,
+}
+
+/// Code that runs with each row: triggers, rules, a view's own.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Hooks {
+    /// It may change the id of a new row, put the row elsewhere or drop it.
+    pub(super) guarded: bool,
+    /// It may do so when the statement has already said which id it gave.
+    pub(super) changed_later: bool,
 }
 
 /// What the name stands for.

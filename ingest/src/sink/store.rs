@@ -8,7 +8,7 @@ use super::{
     DatabaseKind,
     convert::Cell,
     failure::Failure,
-    layout::Plan,
+    layout::{Id, Plan},
     ledger::{Digest, Entry},
     schema::Table,
     units::BoundRow,
@@ -36,7 +36,8 @@ pub(super) trait Store: Send + Sync {
     /// Writes rows under the plan's conflict policy.
     async fn insert(&self, tx: &mut Self::Tx, plan: &Plan, rows: &[BoundRow<'_>]) -> Result<(), Failure>;
 
-    /// Writes rows where a duplicate is an error, and returns their ids in order.
+    /// Writes rows where a duplicate is an error, and returns their ids in order: as the database confirms them, or
+    /// [`Failure::RepeatedKey`] where it does not tell which row has which.
     async fn insert_with_ids(
         &self,
         tx: &mut Self::Tx,
@@ -78,4 +79,33 @@ pub(super) enum Landed {
     There(Option<Cell<'static>>),
     /// Another row had its key, and stays.
     Ignored,
+}
+
+/// Of so many rows it is not known which has which id.
+pub(super) fn unpaired(rows: usize) -> Failure {
+    if rows > 1 {
+        return Failure::RepeatedKey("the ids that came back do not tell which row has which".into());
+    }
+    Failure::refused(
+        "the row was taken and not written (a trigger or a rule dropped it, or put it where it cannot be found), so that \
+         its children would have no parent: have the trigger write it, or leave the row out with `when`",
+    )
+}
+
+/// The row has no value in the column that its children refer to.
+pub(super) fn without_id(id: &Id) -> Failure {
+    Failure::refused(format!(
+        "column `{}` of the new row is not known (NULL), so that its children would have no parent: have the table, or \
+         the trigger that writes the row, set it, or give it in the recipe",
+        id.column.name
+    ))
+}
+
+/// There is no row of the id that the statement gave, or was given.
+pub(super) fn id_changed(id: &Id) -> Failure {
+    Failure::refused(format!(
+        "no row has the `{}` that was written, so that its children would have no parent: a trigger that changes it has \
+         to be a BEFORE trigger, and one of a view has to keep the value that the recipe gives",
+        id.column.name
+    ))
 }

@@ -76,7 +76,7 @@ fn flatten<'a>(
         if *value == SqlValue::ParentId && parent.is_none_or(|parent| layout.plans[rows[parent].plan].id.is_none()) {
             return Err(problem("parent.id, but there is no parent with an id".into()));
         }
-        if *value == SqlValue::Null && plan.id.as_ref().is_some_and(|id| id.given == Some(cells.len())) {
+        if *value == SqlValue::Null && plan.id.as_ref().is_some_and(|id| id.from_recipe == Some(cells.len())) {
             return Err(problem("null, for the id that other rows refer to".into()));
         }
         cells.push(convert::convert(database, column, value).map_err(problem)?);

@@ -2,7 +2,11 @@
 
 use std::collections::HashSet;
 
-use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row as _, mysql::MySqlArguments, query::Query};
+use sqlx::{
+    AssertSqlSafe, MySql, MySqlConnection, Row as _,
+    mysql::{MySqlArguments, MySqlRow},
+    query::Query,
+};
 
 use super::error::{classify, duplicate_key};
 use crate::{
@@ -12,21 +16,13 @@ use crate::{
         chunks::{chunks, floor_power, placeholders},
         convert::Cell,
         failure::Failure,
-        layout::{Plan, quote},
+        layout::{Id, Plan, quote},
         ledger::{Digest, Entry},
-        store::Landed,
+        schema::Kind,
+        store::{Landed, id_changed, unpaired, without_id},
         units::BoundRow,
     },
 };
-
-/// What the server sets.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Limits {
-    /// `auto_increment_increment`: the distance between two generated ids.
-    pub(super) id_step: u64,
-    /// `max_allowed_packet`, bytes.
-    pub(super) packet: usize,
-}
 
 /// Rows per statement: more gains nothing measurable, and holds more memory for each prepared statement.
 const MOST_ROWS: usize = 256;
@@ -117,43 +113,153 @@ async fn present(connection: &mut MySqlConnection, entries: &[&Entry]) -> Result
     Ok(there)
 }
 
-/// Writes all rows, and returns their generated ids: those of one statement are consecutive
-/// (<https://dev.mysql.com/doc/refman/8.4/en/innodb-auto-increment-handling.html>, "simple inserts").
+/// Writes all rows under the plan's policy.
 pub(super) async fn rows(
     connection: &mut MySqlConnection,
     plan: &Plan,
     rows: &[BoundRow<'_>],
-    limits: &Limits,
+    packet: usize,
+) -> Result<(), Failure> {
+    for chunk in statements(plan, rows, packet)? {
+        insert(plan, chunk, &conflict(plan)).execute(&mut *connection).await.map_err(|error| classify(&error))?;
+    }
+    Ok(())
+}
+
+/// Writes all rows and returns their ids, which come back with the statement. A server that cannot return them is asked
+/// for them afterwards.
+pub(super) async fn rows_with_ids(
+    connection: &mut MySqlConnection,
+    plan: &Plan,
+    bound: &[BoundRow<'_>],
+    packet: usize,
 ) -> Result<Vec<Cell<'static>>, Failure> {
-    let most = MOST_ROWS.min(MOST_PARAMETERS / plan.columns.len().max(1));
-    let mut ids = Vec::with_capacity(rows.len());
-    for chunk in chunks(rows, most, MOST_BYTES.min(limits.packet / 2)) {
-        // The server would close the connection.
-        if let [row] = chunk
-            && row.size() + 4096 > limits.packet
-        {
-            return Err(Failure::refused(format!(
-                "a row of {} bytes is larger than max_allowed_packet ({})",
-                row.size(),
-                limits.packet
-            )));
+    let Some(id) = &plan.id else { return Ok(Vec::new()) };
+    let mut ids = Vec::with_capacity(bound.len());
+    for chunk in statements(plan, bound, packet)? {
+        if id.returned {
+            let returned = insert(plan, chunk, &returning(id)).fetch_all(&mut *connection).await;
+            let returned = returned.map_err(|error| classify(&error))?;
+            if returned.len() != chunk.len() {
+                return Err(unpaired(bound.len()));
+            }
+            for row in &returned {
+                ids.push(id_in(row, id)?);
+            }
+        } else if id.guarded || id.from_recipe.is_some() {
+            for row in chunk {
+                let written = insert(plan, std::slice::from_ref(row), "").execute(&mut *connection).await;
+                let written = written.map_err(|error| classify(&error))?;
+                ids.push(look_up(connection, plan, id, *row, written.last_insert_id()).await?);
+            }
+        } else {
+            let written = insert(plan, chunk, "").execute(&mut *connection).await.map_err(|error| classify(&error))?;
+            ids.extend(counted(connection, plan, id, written.last_insert_id(), chunk.len()).await?);
         }
-        let statement =
-            format!("{} VALUES {}{}", head(plan), placeholders(chunk.len(), plan.columns.len()), conflict(plan));
-        let mut query: Statement = sqlx::query(AssertSqlSafe(statement));
-        for row in chunk {
-            query = bind_row(query, plan, *row);
-        }
-        let result = query.execute(&mut *connection).await.map_err(|error| classify(&error))?;
-        let first = result.last_insert_id();
-        ids.extend((0..chunk.len() as u64).map(|index| Cell::UInt(first + index * limits.id_step)));
     }
     Ok(ids)
 }
 
-fn head(plan: &Plan) -> String {
+/// Rows for one statement each.
+fn statements<'r, 'a>(
+    plan: &Plan,
+    rows: &'r [BoundRow<'a>],
+    packet: usize,
+) -> Result<Vec<&'r [BoundRow<'a>]>, Failure> {
+    let most = MOST_ROWS.min(MOST_PARAMETERS / plan.columns.len().max(1));
+    let chunks = chunks(rows, most, MOST_BYTES.min(packet / 2));
+    // The server would close the connection.
+    let too_large = |chunk: &&&[BoundRow<'a>]| chunk.len() == 1 && chunk[0].size() + 4096 > packet;
+    match chunks.iter().find(too_large) {
+        Some(chunk) => Err(Failure::refused(format!(
+            "a row of {} bytes is larger than max_allowed_packet ({packet})",
+            chunk[0].size()
+        ))),
+        None => Ok(chunks),
+    }
+}
+
+fn insert(plan: &Plan, rows: &[BoundRow<'_>], ending: &str) -> Statement {
     let names: Vec<String> = plan.columns.iter().map(|column| name(&column.name)).collect();
-    format!("INSERT INTO {} ({})", plan.target, names.join(", "))
+    let values = placeholders(rows.len(), plan.columns.len());
+    let statement = format!("INSERT INTO {} ({}) VALUES {values}{ending}", plan.target, names.join(", "));
+    rows.iter().fold(sqlx::query(AssertSqlSafe(statement)), |query, row| bind_row(query, plan, *row))
+}
+
+fn returning(id: &Id) -> String {
+    format!(" RETURNING {}", value_of(id))
+}
+
+/// The id as an expression of a type that [`id_in`] reads.
+fn value_of(id: &Id) -> String {
+    let column = name(&id.column.name);
+    match id.column.kind {
+        Kind::Integer { min, .. } if min < 0 => format!("CAST({column} AS SIGNED)"),
+        Kind::Integer { .. } => format!("CAST({column} AS UNSIGNED)"),
+        Kind::Bytes { .. } => column,
+        _ => format!("CAST({column} AS CHAR)"),
+    }
+}
+
+fn id_in(row: &MySqlRow, id: &Id) -> Result<Cell<'static>, Failure> {
+    let cell = match id.column.kind {
+        Kind::Integer { min, .. } if min < 0 => row.try_get::<Option<i64>, _>(0).map(|id| id.map(Cell::Int)),
+        Kind::Integer { .. } => row.try_get::<Option<u64>, _>(0).map(|id| id.map(Cell::UInt)),
+        Kind::Bytes { .. } => row.try_get::<Option<Vec<u8>>, _>(0).map(|id| id.map(|id| Cell::Bytes(id.into()))),
+        _ => row.try_get::<Option<String>, _>(0).map(|id| id.map(|id| Cell::Text(id.into()))),
+    };
+    cell.map_err(|error| classify(&error))?.ok_or_else(|| without_id(id))
+}
+
+/// The id of the row that was just written, as the table has it: the one that the recipe gave, or `generated`. Where 0
+/// is given the server generates one.
+async fn look_up(
+    connection: &mut MySqlConnection,
+    plan: &Plan,
+    id: &Id,
+    row: BoundRow<'_>,
+    generated: u64,
+) -> Result<Cell<'static>, Failure> {
+    let given = id.from_recipe.map(|column| row.cell(column));
+    let given = given.filter(|cell| generated == 0 || !matches!(cell, Cell::Int(0) | Cell::UInt(0)));
+    let words = format!("SELECT {} FROM {} WHERE {} = ?", value_of(id), plan.target, name(&id.column.name));
+    let query: Statement = sqlx::query(AssertSqlSafe(words));
+    let query = match given {
+        Some(cell) => bind(query, cell),
+        None => query.bind(generated),
+    };
+    match query.fetch_optional(connection).await.map_err(|error| classify(&error))? {
+        Some(found) => id_in(&found, id),
+        None => Err(id_changed(id)),
+    }
+}
+
+/// The ids of one statement are `first` and those that follow it
+/// (<https://dev.mysql.com/doc/refman/8.4/en/innodb-auto-increment-handling.html>, "simple inserts"), at the distance
+/// that this connection has now. Rows with all of them have to be there.
+async fn counted(
+    connection: &mut MySqlConnection,
+    plan: &Plan,
+    id: &Id,
+    first: u64,
+    rows: usize,
+) -> Result<Vec<Cell<'static>>, Failure> {
+    let column = name(&id.column.name);
+    let words = format!(
+        "SELECT COUNT(*), CAST(@@SESSION.auto_increment_increment AS UNSIGNED) FROM {} \
+         WHERE {column} BETWEEN ? AND ? + ? * @@SESSION.auto_increment_increment \
+         AND (CAST({column} AS SIGNED) - CAST(? AS SIGNED)) % @@SESSION.auto_increment_increment = 0",
+        plan.target
+    );
+    let query: Statement = sqlx::query(AssertSqlSafe(words));
+    let query = query.bind(first).bind(first).bind(rows.saturating_sub(1) as u64).bind(first);
+    let found = query.fetch_one(connection).await;
+    let found: (i64, u64) =
+        found.and_then(|row| Ok((row.try_get(0)?, row.try_get(1)?))).map_err(|error| classify(&error))?;
+    if first == 0 || usize::try_from(found.0) != Ok(rows) {
+        return Err(unpaired(rows));
+    }
+    Ok((0..rows as u64).map(|index| Cell::UInt(first + index * found.1)).collect())
 }
 
 fn conflict(plan: &Plan) -> String {
@@ -178,16 +284,22 @@ fn assignments(plan: &Plan) -> Vec<String> {
 
 /// Writes one row by a plain INSERT; where it meets the recipe's key, the row that is there decides.
 pub(super) async fn one(connection: &mut MySqlConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
-    let statement = format!("{} VALUES {}", head(plan), placeholders(1, plan.columns.len()));
-    let inserted = bind_row(sqlx::query(AssertSqlSafe(statement)), plan, row).execute(&mut *connection).await;
-    let error = match inserted {
-        Ok(result) => {
-            let id = plan.id.as_ref().map(|id| match id.given {
-                Some(column) => row.cell(column).to_owned_cell(),
-                None => Cell::UInt(result.last_insert_id()),
-            });
-            return Ok(Landed::There(id));
+    let written = match &plan.id {
+        Some(id) if id.returned => {
+            let returned = insert(plan, &[row], &returning(id)).fetch_optional(&mut *connection).await;
+            returned.map(|returned| Ok(Landed::There(Some(id_in(&returned.ok_or_else(|| unpaired(1))?, id)?))))
         }
+        Some(id) => match insert(plan, &[row], "").execute(&mut *connection).await {
+            Ok(written) => {
+                let found = look_up(connection, plan, id, row, written.last_insert_id()).await?;
+                Ok(Ok(Landed::There(Some(found))))
+            }
+            Err(error) => Err(error),
+        },
+        None => insert(plan, &[row], "").execute(&mut *connection).await.map(|_| Ok(Landed::There(None))),
+    };
+    let error = match written {
+        Ok(landed) => return landed,
         Err(error) => error,
     };
     // Only the recipe's own key may count; Ignore without a key counts any.
@@ -198,12 +310,12 @@ pub(super) async fn one(connection: &mut MySqlConnection, plan: &Plan, row: Boun
     match plan.on_conflict {
         OnConflict::Fail => Err(classify(&error)),
         OnConflict::Ignore => Ok(Landed::Ignored),
-        OnConflict::Update => update(connection, plan, row).await.map_err(|error| classify(&error)),
+        OnConflict::Update => update(connection, plan, row).await,
     }
 }
 
 /// Gives the row that has the key the new values, and returns its id.
-async fn update(connection: &mut MySqlConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, sqlx::Error> {
+async fn update(connection: &mut MySqlConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
     let place = |wanted: &String| plan.columns.iter().position(|column| column.name == *wanted);
     let keys: Vec<usize> = plan.key.iter().filter_map(place).collect();
     let condition: Vec<String> = plan.key.iter().map(|column| format!("{} = ?", name(column))).collect();
@@ -216,17 +328,17 @@ async fn update(connection: &mut MySqlConnection, plan: &Plan, row: BoundRow<'_>
         for index in others.iter().chain(&keys) {
             query = bind(query, row.cell(*index));
         }
-        query.execute(&mut *connection).await?;
+        query.execute(&mut *connection).await.map_err(|error| classify(&error))?;
     }
     let Some(id) = &plan.id else { return Ok(Landed::There(None)) };
-    let column = name(&id.column.name);
-    let statement = format!("SELECT CAST({column} AS CHAR) FROM {} WHERE {condition} LOCK IN SHARE MODE", plan.target);
+    let statement = format!("SELECT {} FROM {} WHERE {condition} LOCK IN SHARE MODE", value_of(id), plan.target);
     let mut query: Statement = sqlx::query(AssertSqlSafe(statement));
     for index in &keys {
         query = bind(query, row.cell(*index));
     }
-    let found: String = query.fetch_one(connection).await?.try_get(0)?;
-    Ok(Landed::There(Some(Cell::Text(found.into()))))
+    // A trigger may have given the row another key.
+    let found = query.fetch_optional(connection).await.map_err(|error| classify(&error))?.ok_or_else(|| unpaired(1))?;
+    Ok(Landed::There(Some(id_in(&found, id)?)))
 }
 
 fn bind_row(mut query: Statement, plan: &Plan, row: BoundRow<'_>) -> Statement {
@@ -245,5 +357,129 @@ fn bind(query: Statement, cell: &Cell<'_>) -> Statement {
         Cell::Float(number) => query.bind(*number),
         Cell::Text(text) => query.bind(&**text),
         Cell::Bytes(bytes) => query.bind(&**bytes),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use sqlx::{Executor as _, MySqlPool};
+
+    use super::*;
+    use crate::{
+        Recipe, RecipeProblem,
+        sink::{layout::Layout, mysql::schema},
+    };
+
+    const TABLES: &str = "
+        CREATE TABLE par (id BIGINT AUTO_INCREMENT PRIMARY KEY, no BIGINT UNIQUE);
+        CREATE TABLE audit (id BIGINT AUTO_INCREMENT PRIMARY KEY, no BIGINT);
+        INSERT INTO audit (no) VALUES (1), (2), (3);";
+
+    const AUDIT: &str = "CREATE TRIGGER audits AFTER INSERT ON par FOR EACH ROW INSERT INTO audit (no) VALUES (NEW.no)";
+
+    const CHANGE: &str = "CREATE TRIGGER changes BEFORE INSERT ON par FOR EACH ROW BEGIN
+        INSERT INTO audit (no) VALUES (NEW.no); SET NEW.id = 1000 - 7 * NEW.no; END";
+
+    /// A database with the tables, and what `more` makes of them.
+    async fn pool(more: &str) -> MySqlPool {
+        let pool = MySqlPool::connect(&jobqueue_testkit::mariadb().database()).await.unwrap();
+        for script in [TABLES, more].into_iter().filter(|script| !script.is_empty()) {
+            pool.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.unwrap();
+        }
+        pool
+    }
+
+    /// The plan for `par` on a server that has no RETURNING.
+    async fn plan(pool: &MySqlPool, mut table: serde_json::Value) -> Result<Plan, Vec<RecipeProblem>> {
+        table["children"] = json!([{"table": "audit", "columns": {"no": "parent.id"}}]);
+        let specs: Vec<crate::IngestSpec> = serde_json::from_value(json!([{ "tables": [table] }])).unwrap();
+        let recipe = Recipe::compile(&specs).unwrap();
+        let mut tables = Vec::new();
+        for plan in &recipe.tables {
+            tables.push(schema::table(pool, &plan.table).await.unwrap());
+        }
+        tables[0].as_mut().unwrap().no_returning = Some("8.4.3 does not return ids".into());
+        Ok(Layout::new(DatabaseKind::Mysql, &recipe.tables, &tables, &[])?.plans.remove(0))
+    }
+
+    /// Writes rows with these values, in one statement where that can be and then one by one, and expects the ids that
+    /// the table has.
+    async fn expect_ids(connection: &mut MySqlConnection, plan: &Plan, rows: &[&[i64]]) {
+        let id_of = async |connection: &mut MySqlConnection, no: i64| -> String {
+            let look = sqlx::query("SELECT CAST(id AS CHAR) FROM par WHERE no = ?").bind(no);
+            look.fetch_one(connection).await.unwrap().try_get(0).unwrap()
+        };
+        let shown = |id: &Cell<'_>| match id {
+            Cell::Int(id) => id.to_string(),
+            Cell::UInt(id) => id.to_string(),
+            other => panic!("{other:?}"),
+        };
+        let cells = |step: i64| -> Vec<Vec<Cell<'static>>> {
+            rows.iter()
+                .map(|row| {
+                    let (no, others) = row.split_last().unwrap();
+                    others.iter().chain([&(no + step)]).map(|value| Cell::Int(*value)).collect()
+                })
+                .collect()
+        };
+        let (first, second) = (cells(0), cells(100));
+        let bound: Vec<BoundRow<'_>> = first.iter().map(|cells| BoundRow { cells, parent: None }).collect();
+        let ids = rows_with_ids(connection, plan, &bound, 1 << 20).await.unwrap();
+        for (row, id) in rows.iter().zip(&ids) {
+            assert_eq!(shown(id), id_of(connection, *row.last().unwrap()).await, "{row:?}");
+        }
+        for (row, cells) in rows.iter().zip(&second).filter(|(row, _)| row.len() == 1 || row[0] == 0) {
+            let landed = one(connection, plan, BoundRow { cells, parent: None }).await.unwrap();
+            let Landed::There(Some(id)) = landed else { panic!("{landed:?}") };
+            assert_eq!(shown(&id), id_of(connection, row.last().unwrap() + 100).await, "{row:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_returning_ids_are_looked_up() {
+        for more in ["", AUDIT, CHANGE] {
+            let pool = pool(more).await;
+            let mut connection = pool.acquire().await.unwrap();
+            let fail = plan(&pool, json!({"table": "par", "columns": {"no": "1"}})).await.unwrap();
+            expect_ids(&mut connection, &fail, &[&[1], &[2], &[3]]).await;
+            connection.execute("SET SESSION auto_increment_increment = 5").await.unwrap();
+            expect_ids(&mut connection, &fail, &[&[6], &[5], &[4]]).await;
+            let update = json!({"table": "par", "columns": {"no": "1"}, "onConflict": "Update", "key": ["no"]});
+            let update = plan(&pool, update).await.unwrap();
+            expect_ids(&mut connection, &update, &[&[7], &[8]]).await;
+            if more != CHANGE {
+                let given = json!({"table": "par", "columns": {"id": "1", "no": "1"}});
+                let given = plan(&pool, given).await.unwrap();
+                expect_ids(&mut connection, &given, &[&[500, 20], &[0, 21], &[400, 22]]).await;
+            }
+        }
+    }
+
+    /// An account without the right to see triggers does not know of them.
+    #[tokio::test]
+    async fn ids_that_cannot_be_counted_are_not_guessed() {
+        let pool = pool(CHANGE).await;
+        let mut plan = plan(&pool, json!({"table": "par", "columns": {"no": "1"}})).await.unwrap();
+        plan.id.as_mut().unwrap().guarded = false;
+        let cells = [1, 2, 3].map(|no| [Cell::Int(no)]);
+        let rows = cells.each_ref().map(|cells| BoundRow { cells, parent: None });
+        let mut transaction = pool.begin().await.unwrap();
+        let failure = rows_with_ids(&mut transaction, &plan, &rows, 1 << 20).await.unwrap_err();
+        assert!(matches!(failure, Failure::RepeatedKey(_)), "{failure:?}");
+    }
+
+    #[tokio::test]
+    async fn without_returning_other_ids_have_to_be_given() {
+        let pool = pool(
+            "CREATE TABLE named (id CHAR(36) DEFAULT (UUID()) PRIMARY KEY, no BIGINT); CREATE VIEW v AS SELECT id, no FROM par",
+        )
+        .await;
+        for table in ["named", "v"] {
+            let problems = plan(&pool, json!({"table": table, "columns": {"no": "1"}})).await.unwrap_err();
+            let message = &problems[0].message;
+            assert!(message.ends_with("8.4.3 does not return ids; give it in the recipe"), "{message}");
+            plan(&pool, json!({"table": table, "columns": {"id": "1", "no": "1"}})).await.unwrap();
+        }
     }
 }

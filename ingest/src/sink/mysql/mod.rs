@@ -1,4 +1,4 @@
-//! MariaDB and MySQL: multi-row `INSERT`s as prepared statements; the ids of one are consecutive.
+//! MariaDB and MySQL: multi-row `INSERT`s as prepared statements, which return the ids where the server can.
 
 mod error;
 mod insert;
@@ -13,7 +13,7 @@ use sqlx::{
 };
 use url::Url;
 
-use self::{error::classify, insert::Limits};
+use self::error::classify;
 use super::{
     DatabaseKind, DatabaseUrl, LEDGER_TABLE, PRUNE_LIMIT, SinkError, SinkOptions,
     convert::Cell,
@@ -35,7 +35,8 @@ pub(super) type MysqlSink = Engine<MysqlStore>;
 pub(super) struct MysqlStore {
     endpoint: String,
     hosts: Hosts<MySql>,
-    limits: Limits,
+    /// `max_allowed_packet`, bytes.
+    packet: usize,
 }
 
 fn connect_options(address: &Url) -> Result<MySqlConnectOptions, SinkError> {
@@ -76,28 +77,28 @@ impl MysqlSink {
             .acquire_timeout(options.acquire_timeout)
             .after_connect(move |connection, _| Box::pin(set_up(connection, lock_timeout)));
         let endpoint = url.to_string();
-        let limits = first_look(&hosts, target).await.map_err(|failure| failure.into_error(&endpoint))?;
-        Ok(Self::new(MysqlStore { endpoint, hosts: Hosts::new(hosts, target, pool), limits }, options))
+        let packet = first_look(&hosts, target).await.map_err(|failure| failure.into_error(&endpoint))?;
+        Ok(Self::new(MysqlStore { endpoint, hosts: Hosts::new(hosts, target, pool), packet }, options))
     }
 }
 
-/// What does not change while the server runs, and a warning where commits are not durable.
-async fn first_look(hosts: &[Host<MySql>], target: Option<Target>) -> Result<Limits, Failure> {
+/// The largest packet that the server takes, and a warning where commits are not durable.
+async fn first_look(hosts: &[Host<MySql>], target: Option<Target>) -> Result<usize, Failure> {
     let (_, mut connection) = seek(hosts, target).await?;
     let look = sqlx::query(
-        "SELECT CAST(@@auto_increment_increment AS UNSIGNED), CAST(@@max_allowed_packet AS UNSIGNED), \
+        "SELECT CAST(@@max_allowed_packet AS UNSIGNED), \
          CAST(@@innodb_flush_log_at_trx_commit AS UNSIGNED)",
     );
     let row = look.fetch_one(&mut connection).await.map_err(|error| classify(&error))?;
     let number = |index: usize| row.try_get::<u64, _>(index).map_err(|error| classify(&error));
-    let limits = Limits { id_step: number(0)?, packet: usize::try_from(number(1)?).unwrap_or(usize::MAX) };
-    if number(2)? != 1 {
+    let packet = usize::try_from(number(0)?).unwrap_or(usize::MAX);
+    if number(1)? != 1 {
         tracing::warn!(
             "innodb_flush_log_at_trx_commit is not 1: a crash of the database server can lose jobs that count as done"
         );
     }
     connection.close().await.map_err(|error| classify(&error))?;
-    Ok(limits)
+    Ok(packet)
 }
 
 /// Strict mode makes a value that does not fit an error instead of a truncation. A stopped worker must not hold its
@@ -155,7 +156,7 @@ impl Store for MysqlStore {
     }
 
     async fn insert(&self, tx: &mut Self::Tx, plan: &Plan, rows: &[BoundRow<'_>]) -> Result<(), Failure> {
-        insert::rows(tx, plan, rows, &self.limits).await.map(drop)
+        insert::rows(tx, plan, rows, self.packet).await
     }
 
     async fn insert_with_ids(
@@ -164,7 +165,7 @@ impl Store for MysqlStore {
         plan: &Plan,
         rows: &[BoundRow<'_>],
     ) -> Result<Vec<Cell<'static>>, Failure> {
-        insert::rows(tx, plan, rows, &self.limits).await
+        insert::rows_with_ids(tx, plan, rows, self.packet).await
     }
 
     async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {

@@ -2,7 +2,7 @@
 
 use sqlx::{MySqlPool, Row as _, mysql::MySqlRow};
 
-use crate::sink::schema::{Column, Filled, Kind, Table, TableKind, UniqueKey};
+use crate::sink::schema::{Column, Filled, Hooks, Kind, Table, TableKind, UniqueKey};
 
 /// `schema.table`, or a table of the connection's database.
 fn split(name: &str) -> (Option<&str>, &str) {
@@ -16,7 +16,8 @@ pub(super) async fn table(pool: &MySqlPool, name: &str) -> Result<Option<Table>,
         "SELECT CAST(t.table_type AS CHAR), CAST(COALESCE(t.engine, '') AS CHAR), \
          (SELECT COUNT(*) FROM information_schema.triggers g WHERE g.event_object_schema = t.table_schema \
           AND g.event_object_table = t.table_name AND g.event_manipulation = 'INSERT'), \
-         CAST(COALESCE((SELECT e.transactions FROM information_schema.engines e WHERE e.engine = t.engine), 'YES') AS CHAR) \
+         CAST(COALESCE((SELECT e.transactions FROM information_schema.engines e WHERE e.engine = t.engine), 'YES') AS CHAR), \
+         CAST(VERSION() AS CHAR) \
          FROM information_schema.tables t WHERE t.table_schema = COALESCE(?, DATABASE()) AND t.table_name = ?",
     )
     .bind(schema)
@@ -27,13 +28,40 @@ pub(super) async fn table(pool: &MySqlPool, name: &str) -> Result<Option<Table>,
     let relation: String = found.try_get(0)?;
     let triggers: i64 = found.try_get(2)?;
     let transactions: String = found.try_get(3)?;
+    let version: String = found.try_get(4)?;
+    let view = relation == "VIEW";
+    let unwritable = view && !updatable(pool, schema, table).await?;
     Ok(Some(Table {
         columns: columns(pool, schema, table).await?,
         unique: unique_keys(pool, schema, table).await?,
         triggers: triggers > 0,
         transactional: transactions != "NO",
-        kind: if relation == "VIEW" { TableKind::Indirect } else { TableKind::Table },
+        kind: if view { TableKind::Indirect } else { TableKind::Table },
+        // No trigger of theirs can change a row that is there.
+        hooks: Hooks { guarded: view || triggers > 0, changed_later: false },
+        no_returning: (!returns(&version))
+            .then(|| format!("{version} does not return ids, as MariaDB does since 10.5, and has no other way here")),
+        unwritable: unwritable
+            .then(|| "it is a view that takes no rows; write to the tables that it is made of".into()),
+        ..Table::default()
     }))
+}
+
+/// Whether a view takes rows.
+async fn updatable(pool: &MySqlPool, schema: Option<&str>, view: &str) -> Result<bool, sqlx::Error> {
+    let look = sqlx::query(
+        "SELECT is_updatable <> 'NO' FROM information_schema.views \
+         WHERE table_schema = COALESCE(?, DATABASE()) AND table_name = ?",
+    );
+    let found = look.bind(schema).bind(view).fetch_optional(pool).await?;
+    found.map_or(Ok(true), |row| row.try_get::<i64, _>(0).map(|updatable| updatable != 0))
+}
+
+/// Whether INSERT has a RETURNING: in MariaDB since 10.5, in MySQL never.
+fn returns(version: &str) -> bool {
+    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).map_while(|number| number.parse::<u32>().ok());
+    let release = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version.to_ascii_lowercase().contains("mariadb") && release >= (10, 5)
 }
 
 pub(super) async fn table_names(pool: &MySqlPool) -> Result<Vec<String>, sqlx::Error> {
@@ -142,4 +170,24 @@ async fn unique_keys(pool: &MySqlPool, schema: Option<&str>, table: &str) -> Res
         }
     }
     Ok(keys)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_mariadb_returns_ids_and_since_10_5() {
+        for (version, expected) in [
+            ("10.11.19-MariaDB-0+deb12u1", true),
+            ("10.5.0-MariaDB", true),
+            ("11.4.2-MariaDB-log", true),
+            ("10.4.34-MariaDB", false),
+            ("8.4.3", false),
+            ("8.0.39-30 Percona", false),
+            ("", false),
+        ] {
+            assert_eq!(returns(version), expected, "{version}");
+        }
+    }
 }

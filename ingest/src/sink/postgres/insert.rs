@@ -5,18 +5,19 @@
 
 use std::{collections::HashSet, fmt::Write as _};
 
-use sqlx::{AssertSqlSafe, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-use super::statement;
+use super::{error::classify, statement};
 use crate::{
     OnConflict,
     sink::{
         DatabaseKind,
         convert::Cell,
+        failure::Failure,
         layout::{Id, Plan, on_conflict, quote},
         ledger::{Digest, Entry},
         schema::{Column, Filled},
-        store::Landed,
+        store::{Landed, id_changed, unpaired, without_id},
         units::BoundRow,
     },
 };
@@ -83,7 +84,7 @@ pub(super) async fn rows(
     if plan.on_conflict == OnConflict::Fail && !plan.indirect {
         return copy(connection, plan, rows, ids).await;
     }
-    unnest(connection, plan, rows, ids).await
+    unnest(connection, plan, rows, ids, None).await.map(drop)
 }
 
 async fn copy(
@@ -164,20 +165,27 @@ fn text(cell: &Cell<'_>) -> Option<String> {
     })
 }
 
+/// One statement for all rows. With `returned`, each row's id comes back, in order: rows are written, and returned, as
+/// the sorted SELECT gives them.
 async fn unnest(
     connection: &mut PgConnection,
     plan: &Plan,
     rows: &[BoundRow<'_>],
     ids: Option<(&Id, &[String])>,
-) -> Result<(), sqlx::Error> {
+    returned: Option<&Id>,
+) -> Result<Vec<Option<String>>, sqlx::Error> {
     let columns: Vec<&Column> = plan.columns.iter().chain(ids.iter().map(|(id, _)| &id.column)).collect();
     let names: Vec<String> = columns.iter().map(|column| name(&column.name)).collect();
     let arrays: Vec<String> = (1..=names.len()).map(|number| format!("${number}::text[]")).collect();
     let fields: Vec<String> = (0..names.len()).map(|number| format!("c{number}")).collect();
     let casts: Vec<String> =
         fields.iter().zip(&columns).map(|(field, column)| format!("v.{field}::{}", column.cast)).collect();
+    let (order, returning) = match returned {
+        Some(id) => (" ORDER BY v.place", format!(" RETURNING {}", text_of(id))),
+        None => ("", String::new()),
+    };
     let words = format!(
-        "INSERT INTO {} ({}){} SELECT {} FROM unnest({}) AS v ({}){}",
+        "INSERT INTO {} ({}){} SELECT {} FROM unnest({}) WITH ORDINALITY AS v ({}, place){order}{}{returning}",
         plan.target,
         names.join(", "),
         overriding(columns.iter().copied()),
@@ -193,7 +201,14 @@ async fn unnest(
     if let Some((_, ids)) = ids {
         query = query.bind(ids);
     }
-    query.execute(connection).await.map(drop)
+    if returned.is_none() {
+        return query.execute(connection).await.map(|_| Vec::new());
+    }
+    query.fetch_all(connection).await?.iter().map(|row| row.try_get(0)).collect()
+}
+
+fn text_of(id: &Id) -> String {
+    format!("{}::text", name(&id.column.name))
 }
 
 /// Needed where a value is given for a `GENERATED ALWAYS` identity.
@@ -201,57 +216,157 @@ fn overriding<'a>(mut columns: impl Iterator<Item = &'a Column>) -> &'static str
     if columns.any(|column| column.filled == Filled::GeneratedAlways) { " OVERRIDING SYSTEM VALUE" } else { "" }
 }
 
-/// Draws the ids first, by evaluating the column's default (or its sequence) once per row, and then writes all rows
-/// with them.
+/// Writes rows and returns their ids. Into a plain table they go by COPY, with ids that were drawn from the column's
+/// default (or its sequence) before. Where a trigger, a rule or a view may make something else of a row, the ids are
+/// those that the statement returns.
 pub(super) async fn rows_with_ids(
     connection: &mut PgConnection,
     plan: &Plan,
     bound: &[BoundRow<'_>],
-) -> Result<Vec<Cell<'static>>, sqlx::Error> {
+) -> Result<Vec<Cell<'static>>, Failure> {
     let Some(id) = &plan.id else { return Ok(Vec::new()) };
-    let drawn = match &id.column.draw {
-        Some(expression) => draw(connection, expression, bound.len()).await?,
-        None => None,
+    let ids = match id.from_recipe {
+        Some(column) if !id.returned => {
+            rows(connection, plan, bound, None).await.map_err(|error| classify(&error))?;
+            let given: Vec<String> = bound.iter().filter_map(|row| text(row.cell(column))).collect();
+            expect_there(connection, plan, id, &given).await?;
+            given
+        }
+        Some(_) => returned_ids(connection, plan, id, bound, None).await?,
+        None => match draw(connection, id, bound.len()).await? {
+            Some(drawn) if !id.guarded => {
+                let written = rows(connection, plan, bound, Some((id, &drawn))).await;
+                written.map_err(|error| classify(&error))?;
+                drawn
+            }
+            drawn => returned_ids(connection, plan, id, bound, drawn).await?,
+        },
     };
-    let Some(ids) = drawn else { return one_by_one(connection, plan, bound).await };
-    rows(connection, plan, bound, Some((id, &ids))).await?;
     Ok(ids.into_iter().map(|id| Cell::Text(id.into())).collect())
 }
 
-async fn draw(
-    connection: &mut PgConnection,
-    expression: &str,
-    count: usize,
-) -> Result<Option<Vec<String>>, sqlx::Error> {
-    let words = format!("SELECT ({expression})::text FROM generate_series(1, $1)");
-    let drawn = statement(AssertSqlSafe(words)).bind(i64::try_from(count).unwrap_or(i64::MAX));
-    let mut ids = Vec::with_capacity(count);
-    for row in drawn.fetch_all(connection).await? {
-        match row.try_get(0)? {
-            Some(id) => ids.push(id),
-            None => return Ok(None),
-        }
-    }
-    Ok(Some(ids))
-}
-
-async fn one_by_one(
+/// The ids that one statement for all rows returns.
+async fn returned_ids(
     connection: &mut PgConnection,
     plan: &Plan,
-    rows: &[BoundRow<'_>],
-) -> Result<Vec<Cell<'static>>, sqlx::Error> {
-    let mut ids = Vec::with_capacity(rows.len());
-    for row in rows {
-        match one(connection, plan, *row).await? {
-            Landed::There(Some(id)) => ids.push(id),
-            Landed::There(None) | Landed::Ignored => return Err(sqlx::Error::RowNotFound),
-        }
+    id: &Id,
+    bound: &[BoundRow<'_>],
+    drawn: Option<Vec<String>>,
+) -> Result<Vec<String>, Failure> {
+    let with = drawn.as_deref().map(|drawn| (id, drawn));
+    let returned = unnest(connection, plan, bound, with, Some(id)).await.map_err(|error| classify(&error))?;
+    if returned.len() != bound.len() {
+        // A trigger that puts the rows into another table, which inherits from this one, drops them here.
+        return match drawn {
+            Some(drawn) if !plan.indirect && written_here(connection, plan, id, &drawn).await? == drawn.len() => {
+                Ok(drawn)
+            }
+            _ => Err(unpaired(bound.len())),
+        };
+    }
+    let ids: Vec<String> = returned.into_iter().collect::<Option<_>>().ok_or_else(|| without_id(id))?;
+    if id.looked_up {
+        expect_there(connection, plan, id, &ids).await?;
     }
     Ok(ids)
 }
 
+/// An AFTER trigger may give the row another id, and that of a view may return one that no row has.
+async fn expect_there(connection: &mut PgConnection, plan: &Plan, id: &Id, ids: &[String]) -> Result<(), Failure> {
+    let wanted: HashSet<&String> = ids.iter().collect();
+    let found = count(connection, plan, id, ids, "").await?;
+    if found == wanted.len() { Ok(()) } else { Err(id_changed(id)) }
+}
+
+/// How many of these ids are those of rows that this transaction wrote.
+async fn written_here(connection: &mut PgConnection, plan: &Plan, id: &Id, ids: &[String]) -> Result<usize, Failure> {
+    count(connection, plan, id, ids, " AND age(xmin) <= 0").await
+}
+
+async fn count(
+    connection: &mut PgConnection,
+    plan: &Plan,
+    id: &Id,
+    ids: &[String],
+    and: &str,
+) -> Result<usize, Failure> {
+    let words = format!(
+        "SELECT count(DISTINCT {}) FROM {} WHERE {} = ANY (ARRAY(SELECT i::{} FROM unnest($1::text[]) AS u (i))){and}",
+        text_of(id),
+        plan.target,
+        name(&id.column.name),
+        id.column.cast,
+    );
+    let counted = statement(AssertSqlSafe(words)).bind(ids).fetch_one(connection).await;
+    let counted: i64 = counted.and_then(|row| row.try_get(0)).map_err(|error| classify(&error))?;
+    Ok(usize::try_from(counted).unwrap_or_default())
+}
+
+/// Ids from the column's default, one for each row; `None` where it gives none.
+async fn draw(connection: &mut PgConnection, id: &Id, count: usize) -> Result<Option<Vec<String>>, Failure> {
+    let Some(expression) = &id.column.draw else { return Ok(None) };
+    let words = format!("SELECT ({expression})::{}::text FROM generate_series(1, $1)", id.column.cast);
+    let drawn = statement(AssertSqlSafe(words)).bind(i64::try_from(count).unwrap_or(i64::MAX));
+    let drawn = drawn.fetch_all(connection).await.map_err(|error| classify(&error))?;
+    let ids: Result<Option<Vec<String>>, sqlx::Error> = drawn.iter().map(|row| row.try_get(0)).collect();
+    let ids = ids.map_err(|error| classify(&error))?;
+    // A default that looks for the largest id gives the next one only when the row before is written.
+    match &ids {
+        Some(ids) if ids.iter().collect::<HashSet<_>>().len() < count => Err(unpaired(count)),
+        _ => Ok(ids),
+    }
+}
+
 /// One row under the plan's policy.
-pub(super) async fn one(connection: &mut PgConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, sqlx::Error> {
+pub(super) async fn one(connection: &mut PgConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
+    let Some(id) = &plan.id else {
+        let returned = insert_one(connection, plan, row, "''").await.map_err(|error| classify(&error))?;
+        return Ok(if returned.is_some() { Landed::There(None) } else { Landed::Ignored });
+    };
+    if plan.on_conflict == OnConflict::Fail {
+        let ids = rows_with_ids(connection, plan, &[row]).await?;
+        return Ok(Landed::There(ids.into_iter().next()));
+    }
+    match insert_one(connection, plan, row, &text_of(id)).await.map_err(|error| classify(&error))? {
+        Some(Some(returned)) => {
+            if id.looked_up {
+                expect_there(connection, plan, id, std::slice::from_ref(&returned)).await?;
+            }
+            Ok(Landed::There(Some(Cell::Text(returned.into()))))
+        }
+        Some(None) => Err(without_id(id)),
+        None if plan.on_conflict == OnConflict::Ignore && collides(connection, plan, row, id).await? => {
+            Ok(Landed::Ignored)
+        }
+        None => Err(unpaired(1)),
+    }
+}
+
+/// Whether the row is left out for its key, and not by a trigger: without the policy it is an error.
+async fn collides(connection: &mut PgConnection, plan: &Plan, row: BoundRow<'_>, id: &Id) -> Result<bool, Failure> {
+    if !id.guarded {
+        return Ok(true);
+    }
+    let strict = Plan { on_conflict: OnConflict::Fail, ..plan.clone() };
+    let mut trial = connection.begin().await.map_err(|error| classify(&error))?;
+    let inserted = insert_one(&mut trial, &strict, row, &text_of(id)).await;
+    trial.rollback().await.map_err(|error| classify(&error))?;
+    match inserted {
+        Ok(_) => Ok(false),
+        Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) => {
+            Ok(true)
+        }
+        Err(error) => Err(classify(&error)),
+    }
+}
+
+/// What `returned`, an expression, gives for the row; `None` where the row was not written.
+async fn insert_one(
+    connection: &mut PgConnection,
+    plan: &Plan,
+    row: BoundRow<'_>,
+    returned: &str,
+) -> Result<Option<Option<String>>, sqlx::Error> {
     let names: Vec<String> = plan.columns.iter().map(|column| name(&column.name)).collect();
     let casts: Vec<String> = plan
         .columns
@@ -259,7 +374,6 @@ pub(super) async fn one(connection: &mut PgConnection, plan: &Plan, row: BoundRo
         .enumerate()
         .map(|(index, column)| format!("${}::text::{}", index + 1, column.cast))
         .collect();
-    let returned = plan.id.as_ref().map_or_else(|| "''".into(), |id| format!("{}::text", name(&id.column.name)));
     let words = format!(
         "INSERT INTO {} ({}){} SELECT {}{} RETURNING {returned}",
         plan.target,
@@ -272,9 +386,7 @@ pub(super) async fn one(connection: &mut PgConnection, plan: &Plan, row: BoundRo
     for column in 0..plan.columns.len() {
         query = query.bind(text(row.cell(column)));
     }
-    let Some(returned) = query.fetch_optional(connection).await? else { return Ok(Landed::Ignored) };
-    let id: Option<String> = returned.try_get(0)?;
-    Ok(Landed::There(plan.id.as_ref().and(id).map(|id| Cell::Text(id.into()))))
+    query.fetch_optional(connection).await?.map(|row| row.try_get(0)).transpose()
 }
 
 #[cfg(test)]

@@ -155,11 +155,11 @@ impl Store for PostgresStore {
         plan: &Plan,
         rows: &[BoundRow<'_>],
     ) -> Result<Vec<Cell<'static>>, Failure> {
-        insert::rows_with_ids(tx, plan, rows).await.map_err(|error| classify(&error))
+        insert::rows_with_ids(tx, plan, rows).await
     }
 
     async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
-        insert::one(tx, plan, row).await.map_err(|error| classify(&error))
+        insert::one(tx, plan, row).await
     }
 
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {

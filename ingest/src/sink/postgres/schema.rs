@@ -1,21 +1,26 @@
 //! A table as PostgreSQL's catalog describes it.
 
-use sqlx::{PgConnection, Row as _, postgres::PgRow};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, postgres::PgRow};
 
 use super::statement;
 use crate::sink::{
     DatabaseKind,
     layout::quote_table,
-    schema::{Column, Filled, Kind, Table, TableKind, UniqueKey},
+    schema::{Column, Filled, Hooks, Kind, Table, TableKind, UniqueKey},
 };
 
 /// Reads a table, view or partitioned table; `None` where there is none of the name in the search path.
 pub(super) async fn table(connection: &mut PgConnection, name: &str) -> Result<Option<Table>, sqlx::Error> {
     let quoted = quote_table(DatabaseKind::Postgres, name);
     let found = statement(
-        "SELECT c.oid::bigint, c.relkind::text, \
-         EXISTS (SELECT 1 FROM pg_trigger t WHERE t.tgrelid = c.oid AND NOT t.tgisinternal), c.relrowsecurity \
-         FROM pg_class c WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p', 'v', 'f')",
+        // A row fires its partition's triggers. The bits of a type: 2 is BEFORE, 4 INSERT, 16 UPDATE.
+        "SELECT c.oid::bigint, c.relkind::text, COALESCE(g.fired, false), c.relrowsecurity, \
+         c.relkind <> 'v' AND EXISTS (SELECT 1 FROM pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type IN ('2', '3')), \
+         COALESCE(g.later, false) FROM pg_class c LEFT JOIN LATERAL (WITH RECURSIVE parts (oid) AS (SELECT c.oid \
+         UNION SELECT i.inhrelid FROM pg_inherits i JOIN parts p ON p.oid = i.inhparent \
+         JOIN pg_class k ON k.oid = i.inhrelid AND k.relispartition) \
+         SELECT true AS fired, bool_or(t.tgtype & 2 = 0) AS later FROM parts p JOIN pg_trigger t ON t.tgrelid = p.oid \
+         WHERE NOT t.tgisinternal AND t.tgenabled <> 'D' AND t.tgtype & 20 <> 0 HAVING count(*) > 0) g ON true WHERE c.oid = to_regclass($1) AND c.relkind IN ('r', 'p', 'v', 'f')",
     )
     .bind(&quoted)
     .fetch_optional(&mut *connection)
@@ -23,13 +28,48 @@ pub(super) async fn table(connection: &mut PgConnection, name: &str) -> Result<O
     let Some(found) = found else { return Ok(None) };
     let oid: i64 = found.try_get(0)?;
     let relation: String = found.try_get(1)?;
-    Ok(Some(Table {
+    let (triggers, row_security, rules): (bool, bool, bool) = (found.try_get(2)?, found.try_get(3)?, found.try_get(4)?);
+    // A view, or a table that stands for one of another server.
+    let distant = ["v", "f"].contains(&relation.as_str());
+    let mut table = Table {
         columns: columns(connection, oid, &quoted).await?,
         unique: unique_keys(connection, oid).await?,
-        triggers: found.try_get(2)?,
+        triggers,
         transactional: true,
-        kind: if relation == "v" || found.try_get(3)? { TableKind::Indirect } else { TableKind::Table },
-    }))
+        kind: if distant || row_security || rules { TableKind::Indirect } else { TableKind::Table },
+        hooks: Hooks { guarded: triggers || distant || rules, changed_later: found.try_get(5)? },
+        ..Table::default()
+    };
+    if distant || rules {
+        // Whether an id that is given here is the row's is up to what stands behind.
+        table.columns.iter_mut().for_each(|column| column.draw = None);
+        plan_an_insert(connection, &quoted, &mut table).await?;
+    }
+    Ok(Some(table))
+}
+
+/// Asks PostgreSQL to plan an INSERT: what a view or a rule cannot do it says then, and nothing is written.
+async fn plan_an_insert(connection: &mut PgConnection, quoted: &str, table: &mut Table) -> Result<(), sqlx::Error> {
+    let refusal = |error: &sqlx::Error| error.as_database_error().map(|error| error.message().to_owned());
+    let state = |error: &sqlx::Error| error.as_database_error().and_then(|error| error.code().map(String::from));
+    for ending in ["RETURNING *", "ON CONFLICT DO NOTHING"] {
+        let mut trial = connection.begin().await?;
+        let insert = format!("EXPLAIN INSERT INTO {quoted} DEFAULT VALUES {ending}");
+        let planned = trial.execute(sqlx::raw_sql(AssertSqlSafe(insert))).await;
+        trial.rollback().await?;
+        let Err(error) = planned else { continue };
+        // object_not_in_prerequisite_state, feature_not_supported; the others show when rows are written
+        match (state(&error).as_deref(), ending) {
+            (Some("55000"), _) => {
+                table.unwritable = refusal(&error)
+                    .map(|words| format!("{words}; give it an INSTEAD OF INSERT trigger, or write to its tables"));
+            }
+            (Some("0A000"), "RETURNING *") => table.no_returning = refusal(&error),
+            (Some("0A000"), _) => table.no_conflict = refusal(&error),
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 pub(super) async fn table_names(connection: &mut PgConnection) -> Result<Vec<String>, sqlx::Error> {
@@ -73,16 +113,18 @@ fn column(row: &PgRow) -> Result<Column, sqlx::Error> {
         ("", _, None) => Filled::No,
         _ => Filled::Computed,
     };
+    let draw = draw.or_else(|| match &filled {
+        Filled::Default(expression) => Some(expression.clone()),
+        _ => None,
+    });
     Ok(Column {
         name: row.try_get(0)?,
         declared: row.try_get(1)?,
         cast: row.try_get(2)?,
-        kind: self::kind(&kind, row.try_get(4)?),
         nullable: row.try_get(5)?,
-        draw: draw.or_else(|| match &filled {
-            Filled::Default(expression) => Some(expression.clone()),
-            _ => None,
-        }),
+        // Types whose text, drawn and then written, is what the column holds.
+        draw: draw.filter(|_| ["int2", "int4", "int8", "uuid", "text", "varchar"].contains(&kind.as_str())),
+        kind: self::kind(&kind, row.try_get(4)?),
         filled,
     })
 }

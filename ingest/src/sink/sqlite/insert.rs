@@ -2,15 +2,23 @@
 
 use std::collections::HashSet;
 
-use sqlx::{AssertSqlSafe, Row as _, Sqlite, SqliteConnection, query::Query, sqlite::SqliteArguments};
+use sqlx::{
+    AssertSqlSafe, Row as _, Sqlite, SqliteConnection,
+    query::Query,
+    sqlite::{SqliteArguments, SqliteRow},
+};
 
+use super::error::classify;
+use crate::OnConflict;
 use crate::sink::{
     DatabaseKind,
     chunks::{chunks, floor_power, placeholders},
     convert::Cell,
+    failure::Failure,
     layout::{Id, Plan, on_conflict, quote},
     ledger::{Digest, Entry},
-    store::Landed,
+    schema::Filled,
+    store::{Landed, id_changed, unpaired, without_id},
     units::BoundRow,
 };
 
@@ -89,59 +97,124 @@ pub(super) async fn rows(
     Ok(())
 }
 
-/// The write lock is held, so that the ids above the largest one are ours to give. `AUTOINCREMENT` remembers the
-/// largest that ever was; an explicit id moves that too.
+/// The write lock is held, so that the ids above the largest one are ours to give, where no trigger gives any.
+/// `AUTOINCREMENT` remembers the largest that ever was; an explicit id moves that too.
 pub(super) async fn rows_with_ids(
     connection: &mut SqliteConnection,
     plan: &Plan,
     bound: &[BoundRow<'_>],
-) -> Result<Vec<Cell<'static>>, sqlx::Error> {
+) -> Result<Vec<Cell<'static>>, Failure> {
     let Some(id) = &plan.id else { return Ok(Vec::new()) };
-    if let Some(remembered) = &id.column.draw {
+    let drawn = id.column.draw.as_ref().filter(|_| !id.guarded && id.from_recipe.is_none());
+    if let Some(remembered) = drawn {
         let statement = format!("SELECT MAX(COALESCE((SELECT MAX(rowid) FROM {}), 0), {remembered})", plan.target);
-        let last: i64 = sqlx::query(AssertSqlSafe(statement)).fetch_one(&mut *connection).await?.try_get(0)?;
+        let last = sqlx::query(AssertSqlSafe(statement)).fetch_one(&mut *connection).await;
+        let last: i64 = last.and_then(|row| row.try_get(0)).map_err(|error| classify(&error))?;
         let count = i64::try_from(bound.len()).unwrap_or(i64::MAX);
         if last.checked_add(count).is_some() {
-            rows(connection, plan, bound, Some((id, last + 1))).await?;
+            rows(connection, plan, bound, Some((id, last + 1))).await.map_err(|error| classify(&error))?;
             return Ok((last + 1..=last + count).map(Cell::Int).collect());
         }
     }
     let mut ids = Vec::with_capacity(bound.len());
     for row in bound {
         match one(connection, plan, *row).await? {
-            Landed::There(Some(id)) => ids.push(id),
-            Landed::There(None) | Landed::Ignored => return Err(sqlx::Error::RowNotFound),
+            Landed::There(id) => ids.extend(id),
+            Landed::Ignored => return Err(unpaired(1)),
         }
     }
     Ok(ids)
 }
 
 /// One row under the plan's policy.
-pub(super) async fn one(
+pub(super) async fn one(connection: &mut SqliteConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
+    let Some(id) = &plan.id else {
+        let returned = insert_one(connection, plan, "INSERT", row, "''").await.map_err(|error| classify(&error))?;
+        return Ok(if returned.is_some() { Landed::There(None) } else { Landed::Ignored });
+    };
+    // What it returns is the row before its AFTER triggers: they may set the id, and leave the row's number.
+    let looked_up = id.guarded || (id.looked_up && plan.on_conflict == OnConflict::Update);
+    let handle = match id.rowid {
+        Some(rowid) if looked_up && id.column.filled != Filled::Generated => rowid.to_owned(),
+        _ => name(&id.column.name),
+    };
+    let Some(returned) =
+        insert_one(connection, plan, "INSERT", row, &handle).await.map_err(|error| classify(&error))?
+    else {
+        return if plan.on_conflict == OnConflict::Ignore && collides(connection, plan, row, id).await? {
+            Ok(Landed::Ignored)
+        } else {
+            Err(unpaired(1))
+        };
+    };
+    let found = if looked_up {
+        let words = format!("SELECT {0}, typeof({0}) FROM {1} WHERE {handle} = ?", name(&id.column.name), plan.target);
+        let found = bind_id(sqlx::query(AssertSqlSafe(words)), &returned).fetch_optional(connection).await;
+        let found = found.and_then(|row| row.map(|row| read(&row)).transpose()).map_err(|error| classify(&error))?;
+        found.ok_or_else(|| if returned == Cell::Null { without_id(id) } else { id_changed(id) })?
+    } else {
+        returned
+    };
+    if found == Cell::Null { Err(without_id(id)) } else { Ok(Landed::There(Some(found))) }
+}
+
+/// Whether the row is left out for its key, and not by a trigger: without the policy, or one of the table's own, it is
+/// an error.
+async fn collides(connection: &mut SqliteConnection, plan: &Plan, row: BoundRow<'_>, id: &Id) -> Result<bool, Failure> {
+    if !id.guarded {
+        return Ok(true);
+    }
+    let strict = Plan { on_conflict: OnConflict::Fail, ..plan.clone() };
+    match insert_one(connection, &strict, "INSERT OR ABORT", row, "''").await {
+        Ok(_) => Ok(false),
+        Err(error) if error.as_database_error().is_some_and(sqlx::error::DatabaseError::is_unique_violation) => {
+            Ok(true)
+        }
+        Err(error) => Err(classify(&error)),
+    }
+}
+
+/// What `returned`, an expression, gives for the row; `None` where the row was not written.
+async fn insert_one(
     connection: &mut SqliteConnection,
     plan: &Plan,
+    verb: &str,
     row: BoundRow<'_>,
-) -> Result<Landed, sqlx::Error> {
+    returned: &str,
+) -> Result<Option<Cell<'static>>, sqlx::Error> {
     let names: Vec<String> = plan.columns.iter().map(|column| name(&column.name)).collect();
-    let returned = plan.id.as_ref().map_or_else(|| "''".into(), |id| name(&id.column.name));
     let statement = format!(
-        "INSERT INTO {} ({}) VALUES {}{} RETURNING {returned}, typeof({returned})",
+        "{verb} INTO {} ({}) VALUES {}{} RETURNING {returned}, typeof({returned})",
         plan.target,
         names.join(", "),
         placeholders(1, names.len()),
         on_conflict(DatabaseKind::Sqlite, plan)
     );
     let query = bind_row(sqlx::query(AssertSqlSafe(statement)), plan, row);
-    let Some(found) = query.fetch_all(connection).await?.into_iter().next() else { return Ok(Landed::Ignored) };
-    if plan.id.is_none() {
-        return Ok(Landed::There(None));
+    query.fetch_all(connection).await?.first().map(read).transpose()
+}
+
+/// A value and the name of its type.
+fn read(row: &SqliteRow) -> Result<Cell<'static>, sqlx::Error> {
+    let kind: String = row.try_get(1)?;
+    Ok(match kind.as_str() {
+        "null" => Cell::Null,
+        "integer" => Cell::Int(row.try_get(0)?),
+        "real" => Cell::Float(row.try_get(0)?),
+        "blob" => Cell::Bytes(row.try_get::<Vec<u8>, _>(0)?.into()),
+        _ => Cell::Text(row.try_get::<String, _>(0)?.into()),
+    })
+}
+
+/// What [`read`] gave, bound.
+fn bind_id(query: Statement, id: &Cell<'_>) -> Statement {
+    match id {
+        Cell::Int(number) => query.bind(*number),
+        Cell::Float(number) => query.bind(*number),
+        Cell::Bytes(bytes) => query.bind(&**bytes),
+        Cell::Text(text) => query.bind(&**text),
+        _ => query.bind(None::<&str>),
     }
-    let kind: String = found.try_get(1)?;
-    Ok(Landed::There(Some(match kind.as_str() {
-        "integer" => Cell::Int(found.try_get(0)?),
-        "blob" => Cell::Bytes(found.try_get::<Vec<u8>, _>(0)?.into()),
-        _ => Cell::Text(found.try_get::<String, _>(0)?.into()),
-    })))
 }
 
 fn bind_row(mut query: Statement, plan: &Plan, row: BoundRow<'_>) -> Statement {

@@ -5,7 +5,7 @@ use sqlx::{AssertSqlSafe, Row as _, SqlitePool};
 use crate::sink::{
     DatabaseKind,
     layout::quote,
-    schema::{Column, Filled, Kind, Table, TableKind, UniqueKey},
+    schema::{Column, Filled, Hooks, Kind, Table, TableKind, UniqueKey},
 };
 
 /// `main.table` or `table`.
@@ -16,9 +16,14 @@ fn split(name: &str) -> (&str, &str) {
 /// Reads a table or view; `None` where there is none of the name.
 pub(super) async fn table(pool: &SqlitePool, name: &str) -> Result<Option<Table>, sqlx::Error> {
     let (schema, table) = split(name);
+    // A trigger keeps the spelling of its own statement, which has the word INSERT if it is for new rows, and UPDATE if it
+    // is for those that a policy changes.
     let found = sqlx::query(AssertSqlSafe(format!(
-        "SELECT type, name, COALESCE(sql, ''), \
-         EXISTS (SELECT 1 FROM {0}.sqlite_schema t WHERE t.type = 'trigger' AND t.tbl_name = s.name) \
+        "SELECT type, name, COALESCE(sql, ''), EXISTS (SELECT 1 FROM {0}.sqlite_schema t WHERE t.type = 'trigger' \
+         AND t.tbl_name = s.name COLLATE NOCASE AND t.sql LIKE '%INSERT%'), \
+         EXISTS (SELECT 1 FROM {0}.sqlite_schema t WHERE t.type = 'trigger' \
+         AND t.tbl_name = s.name COLLATE NOCASE AND t.sql LIKE '%UPDATE%'), \
+         EXISTS (SELECT 1 FROM {0}.sqlite_schema q WHERE q.name = 'sqlite_sequence') \
          FROM {0}.sqlite_schema s WHERE type IN ('table', 'view') AND name = ? COLLATE NOCASE",
         quote(DatabaseKind::Sqlite, schema)
     )))
@@ -29,14 +34,29 @@ pub(super) async fn table(pool: &SqlitePool, name: &str) -> Result<Option<Table>
     let relation: String = found.try_get(0)?;
     let name: String = found.try_get(1)?;
     let definition: String = found.try_get::<String, _>(2)?.to_ascii_uppercase();
-    let triggers: bool = found.try_get(3)?;
+    let definition = definition.split_whitespace().collect::<Vec<_>>().join(" ");
+    let (triggers, of_updates): (bool, bool) = (found.try_get(3)?, found.try_get(4)?);
+    let numbered = definition.contains("AUTOINCREMENT") && found.try_get(5)?;
+    let view = relation == "view";
+    let (columns, rowid) = columns(pool, schema, &name, numbered).await?;
+    // Its own way with duplicate keys, `UNIQUE ON CONFLICT IGNORE` say, drops rows as a trigger would.
+    let guarded = view || triggers || definition.contains("ON CONFLICT");
     Ok(Some(Table {
-        columns: columns(pool, schema, &name, &definition).await?,
         unique: unique_keys(pool, schema, &name).await?,
         // SQLite's triggers cannot change the row that is being written.
-        triggers: triggers && relation == "view",
+        triggers: triggers && view,
         transactional: true,
-        kind: if relation == "view" { TableKind::Indirect } else { TableKind::Table },
+        kind: if view { TableKind::Indirect } else { TableKind::Table },
+        hooks: Hooks { guarded, changed_later: guarded || of_updates },
+        no_returning: view.then(|| "SQLite does not say which id the trigger of a view gave".into()),
+        unwritable: (view && !triggers).then(|| {
+            "it is a view that takes no rows; give it an INSTEAD OF INSERT trigger, or write to its tables".into()
+        }),
+        rowid: ["rowid", "oid", "_rowid_"]
+            .into_iter()
+            .find(|name| rowid && !view && !columns.iter().any(|column| column.name.eq_ignore_ascii_case(name))),
+        columns,
+        ..Table::default()
     }))
 }
 
@@ -45,7 +65,13 @@ pub(super) async fn table_names(pool: &SqlitePool) -> Result<Vec<String>, sqlx::
     rows.iter().map(|row| row.try_get(0)).collect()
 }
 
-async fn columns(pool: &SqlitePool, schema: &str, table: &str, definition: &str) -> Result<Vec<Column>, sqlx::Error> {
+/// The columns, and whether rows have a number.
+async fn columns(
+    pool: &SqlitePool,
+    schema: &str,
+    table: &str,
+    numbered: bool,
+) -> Result<(Vec<Column>, bool), sqlx::Error> {
     let rows = sqlx::query(
         "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM pragma_table_xinfo(?, ?) ORDER BY cid",
     )
@@ -54,6 +80,12 @@ async fn columns(pool: &SqlitePool, schema: &str, table: &str, definition: &str)
     .fetch_all(pool)
     .await?;
     let keys = rows.iter().filter(|row| row.try_get::<i64, _>(4).is_ok_and(|place| place > 0)).count();
+    let numbers = sqlx::query(
+        "SELECT COALESCE((SELECT wr FROM pragma_table_list(?1) WHERE schema = ?2 COLLATE NOCASE), 0), \
+         EXISTS (SELECT 1 FROM pragma_index_list(?1, ?2) WHERE origin = 'pk')",
+    );
+    let numbers = numbers.bind(table).bind(schema).fetch_one(pool).await?;
+    let (without_rowid, indexed): (bool, bool) = (numbers.try_get(0)?, numbers.try_get(1)?);
     let mut columns = Vec::with_capacity(rows.len());
     for row in &rows {
         let declared: String = row.try_get(1)?;
@@ -61,12 +93,8 @@ async fn columns(pool: &SqlitePool, schema: &str, table: &str, definition: &str)
         let default: Option<String> = row.try_get(3)?;
         let key: i64 = row.try_get(4)?;
         let hidden: i64 = row.try_get(5)?;
-        // Exactly `INTEGER PRIMARY KEY` is the rowid by another name, and then generated.
-        let rowid = keys == 1
-            && key == 1
-            && declared.eq_ignore_ascii_case("integer")
-            && !definition.contains("WITHOUT ROWID")
-            && !definition.contains("PRIMARY KEY DESC");
+        // Exactly `INTEGER PRIMARY KEY` is the rowid by another name, and then generated: it has no index of its own.
+        let rowid = keys == 1 && key == 1 && declared.eq_ignore_ascii_case("integer") && !indexed;
         columns.push(Column {
             name: row.try_get(0)?,
             kind: kind(&declared),
@@ -79,15 +107,15 @@ async fn columns(pool: &SqlitePool, schema: &str, table: &str, definition: &str)
                 (false, _, Some(expression)) => Filled::Default(expression),
                 (false, _, None) => Filled::No,
             },
-            draw: rowid.then(|| remembered(schema, table, definition)),
+            draw: rowid.then(|| remembered(schema, table, numbered)),
         });
     }
-    Ok(columns)
+    Ok((columns, !without_rowid))
 }
 
 /// The largest id there ever was, for an `AUTOINCREMENT` table.
-fn remembered(schema: &str, table: &str, definition: &str) -> String {
-    if !definition.contains("AUTOINCREMENT") {
+fn remembered(schema: &str, table: &str, numbered: bool) -> String {
+    if !numbered {
         return "0".into();
     }
     format!(
