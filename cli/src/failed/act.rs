@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jobqueue_queue::admin::{FailedJob, Requeued};
+use jobqueue_queue::payload::bytes_in;
 use serde_json::{Value, json};
 
 use super::Registry;
@@ -150,7 +151,12 @@ fn line(job: &FailedJob) -> Result<String, String> {
         Some(Err(error)) => return Err(error.to_string()),
         None => return Err("its record is gone".to_owned()),
     };
-    match record {
+    // A line of bytes is the line.
+    let text = match bytes_in(record) {
+        Some(bytes) => String::from_utf8(bytes).map(Value::String).map_err(|_| "its record is bytes, not text")?,
+        None => record.clone(),
+    };
+    match &text {
         // A record that was read as a line may have kept its end.
         Value::String(text) if !text.trim_end_matches(['\n', '\r']).contains(['\n', '\r']) => {
             Ok(text.trim_end_matches(['\n', '\r']).to_owned())
