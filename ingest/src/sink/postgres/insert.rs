@@ -277,6 +277,23 @@ pub(super) async fn one(connection: &mut PgConnection, plan: &Plan, row: BoundRo
     Ok(Landed::There(plan.id.as_ref().and(id).map(|id| Cell::Text(id.into()))))
 }
 
+/// The casts of [`one`], for some columns of a row and without the row.
+pub(super) async fn cast(
+    connection: &mut PgConnection,
+    plan: &Plan,
+    cells: &[Cell<'_>],
+    columns: &[usize],
+) -> Result<(), sqlx::Error> {
+    let casts = columns.iter().enumerate();
+    let casts: Vec<String> =
+        casts.map(|(place, column)| format!("${}::text::{} IS NULL", place + 1, plan.columns[*column].cast)).collect();
+    let mut query = statement(AssertSqlSafe(format!("SELECT {}", casts.join(", "))));
+    for column in columns {
+        query = query.bind(text(&cells[*column]));
+    }
+    query.fetch_optional(connection).await.map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
