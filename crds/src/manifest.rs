@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::schema::{check_spec, did_you_mean};
+use crate::yaml_words::{Words, other_keys};
 use crate::{JobQueue, Problem, validate};
 
 /// What a name may look like, for people; [`is_dns_name`] decides.
@@ -57,14 +58,21 @@ impl JobQueue {
     pub fn from_yaml(text: &str) -> Result<Vec<Self>, ManifestError> {
         let mut queues = Vec::new();
         let mut kinds = Vec::new();
+        let words = Words::find(text);
+        let mut marked = words.as_ref().map(|words| serde_yaml::Deserializer::from_str(words.text()));
         for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
-            let value = parse(document).map_err(|cause| ManifestError::Yaml { document: index + 1, cause })?;
+            let (value, mut bare) =
+                parse(document).map_err(|cause| ManifestError::Yaml { document: index + 1, cause })?;
+            let marked = marked.as_mut().and_then(Iterator::next).map(serde_yaml::Value::deserialize);
             if value.is_null() {
                 continue;
             }
             let kind = value["kind"].as_str().unwrap_or("a document without a kind");
             if kind == "JobQueue" || looks_like_ours(&value) {
-                queues.push(read(value)?);
+                if let (Some(words), Some(Ok(document))) = (&words, marked) {
+                    bare.extend(words.problems(&document));
+                }
+                queues.push(read(value, bare)?);
             } else {
                 kinds.push(kind.to_owned());
             }
@@ -88,20 +96,26 @@ impl JobQueue {
     }
 }
 
-/// One document as JSON. Duplicate keys are errors, `<<` merges.
-fn parse(document: serde_yaml::Deserializer<'_>) -> Result<Value, String> {
+/// One document as JSON, and its keys that are no text. Duplicate keys are errors, `<<` merges.
+fn parse(document: serde_yaml::Deserializer<'_>) -> Result<(Value, Vec<Problem>), String> {
     let mut yaml = serde_yaml::Value::deserialize(document).map_err(|error| error.to_string())?;
+    let keys = other_keys(&yaml);
     yaml.apply_merge().map_err(|error| error.to_string())?;
-    serde_json::to_value(yaml).map_err(|error| error.to_string())
+    match serde_json::to_value(yaml) {
+        Ok(value) => Ok((value, keys)),
+        Err(error) => Err(keys.first().map_or_else(|| error.to_string(), ToString::to_string)),
+    }
 }
 
 fn looks_like_ours(value: &Value) -> bool {
     value["apiVersion"].as_str().is_some_and(|version| version.starts_with("jobqueue.dev/"))
 }
 
-fn read(mut value: Value) -> Result<JobQueue, ManifestError> {
+/// `bare`: words that mean something else to kubectl.
+fn read(mut value: Value, bare: Vec<Problem>) -> Result<JobQueue, ManifestError> {
     let name = value["metadata"]["name"].as_str().unwrap_or("(no name)").to_owned();
     let mut problems = envelope_problems(&value);
+    problems.extend(bare);
     match value.get_mut("spec") {
         Some(spec) => problems.extend(check_spec(spec)),
         None => problems.push(Problem::new("spec", "required, but missing")),
@@ -190,6 +204,18 @@ mod tests {
         assert_eq!(error("kind: Secret"), "no JobQueue in the manifest, which has Secret");
         assert!(error("a: [").starts_with("document 1 is not valid YAML: "), "{}", error("a: ["));
         assert!(error("a: 1\na: 2").contains("duplicate"), "{}", error("a: 1\na: 2"));
+    }
+
+    #[test]
+    fn a_bare_word_that_kubectl_reads_as_a_boolean_is_named() {
+        let bare = COMPANIES.replace("            name: ", "            no: ");
+        assert_ne!(bare, COMPANIES);
+        let said = error(&bare);
+        assert!(
+            said.contains("spec.ingest[0].tables[0].columns.no: kubectl reads the bare key `no` as the boolean false; put it in quotes: \"no\""),
+            "{said}"
+        );
+        JobQueue::from_yaml(&bare.replace(" no: ", " \"no\": ")).expect("quoted, it is text to all");
     }
 
     #[test]
