@@ -71,37 +71,36 @@ impl Writer<'_, '_> {
             Node::Float(float) => float_value(*float),
             Node::Text(text) => self.text(text)?,
             Node::Bytes(bytes) => self.bytes(bytes)?,
-            Node::OldText(bytes) => match std::str::from_utf8(bytes) {
-                Ok(text) => self.text(text)?,
-                Err(_) => self.bytes(bytes)?,
-            },
+            Node::OldText(bytes) => self.old_text(bytes)?,
             Node::List(items) | Node::Tuple(items) | Node::Set(items) => {
                 let depth = self.deeper(depth)?;
                 items.iter().map(|&item| self.value(item, depth)).collect::<Result<Vec<_>, _>>()?.into()
             }
-            Node::Dict(pairs) => {
-                let depth = self.deeper(depth)?;
-                let mut map = Map::new();
-                for &(key, value) in pairs {
-                    let key = self.key(key, depth)?;
-                    let value = self.value(value, depth)?;
-                    if key == BYTES_KEY {
-                        return Err(malformed(format!("a dict has the key {key:?}, which stands for bytes here")));
-                    }
-                    if map.contains_key(&key) {
-                        let key = shortened(&key);
-                        return Err(malformed(format!("two keys of a dict are both {key:?} as text")));
-                    }
-                    map.insert(key, value);
-                }
-                Value::Object(map)
-            }
+            Node::Dict(pairs) => self.dict(pairs, depth)?,
             Node::Duration(duration) => seconds(*duration),
             Node::Zone(offset) => Value::String(super::dates::offset_text(*offset)),
             Node::Type(allowed) | Node::Unbuilt(allowed) => {
                 return Err(PayloadError::NotData(format!("the type {allowed} itself is an argument")));
             }
         })
+    }
+
+    fn dict(&mut self, pairs: &[(Id, Id)], depth: usize) -> Result<Value, PayloadError> {
+        let depth = self.deeper(depth)?;
+        let mut map = Map::new();
+        for &(key, value) in pairs {
+            let key = self.key(key, depth)?;
+            let value = self.value(value, depth)?;
+            if key == BYTES_KEY {
+                return Err(malformed(format!("a dict has the key {key:?}, which stands for bytes here")));
+            }
+            if map.contains_key(&key) {
+                let key = shortened(&key);
+                return Err(malformed(format!("two keys of a dict are both {key:?} as text")));
+            }
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
     }
 
     /// Text as it is, bytes if they are text; anything else as compact JSON (`1`, `true`, `null`, `[1,2]`), the way
@@ -126,6 +125,13 @@ impl Writer<'_, '_> {
     fn text(&mut self, text: &str) -> Result<Value, PayloadError> {
         self.charge(text.len())?;
         Ok(Value::String(text.to_owned()))
+    }
+
+    fn old_text(&mut self, bytes: &[u8]) -> Result<Value, PayloadError> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.text(text),
+            Err(_) => self.bytes(bytes),
+        }
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<Value, PayloadError> {
