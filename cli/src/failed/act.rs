@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::Registry;
 use super::filter::Filters;
 use crate::exit::{Exit, Failure, queue_failure};
-use crate::output::Output;
+use crate::output::{Output, printable};
 
 /// Flags of `failed requeue`.
 #[derive(Debug, Args)]
@@ -110,12 +110,13 @@ pub(super) async fn requeue(registries: &[Registry], args: &RequeueArgs, output:
 /// Writes records to a file.
 pub(super) async fn export(registries: &[Registry], args: &ExportArgs, output: Output) -> anyhow::Result<Exit> {
     let mut file = open(args)?;
+    let seen = args.file == Path::new("-") && io::stdout().is_terminal();
     let (mut written, mut without) = (0_u64, 0_u64);
     args.filters
         .select(registries, |_, job| {
             match line(&job) {
                 Ok(line) => {
-                    writeln!(file, "{line}")?;
+                    writeln!(file, "{}", if seen { printable(&line) } else { line.as_str().into() })?;
                     written += 1;
                 }
                 Err(reason) => {
