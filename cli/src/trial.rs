@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use crate::args::GlobalArgs;
 use crate::enqueue::lines::{InvalidUtf8, Line, Lines};
-use crate::exit::{Exit, Failure};
+use crate::exit::{self, Exit, Failure};
 use crate::output::{Output, columns};
 use crate::sink;
 use crate::target::Target;
@@ -27,7 +27,7 @@ Examples:
   jobqueue try -f jobqueue.yaml --record companies.jsonl --all --write-and-roll-back
 
 With a database, from --database or the manifest, the recipe is checked against its tables, as a worker does when it
-starts, and every value against its column. Without one, or while the manifest's does not answer, the rows are shown.
+starts, and every value against its column. Without one, or while the manifest's does not answer, rows are only shown.
 --write-and-roll-back also asks the database itself: keys, constraints, triggers. It uses up ids of sequences.
 
 Exit code: 0 if all would be written, 3 if some would fail, 2 if the recipe does not fit the tables, 4 if the database
@@ -64,7 +64,12 @@ pub(crate) struct TryArgs {
 pub(crate) async fn run(global: &GlobalArgs, args: &TryArgs, output: Output) -> anyhow::Result<Exit> {
     let target = Target::from_args(global)?;
     let recipe = target.recipe()?;
-    let sink = database(&target, args, &recipe, output).await?;
+    let database = database(&target, args, &recipe, output).await?;
+    let (sink, misfit) = match database {
+        Database::Fits(sink) => (Some(sink), None),
+        Database::Unknown => (None, None),
+        Database::LacksTables(error) => (None, Some(error)),
+    };
     let function = args.function.clone().or_else(|| target.first_function());
     let trial = Trial {
         recipe: &recipe,
@@ -73,35 +78,55 @@ pub(crate) async fn run(global: &GlobalArgs, args: &TryArgs, output: Output) -> 
         sink: sink.as_deref(),
         writes: args.write_and_roll_back,
     };
-    if args.all { trial.every_line(args, output).await } else { trial.one_record(args, output).await }
+    let tried = if args.all { trial.every_line(args, output).await } else { trial.one_record(args, output).await };
+    match (misfit, tried) {
+        (Some(misfit), tried) => {
+            if let Err(error) = tried {
+                exit::report(output, &error);
+            }
+            Err(misfit)
+        }
+        (None, tried) => tried,
+    }
 }
 
-/// The database, found to have the recipe's tables. The manifest's may not be there yet.
-async fn database(
-    target: &Target,
-    args: &TryArgs,
-    recipe: &Recipe,
-    output: Output,
-) -> anyhow::Result<Option<Box<dyn Sink>>> {
+/// What is known of the database.
+enum Database {
+    /// It has what the recipe needs.
+    Fits(Box<dyn Sink>),
+    /// There is none, or it does not answer.
+    Unknown,
+    /// It has not.
+    LacksTables(anyhow::Error),
+}
+
+/// The database, held against the recipe. The manifest's may not be there yet.
+async fn database(target: &Target, args: &TryArgs, recipe: &Recipe, output: Output) -> anyhow::Result<Database> {
     let needed = args.write_and_roll_back;
     let url = if needed { Some(target.database()?) } else { target.database_if_given()? };
     let Some(url) = url else {
         output.say("no database is given (--database URL): values are not checked against its columns");
-        return Ok(None);
+        return Ok(Database::Unknown);
     };
     let opened = async {
         let sink = sink::connect(&url).await?;
-        sink::check(sink.as_ref(), recipe).await?;
-        anyhow::Ok(sink)
+        let fits = sink::check(sink.as_ref(), recipe).await;
+        anyhow::Ok((sink, fits))
     };
-    match opened.await {
-        Ok(sink) => {
+    let opened = match opened.await {
+        Ok((_, Err(error))) if Failure::is_unreachable(&error) => Err(error),
+        opened => opened,
+    };
+    match opened {
+        Ok((sink, Ok(()))) => {
             output.say("the recipe fits the database");
-            Ok(Some(sink))
+            Ok(Database::Fits(sink))
         }
+        Ok((_, Err(error))) if needed => Err(error),
+        Ok((_, Err(error))) => Ok(Database::LacksTables(error)),
         Err(error) if !needed && target.database.is_none() && Failure::is_unreachable(&error) => {
             output.warn(&format!("{error:#}; values are not checked against its columns"));
-            Ok(None)
+            Ok(Database::Unknown)
         }
         Err(error) => Err(error),
     }

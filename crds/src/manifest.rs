@@ -58,26 +58,35 @@ impl JobQueue {
     pub fn from_yaml(text: &str) -> Result<Vec<Self>, ManifestError> {
         let mut queues = Vec::new();
         let mut kinds = Vec::new();
-        let words = Words::find(text);
-        let mut marked = words.as_ref().map(|words| serde_yaml::Deserializer::from_str(words.text()));
         for (index, document) in serde_yaml::Deserializer::from_str(text).enumerate() {
-            let (value, mut bare) =
-                parse(document).map_err(|cause| ManifestError::Yaml { document: index + 1, cause })?;
-            let marked = marked.as_mut().and_then(Iterator::next).map(serde_yaml::Value::deserialize);
+            let value = parse(document).map_err(|cause| ManifestError::Yaml { document: index + 1, cause })?;
             if value.is_null() {
                 continue;
             }
             let kind = value["kind"].as_str().unwrap_or("a document without a kind");
             if kind == "JobQueue" || looks_like_ours(&value) {
-                if let (Some(words), Some(Ok(document))) = (&words, marked) {
-                    bare.extend(words.problems(&document));
-                }
-                queues.push(read(value, bare)?);
+                queues.push(read(value)?);
             } else {
                 kinds.push(kind.to_owned());
             }
         }
         if queues.is_empty() { Err(ManifestError::Empty { kinds }) } else { Ok(queues) }
+    }
+
+    /// What the JobQueues of a manifest say otherwise to `kubectl`, which reads YAML 1.1: bare words that are booleans to
+    /// it, and keys that are no text. Each with its path and the remedy. Nothing is said of a text that is no YAML.
+    pub fn yaml_warnings(text: &str) -> Vec<Problem> {
+        let words = Words::find(text);
+        let read = words.as_ref().map_or(text, Words::text);
+        let mut warnings = Vec::new();
+        for document in serde_yaml::Deserializer::from_str(read) {
+            let Ok(document) = serde_yaml::Value::deserialize(document) else { break };
+            if document.get("kind").and_then(serde_yaml::Value::as_str) == Some("JobQueue") {
+                warnings.extend(other_keys(&document));
+                warnings.extend(words.iter().flat_map(|words| words.problems(&document)));
+            }
+        }
+        warnings
     }
 
     /// The JobQueue called `name`, or the only one.
@@ -96,26 +105,22 @@ impl JobQueue {
     }
 }
 
-/// One document as JSON, and its keys that are no text. Duplicate keys are errors, `<<` merges.
-fn parse(document: serde_yaml::Deserializer<'_>) -> Result<(Value, Vec<Problem>), String> {
+/// One document as JSON. Duplicate keys are errors, `<<` merges.
+fn parse(document: serde_yaml::Deserializer<'_>) -> Result<Value, String> {
     let mut yaml = serde_yaml::Value::deserialize(document).map_err(|error| error.to_string())?;
-    let keys = other_keys(&yaml);
+    // The parser's words for a key that is null do not name it.
+    let key = other_keys(&yaml).into_iter().next();
     yaml.apply_merge().map_err(|error| error.to_string())?;
-    match serde_json::to_value(yaml) {
-        Ok(value) => Ok((value, keys)),
-        Err(error) => Err(keys.first().map_or_else(|| error.to_string(), ToString::to_string)),
-    }
+    serde_json::to_value(yaml).map_err(|error| key.map_or_else(|| error.to_string(), |key| key.to_string()))
 }
 
 fn looks_like_ours(value: &Value) -> bool {
     value["apiVersion"].as_str().is_some_and(|version| version.starts_with("jobqueue.dev/"))
 }
 
-/// `bare`: words that mean something else to kubectl.
-fn read(mut value: Value, bare: Vec<Problem>) -> Result<JobQueue, ManifestError> {
+fn read(mut value: Value) -> Result<JobQueue, ManifestError> {
     let name = value["metadata"]["name"].as_str().unwrap_or("(no name)").to_owned();
     let mut problems = envelope_problems(&value);
-    problems.extend(bare);
     match value.get_mut("spec") {
         Some(spec) => problems.extend(check_spec(spec)),
         None => problems.push(Problem::new("spec", "required, but missing")),
@@ -208,14 +213,17 @@ mod tests {
 
     #[test]
     fn a_bare_word_that_kubectl_reads_as_a_boolean_is_named() {
-        let bare = COMPANIES.replace("            name: ", "            no: ");
-        assert_ne!(bare, COMPANIES);
-        let said = error(&bare);
-        assert!(
-            said.contains("spec.ingest[0].tables[0].columns.no: kubectl reads the bare key `no` as the boolean false; put it in quotes: \"no\""),
-            "{said}"
+        let bare = format!("kind: ConfigMap\ndata: {{no: x}}\n---\n{COMPANIES}")
+            .replace("            name: ", "            no: ");
+        let said: Vec<String> = JobQueue::yaml_warnings(&bare).iter().map(ToString::to_string).collect();
+        let path = "spec.ingest[0].tables[0].columns.no";
+        assert_eq!(
+            said,
+            [format!("{path}: kubectl reads the bare key `no` as the boolean false; put it in quotes: \"no\"")]
         );
-        JobQueue::from_yaml(&bare.replace(" no: ", " \"no\": ")).expect("quoted, it is text to all");
+        JobQueue::from_yaml(&bare).expect("it is valid all the same");
+        assert_eq!(JobQueue::yaml_warnings(&bare.replace(" no: ", " \"no\": ")), []);
+        assert!(error("kind: JobQueue\n~: 1").contains("the bare key `null` is not text"));
     }
 
     #[test]

@@ -54,6 +54,16 @@ fn every_column_that_refuses_its_value_is_told() {
 }
 
 #[test]
+fn rows_are_shown_beside_what_the_tables_lack() {
+    let directory = tempfile::tempdir().unwrap();
+    let database = format!("sqlite:{}?mode=rwc", directory.path().join("d.sqlite").display());
+    let manifest = manifest(directory.path(), &database, "{a: record.a}");
+    let ran = jobqueue_with(&["try", "-f", &manifest, "--record", "-"], r#"{"a": 1}"#);
+    assert_eq!((ran.code, ran.out.as_str()), (2, "tc\n  a  1\n"), "{}", ran.err);
+    assert!(ran.err.contains("table tc: no such table"), "{}", ran.err);
+}
+
+#[test]
 fn every_missing_field_is_named_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let manifest = manifest(directory.path(), "sqlite:nowhere/at/all.sqlite", COLUMNS);
@@ -127,15 +137,19 @@ fn a_terminal_sees_no_control_characters_of_a_record() {
 
 /// kubectl reads YAML 1.1, in which `no` is false: the column would be another one there.
 #[test]
-fn a_key_that_kubectl_reads_as_a_boolean_is_refused_by_name() {
+fn a_key_that_kubectl_reads_as_a_boolean_is_named() {
     let directory = tempfile::tempdir().unwrap();
-    let manifest = manifest(directory.path(), "sqlite:nowhere.sqlite", "{no: record.no, 'on': record.on}");
-    let record = directory.path().join("records");
-    std::fs::write(&record, "{}\n").unwrap();
-    for command in [&["try", "--record", text(&record)][..], &["local"], &["enqueue", "--inline", text(&record)]] {
+    let manifest = manifest(directory.path(), "sqlite:nowhere.sqlite", "{no: record.no, 'on': record.no}");
+    let record = text(&file(directory.path(), "records", "{\"no\": 1}\n")).to_owned();
+    let commands: [(&[&str], i32); 3] = [
+        (&["try", "--record", &record], 0),
+        (&["local", "--workers-binary", "/nowhere"], 5),
+        (&["enqueue", &record], 4),
+    ];
+    for (command, code) in commands {
         let ran = jobqueue(&[command, &["-f", &manifest]].concat());
-        assert_eq!(ran.code, 2, "{command:?}: {}", ran.err);
         let words = "columns.no: kubectl reads the bare key `no` as the boolean false; put it in quotes: \"no\"";
         assert!(ran.err.contains(words) && !ran.err.contains("columns.on"), "{command:?}: {}", ran.err);
+        assert_eq!(ran.code, code, "{command:?}: {}", ran.err);
     }
 }
