@@ -411,6 +411,10 @@ const BINARY_TYPES: [&str; 9] = [
 ];
 
 fn as_other<'a>(database: DatabaseKind, column: &Column, value: &'a SqlValue) -> Result<Cell<'a>, String> {
+    let is_choice = column.declared.starts_with("enum(") || column.declared.starts_with("set(");
+    if database == DatabaseKind::Mysql && is_choice {
+        return as_choice(value, &column.declared);
+    }
     match value {
         SqlValue::Int(number) => Ok(Cell::Int(*number)),
         SqlValue::UInt(number) if database != DatabaseKind::Sqlite => Ok(Cell::UInt(*number)),
@@ -428,6 +432,23 @@ fn as_other<'a>(database: DatabaseKind, column: &Column, value: &'a SqlValue) ->
         }
         value => Ok(Cell::Text(as_text(value)?)),
     }
+}
+
+/// MySQL takes a number, in digits too, for the place of a member, unless a member is written so.
+fn as_choice<'a>(value: &'a SqlValue, declared: &str) -> Result<Cell<'a>, String> {
+    let text = as_text(value)?;
+    let is_number = !text.trim().is_empty() && text.trim().bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && !members(declared).any(|member| member == text) {
+        return Err(format!("{} is none of {declared}", show(&text)));
+    }
+    Ok(Cell::Text(text))
+}
+
+/// The members in `enum('a','it''s')`.
+fn members(declared: &str) -> impl Iterator<Item = String> {
+    let inner = declared.split_once('(').map_or("", |(_, rest)| rest.strip_suffix(')').unwrap_or(rest));
+    let inner = inner.strip_prefix('\'').and_then(|inner| inner.strip_suffix('\'')).unwrap_or(inner);
+    inner.split("','").map(|member| member.replace("''", "'"))
 }
 
 /// 32 hexadecimal digits; PostgreSQL lets them be grouped and braced.

@@ -222,6 +222,27 @@ async fn mariadb_pads_no_bytes_and_takes_no_uuid_for_them() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn mariadb_takes_no_number_for_the_place_of_a_member() {
+    let db = Database::mariadb().await;
+    db.run("CREATE TABLE grades (e ENUM('0','1','it''s'), s SET('4','b'))").await;
+    let recipe = copies("grades", &["e", "s"]);
+    let record = |e: Value, s: Value| json!({"e": e, "s": s});
+    let records = [record(json!(1), json!("4,b")), record(json!("0"), json!(4)), record(json!("IT'S"), Value::Null)];
+    assert_eq!(written(&db, &recipe, &records).await, vec![applied(1); 3]);
+    assert_eq!(db.rows("SELECT e, s FROM grades ORDER BY e").await, ["0|4", "1|4,b", "it's|-"]);
+    all_refused(
+        &db,
+        &recipe,
+        &[
+            (record(json!(2), Value::Null), "grades.e: `2` is none of enum('0','1','it''s') (from record['e'])"),
+            (record(Value::Null, json!("2")), "grades.s: `2` is none of set('4','b')"),
+            (record(json!("x"), Value::Null), "(from record['e']), the value is `x`"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sqlite_takes_odd_names_and_columns_of_no_type() {
     let db = Database::sqlite().await;
     db.run("CREATE TABLE \"order\" (\"group\", größe ANY, \"select\" TEXT, b BLOB)").await;
