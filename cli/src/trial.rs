@@ -284,7 +284,7 @@ impl Trial<'_> {
         }
         let message = match problems.as_slice() {
             [problem] => format!("{place}: {}", problem.message),
-            several => format!("{place}: {} problems:{}", several.len(), listed(several, "\n  ")),
+            several => format!("{place}: {} problems:\n  {}", several.len(), listed(several, "\n  ")),
         };
         Err(Failure::new(Exit::Records, message)
             .hint("a worker would put this job into the failed registry with these words")
@@ -300,7 +300,7 @@ impl Trial<'_> {
             if problems.is_empty() {
                 tally.rows += count(&rows);
             } else {
-                let error = listed(&problems, "; ").trim_start_matches("; ").to_owned();
+                let error = listed(&problems, "; ");
                 tally.failed.push(FailedLine { line: line.number, error, problems });
             }
         }
@@ -335,13 +335,13 @@ impl Tally {
     }
 }
 
-/// The problems, each with `before` in front.
-fn listed(problems: &[Problem], before: &str) -> String {
-    let mut text: String = problems.iter().take(TOLD).map(|problem| format!("{before}{}", problem.message)).collect();
-    if let Some(more) = problems.len().checked_sub(TOLD).filter(|more| *more > 0) {
-        text.push_str(&format!("{before}and {more} more"));
+/// The problems, so many as a person reads.
+fn listed(problems: &[Problem], between: &str) -> String {
+    let mut told: Vec<String> = problems.iter().take(TOLD).map(|problem| problem.message.clone()).collect();
+    if problems.len() > TOLD {
+        told.push(format!("and {} more", problems.len() - TOLD));
     }
-    text
+    told.join(between)
 }
 
 fn open(path: &Path) -> anyhow::Result<Lines<Box<dyn std::io::BufRead + Send>>> {

@@ -1,6 +1,8 @@
 //! Bare words that YAML 1.1 takes for booleans and YAML 1.2 for text: `no`, `on`, `y` and the like. We read 1.2, and
 //! `kubectl` reads 1.1, so that the same manifest would mean two things.
 
+use std::fmt::Write as _;
+
 use serde_yaml::Value;
 
 use crate::Problem;
@@ -133,7 +135,7 @@ fn mark<'a>(line: &'a str, words: &mut Vec<&'a str>, marked: &mut String) {
         let copied = line.len() - rest.len() + start;
         if (TRUE.contains(&word) || FALSE.contains(&word)) && stands_alone(&line[..copied], after) {
             marked.push_str(&rest[..start]);
-            marked.push_str(&format!("{MARK}{}{MARK}", words.len()));
+            write!(marked, "{MARK}{}{MARK}", words.len()).expect("a String takes any text");
             words.push(word);
         } else {
             marked.push_str(&rest[..start + length]);

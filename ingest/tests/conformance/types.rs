@@ -49,8 +49,7 @@ fn bytes(hex: &str) -> Value {
 pub(crate) async fn bytes_go_into_binary_columns_and_nowhere_else(db: Database) {
     let (binary, hex) = match db.kind {
         DatabaseKind::Postgres => ("bytea", "upper(encode(v, 'hex'))"),
-        DatabaseKind::Mysql => ("BLOB", "hex(v)"),
-        DatabaseKind::Sqlite => ("BLOB", "hex(v)"),
+        DatabaseKind::Mysql | DatabaseKind::Sqlite => ("BLOB", "hex(v)"),
     };
     let details = if db.kind == DatabaseKind::Postgres { "jsonb" } else { "JSON" };
     db.run(&format!("CREATE TABLE digests (k VARCHAR(9), v {binary}, t VARCHAR(99), n BIGINT, d {details})")).await;
