@@ -53,7 +53,10 @@ fn is_about(words: &str, plan: &Plan) -> bool {
 /// Whether the words name the column in one of the ways of the databases.
 fn names(words: &str, table: &str, column: &str) -> bool {
     let table = table.rsplit('.').next().unwrap_or_default();
-    let quoted = ['"', '\'', '`'].iter().any(|quote| words.contains(&format!("column {quote}{column}{quote}")));
+    // "Column" where MySQL's sentence begins with it.
+    let quoted = ['"', '\'', '`']
+        .iter()
+        .any(|quote| ["column", "Column"].iter().any(|word| words.contains(&format!("{word} {quote}{column}{quote}"))));
     let with_table = [": ", ",", ")"].iter().any(|end| words.contains(&format!("{table}.{column}{end}")));
     quoted
         || with_table

@@ -130,10 +130,10 @@ async fn postgres_types_arrive_as_the_database_reads_them() {
     db.run(
         "CREATE EXTENSION hstore; CREATE TYPE mood AS ENUM ('sad', 'it''s ok'); CREATE DOMAIN labels AS text[]; \
          CREATE DOMAIN few_labels AS labels CHECK (cardinality(VALUE) < 3); \
-         CREATE TABLE odd (u uuid, m mood, i inet, t text[], l few_labels, j jsonb[], h hstore)",
+         CREATE TABLE odd (u uuid, m mood, i inet, c cidr, t text[], l few_labels, j jsonb[], h hstore)",
     )
     .await;
-    let columns = ["u", "m", "i", "t", "l", "j", "h"];
+    let columns = ["u", "m", "i", "c", "t", "l", "j", "h"];
     let recipe = copies("odd", &columns);
     let with = |column: &str, value: Value| {
         let mut record: Value = columns.iter().map(|name| ((*name).to_owned(), Value::Null)).collect();
@@ -144,6 +144,7 @@ async fn postgres_types_arrive_as_the_database_reads_them() {
         ("u", json!("{F47AC10B-58CC-4372-A567-0E02B2C3D479}"), "f47ac10b-58cc-4372-a567-0e02b2c3d479"),
         ("m", json!("it's ok"), "it's ok"),
         ("i", json!("10.0.0.0/8"), "10.0.0.0/8"),
+        ("c", json!("10"), "10.0.0.0/8"),
         ("t", json!(["a,b", "\"c\\", null, 7]), r#"{"a,b","\"c\\",NULL,7}"#),
         ("t", json!("{x,y}"), "{x,y}"),
         ("l", json!(["a", "b"]), "{a,b}"),
@@ -201,7 +202,7 @@ async fn an_upsert_names_the_column_that_postgres_does_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn mariadb_pads_no_bytes_and_takes_no_uuid_for_them() {
     let db = Database::mariadb().await;
-    db.run("CREATE TABLE ids (id BINARY(16), c VARBINARY(4), g POINT)").await;
+    db.run("CREATE TABLE ids (id BINARY(16), c VARBINARY(4), g INET6)").await;
     let recipe = copies("ids", &["id", "c", "g"]);
     let record = |id: Value| json!({"id": id, "c": null, "g": null});
     let sixteen = "000102030405060708090a0b0c0d0eff";
@@ -213,6 +214,8 @@ async fn mariadb_pads_no_bytes_and_takes_no_uuid_for_them() {
         &recipe,
         &[
             (record(json!(uuid)), "ids.id: `f47ac10b-58cc-4372-a567-0e02b2c3d479` is the text of a UUID"),
+            (json!({"id": null, "c": null, "g": "x"}), "(from record['g']), the value is `x`"),
+            (json!({"id": null, "c": null, "g": bytes("01")}), "ids.g: 1 byte, which only a binary column takes"),
             (record(bytes("0102")), "ids.id: 2 bytes are too few for binary(16)"),
             (json!({"id": null, "c": bytes("0102030405"), "g": null}), "ids.c: 5 bytes are too many for varbinary(4)"),
         ],
