@@ -63,6 +63,11 @@ impl Failure {
         self.hint = Some(hint.into());
         self
     }
+
+    /// Whether the error says that something did not answer.
+    pub(crate) fn is_unreachable(error: &anyhow::Error) -> bool {
+        error.downcast_ref::<Self>().is_some_and(|failure| failure.exit == Exit::Unreachable)
+    }
 }
 
 impl fmt::Display for Failure {

@@ -1,5 +1,7 @@
 //! Where words go: data to stdout in the chosen format, everything else to stderr, colour only for a terminal.
 
+use std::borrow::Cow;
+use std::fmt::Write as _;
 use std::io::{self, IsTerminal, Write};
 
 use chrono::{DateTime, Utc};
@@ -44,10 +46,15 @@ impl Output {
     }
 
     /// A message for the person: progress, summaries, notes.
-    #[expect(clippy::unused_self, reason = "the one door to stderr")]
     pub(crate) fn say(self, message: &str) {
+        self.line("", message);
+    }
+
+    /// What comes before `message` is ours, colours included.
+    #[expect(clippy::unused_self, reason = "the one door to stderr")]
+    fn line(self, before: &str, message: &str) {
         // A closed stderr leaves nobody to tell.
-        let _ = writeln!(io::stderr().lock(), "{message}");
+        let _ = writeln!(io::stderr().lock(), "{before}{}", printable(message));
     }
 
     /// A question, on stderr; the answer follows on the same line.
@@ -55,27 +62,31 @@ impl Output {
     pub(crate) fn ask(self, question: &str) {
         let mut err = io::stderr().lock();
         // A closed stderr leaves nobody to ask.
-        let _ = write!(err, "{question}").and_then(|()| err.flush());
+        let _ = write!(err, "{}", printable(question)).and_then(|()| err.flush());
     }
 
     /// What failed.
     pub(crate) fn error(self, message: &str) {
-        self.say(&format!("{} {message}", self.paint("error:", "1;31")));
+        self.line(&format!("{} ", self.paint("error:", "1;31")), message);
     }
 
     /// Something that did not stop us but should be known.
     pub(crate) fn warn(self, message: &str) {
-        self.say(&format!("{} {message}", self.paint("warning:", "1;33")));
+        self.line(&format!("{} ", self.paint("warning:", "1;33")), message);
     }
 
     /// What to do about an error.
     pub(crate) fn hint(self, message: &str) {
-        self.say(&format!(" {} {message}", self.paint("hint:", "1;36")));
+        self.line(&format!(" {} ", self.paint("hint:", "1;36")), message);
     }
 
-    /// Raw data to stdout.
-    #[expect(clippy::unused_self, reason = "the one door to stdout")]
+    /// Data to stdout, without control characters: a record may hold any. In JSON the escapes mean what they replace.
     pub(crate) fn data(self, text: &str) -> io::Result<()> {
+        self.raw(&printable(text))
+    }
+
+    #[expect(clippy::unused_self, reason = "the one door to stdout")]
+    fn raw(self, text: &str) -> io::Result<()> {
         let mut out = io::stdout().lock();
         out.write_all(text.as_bytes())?;
         out.flush()
@@ -84,6 +95,8 @@ impl Output {
     /// A value as one JSON or YAML document. For `text` and `wide` the caller prints columns instead.
     pub(crate) fn document<T: Serialize>(self, value: &T) -> anyhow::Result<()> {
         let text = match self.format {
+            // Its plain texts know no escapes, so that a program gets them as they are.
+            Format::Yaml if !io::stdout().is_terminal() => return Ok(self.raw(&serde_yaml::to_string(value)?)?),
             Format::Yaml => serde_yaml::to_string(value)?,
             Format::Json | Format::Text | Format::Wide => format!("{}\n", serde_json::to_string_pretty(value)?),
         };
@@ -98,6 +111,26 @@ impl Output {
     fn paint(self, text: &str, code: &str) -> String {
         if self.colour { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
     }
+}
+
+/// The text as a terminal may see it: controls (C0 and C1, except line breaks and tabs) and the marks that turn the
+/// direction of text around become `\u001b` and the like.
+pub(crate) fn printable(text: &str) -> Cow<'_, str> {
+    let turns =
+        |c: char| matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let is_unsafe = |c: char| (c.is_control() && c != '\n' && c != '\t') || turns(c);
+    if !text.contains(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 16);
+    for c in text.chars() {
+        if is_unsafe(c) {
+            write!(safe, "\\u{:04x}", u32::from(c)).expect("a String takes any text");
+        } else {
+            safe.push(c);
+        }
+    }
+    Cow::Owned(safe)
 }
 
 /// How long ago, as `kubectl` shows ages: `12s`, `5m`, `3h`, `9d`; `-` if unknown.
@@ -119,7 +152,9 @@ pub(crate) fn span(seconds: i64) -> String {
 pub(crate) fn columns(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) -> String {
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled).set_header(header);
-    table.add_rows(rows);
+    // A cell is one line.
+    let cell = |cell: String| printable(&cell).replace('\n', "\\n").replace('\t', "\\t");
+    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(cell).collect::<Vec<_>>()));
     for (index, column) in table.column_iter_mut().enumerate() {
         column.set_padding((0, 3));
         if right.contains(&index) {
@@ -128,4 +163,23 @@ pub(crate) fn columns(header: &[&str], right: &[usize], rows: Vec<Vec<String>>) 
     }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_terminal_sees_no_control_characters() {
+        assert_eq!(printable("a\tb\nç é 公"), "a\tb\nç é 公");
+        assert_eq!(printable("\u{1b}[31mred\r"), "\\u001b[31mred\\u000d");
+        assert_eq!(printable("\u{9b}31m \u{202e}abc\u{2066}"), "\\u009b31m \\u202eabc\\u2066");
+        let shown = columns(&["ID", "ERROR"], &[], vec![vec!["a\nb".into(), "\u{1b}]0;title\u{7}".into()]]);
+        assert_eq!(shown.lines().count(), 2);
+        assert!(shown.contains("a\\nb") && shown.contains("\\u001b]0;title\\u0007"), "{shown}");
+        // What a program reads in JSON is what it was.
+        let document = serde_json::to_string("\u{9b}\u{202e}").expect("text");
+        let read: String = serde_json::from_str(&printable(&document)).expect("JSON");
+        assert_eq!(read, "\u{9b}\u{202e}");
+    }
 }

@@ -10,6 +10,7 @@ use jobqueue_queue::{Connection, ConnectionUrl, Protocol, Timeouts};
 use crate::args::{GlobalArgs, ProtocolArg};
 use crate::exit::{Exit, Failure};
 use crate::local::private_redis_url;
+use crate::output::{Format, Output};
 use crate::tls::TlsFiles;
 
 /// What the command line and the manifest say together.
@@ -123,6 +124,9 @@ pub(crate) fn read_manifest(path: &Path, name: Option<&str>) -> anyhow::Result<J
         let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failure };
         Failure::new(exit, format!("cannot read the manifest {shown}: {error}"))
     })?;
+    for warning in JobQueue::yaml_warnings(&text) {
+        Output::for_process(Format::Text).warn(&format!("{shown}: {warning}"));
+    }
     JobQueue::one_from_yaml(&text, name)
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
         .with_context(|| format!("{shown}"))

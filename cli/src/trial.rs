@@ -1,18 +1,19 @@
-//! `jobqueue try`: the rows that a record would become. Writes nothing.
+//! `jobqueue try`: the rows that a record would become, and what the database's columns say to them. Writes nothing.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
-use chrono::Utc;
+use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
-use jobqueue_ingest::{JobInput, PreviewRow};
+use jobqueue_ingest::{JobInput, LedgerKey, Misfit, PreviewRow, Recipe, RowTree, Sink, SinkError, Unit, UnitOutcome};
 use jobqueue_queue::Protocol;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::args::GlobalArgs;
 use crate::enqueue::lines::{InvalidUtf8, Line, Lines};
-use crate::exit::{Exit, Failure};
+use crate::exit::{self, Exit, Failure};
 use crate::output::{Output, columns};
 use crate::sink;
 use crate::target::Target;
@@ -23,8 +24,17 @@ Examples:
   jobqueue try -f jobqueue.yaml --record companies.jsonl --line 17
   jobqueue try -f jobqueue.yaml --record - --all < records.jsonl
   jobqueue try -f jobqueue.yaml --record one.json --whole --database sqlite:companies.db
+  jobqueue try -f jobqueue.yaml --record companies.jsonl --all --write-and-roll-back
 
-With --database the recipe is also checked against the database's tables, as a worker does when it starts.";
+With a database, from --database or the manifest, the recipe is checked against its tables, as a worker does when it
+starts, and every value against its column. Without one, or while the manifest's does not answer, rows are only shown.
+--write-and-roll-back also asks the database itself: keys, constraints, triggers. It uses up ids of sequences.
+
+Exit code: 0 if all would be written, 3 if some would fail, 2 if the recipe does not fit the tables, 4 if the database
+of --database (or of any, with --write-and-roll-back) does not answer.";
+
+/// Problems of one record that are told one by one.
+const TOLD: usize = 50;
 
 /// Flags of `try`.
 #[derive(Debug, Args)]
@@ -42,6 +52,9 @@ pub(crate) struct TryArgs {
     /// The file is one record, of however many lines
     #[arg(long)]
     whole: bool,
+    /// Write the rows to the database in a transaction that is rolled back, and tell what the database says
+    #[arg(long)]
+    write_and_roll_back: bool,
     /// RQ function of the job [default: the first that the recipes serve]
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
@@ -51,23 +64,121 @@ pub(crate) struct TryArgs {
 pub(crate) async fn run(global: &GlobalArgs, args: &TryArgs, output: Output) -> anyhow::Result<Exit> {
     let target = Target::from_args(global)?;
     let recipe = target.recipe()?;
-    if let Some(url) = target.database_if_given()? {
-        sink::check(sink::connect(&url).await?.as_ref(), &recipe).await?;
-        output.say("the recipe fits the database");
-    }
+    let database = database(&target, args, &recipe, output).await?;
+    let (sink, misfit) = match database {
+        Database::Fits(sink) => (Some(sink), None),
+        Database::Unknown => (None, None),
+        Database::LacksTables(error) => (None, Some(error)),
+    };
     let function = args.function.clone().or_else(|| target.first_function());
     let trial = Trial {
         recipe: &recipe,
         queue: target.queues.first().map_or("try", String::as_str),
         function: function.filter(|_| target.protocol == Protocol::Rq),
+        sink: sink.as_deref(),
+        writes: args.write_and_roll_back,
     };
-    if args.all { trial.every_line(args, output) } else { trial.one_record(args, output) }
+    let tried = if args.all { trial.every_line(args, output).await } else { trial.one_record(args, output).await };
+    match (misfit, tried) {
+        (Some(misfit), tried) => {
+            if let Err(error) = tried {
+                exit::report(output, &error);
+            }
+            Err(misfit)
+        }
+        (None, tried) => tried,
+    }
+}
+
+/// What is known of the database.
+enum Database {
+    /// It has what the recipe needs.
+    Fits(Box<dyn Sink>),
+    /// There is none, or it does not answer.
+    Unknown,
+    /// It has not.
+    LacksTables(anyhow::Error),
+}
+
+/// The database, held against the recipe. The manifest's may not be there yet.
+async fn database(target: &Target, args: &TryArgs, recipe: &Recipe, output: Output) -> anyhow::Result<Database> {
+    let needed = args.write_and_roll_back;
+    let url = if needed { Some(target.database()?) } else { target.database_if_given()? };
+    let Some(url) = url else {
+        output.say("no database is given (--database URL): values are not checked against its columns");
+        return Ok(Database::Unknown);
+    };
+    let opened = async {
+        let sink = sink::connect(&url).await?;
+        let fits = sink::check(sink.as_ref(), recipe).await;
+        anyhow::Ok((sink, fits))
+    };
+    let opened = match opened.await {
+        Ok((_, Err(error))) if Failure::is_unreachable(&error) => Err(error),
+        opened => opened,
+    };
+    match opened {
+        Ok((sink, Ok(()))) => {
+            output.say("the recipe fits the database");
+            Ok(Database::Fits(sink))
+        }
+        Ok((_, Err(error))) if needed => Err(error),
+        Ok((_, Err(error))) => Ok(Database::LacksTables(error)),
+        Err(error) if !needed && target.database.is_none() && Failure::is_unreachable(&error) => {
+            output.warn(&format!("{error:#}; values are not checked against its columns"));
+            Ok(Database::Unknown)
+        }
+        Err(error) => Err(error),
+    }
 }
 
 struct Trial<'a> {
-    recipe: &'a jobqueue_ingest::Recipe,
+    recipe: &'a Recipe,
     queue: &'a str,
     function: Option<String>,
+    sink: Option<&'a dyn Sink>,
+    writes: bool,
+}
+
+/// What a record would come to.
+struct Tried {
+    /// Not all of them where a problem is the recipe's.
+    rows: Vec<PreviewRow>,
+    problems: Vec<Problem>,
+}
+
+/// Why a record would fail.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Problem {
+    /// The whole of it, for a person.
+    message: String,
+    /// Where a column refuses a value.
+    #[serde(flatten)]
+    misfit: Option<Misfit>,
+    /// Whether the rows could not be made.
+    #[serde(skip)]
+    of_recipe: bool,
+}
+
+impl From<Misfit> for Problem {
+    fn from(misfit: Misfit) -> Self {
+        Self { message: misfit.to_string(), misfit: Some(misfit), of_recipe: false }
+    }
+}
+
+impl Problem {
+    /// Table and column, as far as they are known.
+    fn place(&self) -> String {
+        match &self.misfit {
+            Some(misfit) => format!("{}.{}", misfit.table, misfit.column),
+            None => self.message.split(": ").next().unwrap_or_default().to_owned(),
+        }
+    }
+
+    fn new(message: String, of_recipe: bool) -> Self {
+        Self { message, misfit: None, of_recipe }
+    }
 }
 
 #[derive(Debug, Default, Serialize)]
@@ -81,12 +192,36 @@ struct Tally {
 struct FailedLine {
     line: u64,
     error: String,
+    problems: Vec<Problem>,
+}
+
+#[derive(Serialize)]
+struct Failing<'a> {
+    rows: &'a [PreviewRow],
+    problems: &'a [Problem],
 }
 
 impl Trial<'_> {
-    fn rows(&self, record: &str) -> Result<Vec<PreviewRow>, String> {
-        let (args, none) = ([Value::String(record.to_owned())], Map::new());
+    async fn record(&self, record: &str) -> anyhow::Result<Tried> {
         let now = Utc::now();
+        let (tree, errors) = self.rows(record, now);
+        let mut problems: Vec<Problem> =
+            errors.into_iter().map(|error| Problem::new(error.to_string(), true)).collect();
+        if let Some(sink) = self.sink {
+            let misfits = sink.check(self.recipe, &tree).await.map_err(sink::sink_failure)?;
+            // What the recipe could not read is null here.
+            let unread = !problems.is_empty();
+            problems.extend(misfits.into_iter().filter(|misfit| !unread || misfit.value.is_some()).map(Problem::from));
+        }
+        let rows = self.recipe.preview(&tree);
+        if self.writes && problems.is_empty() {
+            problems.extend(self.write(tree, now).await?);
+        }
+        Ok(Tried { rows, problems })
+    }
+
+    fn rows(&self, record: &str, now: DateTime<Utc>) -> (RowTree, Vec<jobqueue_ingest::RecipeError>) {
+        let (args, none) = ([Value::String(record.to_owned())], Map::new());
         let job = JobInput {
             id: "try",
             queue: self.queue,
@@ -97,33 +232,76 @@ impl Trial<'_> {
             attempt: 1,
             enqueued_at: Some(now),
         };
-        let tree = self.recipe.rows(&job, now).map_err(|error| error.to_string())?;
-        Ok(self.recipe.preview(&tree))
+        self.recipe.rows_and_errors(&job, now)
     }
 
-    fn one_record(&self, args: &TryArgs, output: Output) -> anyhow::Result<Exit> {
-        let (place, record) = read_record(args)?;
-        let rows = self.rows(&record).map_err(|error| {
-            Failure::new(Exit::Records, format!("{place}: {error}"))
-                .hint("a worker would put this job into the failed registry with these words")
+    /// What the database has against the rows, which it keeps no trace of.
+    async fn write(&self, rows: RowTree, now: DateTime<Utc>) -> anyhow::Result<Option<Problem>> {
+        let Some(sink) = self.sink else { return Ok(None) };
+        let key = LedgerKey {
+            queue: self.queue.to_owned(),
+            job_id: uuid::Uuid::new_v4().to_string(),
+            created_at: now.to_rfc3339_opts(SecondsFormat::Micros, true),
+            generation: 0,
+            run: None,
+        };
+        let outcome = sink.rehearse(self.recipe, &Unit { key, rows }).await.map_err(|error| {
+            let of_ledger = matches!(&error, SinkError::Misfit { cause, .. } if cause.contains("jobqueue_ledger"));
+            let failure = Failure::new(Exit::from(&error), error.to_string());
+            if of_ledger {
+                failure.hint("a worker makes the table when it starts; `jobqueue schema` prints it")
+            } else {
+                failure
+            }
         })?;
+        Ok(match outcome {
+            UnitOutcome::Rejected(rejection) => Some(Problem::new(rejection.message, false)),
+            UnitOutcome::Applied { .. } | UnitOutcome::AlreadyApplied => None,
+        })
+    }
+
+    /// What is certain of the rows now.
+    fn verdict(&self) -> &'static str {
+        if self.writes { "the database took them, and they were rolled back" } else { "nothing was written" }
+    }
+
+    async fn one_record(&self, args: &TryArgs, output: Output) -> anyhow::Result<Exit> {
+        let (place, record) = read_record(args)?;
+        let Tried { rows, problems } = self.record(&record).await?;
+        if problems.is_empty() {
+            if output.is_machine() {
+                output.document(&rows)?;
+            } else {
+                output.data(&shown(&rows))?;
+            }
+            output.say(&format!("{place} becomes {} row(s); {}", count(&rows), self.verdict()));
+            return Ok(Exit::Ok);
+        }
         if output.is_machine() {
-            output.document(&rows)?;
-        } else {
+            output.document(&Failing { rows: &rows, problems: &problems })?;
+        } else if !problems.iter().any(|problem| problem.of_recipe) {
             output.data(&shown(&rows))?;
         }
-        output.say(&format!("{place} becomes {} row(s); nothing was written", count(&rows)));
-        Ok(Exit::Ok)
+        let message = match problems.as_slice() {
+            [problem] => format!("{place}: {}", problem.message),
+            several => format!("{place}: {} problems:\n  {}", several.len(), listed(several, "\n  ")),
+        };
+        Err(Failure::new(Exit::Records, message)
+            .hint("a worker would put this job into the failed registry with these words")
+            .into())
     }
 
-    fn every_line(&self, args: &TryArgs, output: Output) -> anyhow::Result<Exit> {
+    async fn every_line(&self, args: &TryArgs, output: Output) -> anyhow::Result<Exit> {
         let mut tally = Tally::default();
         for line in open(&args.record)? {
             let line = line.map_err(|error| at_fault(&args.record, &error))?;
             tally.lines += 1;
-            match self.rows(&line.text) {
-                Ok(rows) => tally.rows += count(&rows),
-                Err(error) => tally.failed.push(FailedLine { line: line.number, error }),
+            let Tried { rows, problems } = self.record(&line.text).await?;
+            if problems.is_empty() {
+                tally.rows += count(&rows);
+            } else {
+                let error = listed(&problems, "; ");
+                tally.failed.push(FailedLine { line: line.number, error, problems });
             }
         }
         if output.is_machine() {
@@ -134,13 +312,36 @@ impl Trial<'_> {
         }
         let good = tally.lines - tally.failed.len() as u64;
         output.say(&format!(
-            "{good} of {} record(s) would become {} row(s), {} would fail; nothing was written",
+            "{good} of {} record(s) would become {} row(s), {} would fail; {}",
             tally.lines,
             tally.rows,
-            tally.failed.len()
+            tally.failed.len(),
+            if self.writes { "whatever was written is rolled back" } else { "nothing was written" }
         ));
-        Ok(if tally.failed.is_empty() { Exit::Ok } else { Exit::Records })
+        if tally.failed.is_empty() {
+            return Ok(Exit::Ok);
+        }
+        output.say(&format!("{} of {} would fail, at {}", tally.failed.len(), tally.lines, tally.places()));
+        Ok(Exit::Records)
     }
+}
+
+impl Tally {
+    /// Where records fail (`orders.total`, `orders`), each place once.
+    fn places(&self) -> String {
+        let problems = self.failed.iter().flat_map(|failed| &failed.problems);
+        let places: BTreeSet<String> = problems.map(Problem::place).collect();
+        places.into_iter().collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The problems, so many as a person reads.
+fn listed(problems: &[Problem], between: &str) -> String {
+    let mut told: Vec<String> = problems.iter().take(TOLD).map(|problem| problem.message.clone()).collect();
+    if problems.len() > TOLD {
+        told.push(format!("and {} more", problems.len() - TOLD));
+    }
+    told.join(between)
 }
 
 fn open(path: &Path) -> anyhow::Result<Lines<Box<dyn std::io::BufRead + Send>>> {

@@ -18,6 +18,7 @@ mod status;
 mod validate;
 mod worker;
 mod worker_config;
+mod yaml_words;
 
 pub use condition::{ConditionType, Reason};
 pub use connection::{Connection, SecretKeyRef, SecretRef, TlsSpec};

@@ -4,6 +4,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::schema::{check_spec, did_you_mean};
+use crate::yaml_words::{Words, other_keys};
 use crate::{JobQueue, Problem, validate};
 
 /// What a name may look like, for people; [`is_dns_name`] decides.
@@ -72,6 +73,22 @@ impl JobQueue {
         if queues.is_empty() { Err(ManifestError::Empty { kinds }) } else { Ok(queues) }
     }
 
+    /// What the JobQueues of a manifest say otherwise to `kubectl`, which reads YAML 1.1: bare words that are booleans to
+    /// it, and keys that are no text. Each with its path and the remedy. Nothing is said of a text that is no YAML.
+    pub fn yaml_warnings(text: &str) -> Vec<Problem> {
+        let words = Words::find(text);
+        let read = words.as_ref().map_or(text, Words::text);
+        let mut warnings = Vec::new();
+        for document in serde_yaml::Deserializer::from_str(read) {
+            let Ok(document) = serde_yaml::Value::deserialize(document) else { break };
+            if document.get("kind").and_then(serde_yaml::Value::as_str) == Some("JobQueue") {
+                warnings.extend(other_keys(&document));
+                warnings.extend(words.iter().flat_map(|words| words.problems(&document)));
+            }
+        }
+        warnings
+    }
+
     /// The JobQueue called `name`, or the only one.
     pub fn one_from_yaml(text: &str, name: Option<&str>) -> Result<Self, ManifestError> {
         let mut queues = Self::from_yaml(text)?;
@@ -91,8 +108,10 @@ impl JobQueue {
 /// One document as JSON. Duplicate keys are errors, `<<` merges.
 fn parse(document: serde_yaml::Deserializer<'_>) -> Result<Value, String> {
     let mut yaml = serde_yaml::Value::deserialize(document).map_err(|error| error.to_string())?;
+    // The parser's words for a key that is null do not name it.
+    let key = other_keys(&yaml).into_iter().next();
     yaml.apply_merge().map_err(|error| error.to_string())?;
-    serde_json::to_value(yaml).map_err(|error| error.to_string())
+    serde_json::to_value(yaml).map_err(|error| key.map_or_else(|| error.to_string(), |key| key.to_string()))
 }
 
 fn looks_like_ours(value: &Value) -> bool {
@@ -190,6 +209,21 @@ mod tests {
         assert_eq!(error("kind: Secret"), "no JobQueue in the manifest, which has Secret");
         assert!(error("a: [").starts_with("document 1 is not valid YAML: "), "{}", error("a: ["));
         assert!(error("a: 1\na: 2").contains("duplicate"), "{}", error("a: 1\na: 2"));
+    }
+
+    #[test]
+    fn a_bare_word_that_kubectl_reads_as_a_boolean_is_named() {
+        let bare = format!("kind: ConfigMap\ndata: {{no: x}}\n---\n{COMPANIES}")
+            .replace("            name: ", "            no: ");
+        let said: Vec<String> = JobQueue::yaml_warnings(&bare).iter().map(ToString::to_string).collect();
+        let path = "spec.ingest[0].tables[0].columns.no";
+        assert_eq!(
+            said,
+            [format!("{path}: kubectl reads the bare key `no` as the boolean false; put it in quotes: \"no\"")]
+        );
+        JobQueue::from_yaml(&bare).expect("it is valid all the same");
+        assert_eq!(JobQueue::yaml_warnings(&bare.replace(" no: ", " \"no\": ")), []);
+        assert!(error("kind: JobQueue\n~: 1").contains("the bare key `null` is not text"));
     }
 
     #[test]

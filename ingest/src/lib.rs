@@ -18,7 +18,7 @@ pub use preview::PreviewRow;
 pub use recipe::{Recipe, RecipeError, RecipeProblem, TablePlan};
 pub use rows::{Row, RowTree, SqlValue};
 pub use sink::{
-    Certificates, DatabaseKind, DatabaseUrl, LedgerKey, Rejection, Sink, SinkError, SinkOptions, Unit, UnitOutcome,
-    connect, ledger_ddl, run_script,
+    Certificates, DatabaseKind, DatabaseUrl, LedgerKey, Misfit, Rejection, Sink, SinkError, SinkOptions, Unit,
+    UnitOutcome, connect, ledger_ddl, run_script,
 };
 pub use spec::{ChildSpec, IngestSpec, OnConflict, TableSpec};

@@ -6,6 +6,7 @@ use chrono::SecondsFormat;
 use serde::Serialize;
 use serde_json::{Number, Value};
 
+use crate::recipe::bytes;
 use crate::{Recipe, Row, RowTree, SqlValue};
 
 /// One row with its children, as `jobqueue try` shows it.
@@ -48,7 +49,7 @@ fn shown(value: &SqlValue, parent_id: &str) -> Value {
         SqlValue::UInt(u) => Value::from(*u),
         SqlValue::Float(f) => Number::from_f64(*f).map_or_else(|| Value::String(f.to_string()), Value::Number),
         SqlValue::Text(s) => Value::String(s.clone()),
-        SqlValue::Bytes(b) => Value::String(b.iter().fold("\\x".to_owned(), |hex, byte| hex + &format!("{byte:02x}"))),
+        SqlValue::Bytes(b) => Value::String(format!("\\x{}", bytes::hex(b))),
         SqlValue::Date(d) => Value::String(d.to_string()),
         SqlValue::DateTime(d) => Value::String(d.format("%Y-%m-%dT%H:%M:%S%.f").to_string()),
         SqlValue::Timestamp(t) => Value::String(t.to_rfc3339_opts(SecondsFormat::AutoSi, true)),

@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod agreement;
+pub(crate) mod bytes;
 mod calendar;
 mod check;
 mod compile;
@@ -78,6 +79,11 @@ impl Recipe {
     /// The rows of one job. `now` is the value of `now()` for all of its rows.
     pub fn rows(&self, job: &JobInput<'_>, now: DateTime<Utc>) -> Result<RowTree, RecipeError> {
         self.extract(job, now, &Interrupt::default())
+    }
+
+    /// As [`Recipe::rows`], but goes on after an error: the rows, with NULL for what could not be read, and every error.
+    pub fn rows_and_errors(&self, job: &JobInput<'_>, now: DateTime<Utc>) -> (RowTree, Vec<RecipeError>) {
+        self.extract_all(job, now)
     }
 
     /// As [`Recipe::rows`]; fails soon after `interrupt` is set, with whatever words.

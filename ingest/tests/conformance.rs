@@ -11,6 +11,8 @@ mod conflicts;
 mod fixture;
 #[path = "conformance/outages.rs"]
 mod outages;
+#[path = "conformance/types.rs"]
+mod types;
 #[path = "conformance/upkeep.rs"]
 mod upkeep;
 #[path = "conformance/values.rs"]
@@ -41,6 +43,9 @@ conformance! {
     values::what_does_not_fit_is_refused_by_name,
     values::a_value_that_only_the_database_can_judge_is_refused_in_its_words,
     values::a_word_that_is_none_of_the_enum_is_refused,
+    types::bytes_go_into_binary_columns_and_nowhere_else,
+    types::rows_can_be_tried_without_a_trace,
+    types::a_column_named_by_a_yaml_word_is_explained,
     conflicts::fail_rejects_the_second_of_a_key,
     conflicts::ignore_keeps_what_is_there,
     conflicts::update_takes_the_last_value,

@@ -66,7 +66,7 @@ pub enum Payload {
 /// | `Decimal`, `UUID`, `Path` | text |
 /// | `int` outside 64 bits | decimal text |
 /// | `float` `nan`, `inf` | the text `NaN`, `Infinity`, `-Infinity` |
-/// | `bytes`, `bytearray` | text, base64 if not UTF-8 |
+/// | `bytes`, `bytearray` | an object that stands for them, see [`crate::payload::bytes_value`] |
 /// | `tuple`, `set`, `frozenset`, `deque` | list |
 /// | `OrderedDict`, `defaultdict`, `Counter` | object |
 /// | keys of a dict that are not text | their JSON as text (`1`, `true`, `null`) |

@@ -4,14 +4,13 @@
 use std::time::Duration;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
 use redis::Value as Answer;
 use redis::streams::StreamInfoGroupsReply;
 use serde_json::{Map, Value};
 
 use crate::bookkeeping::{Bookkeeper, Source};
+use crate::payload::bytes_value;
 use crate::{Connection, Payload, PayloadError, PayloadLimits, Protocol, QueueError};
 
 /// Jobs from streams.
@@ -84,19 +83,21 @@ impl Source for StreamSource {
     }
 }
 
-/// What `stream.lua` packed: for each name and value its length, a colon and itself. Values that are not UTF-8 become
-/// base64, as in [`crate::Call`]; of a name that occurs twice the last value counts.
+/// What `stream.lua` packed: for each name and value its length, a colon and itself. Values that are not UTF-8 are bytes,
+/// as in [`crate::Call`]; of a name that occurs twice the last value counts.
 fn fields(mut packed: &[u8]) -> Option<Map<String, Value>> {
     let mut parts = Vec::new();
     while !packed.is_empty() {
         let colon = packed.iter().position(|&byte| byte == b':')?;
         let length: usize = std::str::from_utf8(&packed[..colon]).ok()?.parse().ok()?;
         let (part, rest) = packed[colon + 1..].split_at_checked(length)?;
-        parts.push(std::str::from_utf8(part).map_or_else(|_| BASE64.encode(part), str::to_owned));
+        parts.push(part);
         packed = rest;
     }
     let (pairs, rest) = parts.as_chunks::<2>();
-    rest.is_empty().then(|| pairs.iter().map(|[name, value]| (name.clone(), Value::from(value.as_str()))).collect())
+    let value = |part: &[u8]| std::str::from_utf8(part).map_or_else(|_| bytes_value(part), Value::from);
+    let pair = |[name, part]: &[&[u8]; 2]| (String::from_utf8_lossy(name).into_owned(), value(part));
+    rest.is_empty().then(|| pairs.iter().map(pair).collect())
 }
 
 #[cfg(test)]
@@ -109,7 +110,7 @@ mod tests {
     fn packed_fields_are_unpacked() {
         assert_eq!(
             fields(b"4:name6:a:b\nc;3:bin1:\xff").map(Value::from),
-            Some(json!({"name": "a:b\nc;", "bin": "/w=="}))
+            Some(json!({"name": "a:b\nc;", "bin": bytes_value(b"\xff")}))
         );
         assert_eq!(fields(b""), Some(Map::new()));
         for damaged in [b"4:nam".as_slice(), b"4", b"1:a", b"x:a1:b", b"99999999999999999999:a1:b"] {

@@ -322,6 +322,7 @@ fn record_of(fields: &Map<String, Value>) -> Value {
 
 #[cfg(test)]
 mod tests {
+    use jobqueue_ingest::SqlValue;
     use serde_json::json;
 
     use super::*;
@@ -333,6 +334,46 @@ mod tests {
         assert_eq!(record(json!({"record": "1", "data": "2"})), json!("1"));
         assert_eq!(record(json!({"line": "3"})), json!("3"));
         assert_eq!(record(json!({"Name": "a", "No": "1"})), json!({"Name": "a", "No": "1"}));
+    }
+
+    /// What the payload makes of Python's bytes is what recipes read as bytes.
+    #[test]
+    fn bytes_arrive_as_bytes_whatever_they_hold() {
+        // pickle.dumps(("m.f", None, (), {"a": bytes.fromhex("deadbeef"), "b": bytes.fromhex("c3a9c3a9"),
+        // "c": bytearray(b"x"), "d": "\u{e9}"}), 5)
+        let data = b"\x80\x05\x95>\x00\x00\x00\x00\x00\x00\x00(\x8c\x03m.f\x94N)}\x94(\x8c\x01a\x94C\x04\xde\xad\xbe\xef\x94\x8c\x01b\x94C\x04\xc3\xa9\xc3\xa9\x94\x8c\x01c\x94\x96\x01\x00\x00\x00\x00\x00\x00\x00x\x94\x8c\x01d\x94\x8c\x02\xc3\xa9\x94ut\x94.";
+        let call = jobqueue_queue::payload::decode(data, &jobqueue_queue::PayloadLimits::default()).unwrap();
+        let columns =
+            json!({"a": "record.a", "b": "record.b", "c": "record.c", "d": "record.d", "e": "text(record.b)"});
+        let specs = json!([{"record": "job.kwargs", "tables": [{"table": "t", "columns": columns}]}]);
+        let recipe =
+            Recipe::compile(&serde_json::from_value::<Vec<jobqueue_ingest::IngestSpec>>(specs).unwrap()).unwrap();
+        let lease = jobqueue_queue::Lease { queue: "q".into(), job: "j".into(), execution: String::new() };
+        let delivery = Delivery {
+            queue: "q".into(),
+            id: "j".into(),
+            created_at: String::new(),
+            run: None,
+            generation: 0,
+            attempt: 1,
+            crashes: 0,
+            enqueued_at: None,
+            timeout: None,
+            payload: Ok(Payload::Call(call)),
+            lease,
+        };
+        let unit = unit_of(&recipe, &Interrupt::default(), &delivery, Utc::now()).unwrap();
+        let bytes = |bytes: &[u8]| SqlValue::Bytes(bytes.to_vec());
+        assert_eq!(
+            unit.rows.rows[0].values,
+            [
+                bytes(&[0xde, 0xad, 0xbe, 0xef]),
+                bytes("éé".as_bytes()),
+                bytes(b"x"),
+                SqlValue::Text("é".into()),
+                SqlValue::Text("éé".into())
+            ]
+        );
     }
 
     #[test]

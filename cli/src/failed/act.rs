@@ -7,12 +7,13 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use jobqueue_queue::admin::{FailedJob, Requeued};
+use jobqueue_queue::payload::bytes_in;
 use serde_json::{Value, json};
 
 use super::Registry;
 use super::filter::Filters;
 use crate::exit::{Exit, Failure, queue_failure};
-use crate::output::Output;
+use crate::output::{Output, printable};
 
 /// Flags of `failed requeue`.
 #[derive(Debug, Args)]
@@ -109,12 +110,13 @@ pub(super) async fn requeue(registries: &[Registry], args: &RequeueArgs, output:
 /// Writes records to a file.
 pub(super) async fn export(registries: &[Registry], args: &ExportArgs, output: Output) -> anyhow::Result<Exit> {
     let mut file = open(args)?;
+    let seen = args.file == Path::new("-") && io::stdout().is_terminal();
     let (mut written, mut without) = (0_u64, 0_u64);
     args.filters
         .select(registries, |_, job| {
             match line(&job) {
                 Ok(line) => {
-                    writeln!(file, "{line}")?;
+                    writeln!(file, "{}", if seen { printable(&line) } else { line.as_str().into() })?;
                     written += 1;
                 }
                 Err(reason) => {
@@ -150,7 +152,12 @@ fn line(job: &FailedJob) -> Result<String, String> {
         Some(Err(error)) => return Err(error.to_string()),
         None => return Err("its record is gone".to_owned()),
     };
-    match record {
+    // A line of bytes is the line.
+    let text = match bytes_in(record) {
+        Some(bytes) => String::from_utf8(bytes).map(Value::String).map_err(|_| "its record is bytes, not text")?,
+        None => record.clone(),
+    };
+    match &text {
         // A record that was read as a line may have kept its end.
         Value::String(text) if !text.trim_end_matches(['\n', '\r']).contains(['\n', '\r']) => {
             Ok(text.trim_end_matches(['\n', '\r']).to_owned())

@@ -6,6 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use jobqueue_queue::PayloadLimits;
 use jobqueue_queue::admin::{Attempt, FailedJob};
+use jobqueue_queue::payload::readable;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
@@ -73,7 +74,11 @@ pub(super) async fn run(registries: &[Registry], args: &ShowArgs, output: Output
 fn shown(job: FailedJob, attempts: Vec<Attempt>) -> Shown {
     let function = job.function().map(str::to_owned);
     let (args, kwargs, payload_error) = match job.call {
-        Some(Ok(call)) => (call.args, call.kwargs, None),
+        Some(Ok(call)) => (
+            call.args.into_iter().map(readable).collect(),
+            call.kwargs.into_iter().map(|(name, value)| (name, readable(value))).collect(),
+            None,
+        ),
         Some(Err(error)) => (Vec::new(), Map::new(), Some(error.to_string())),
         None => (Vec::new(), Map::new(), Some("the record of this job is gone".to_owned())),
     };

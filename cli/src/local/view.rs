@@ -7,7 +7,7 @@ use jobqueue_crds::SecretKeyRef;
 use serde::Serialize;
 
 use super::event::Event;
-use crate::output::Output;
+use crate::output::{Output, printable};
 
 /// Between two status lines where nothing can be redrawn.
 const STATUS_LINE: Duration = Duration::from_secs(5);
@@ -183,7 +183,7 @@ impl Live {
         self.backlog.set_position(status.done);
         self.backlog.set_message(progress(status));
         self.workers.set_message(counts(status));
-        self.reason.set_message(status.message.clone());
+        self.reason.set_message(printable(&status.message).into_owned());
     }
 }
 

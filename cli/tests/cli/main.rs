@@ -11,4 +11,5 @@ mod simulate;
 mod stop;
 mod support;
 mod tls;
+mod trial;
 mod worker_config;

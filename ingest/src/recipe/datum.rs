@@ -12,6 +12,7 @@ use cel::common::value::Val;
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
 use serde_json::{Map, Number, Value};
 
+use super::bytes;
 use super::calendar::{CalendarDate, CalendarTime};
 use crate::SqlValue;
 
@@ -40,13 +41,15 @@ impl<'a> Datum<'a> {
             Value::Bool(b) => Self::Bool(*b),
             Value::Number(n) => number(n),
             Value::String(s) => Self::Text(Cow::Borrowed(s)),
-            Value::Array(_) | Value::Object(_) => Self::Json(Cow::Borrowed(value)),
+            Value::Object(map) => bytes::from_map(map).map_or(Self::Json(Cow::Borrowed(value)), Self::Bytes),
+            Value::Array(_) => Self::Json(Cow::Borrowed(value)),
         }
     }
 
-    /// The value that goes into the column.
-    pub(crate) fn into_sql(self) -> SqlValue {
-        match self {
+    /// The value that goes into the column. No column takes a list or map that has bytes in it.
+    pub(crate) fn into_sql(self) -> Result<SqlValue, String> {
+        self.without_bytes()?;
+        Ok(match self {
             Self::Null => SqlValue::Null,
             Self::Bool(b) => SqlValue::Bool(b),
             Self::Int(i) => SqlValue::Int(i),
@@ -58,10 +61,24 @@ impl<'a> Datum<'a> {
             Self::DateTime(d) => SqlValue::DateTime(d),
             Self::Timestamp(t) => SqlValue::Timestamp(t.with_timezone(&Utc)),
             Self::Json(v) => SqlValue::Json(v.into_owned()),
+        })
+    }
+
+    /// An error where bytes are inside of a list or map: it can be written neither as JSON nor as text.
+    pub(crate) fn without_bytes(&self) -> Result<(), String> {
+        match self {
+            Self::Json(v) => bytes::within(v).map_or(Ok(()), |path| {
+                Err(format!(
+                    "{} has bytes in it, at {path}, which JSON cannot hold; take them out, or decode them with text()",
+                    self.kind()
+                ))
+            }),
+            _ => Ok(()),
         }
     }
 
-    /// The JSON form, for records and list elements: dates and instants become ISO 8601 text.
+    /// The JSON form, for records and list elements: dates and instants become ISO 8601 text, bytes an object that
+    /// stands for them.
     pub(crate) fn into_json(self) -> Result<Cow<'a, Value>, String> {
         Ok(Cow::Owned(match self {
             Self::Json(v) => return Ok(v),
@@ -73,7 +90,7 @@ impl<'a> Datum<'a> {
                 Value::Number(Number::from_f64(f).ok_or_else(|| format!("{f} cannot be written as JSON"))?)
             }
             Self::Text(s) => Value::String(s.into_owned()),
-            Self::Bytes(_) => return Err("bytes cannot be written as JSON".into()),
+            Self::Bytes(b) => bytes::to_json(&b),
             Self::Date(_) | Self::DateTime(_) | Self::Timestamp(_) => Value::String(self.text().unwrap_or_default()),
         }))
     }
@@ -116,7 +133,9 @@ impl<'a> Datum<'a> {
         match self {
             Self::Null => "null".into(),
             Self::Text(s) => quote(s),
+            Self::Bytes(b) if b.len() == 1 => "1 byte".into(),
             Self::Bytes(b) => format!("{} bytes", b.len()),
+            Self::Json(v) => shorten(&bytes::shown(v).to_string(), SHOWN).into_owned(),
             other => shorten(&other.text().unwrap_or_default(), SHOWN).into_owned(),
         }
     }
@@ -239,7 +258,10 @@ pub(crate) fn borrowed_val<'v>(value: &'v Value) -> Box<dyn Val + 'v> {
     match value {
         Value::String(s) => Box::new(CelString::from(s.as_str())),
         Value::Array(list) => Box::new(CelList::from(list.iter().map(borrowed_val).collect::<Vec<_>>())),
-        Value::Object(map) => borrowed_map(map),
+        Value::Object(map) => match bytes::from_map(map) {
+            Some(bytes) => Box::new(CelBytes::from(bytes)),
+            None => borrowed_map(map),
+        },
         scalar => Datum::from_json(scalar).into_val(),
     }
 }
@@ -256,6 +278,9 @@ fn owned_val(value: Value) -> Box<dyn Val> {
         Value::String(s) => Box::new(CelString::from(s)),
         Value::Array(list) => Box::new(CelList::from(list.into_iter().map(owned_val).collect::<Vec<Box<dyn Val>>>())),
         Value::Object(map) => {
+            if let Some(bytes) = bytes::from_map(&map) {
+                return Box::new(CelBytes::from(bytes));
+            }
             let entries: HashMap<CelMapKey<'static>, Box<dyn Val>> =
                 map.into_iter().map(|(k, v)| (CelMapKey::from(k), owned_val(v))).collect();
             Box::new(CelMap::from(entries))

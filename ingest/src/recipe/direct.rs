@@ -11,6 +11,7 @@ use std::str::FromStr;
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators};
 use serde_json::Value;
 
+use super::bytes;
 use super::calendar::Format;
 use super::datum::Datum;
 use super::expression::{Step, last_step};
@@ -258,6 +259,7 @@ impl Path {
 fn descend<'s>(mut value: &'s Value, steps: &[PathStep]) -> Found<'s> {
     for step in steps {
         let next = match (value, step) {
+            (Value::Object(map), _) if bytes::from_map(map).is_some() => return Found::Unclear,
             (Value::Object(map), PathStep::Key(key)) => map.get(key),
             (Value::Array(list), PathStep::Index(i)) => list.get(*i),
             (Value::Null, _) => None,

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::datum::Datum;
 use super::expression::Expression;
-use super::helpers::parse_json;
+use super::helpers::{self, parse_json};
 use super::interpreter::{GOES_ON, ItemVals, JobVals, Scope};
 use super::{Recipe, RecipeError};
 use crate::{Interrupt, JobInput, Row, RowTree, SqlValue};
@@ -43,12 +43,50 @@ pub(super) enum Column {
     Value(Expression),
 }
 
+/// What becomes of an error: it ends the job, or all are wanted.
+struct Errors {
+    all: bool,
+    found: Vec<RecipeError>,
+}
+
+impl Errors {
+    /// Ends the job, or remembers the error.
+    fn meet(&mut self, error: RecipeError) -> Result<(), RecipeError> {
+        if !self.all {
+            return Err(error);
+        }
+        self.found.push(error);
+        Ok(())
+    }
+}
+
 impl Recipe {
+    /// The rows, with null for what could not be read, and every error.
+    pub(super) fn extract_all(&self, job: &JobInput<'_>, now: DateTime<Utc>) -> (RowTree, Vec<RecipeError>) {
+        let mut errors = Errors { all: true, found: Vec::new() };
+        let tree = self.extract_with(job, now, &Interrupt::default(), &mut errors);
+        let tree = tree.unwrap_or_else(|error| {
+            errors.found.push(error);
+            RowTree::default()
+        });
+        (tree, errors.found)
+    }
+
     pub(super) fn extract(
         &self,
         job: &JobInput<'_>,
         now: DateTime<Utc>,
         interrupt: &Interrupt,
+    ) -> Result<RowTree, RecipeError> {
+        self.extract_with(job, now, interrupt, &mut Errors { all: false, found: Vec::new() })
+    }
+
+    fn extract_with(
+        &self,
+        job: &JobInput<'_>,
+        now: DateTime<Utc>,
+        interrupt: &Interrupt,
+        errors: &mut Errors,
     ) -> Result<RowTree, RecipeError> {
         let extraction = self.serving(job.function)?;
         if !job_is_shallow(job) {
@@ -60,7 +98,7 @@ impl Recipe {
         let scope = Scope { job, record: Some(&record), item: None, now, vals: &vals };
         let mut rows = Vec::new();
         for table in &extraction.tables {
-            self.add_rows(table, &scope, &mut rows)?;
+            self.add_rows(table, &scope, &mut rows, errors)?;
         }
         Ok(RowTree { rows })
     }
@@ -80,22 +118,31 @@ impl Recipe {
     }
 
     /// The rows of one table for one parent row (or for the record).
-    fn add_rows(&self, table: &TableProgram, scope: &Scope<'_>, rows: &mut Vec<Row>) -> Result<(), RecipeError> {
+    fn add_rows(
+        &self,
+        table: &TableProgram,
+        scope: &Scope<'_>,
+        rows: &mut Vec<Row>,
+        errors: &mut Errors,
+    ) -> Result<(), RecipeError> {
         let Some(for_each) = &table.for_each else {
-            return self.add_row(table, scope, None, rows);
+            return self.add_row(table, scope, None, rows, errors);
         };
         let name = &self.tables[table.index].table;
         let fail = |reason: String| RecipeError(format!("{name}.forEach: {}: {reason}", for_each.shown()));
-        let list = match for_each.evaluate(scope).map_err(fail)? {
-            Datum::Null => return Ok(()),
-            Datum::Json(list) if list.is_array() => list,
-            other => return Err(fail(format!("must be a list, but is {} ({})", other.kind(), other.shown()))),
+        let list = match for_each.evaluate(scope) {
+            Ok(Datum::Null) => return Ok(()),
+            Ok(Datum::Json(list)) if list.is_array() => list,
+            Ok(other) => {
+                return errors.meet(fail(format!("must be a list, but is {} ({})", other.kind(), other.shown())));
+            }
+            Err(reason) => return errors.meet(fail(reason)),
         };
         let items = list.as_array().map_or(&[][..], Vec::as_slice);
         for (position, item) in items.iter().enumerate() {
             let vals = ItemVals::new(scope.vals, item);
             let scope = Scope { item: Some(item), vals: &vals, ..*scope };
-            self.add_row(table, &scope, Some(position), rows)?;
+            self.add_row(table, &scope, Some(position), rows, errors)?;
         }
         Ok(())
     }
@@ -106,6 +153,7 @@ impl Recipe {
         scope: &Scope<'_>,
         position: Option<usize>,
         rows: &mut Vec<Row>,
+        errors: &mut Errors,
     ) -> Result<(), RecipeError> {
         let plan = &self.tables[table.index];
         if scope.vals.resolve(GOES_ON).is_none() {
@@ -116,27 +164,32 @@ impl Recipe {
             RecipeError(format!("{}{position}.{what}: {}: {reason}", plan.table, expression.shown()))
         };
         if let Some(when) = &table.when {
-            match when.evaluate(scope).map_err(|reason| fail("when", when, reason))? {
-                Datum::Bool(true) => {}
-                Datum::Bool(false) => return Ok(()),
-                other => {
+            match when.evaluate(scope) {
+                Ok(Datum::Bool(true)) => {}
+                Ok(Datum::Bool(false)) => return Ok(()),
+                Ok(other) => {
                     let reason = format!("must be true or false, but is {} ({})", other.kind(), other.shown());
-                    return Err(fail("when", when, reason));
+                    return errors.meet(fail("when", when, reason));
                 }
+                Err(reason) => return errors.meet(fail("when", when, reason)),
             }
         }
         let mut values = Vec::with_capacity(table.columns.len());
         for (column, name) in table.columns.iter().zip(&plan.columns) {
             values.push(match column {
                 Column::ParentId => SqlValue::ParentId,
-                Column::Value(expression) => {
-                    expression.evaluate(scope).map_err(|reason| fail(name, expression, reason))?.into_sql()
-                }
+                Column::Value(expression) => match expression.evaluate(scope).and_then(Datum::into_sql) {
+                    Ok(value) => value,
+                    Err(reason) => {
+                        errors.meet(fail(name, expression, reason))?;
+                        SqlValue::Null
+                    }
+                },
             });
         }
         let mut children = Vec::new();
         for child in &table.children {
-            self.add_rows(child, scope, &mut children)?;
+            self.add_rows(child, scope, &mut children, errors)?;
         }
         rows.push(Row { table: table.index, values, children });
         Ok(())
@@ -156,6 +209,10 @@ impl Extraction {
         };
         match value {
             Datum::Text(text) => parse_json(&text).map(Cow::Owned).map_err(fail),
+            // A line of bytes.
+            bytes @ Datum::Bytes(_) => {
+                helpers::json(bytes).and_then(Datum::into_json).map(|json| Cow::Owned(json.into_owned())).map_err(fail)
+            }
             other => other.into_json().map_err(fail),
         }
     }

@@ -222,7 +222,19 @@ pub(crate) fn text(x: Datum<'_>) -> Result<Datum<'_>, String> {
             Ok(s) => Ok(Datum::Text(Cow::Owned(s))),
             Err(_) => Err("the bytes are not UTF-8 text".into()),
         },
+        Datum::Json(_) => {
+            x.without_bytes()?;
+            Ok(Datum::Text(Cow::Owned(x.text().unwrap_or_default())))
+        }
         other => Ok(Datum::Text(Cow::Owned(other.text().unwrap_or_default()))),
+    }
+}
+
+/// `json` of text, or of bytes that are text.
+pub(crate) fn json(x: Datum<'_>) -> Result<Datum<'static>, String> {
+    match text(x)? {
+        Datum::Text(s) => parse_json(&s).map(|v| Datum::from_json(&v).into_owned()),
+        other => Ok(other.into_owned()),
     }
 }
 

@@ -83,7 +83,7 @@ fn call<'b, 'v>(helper: Helper, ftx: &mut FunctionContext<'b, 'v>) -> Result<Cow
             return Ok(ftx.args[chosen].clone());
         }
         Helper::Json => match Datum::from_val(ftx.args[0].as_ref()) {
-            Ok(Datum::Text(s)) => helpers::parse_json(&s).map(|v| Datum::from_json(&v).into_owned()),
+            Ok(text @ (Datum::Text(_) | Datum::Bytes(_))) => helpers::json(text),
             _ => return Ok(ftx.args[0].clone()),
         },
         Helper::Date | Helper::DateTime | Helper::Number | Helper::Decimal | Helper::Text => plain(helper, &ftx.args),

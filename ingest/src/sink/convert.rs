@@ -77,8 +77,13 @@ pub(super) fn convert<'a>(database: DatabaseKind, column: &Column, value: &'a Sq
                 }
                 Cell::Text(text.into())
             }
-            Kind::Bytes { bytes } => as_bytes(value, *bytes, &column.declared)?,
+            Kind::Bytes { bytes, exact } => as_bytes(value, *bytes, *exact, &column.declared)?,
             Kind::Json => as_json(value)?,
+            Kind::Uuid => as_uuid(value, &column.declared)?,
+            Kind::Labels(labels) => as_label(value, labels, &column.declared)?,
+            Kind::Network => as_network(value, &column.declared)?,
+            Kind::Array { json } => as_array(value, *json, &column.declared)?,
+            Kind::Hstore => as_hstore(value, &column.declared)?,
             Kind::Other => as_other(database, column, value)?,
         },
     };
@@ -99,7 +104,11 @@ pub(super) fn show(text: &str) -> String {
     format!("`{}...`", text.chars().take(LENGTH).collect::<String>())
 }
 
-fn show_value(value: &SqlValue) -> String {
+/// The same for any value.
+pub(super) fn show_value(value: &SqlValue) -> String {
+    if let SqlValue::Bytes(bytes) = value {
+        return count_bytes(bytes);
+    }
     match as_text(value) {
         Ok(text) => show(&text),
         Err(_) => "a value that is not text".into(),
@@ -117,11 +126,17 @@ fn as_text(value: &SqlValue) -> Result<Cow<'_, str>, String> {
         SqlValue::DateTime(moment) => print_time(*moment, 6)?.into(),
         SqlValue::Timestamp(moment) => (print_time(moment.naive_utc(), 6)? + "+00:00").into(),
         SqlValue::Json(json) => json.to_string().into(),
-        SqlValue::Bytes(bytes) => {
-            std::str::from_utf8(bytes).map_err(|_| "bytes that are not UTF-8, for a text column".to_owned())?.into()
-        }
+        SqlValue::Bytes(bytes) => return Err(misplaced(bytes)),
         SqlValue::Null | SqlValue::ParentId => Cow::Borrowed(""),
     })
+}
+
+fn count_bytes(bytes: &[u8]) -> String {
+    if bytes.len() == 1 { "1 byte".into() } else { format!("{} bytes", bytes.len()) }
+}
+
+fn misplaced(bytes: &[u8]) -> String {
+    format!("{}, which only a binary column takes; text(...) makes text of UTF-8", count_bytes(bytes))
 }
 
 fn fit<'a>(text: Cow<'a, str>, chars: Option<u64>, bytes: Option<u64>, declared: &str) -> Result<Cell<'a>, String> {
@@ -344,7 +359,8 @@ fn print_time(moment: NaiveDateTime, fraction: u8) -> Result<String, String> {
     Ok(text)
 }
 
-fn as_bytes<'a>(value: &'a SqlValue, limit: Option<u64>, declared: &str) -> Result<Cell<'a>, String> {
+/// Bytes as they are, and the UTF-8 of everything else.
+fn as_bytes<'a>(value: &'a SqlValue, limit: Option<u64>, exact: bool, declared: &str) -> Result<Cell<'a>, String> {
     let bytes: Cow<'a, [u8]> = match value {
         SqlValue::Bytes(bytes) => Cow::Borrowed(bytes),
         value => match as_text(value)? {
@@ -352,8 +368,17 @@ fn as_bytes<'a>(value: &'a SqlValue, limit: Option<u64>, declared: &str) -> Resu
             Cow::Owned(text) => Cow::Owned(text.into_bytes()),
         },
     };
+    let length = bytes.len() as u64;
     match limit {
-        Some(limit) if bytes.len() as u64 > limit => Err(format!("{} bytes are too many for {declared}", bytes.len())),
+        Some(16) if length > 16 && std::str::from_utf8(&bytes).is_ok_and(is_uuid) => Err(format!(
+            "{} is the text of a UUID, and {declared} takes 16 bytes: send the bytes (in Python, `value.bytes`), or write \
+             through a view or trigger that uses UNHEX(REPLACE(value, '-', ''))",
+            show_value(value)
+        )),
+        Some(limit) if length > limit => Err(format!("{} are too many for {declared}", count_bytes(&bytes))),
+        Some(limit) if exact && length < limit => {
+            Err(format!("{} are too few for {declared}, which would add zero bytes", count_bytes(&bytes)))
+        }
         _ => Ok(Cell::Bytes(bytes)),
     }
 }
@@ -372,29 +397,177 @@ fn as_json(value: &SqlValue) -> Result<Cell<'_>, String> {
     }
 }
 
+/// MySQL's types whose values are bytes, besides the binary ones.
+const BINARY_TYPES: [&str; 9] = [
+    "geometry",
+    "point",
+    "linestring",
+    "polygon",
+    "multipoint",
+    "multilinestring",
+    "multipolygon",
+    "geometrycollection",
+    "vector",
+];
+
 fn as_other<'a>(database: DatabaseKind, column: &Column, value: &'a SqlValue) -> Result<Cell<'a>, String> {
+    let is_choice = column.declared.starts_with("enum(") || column.declared.starts_with("set(");
+    if database == DatabaseKind::Mysql && is_choice {
+        return as_choice(value, &column.declared);
+    }
     match value {
-        SqlValue::Json(Value::Array(items)) if database == DatabaseKind::Postgres && column.cast.ends_with("[]") => {
-            Ok(Cell::Text(array_literal(items).into()))
-        }
         SqlValue::Int(number) => Ok(Cell::Int(*number)),
         SqlValue::UInt(number) if database != DatabaseKind::Sqlite => Ok(Cell::UInt(*number)),
         SqlValue::Float(number) => Ok(Cell::Float(*number)),
         SqlValue::Bool(flag) => Ok(Cell::Bool(*flag)),
-        SqlValue::Bytes(bytes) => Ok(Cell::Bytes(Cow::Borrowed(bytes))),
+        SqlValue::Bytes(bytes) => {
+            let name = column.declared.split(['(', ' ']).next().unwrap_or_default().to_ascii_lowercase();
+            // SQLite's columns of no type, and of a type that it does not know, take anything.
+            let takes = match database {
+                DatabaseKind::Sqlite => true,
+                DatabaseKind::Mysql => BINARY_TYPES.contains(&name.as_str()),
+                DatabaseKind::Postgres => false,
+            };
+            if takes { Ok(Cell::Bytes(Cow::Borrowed(bytes))) } else { Err(misplaced(bytes)) }
+        }
         value => Ok(Cell::Text(as_text(value)?)),
     }
 }
 
-/// PostgreSQL's text form of an array: every element quoted.
-fn array_literal(items: &[Value]) -> String {
+/// MySQL takes a number, in digits too, for the place of a member, unless a member is written so.
+fn as_choice<'a>(value: &'a SqlValue, declared: &str) -> Result<Cell<'a>, String> {
+    let text = as_text(value)?;
+    let is_number = !text.trim().is_empty() && text.trim().bytes().all(|byte| byte.is_ascii_digit());
+    if is_number && !members(declared).any(|member| member == text) {
+        return Err(format!("{} is none of {declared}", show(&text)));
+    }
+    Ok(Cell::Text(text))
+}
+
+/// The members in `enum('a','it''s')`.
+fn members(declared: &str) -> impl Iterator<Item = String> {
+    let inner = declared.split_once('(').map_or("", |(_, rest)| rest.strip_suffix(')').unwrap_or(rest));
+    let inner = inner.strip_prefix('\'').and_then(|inner| inner.strip_suffix('\'')).unwrap_or(inner);
+    inner.split("','").map(|member| member.replace("''", "'"))
+}
+
+/// 32 hexadecimal digits; PostgreSQL lets them be grouped and braced.
+fn is_uuid(text: &str) -> bool {
+    let text = text.trim();
+    let inner = text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or(text);
+    let digits = inner.bytes().filter(u8::is_ascii_hexdigit).count();
+    digits == 32 && inner.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit())
+}
+
+fn as_uuid<'a>(value: &'a SqlValue, declared: &str) -> Result<Cell<'a>, String> {
+    match value {
+        SqlValue::Text(text) if is_uuid(text) => Ok(Cell::Text(text.into())),
+        SqlValue::Bytes(bytes) => Err(misplaced(bytes)),
+        other => Err(format!("{} is not a UUID, for {declared}", show_value(other))),
+    }
+}
+
+fn as_label<'a>(value: &'a SqlValue, labels: &[String], declared: &str) -> Result<Cell<'a>, String> {
+    let text = as_text(value)?;
+    if labels.iter().any(|label| *label == text) {
+        return Ok(Cell::Text(text));
+    }
+    let known: Vec<String> = labels.iter().take(8).map(|label| show(label)).collect();
+    let more = if labels.len() > known.len() { ", ..." } else { "" };
+    Err(format!("{} is none of {declared}: {}{more}", show(&text), known.join(", ")))
+}
+
+/// An address or a network; the rest of its grammar is for the database.
+fn as_network<'a>(value: &'a SqlValue, declared: &str) -> Result<Cell<'a>, String> {
+    let text = as_text(value)?;
+    let plausible = |byte: u8| byte.is_ascii_hexdigit() || matches!(byte, b'.' | b':' | b'/');
+    if !text.is_empty() && text.bytes().all(plausible) {
+        return Ok(Cell::Text(text));
+    }
+    Err(format!("{} is not an address, for {declared}", show(&text)))
+}
+
+/// A list, or PostgreSQL's own text for one (`{a,b}`).
+fn as_array<'a>(value: &'a SqlValue, json: bool, declared: &str) -> Result<Cell<'a>, String> {
+    match value {
+        SqlValue::Json(Value::Array(items)) => Ok(Cell::Text(array_literal(items, json).into())),
+        SqlValue::Text(text) if text.trim_start().starts_with('{') || text.contains("]={") => {
+            Ok(Cell::Text(text.into()))
+        }
+        SqlValue::Bytes(bytes) => Err(misplaced(bytes)),
+        other => Err(format!("{} is not a list, for {declared}", show_value(other))),
+    }
+}
+
+/// PostgreSQL's text form of an array: every element quoted. A list in a list is another dimension, except among JSON
+/// documents, where each element is one.
+fn array_literal(items: &[Value], json: bool) -> String {
     let element = |item: &Value| match item {
         Value::Null => "NULL".to_owned(),
-        Value::Array(items) => array_literal(items),
+        document if json => quoted(&document.to_string()),
+        Value::Array(items) => array_literal(items, json),
         Value::String(text) => quoted(text),
         other => quoted(&other.to_string()),
     };
     format!("{{{}}}", items.iter().map(element).collect::<Vec<_>>().join(","))
+}
+
+/// Pairs of words or quoted texts, separated by commas. PostgreSQL's word for anything else is "internal error".
+fn is_hstore(text: &str) -> bool {
+    fn word(text: &str) -> Option<&str> {
+        let text = text.trim_start();
+        if let Some(inner) = text.strip_prefix('"') {
+            let mut escaped = false;
+            for (at, c) in inner.char_indices() {
+                match c {
+                    _ if escaped => escaped = false,
+                    '\\' => escaped = true,
+                    '"' => return Some(&inner[at + 1..]),
+                    _ => {}
+                }
+            }
+            return None;
+        }
+        let end = text.find(|c: char| c.is_whitespace() || matches!(c, ',' | '=' | '"' | '\\')).unwrap_or(text.len());
+        (end > 0).then(|| &text[end..])
+    }
+    let mut rest = text.trim();
+    while !rest.is_empty() {
+        let value = word(rest).and_then(|rest| rest.trim_start().strip_prefix("=>")).and_then(word);
+        let Some(after) = value.map(str::trim_start) else { return false };
+        rest = match after.strip_prefix(',') {
+            Some(next) => next.trim_start(),
+            None if after.is_empty() => after,
+            None => return false,
+        };
+    }
+    true
+}
+
+/// A map of scalars, or the type's own text (`a=>1`).
+fn as_hstore<'a>(value: &'a SqlValue, declared: &str) -> Result<Cell<'a>, String> {
+    let map = match value {
+        SqlValue::Json(Value::Object(map)) => map,
+        SqlValue::Text(text) if is_hstore(text) => return Ok(Cell::Text(text.into())),
+        SqlValue::Text(text) => {
+            return Err(format!("{} is no text of {declared} (`\"key\" => \"value\"`)", show(text)));
+        }
+        SqlValue::Bytes(bytes) => return Err(misplaced(bytes)),
+        other => return Err(format!("{} is not a map, for {declared}", show_value(other))),
+    };
+    let mut pairs = Vec::with_capacity(map.len());
+    for (key, value) in map {
+        let value = match value {
+            Value::Null => "NULL".to_owned(),
+            Value::String(text) => quoted(text),
+            Value::Array(_) | Value::Object(_) => {
+                return Err(format!("the value of {} is a list or map, which {declared} cannot hold", show(key)));
+            }
+            scalar => quoted(&scalar.to_string()),
+        };
+        pairs.push(format!("{}=>{value}", quoted(key)));
+    }
+    Ok(Cell::Text(pairs.join(", ").into()))
 }
 
 fn quoted(text: &str) -> String {

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{
-    LedgerKey, Sink, SinkError, SinkOptions, Unit, UnitOutcome,
+    LedgerKey, Misfit, Sink, SinkError, SinkOptions, Unit, UnitOutcome, blame, check,
     convert::Cell,
     failure::Failure,
     layout::{Layout, Plan},
@@ -19,7 +19,7 @@ use super::{
     store::{Landed, Store},
     units::{BoundRow, Prepared, prepare},
 };
-use crate::{OnConflict, Recipe, RecipeProblem, recipe::TablePlan};
+use crate::{OnConflict, Recipe, RecipeProblem, RowTree, recipe::TablePlan};
 
 /// A [`Sink`] over any [`Store`].
 pub(super) struct Engine<S> {
@@ -153,7 +153,8 @@ impl<S: Store> Engine<S> {
                     }
                 }
                 Err(failure) if part.len() == 1 => {
-                    outcomes[part[0].0] = Some(UnitOutcome::Rejected(failure.into_rejection()?));
+                    let rejection = blame::explain(&self.store, layout, &part[0].1, failure.into_rejection()?).await;
+                    outcomes[part[0].0] = Some(UnitOutcome::Rejected(rejection));
                 }
                 Err(_) => {
                     let (first, second) = part.split_at(part.len() / 2);
@@ -210,6 +211,22 @@ impl<S: Store> Engine<S> {
         tokio::time::timeout(limit, transaction)
             .await
             .unwrap_or_else(|_| Err(Failure::Away(format!("no answer within {} s", limit.as_secs_f64()))))
+    }
+
+    /// One transaction of one unit, which is not committed.
+    async fn write_and_roll_back(
+        &self,
+        layout: &Layout,
+        part: &[(usize, Prepared<'_>); 1],
+        row_by_row: bool,
+    ) -> Result<UnitOutcome, Failure> {
+        let mut tx = self.store.begin().await?;
+        let outcomes = match self.apply(&mut tx, layout, part, row_by_row).await {
+            Ok(outcomes) => self.store.check_deferred(&mut tx).await.map(|()| outcomes),
+            Err(failure) => Err(failure),
+        };
+        self.store.rollback(tx).await;
+        outcomes.map(|mut outcomes| outcomes.swap_remove(0))
     }
 
     async fn apply(
@@ -406,6 +423,33 @@ impl<S: Store> Sink for Engine<S> {
             break;
         }
         Ok(settle(&entries, &first, &outcomes))
+    }
+
+    async fn check(&self, recipe: &Recipe, rows: &RowTree) -> Result<Vec<Misfit>, SinkError> {
+        let known = self.layout(recipe, Duration::MAX).await.map_err(|failure| self.away(failure))?;
+        Ok(check::misfits(S::KIND, &known.layout, rows))
+    }
+
+    async fn rehearse(&self, recipe: &Recipe, unit: &Unit) -> Result<UnitOutcome, SinkError> {
+        let known = self.layout(recipe, Duration::MAX).await.map_err(|failure| self.away(failure))?;
+        let entry = Entry::new(&unit.key);
+        let prepared = match prepare(S::KIND, &known.layout, &entry, unit) {
+            Ok(prepared) => prepared,
+            Err(rejection) => return Ok(UnitOutcome::Rejected(rejection)),
+        };
+        let part = [(0, prepared)];
+        let mut outcome = self.write_and_roll_back(&known.layout, &part, false).await;
+        if let Err(Failure::RepeatedKey(_)) = outcome {
+            outcome = self.write_and_roll_back(&known.layout, &part, true).await;
+        }
+        match outcome {
+            Ok(outcome) => Ok(outcome),
+            Err(failure) => {
+                let rejection = failure.into_rejection().map_err(|failure| self.away(failure))?;
+                let rejection = blame::explain(&self.store, &known.layout, &part[0].1, rejection).await;
+                Ok(UnitOutcome::Rejected(rejection))
+            }
+        }
     }
 
     async fn prune_ledger(&self, age: Duration) -> Result<u64, SinkError> {

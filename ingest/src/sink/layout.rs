@@ -22,6 +22,8 @@ pub(super) struct Plan {
     pub(super) target: String,
     /// In the order of [`crate::Row::values`].
     pub(super) columns: Vec<Column>,
+    /// What the recipe says of each column, for messages.
+    pub(super) expressions: Vec<String>,
     pub(super) on_conflict: OnConflict,
     /// The recipe's key, in the database's spelling.
     pub(super) key: Vec<String>,
@@ -119,6 +121,7 @@ fn lay(database: DatabaseKind, plan: &TablePlan, table: &Table, report: &mut Rep
         table: plan.table.clone(),
         target: quote_table(database, &plan.table),
         columns,
+        expressions: plan.expressions.clone(),
         on_conflict: plan.on_conflict,
         key,
         key_names,
@@ -133,7 +136,10 @@ fn columns(database: DatabaseKind, plan: &TablePlan, table: &Table, report: &mut
     let mut found: Vec<Column> = Vec::new();
     for (name, expression) in plan.columns.iter().zip(&plan.expressions) {
         match find(database, table, name) {
-            None => report.say(format!("no column `{name}` (for `{expression}`){}", suggest_column(table, name))),
+            None => {
+                let hint = yaml_hint(name).map_or_else(|| suggest_column(table, name), str::to_owned);
+                report.say(format!("no column `{name}` (for `{expression}`){hint}"));
+            }
             Some(column) if column.filled == Filled::Computed => {
                 report.say(format!("column `{name}` is computed by the database and takes no value"));
             }
@@ -294,6 +300,19 @@ pub(super) fn on_conflict(database: DatabaseKind, plan: &Plan) -> String {
             }
             format!(" ON CONFLICT ({}) DO UPDATE SET {}", key.join(", "), assignments.join(", "))
         }
+    }
+}
+
+/// YAML 1.1, which kubectl reads, takes some bare words for booleans.
+fn yaml_hint(name: &str) -> Option<&'static str> {
+    match name {
+        "true" => {
+            Some("; where the manifest has a bare `yes`, `on` or `y`, put it in quotes: kubectl reads it as true")
+        }
+        "false" => {
+            Some("; where the manifest has a bare `no`, `off` or `n`, put it in quotes: kubectl reads it as false")
+        }
+        _ => None,
     }
 }
 

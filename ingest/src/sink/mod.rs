@@ -3,6 +3,8 @@
 //! `units` turns jobs into rows that fit their columns, `engine` applies them (ledger first, then one statement per
 //! table) and splits a batch that fails; `postgres`, `mysql` and `sqlite` hold what differs between databases.
 
+mod blame;
+mod check;
 mod chunks;
 mod convert;
 mod engine;
@@ -23,6 +25,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 pub use self::{
+    check::Misfit,
     ledger::{LEDGER_TABLE, PRUNE_LIMIT, ledger_ddl},
     url::{Certificates, DatabaseKind, DatabaseUrl},
 };
@@ -107,6 +110,16 @@ pub trait Sink: Send + Sync {
 
     /// Creates `jobqueue_ledger` if it is missing.
     async fn ensure_ledger(&self) -> Result<(), SinkError>;
+
+    /// Holds rows against the real columns without writing: every value that would be refused before it is sent.
+    async fn check(&self, _recipe: &Recipe, _rows: &RowTree) -> Result<Vec<Misfit>, SinkError> {
+        Ok(Vec::new())
+    }
+
+    /// Writes one unit, ledger entry included, and takes it back: what the database itself says of it.
+    async fn rehearse(&self, _recipe: &Recipe, _unit: &Unit) -> Result<UnitOutcome, SinkError> {
+        Ok(UnitOutcome::Applied { rows: 0 })
+    }
 
     /// Writes the batch in one transaction; where that fails, splits it until each bad unit stands alone. One outcome
     /// per unit, in order. `Err`: the database is away or its tables are not what they were, and which units are in is

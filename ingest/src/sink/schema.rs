@@ -109,8 +109,21 @@ pub(super) enum Kind {
     },
     Bytes {
         bytes: Option<u64>,
+        /// The database fills up what is shorter (MySQL's BINARY).
+        exact: bool,
     },
     Json,
+    /// The rest are PostgreSQL's own.
+    Uuid,
+    /// An enum, with its labels.
+    Labels(Vec<String>),
+    /// `inet` and `cidr`.
+    Network,
+    /// A list of values; whether they are JSON documents.
+    Array {
+        json: bool,
+    },
+    Hstore,
     /// Anything else: text that the database itself converts.
     Other,
 }

@@ -65,6 +65,17 @@ pub(super) trait Store: Send + Sync {
 
     async fn count(&self, table: &str) -> Result<u64, Failure>;
 
+    /// Makes checks that wait for the commit happen now.
+    async fn check_deferred(&self, _tx: &mut Self::Tx) -> Result<(), Failure> {
+        Ok(())
+    }
+
+    /// The first of a row's values that the database does not take for its column's type, and its words. Asked where a
+    /// refusal names no column; `None` where there is none, or the database always names it.
+    async fn objection(&self, _plan: &Plan, _cells: &[Cell<'_>]) -> Option<(usize, String)> {
+        None
+    }
+
     /// Told of each failure that ended a call. Another server may have to be looked for.
     fn failed(&self, _failure: &Failure) {}
 

@@ -1,6 +1,12 @@
 //! Units as they are written: values converted for their columns, rows flattened with a reference to their parent.
 
-use super::{DatabaseKind, Rejection, Unit, convert, convert::Cell, failure::shorten, layout::Layout, ledger::Entry};
+use super::{
+    DatabaseKind, Rejection, Unit, convert,
+    convert::Cell,
+    failure::shorten,
+    layout::{Layout, Plan},
+    ledger::Entry,
+};
 use crate::{Row, SqlValue};
 
 /// A unit whose rows fit their columns, as far as that can be known beforehand.
@@ -56,6 +62,37 @@ pub(super) fn prepare<'a>(
     Ok(Prepared { entry, rows })
 }
 
+/// Where a value came from, for the end of a message.
+pub(super) fn from(expression: &str) -> String {
+    const LENGTH: usize = 80;
+    let expression = expression.trim();
+    let cut = expression.char_indices().nth(LENGTH).map(|(at, _)| format!("{}...", &expression[..at]));
+    format!(" (from {})", cut.as_deref().unwrap_or(expression))
+}
+
+/// The value for the plan's column of the index; the error is the reason alone.
+pub(super) fn cell<'a>(
+    database: DatabaseKind,
+    plan: &Plan,
+    parent: Option<&Plan>,
+    index: usize,
+    value: &'a SqlValue,
+) -> Result<Cell<'a>, String> {
+    let column = &plan.columns[index];
+    match value {
+        SqlValue::Null if plan.refuse_null && column.must_be_given() => {
+            Err("null, for a column that is NOT NULL".into())
+        }
+        SqlValue::Null if plan.id.as_ref().is_some_and(|id| id.from_recipe == Some(index)) => {
+            Err("null, for the id that other rows refer to".into())
+        }
+        SqlValue::ParentId if parent.is_none_or(|parent| parent.id.is_none()) => {
+            Err("parent.id, but there is no parent with an id".into())
+        }
+        value => convert::convert(database, column, value),
+    }
+}
+
 fn flatten<'a>(
     database: DatabaseKind,
     layout: &Layout,
@@ -69,17 +106,12 @@ fn flatten<'a>(
     }
     let mut cells = Vec::with_capacity(row.values.len());
     for (column, value) in plan.columns.iter().zip(&row.values) {
-        let problem = |words: String| format!("{}.{}: {words}", plan.table, column.name);
-        if plan.refuse_null && *value == SqlValue::Null && column.must_be_given() {
-            return Err(problem("null, for a column that is NOT NULL".into()));
-        }
-        if *value == SqlValue::ParentId && parent.is_none_or(|parent| layout.plans[rows[parent].plan].id.is_none()) {
-            return Err(problem("parent.id, but there is no parent with an id".into()));
-        }
-        if *value == SqlValue::Null && plan.id.as_ref().is_some_and(|id| id.from_recipe == Some(cells.len())) {
-            return Err(problem("null, for the id that other rows refer to".into()));
-        }
-        cells.push(convert::convert(database, column, value).map_err(problem)?);
+        let parent = parent.map(|parent| &layout.plans[rows[parent].plan]);
+        let cell = cell(database, plan, parent, cells.len(), value);
+        cells.push(cell.map_err(|words| {
+            let expression = from(&plan.expressions[cells.len()]);
+            format!("{}.{}: {words}{expression}", plan.table, column.name)
+        })?);
     }
     let index = rows.len();
     rows.push(PreparedRow { plan: row.table, parent, cells });

@@ -2,10 +2,12 @@
 //! producers and results. The format is RQ's: zlib (or raw bytes) of a pickled or JSON 4-tuple
 //! `(function, instance, args, kwargs)`.
 
+mod bytes;
 mod encode;
 mod json;
 mod pickle;
 
+pub use bytes::{BYTES_KEY, bytes_in, bytes_value, readable};
 pub use encode::{encode_call, encode_result};
 
 use flate2::{Decompress, FlushDecompress, Status};

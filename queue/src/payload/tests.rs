@@ -9,7 +9,7 @@ use flate2::{Compression, write::ZlibEncoder};
 use proptest::prelude::*;
 use serde_json::{Map, Value, json};
 
-use super::{MAX_VALUES, decode, encode_call, encode_result};
+use super::{BYTES_KEY, MAX_VALUES, bytes_value, decode, encode_call, encode_result};
 use crate::{Call, PayloadError, PayloadLimits, Serializer};
 
 fn limits() -> PayloadLimits {
@@ -80,7 +80,10 @@ fn golden(name: &str) -> Value {
         "keys" => json!([
             {"2": "a", "null": "b", "true": "c", "1.5": "d", "[1,2]": "e", "2026-01-02": "f", "k": "g"}
         ]),
-        "bytes" => json!(["plain", "/wA=", "ba", "", "z".repeat(300)]),
+        "bytes" => {
+            let z = "z".repeat(300);
+            [b"plain".as_slice(), b"\xff\x00", b"ba", b"", z.as_bytes()].map(bytes_value).to_vec().into()
+        }
         "dates" => json!([
             "2010-10-22",
             "2026-01-02T03:04:05",
@@ -131,6 +134,20 @@ fn the_json_serializer_and_raw_bytes_are_recognised() {
         assert_eq!((Value::from(call.args), Value::Object(call.kwargs)), (json!(["ACME;1"]), json!({"k": 1})));
     }
     assert_eq!(decode(&call_with(b"K\x07"), &limits()).unwrap().args, [json!(7)]);
+}
+
+#[test]
+fn bytes_stay_bytes_and_the_text_of_python_2_is_text() {
+    let argument = |bytes: &[u8]| decode(&call_with(bytes), &limits()).map(|call| call.args[0].clone());
+    // UTF-8 by chance, or not: what arrives must not depend on it.
+    for digest in [b"\xc3\xa9\xc3\xa9", b"\xde\xad\xbe\xef"] {
+        assert_eq!(argument(&[b"C\x04".as_slice(), digest].concat()), Ok(bytes_value(digest)));
+    }
+    assert_eq!(argument(b"U\x05plain"), Ok(json!("plain")));
+    assert_eq!(argument(b"}C\x01aK\x01s"), Ok(json!({"a": 1})));
+    malformed(&call_with(b"}C\x01\xffK\x01s"));
+    // What stands for bytes cannot be had otherwise.
+    malformed(&call_with(&[b"}\x8c\x06".as_slice(), BYTES_KEY.as_bytes(), b"\x8c\x02ffs"].concat()));
 }
 
 #[test]

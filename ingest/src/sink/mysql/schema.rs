@@ -146,7 +146,10 @@ fn kind(row: &MySqlRow, declared: &str) -> Result<Kind, sqlx::Error> {
         "date" => Kind::Date,
         "datetime" => Kind::DateTime { fraction },
         "timestamp" => Kind::Timestamp { fraction },
-        "binary" | "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => Kind::Bytes { bytes: number(7)? },
+        "binary" => Kind::Bytes { bytes: number(7)?, exact: true },
+        "varbinary" | "tinyblob" | "blob" | "mediumblob" | "longblob" => {
+            Kind::Bytes { bytes: number(7)?, exact: false }
+        }
         "json" => Kind::Json,
         _ => Kind::Other,
     })

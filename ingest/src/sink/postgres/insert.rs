@@ -389,6 +389,23 @@ async fn insert_one(
     query.fetch_optional(connection).await?.map(|row| row.try_get(0)).transpose()
 }
 
+/// The casts of [`one`], for some columns of a row and without the row.
+pub(super) async fn cast(
+    connection: &mut PgConnection,
+    plan: &Plan,
+    cells: &[Cell<'_>],
+    columns: &[usize],
+) -> Result<(), sqlx::Error> {
+    let casts = columns.iter().enumerate();
+    let casts: Vec<String> =
+        casts.map(|(place, column)| format!("${}::text::{} IS NULL", place + 1, plan.columns[*column].cast)).collect();
+    let mut query = statement(AssertSqlSafe(format!("SELECT {}", casts.join(", "))));
+    for column in columns {
+        query = query.bind(text(&cells[*column]));
+    }
+    query.fetch_optional(connection).await.map(drop)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

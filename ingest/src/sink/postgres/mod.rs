@@ -115,6 +115,19 @@ pub(super) async fn run_script(url: &DatabaseUrl, script: &str) -> Result<(), Si
     run.await.map_err(|failure: Failure| failure.into_error(&url.to_string()))
 }
 
+impl PostgresStore {
+    /// What PostgreSQL has against the values of these columns, in a transaction of its own.
+    async fn refuses(&self, plan: &Plan, cells: &[Cell<'_>], columns: &[usize]) -> Option<String> {
+        let mut tx = self.begin().await.ok()?;
+        let refused = insert::cast(&mut tx, plan, cells, columns).await.map_err(|error| classify(&error));
+        self.rollback(tx).await;
+        match refused {
+            Err(Failure::Refused { words, .. }) => Some(words),
+            _ => None,
+        }
+    }
+}
+
 #[async_trait]
 impl Store for PostgresStore {
     type Tx = Transaction<'static, Postgres>;
@@ -160,6 +173,21 @@ impl Store for PostgresStore {
 
     async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
         insert::one(tx, plan, row).await
+    }
+
+    async fn check_deferred(&self, tx: &mut Self::Tx) -> Result<(), Failure> {
+        tx.execute("SET CONSTRAINTS ALL IMMEDIATE").await.map(drop).map_err(|error| classify(&error))
+    }
+
+    async fn objection(&self, plan: &Plan, cells: &[Cell<'_>]) -> Option<(usize, String)> {
+        let all: Vec<usize> = (0..plan.columns.len()).collect();
+        self.refuses(plan, cells, &all).await?;
+        for column in all {
+            if let Some(words) = self.refuses(plan, cells, &[column]).await {
+                return Some((column, words));
+            }
+        }
+        None
     }
 
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {

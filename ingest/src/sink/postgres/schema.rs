@@ -82,17 +82,23 @@ pub(super) async fn table_names(connection: &mut PgConnection) -> Result<Vec<Str
 }
 
 async fn columns(connection: &mut PgConnection, oid: i64, quoted: &str) -> Result<Vec<Column>, sqlx::Error> {
-    // A domain is cast to by its own name, but takes what its base type takes. A type modifier of -1 prints the type
-    // without a length; NULL would print `character`, which casts to one character.
+    // A domain is cast to by its own name, but takes what its base type takes, at the bottom of domains over domains. A
+    // type modifier of -1 prints the type without a length; NULL would print `character`, which casts to one character.
     let rows = statement(
         "SELECT a.attname::text, format_type(a.atttypid, a.atttypmod), format_type(a.atttypid, -1), \
-         COALESCE(b.typname, t.typname)::text, CASE WHEN b.oid IS NULL THEN a.atttypmod ELSE t.typtypmod END, \
+         b.typname::text, base.modifier, \
          NOT (a.attnotnull OR t.typnotnull), a.attidentity::text, a.attgenerated::text, \
          COALESCE(pg_get_expr(d.adbin, d.adrelid), t.typdefault), \
          CASE WHEN a.attidentity <> '' AND has_sequence_privilege(pg_get_serial_sequence($2, a.attname), 'USAGE') \
-         THEN pg_get_serial_sequence($2, a.attname) END \
+         THEN pg_get_serial_sequence($2, a.attname) END, \
+         (SELECT e.typname::text FROM pg_type e WHERE e.oid = b.typelem AND b.typcategory = 'A'), \
+         CASE b.typtype WHEN 'e' THEN (SELECT array_agg(l.enumlabel::text) FROM pg_enum l WHERE l.enumtypid = b.oid) END \
          FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
-         LEFT JOIN pg_type b ON b.oid = t.typbasetype AND t.typtype = 'd' \
+         CROSS JOIN LATERAL (WITH RECURSIVE down (oid, modifier, depth) AS (SELECT t.oid, a.atttypmod, 0 \
+          UNION ALL SELECT d.typbasetype, d.typtypmod, down.depth + 1 \
+          FROM down JOIN pg_type d ON d.oid = down.oid WHERE d.typtype = 'd') \
+          SELECT oid, modifier FROM down ORDER BY depth DESC LIMIT 1) AS base \
+         JOIN pg_type b ON b.oid = base.oid \
          LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
          WHERE a.attrelid = $1::oid AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
     );
@@ -100,11 +106,18 @@ async fn columns(connection: &mut PgConnection, oid: i64, quoted: &str) -> Resul
 }
 
 fn column(row: &PgRow) -> Result<Column, sqlx::Error> {
-    let kind: String = row.try_get(3)?;
+    let type_name: String = row.try_get(3)?;
     let identity: String = row.try_get(6)?;
     let computed: String = row.try_get(7)?;
     let default: Option<String> = row.try_get(8)?;
     let sequence: Option<String> = row.try_get(9)?;
+    let element: Option<String> = row.try_get(10)?;
+    let labels: Option<Vec<String>> = row.try_get(11)?;
+    let kind = match (element, labels) {
+        (Some(element), _) => Kind::Array { json: element == "json" || element == "jsonb" },
+        (None, Some(labels)) => Kind::Labels(labels),
+        (None, None) => kind(&type_name, row.try_get(4)?),
+    };
     let draw = sequence.map(|sequence| format!("nextval('{}'::regclass)", sequence.replace('\'', "''")));
     let filled = match (computed.as_str(), identity.as_str(), default) {
         ("", "a", _) => Filled::GeneratedAlways,
@@ -121,10 +134,10 @@ fn column(row: &PgRow) -> Result<Column, sqlx::Error> {
         name: row.try_get(0)?,
         declared: row.try_get(1)?,
         cast: row.try_get(2)?,
+        kind,
         nullable: row.try_get(5)?,
         // Types whose text, drawn and then written, is what the column holds.
-        draw: draw.filter(|_| ["int2", "int4", "int8", "uuid", "text", "varchar"].contains(&kind.as_str())),
-        kind: self::kind(&kind, row.try_get(4)?),
+        draw: draw.filter(|_| ["int2", "int4", "int8", "uuid", "text", "varchar"].contains(&type_name.as_str())),
         filled,
     })
 }
@@ -151,7 +164,10 @@ fn kind(name: &str, modifier: i32) -> Kind {
         "date" => Kind::Date,
         "timestamp" => Kind::DateTime { fraction: given.map_or(6, |digits| u8::try_from(digits).unwrap_or(6)) },
         "timestamptz" => Kind::Timestamp { fraction: given.map_or(6, |digits| u8::try_from(digits).unwrap_or(6)) },
-        "bytea" => Kind::Bytes { bytes: None },
+        "bytea" => Kind::Bytes { bytes: None, exact: false },
+        "uuid" => Kind::Uuid,
+        "inet" | "cidr" => Kind::Network,
+        "hstore" => Kind::Hstore,
         "json" | "jsonb" => Kind::Json,
         _ => Kind::Other,
     }

@@ -145,7 +145,9 @@ fn kind(declared: &str) -> Kind {
         "BOOLEAN" | "BOOL" => Kind::Bool,
         "DATE" => Kind::Date,
         "DATETIME" | "TIMESTAMP" | "TIMESTAMPTZ" | "TIMESTAMP WITH TIME ZONE" => Kind::DateTime { fraction: 6 },
-        "BLOB" => Kind::Bytes { bytes: None },
+        "BLOB" | "TINYBLOB" | "MEDIUMBLOB" | "LONGBLOB" | "BYTEA" | "BINARY" | "VARBINARY" => {
+            Kind::Bytes { bytes: first.map(u64::from), exact: false }
+        }
         "JSON" => Kind::Json,
         _ => Kind::Other,
     }

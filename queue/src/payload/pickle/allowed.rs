@@ -157,7 +157,7 @@ impl<'a> Machine<'a> {
     /// Packed state: bytes, or the Latin-1 text that Python 2 and protocol 2 write in their place.
     fn packed(&self, id: Id) -> Option<Cow<'_, [u8]>> {
         match &self.nodes[id as usize] {
-            Node::Bytes(bytes) => Some(Cow::Borrowed(bytes)),
+            Node::Bytes(bytes) | Node::OldText(bytes) => Some(Cow::Borrowed(bytes)),
             Node::Text(text) => {
                 text.chars().map(|char| u8::try_from(u32::from(char)).ok()).collect::<Option<Vec<u8>>>().map(Cow::Owned)
             }

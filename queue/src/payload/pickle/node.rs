@@ -3,12 +3,11 @@
 
 use std::borrow::Cow;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::TimeDelta;
 use serde_json::{Map, Number, Value};
 
 use super::allowed::Allowed;
+use crate::payload::bytes::{BYTES_KEY, bytes_value};
 use crate::payload::{MAX_VALUES, malformed, shortened, too_large};
 use crate::{PayloadError, PayloadLimits};
 
@@ -25,6 +24,8 @@ pub(super) enum Node<'a> {
     Float(f64),
     Text(Cow<'a, str>),
     Bytes(Cow<'a, [u8]>),
+    /// What Python 2 wrote for its `str`: text if it can be read as text.
+    OldText(Cow<'a, [u8]>),
     List(Vec<Id>),
     Tuple(Vec<Id>),
     Set(Vec<Id>),
@@ -69,32 +70,13 @@ impl Writer<'_, '_> {
             },
             Node::Float(float) => float_value(*float),
             Node::Text(text) => self.text(text)?,
-            Node::Bytes(bytes) => {
-                if let Ok(text) = std::str::from_utf8(bytes) {
-                    self.text(text)?
-                } else {
-                    self.charge(bytes.len().div_ceil(3) * 4)?;
-                    Value::String(BASE64.encode(bytes))
-                }
-            }
+            Node::Bytes(bytes) => self.bytes(bytes)?,
+            Node::OldText(bytes) => self.old_text(bytes)?,
             Node::List(items) | Node::Tuple(items) | Node::Set(items) => {
                 let depth = self.deeper(depth)?;
                 items.iter().map(|&item| self.value(item, depth)).collect::<Result<Vec<_>, _>>()?.into()
             }
-            Node::Dict(pairs) => {
-                let depth = self.deeper(depth)?;
-                let mut map = Map::new();
-                for &(key, value) in pairs {
-                    let key = self.key(key, depth)?;
-                    let value = self.value(value, depth)?;
-                    if map.contains_key(&key) {
-                        let key = shortened(&key);
-                        return Err(malformed(format!("two keys of a dict are both {key:?} as text")));
-                    }
-                    map.insert(key, value);
-                }
-                Value::Object(map)
-            }
+            Node::Dict(pairs) => self.dict(pairs, depth)?,
             Node::Duration(duration) => seconds(*duration),
             Node::Zone(offset) => Value::String(super::dates::offset_text(*offset)),
             Node::Type(allowed) | Node::Unbuilt(allowed) => {
@@ -103,8 +85,33 @@ impl Writer<'_, '_> {
         })
     }
 
-    /// Text as it is; anything else as compact JSON (`1`, `true`, `null`, `[1,2]`), the way `json.dumps` has it.
+    fn dict(&mut self, pairs: &[(Id, Id)], depth: usize) -> Result<Value, PayloadError> {
+        let depth = self.deeper(depth)?;
+        let mut map = Map::new();
+        for &(key, value) in pairs {
+            let key = self.key(key, depth)?;
+            let value = self.value(value, depth)?;
+            if key == BYTES_KEY {
+                return Err(malformed(format!("a dict has the key {key:?}, which stands for bytes here")));
+            }
+            if map.contains_key(&key) {
+                let key = shortened(&key);
+                return Err(malformed(format!("two keys of a dict are both {key:?} as text")));
+            }
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+
+    /// Text as it is, bytes if they are text; anything else as compact JSON (`1`, `true`, `null`, `[1,2]`), the way
+    /// `json.dumps` has it.
     fn key(&mut self, id: Id, depth: usize) -> Result<String, PayloadError> {
+        if let Node::Bytes(bytes) = &self.nodes[id as usize] {
+            let text =
+                std::str::from_utf8(bytes).map_err(|_| malformed("a dict has a key of bytes that are not text"))?;
+            self.charge(text.len())?;
+            return Ok(text.to_owned());
+        }
         match self.value(id, depth)? {
             Value::String(text) => Ok(text),
             other => {
@@ -118,6 +125,18 @@ impl Writer<'_, '_> {
     fn text(&mut self, text: &str) -> Result<Value, PayloadError> {
         self.charge(text.len())?;
         Ok(Value::String(text.to_owned()))
+    }
+
+    fn old_text(&mut self, bytes: &[u8]) -> Result<Value, PayloadError> {
+        match std::str::from_utf8(bytes) {
+            Ok(text) => self.text(text),
+            Err(_) => self.bytes(bytes),
+        }
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) -> Result<Value, PayloadError> {
+        self.charge(bytes.len() * 2)?;
+        Ok(bytes_value(bytes))
     }
 
     fn charge(&mut self, bytes: usize) -> Result<(), PayloadError> {
