@@ -79,7 +79,7 @@ fn flatten<'a>(
         if *value == SqlValue::Null && plan.id.as_ref().is_some_and(|id| id.given == Some(cells.len())) {
             return Err(problem("null, for the id that other rows refer to".into()));
         }
-        cells.push(convert::convert(database, column, value).map_err(problem)?);
+        cells.push(convert::convert((database, layout.zone), column, value).map_err(problem)?);
     }
     let index = rows.len();
     rows.push(PreparedRow { plan: row.table, parent, cells });
