@@ -52,7 +52,8 @@ pub(crate) async fn run(global: &GlobalArgs, args: &TryArgs, output: Output) -> 
     let target = Target::from_args(global)?;
     let recipe = target.recipe()?;
     if let Some(url) = target.database_if_given()? {
-        sink::check(sink::connect(&url).await?.as_ref(), &recipe).await?;
+        let sink = sink::connect(&url, target.time_zone()?).await?;
+        sink::check(sink.as_ref(), &recipe, output).await?;
         output.say("the recipe fits the database");
     }
     let function = args.function.clone().or_else(|| target.first_function());
