@@ -92,7 +92,10 @@ fn iso_date(bytes: &[u8]) -> Option<(NaiveDate, &[u8])> {
 /// The time of day, and the offset in seconds.
 fn iso_time(bytes: &[u8]) -> Result<Option<(NaiveTime, Option<i32>)>, Unfit> {
     let Some((hour, minute, second, nanos, rest)) = clock(bytes) else { return Ok(None) };
-    let Some(offset) = offset(rest) else { return Ok(None) };
+    let offset = if rest.is_empty() { None } else { offset(rest) };
+    if offset.is_none() && !rest.is_empty() {
+        return Ok(None);
+    }
     match (hour, second) {
         (24, _) => Err(HOUR_24),
         (_, 60) => Err(LEAP_SECOND),
@@ -124,15 +127,10 @@ fn clock(bytes: &[u8]) -> Option<(u32, u32, u32, u32, &[u8])> {
     Some((hour, minute, second, nanos, rest))
 }
 
-/// `Z`, `UTC`, `+08`, `+0800`, `+08:00` or `+08:00:00`, perhaps after a space; `Some(None)` where there is nothing.
-fn offset(rest: &[u8]) -> Option<Option<i32>> {
-    let rest = match rest {
-        [b' ', rest @ ..] if !rest.is_empty() => rest,
-        other => other,
-    };
-    let (sign, digits_of) = match rest {
-        [] => return Some(None),
-        [b'Z' | b'z'] | b"UTC" | b"GMT" => return Some(Some(0)),
+/// `Z`, `UTC`, `+08`, `+0800`, `+08:00` or `+08:00:00`, perhaps after a space, in seconds.
+fn offset(rest: &[u8]) -> Option<i32> {
+    let (sign, digits_of) = match rest.strip_prefix(b" ").unwrap_or(rest) {
+        [b'Z' | b'z'] | b"UTC" | b"GMT" => return Some(0),
         [b'+', rest @ ..] => (1, rest),
         [b'-', rest @ ..] => (-1, rest),
         _ => return None,
@@ -145,7 +143,7 @@ fn offset(rest: &[u8]) -> Option<Option<i32>> {
         [_, _, b':', _, _, b':', _, _] => (part(0)?, part(3)?, part(6)?),
         _ => return None,
     };
-    (hours < 24 && minutes < 60 && seconds < 60).then_some(Some(sign * (hours * 3600 + minutes * 60 + seconds)))
+    (hours < 24 && minutes < 60 && seconds < 60).then_some(sign * (hours * 3600 + minutes * 60 + seconds))
 }
 
 /// `Tue, 1 Jul 2003 10:52:37 +0200`, as in mail and HTTP. A year has four digits: of two, nobody knows the century.
@@ -166,7 +164,7 @@ fn rfc2822(text: &str) -> Result<Option<Moment>, Unfit> {
 fn json_date(inner: &str) -> Option<DateTime<FixedOffset>> {
     let sign = inner.get(1..)?.find(['+', '-']).map_or(inner.len(), |at| at + 1);
     let (millis, offset_of) = inner.split_at(sign);
-    let offset = if offset_of.is_empty() { 0 } else { offset(offset_of.as_bytes())?? };
+    let offset = if offset_of.is_empty() { 0 } else { offset(offset_of.as_bytes())? };
     let instant = DateTime::from_timestamp_millis(millis.parse().ok()?)?;
     let instant = instant.with_timezone(&FixedOffset::east_opt(offset)?);
     (1..=9999).contains(&instant.year()).then_some(instant)

@@ -108,11 +108,11 @@ fn tell_the_zone(ast: &mut IdedExpr, zone: TimeZone) {
     }
     match &mut ast.expr {
         Expr::Call(call) if call.target.is_none() && call.func_name == "timestamp" => {
-            call.func_name = TIMESTAMP.to_owned();
+            TIMESTAMP.clone_into(&mut call.func_name);
             call.args.push(literal(LiteralValue::String(CelString::from(zone.to_string()))));
         }
         Expr::Call(call) if call.target.is_none() && call.func_name == "duration" => {
-            call.func_name = DURATION.to_owned();
+            DURATION.clone_into(&mut call.func_name);
         }
         _ => {}
     }

@@ -57,7 +57,7 @@ impl Interpreter {
             let name = if helper == Helper::Timestamp { TIMESTAMP } else { helper.into() };
             root.add_function(name, call).expect("no standard function has a helper's name");
         }
-        let duration: Callable = Box::new(|ftx| duration(ftx));
+        let duration: Callable = Box::new(duration);
         root.add_function(DURATION, duration).expect("no standard function has this name");
         Self { env, root }
     }

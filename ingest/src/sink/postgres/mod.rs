@@ -154,9 +154,9 @@ async fn zone(
 
 /// The value of `TimeZone` in the `options` of a URL: the last `-c TimeZone=...`.
 fn zone_of_options(options: &str) -> Option<&str> {
-    let settings = options.split_whitespace().filter_map(|word| word.split_once('='));
+    let mut settings = options.split_whitespace().filter_map(|word| word.split_once('='));
     let named = |name: &str| name.trim_start_matches("--").trim_start_matches("-c").eq_ignore_ascii_case("timezone");
-    settings.filter(|(name, _)| named(name)).last().map(|(_, zone)| zone)
+    settings.rfind(|(name, _)| named(name)).map(|(_, zone)| zone)
 }
 
 fn known(name: &str, whose: &str) -> Result<TimeZone, SinkError> {

@@ -258,8 +258,8 @@ impl<'a> Machine<'a> {
                 self.nodes[object as usize] = Node::Zone(zone);
                 Ok(())
             }
-            (Node::Unbuilt(Allowed::TtInfo) | Node::Zone(Zone::Named(_, Clocks::Dateutil)), Node::Dict(_)) => Ok(()),
-            (_, Node::None) => Ok(()),
+            (_, Node::None)
+            | (Node::Unbuilt(Allowed::TtInfo) | Node::Zone(Zone::Named(_, Clocks::Dateutil)), Node::Dict(_)) => Ok(()),
             (_, Node::Dict(pairs)) if pairs.is_empty() => Ok(()),
             _ => Err(malformed("state for a value that has none")),
         }
