@@ -51,7 +51,7 @@ pub struct DatabaseSpec {
     pub ledger_retention_days: u32,
     /// The time zone in which the database is used: an IANA name such as Asia/Shanghai, an offset such as +08:00, or
     /// Server, which leaves what the server, the database or the role has. It governs the database's own defaults
-    /// (CURRENT_TIMESTAMP), and text without an offset where an instant is wanted. UTC without it. SQLite knows none.
+    /// (`CURRENT_TIMESTAMP`), and text without an offset where an instant is wanted. UTC without it. SQLite knows none.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(
         length(max = 64),

@@ -147,7 +147,9 @@ impl Database {
         }
         if problems.is_empty() {
             let warnings = self.open().await.map_err(sink_failure)?.warnings(recipe).await.map_err(sink_failure)?;
-            warnings.iter().for_each(|warning| view.event(&Event::Recipe { warning: warning.to_string() }));
+            for warning in warnings {
+                view.event(&Event::Recipe { warning: warning.to_string() });
+            }
             return Ok(());
         }
         let list: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
