@@ -1,8 +1,10 @@
 //! Opens the database of a command, with its recipe checked against it.
 
-use jobqueue_ingest::{DatabaseUrl, Recipe, Sink, SinkError, SinkOptions};
+use jobqueue_crds::JobQueue;
+use jobqueue_ingest::{DatabaseUrl, Recipe, Sink, SinkError, SinkOptions, TimeZone};
 
 use crate::exit::{Exit, Failure};
+use crate::output::Output;
 use crate::target::{Target, required, usage};
 use crate::tls::replace_for_database;
 
@@ -22,6 +24,11 @@ impl Target {
         text.map(|text| text.parse().map_err(|error| usage(&error))).transpose()
     }
 
+    /// The time zone in which the manifest uses the database, if it says one.
+    pub(crate) fn time_zone(&self) -> anyhow::Result<Option<TimeZone>> {
+        self.manifest.as_ref().map_or(Ok(None), time_zone)
+    }
+
     /// The database's URL.
     pub(crate) fn database(&self) -> anyhow::Result<DatabaseUrl> {
         if let Some(url) = self.database_if_given()? {
@@ -34,26 +41,40 @@ impl Target {
     }
 }
 
+/// `spec.database.timeZone`.
+pub(crate) fn time_zone(manifest: &JobQueue) -> anyhow::Result<Option<TimeZone>> {
+    let zone = manifest.spec.database.as_ref().and_then(|database| database.time_zone.as_deref());
+    zone.map(|zone| {
+        zone.parse().map_err(|error| Failure::new(Exit::Usage, format!("spec.database.timeZone: {error}")).into())
+    })
+    .transpose()
+}
+
 /// Connects, checks the recipe against the schema, and makes sure of the ledger.
-pub(crate) async fn open(url: &DatabaseUrl, recipe: &Recipe) -> anyhow::Result<Box<dyn Sink>> {
-    let sink = connect(url).await?;
-    check(sink.as_ref(), recipe).await?;
+pub(crate) async fn open(target: &Target, recipe: &Recipe, output: Output) -> anyhow::Result<Box<dyn Sink>> {
+    let sink = connect(&target.database()?, target.time_zone()?).await?;
+    check(sink.as_ref(), recipe, output).await?;
     sink.ensure_ledger().await.map_err(sink_failure)?;
     Ok(sink)
 }
 
 /// Connects.
-pub(crate) async fn connect(url: &DatabaseUrl) -> anyhow::Result<Box<dyn Sink>> {
-    jobqueue_ingest::sink::connect(url, SinkOptions::default()).await.map_err(sink_failure)
+pub(crate) async fn connect(url: &DatabaseUrl, time_zone: Option<TimeZone>) -> anyhow::Result<Box<dyn Sink>> {
+    let options = SinkOptions { time_zone, ..SinkOptions::default() };
+    jobqueue_ingest::sink::connect(url, options).await.map_err(sink_failure)
 }
 
-/// Every way in which the recipe and the schema disagree.
-pub(crate) async fn check(sink: &dyn Sink, recipe: &Recipe) -> anyhow::Result<()> {
+/// Every way in which the recipe and the schema disagree; what may go wrong all the same is a warning.
+pub(crate) async fn check(sink: &dyn Sink, recipe: &Recipe, output: Output) -> anyhow::Result<()> {
     sink.validate(recipe).await.map_err(sink_failure)?.map_err(|problems| {
         let list: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
         let message = format!("the recipe does not fit the database in {} place(s):\n{}", list.len(), list.join("\n"));
-        Failure::new(Exit::Usage, message).into()
-    })
+        anyhow::Error::from(Failure::new(Exit::Usage, message))
+    })?;
+    for warning in sink.warnings(recipe).await.map_err(sink_failure)? {
+        output.warn(&warning.to_string());
+    }
+    Ok(())
 }
 
 /// The database's failure with its exit code.

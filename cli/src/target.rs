@@ -104,7 +104,7 @@ impl Target {
 
     /// The manifest's recipes, compiled; every problem is told.
     pub(crate) fn recipe(&self) -> anyhow::Result<Recipe> {
-        Recipe::compile(&self.ingest()?).map_err(|problems| {
+        Recipe::compile_in(&self.ingest()?, self.time_zone()?.unwrap_or_default()).map_err(|problems| {
             let list: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
             Failure::new(Exit::Usage, format!("the recipe has {} problem(s):\n{}", list.len(), list.join("\n"))).into()
         })

@@ -109,8 +109,8 @@ async fn database(target: &Target, args: &TryArgs, recipe: &Recipe, output: Outp
         return Ok(Database::Unknown);
     };
     let opened = async {
-        let sink = sink::connect(&url).await?;
-        let fits = sink::check(sink.as_ref(), recipe).await;
+        let sink = sink::connect(&url, target.time_zone()?).await?;
+        let fits = sink::check(sink.as_ref(), recipe, output).await;
         anyhow::Ok((sink, fits))
     };
     let opened = match opened.await {

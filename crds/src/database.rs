@@ -49,6 +49,15 @@ pub struct DatabaseSpec {
     #[serde(default = "default_ledger_retention")]
     #[schemars(range(min = 1, max = 3650))]
     pub ledger_retention_days: u32,
+    /// The time zone in which the database is used: an IANA name such as Asia/Shanghai, an offset such as +08:00, or
+    /// Server, which leaves what the server, the database or the role has. It governs the database's own defaults
+    /// (`CURRENT_TIMESTAMP`), and text without an offset where an instant is wanted. UTC without it. SQLite knows none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(
+        length(max = 64),
+        regex(pattern = "^([A-Za-z][A-Za-z0-9_+-]*(/[A-Za-z0-9_+-]+)*|[+-](0[0-9]|1[0-4]):[0-5][0-9])$")
+    )]
+    pub time_zone: Option<String>,
 }
 
 fn default_hold() -> u32 {
@@ -70,6 +79,7 @@ impl std::fmt::Debug for DatabaseSpec {
             .field("budget", &self.budget)
             .field("hold_seconds", &self.hold_seconds)
             .field("ledger_retention_days", &self.ledger_retention_days)
+            .field("time_zone", &self.time_zone)
             .finish()
     }
 }

@@ -51,6 +51,9 @@ mod tests {
         assert_eq!(config["worker"], serde_json::json!({"concurrency": 4, "batchSize": 200, "drainSeconds": 60}));
         let database = serde_json::json!({"maxConnections": 50, "holdSeconds": 60, "ledgerRetentionDays": 7});
         assert_eq!(config["database"], database);
+        let mut zoned = companies();
+        zoned.spec.database.as_mut().expect("the example has one").time_zone = Some("Asia/Shanghai".into());
+        assert_eq!(super::worker_config(&zoned)["database"]["timeZone"], "Asia/Shanghai");
         assert_eq!(config["ingest"][0]["tables"][0]["table"], "company_regist_info");
         let text = config.to_string();
         assert!(!text.contains("redis://") && !text.contains("postgres"), "{text}");

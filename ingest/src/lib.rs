@@ -6,11 +6,13 @@
 
 pub mod interrupt;
 pub mod job;
+mod moment;
 pub mod preview;
 pub mod recipe;
 pub mod rows;
 pub mod sink;
 pub mod spec;
+pub mod time_zone;
 
 pub use interrupt::Interrupt;
 pub use job::JobInput;
@@ -22,3 +24,4 @@ pub use sink::{
     UnitOutcome, connect, ledger_ddl, run_script,
 };
 pub use spec::{ChildSpec, IngestSpec, OnConflict, TableSpec};
+pub use time_zone::TimeZone;

@@ -19,7 +19,7 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use self::extract::Extraction;
-use crate::{IngestSpec, Interrupt, JobInput, OnConflict, RowTree};
+use crate::{IngestSpec, Interrupt, JobInput, OnConflict, RowTree, TimeZone};
 
 /// Every recipe of a queue, compiled.
 #[derive(Debug)]
@@ -71,9 +71,14 @@ pub struct RecipeProblem {
 pub struct RecipeError(pub String);
 
 impl Recipe {
-    /// Compiles and checks all recipes; reports every problem at once.
+    /// Compiles and checks all recipes; reports every problem at once. `timestamp()` reads text without an offset in UTC.
     pub fn compile(specs: &[IngestSpec]) -> Result<Self, Vec<RecipeProblem>> {
-        compile::compile(specs)
+        compile::compile(specs, TimeZone::default())
+    }
+
+    /// As [`Recipe::compile`], for a database that is used in `zone`, in which `timestamp()` reads text without an offset.
+    pub fn compile_in(specs: &[IngestSpec], zone: TimeZone) -> Result<Self, Vec<RecipeProblem>> {
+        compile::compile(specs, zone)
     }
 
     /// The rows of one job. `now` is the value of `now()` for all of its rows.

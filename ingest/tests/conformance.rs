@@ -19,6 +19,8 @@ mod upkeep;
 mod values;
 #[path = "conformance/writing.rs"]
 mod writing;
+#[path = "conformance/zones.rs"]
+mod zones;
 
 /// Every case is a function of a fresh database; it runs as a test of its own for each of them.
 macro_rules! conformance {
@@ -71,4 +73,10 @@ conformance! {
     upkeep::every_problem_of_a_recipe_is_reported_at_once,
     upkeep::a_parent_without_a_generated_id_is_a_problem,
     upkeep::errors_name_the_place_and_never_the_password,
+    zones::the_databases_own_defaults_are_in_the_zone,
+    zones::text_without_an_offset_is_of_the_zone_and_instants_stay_instants,
+    zones::the_zone_of_the_server_is_left_where_it_is_asked_for,
+    zones::a_zone_that_the_server_does_not_know_is_refused_when_it_is_opened,
+    zones::the_options_of_a_url_say_the_zone_too,
+    zones::a_recipe_that_drops_offsets_is_warned_of,
 }

@@ -25,7 +25,7 @@ A complete config file (the shape of a JobQueue manifest's spec, without URLs an
               columns: {company_id: parent.id, stock_name: item.StockName}
   retry: {maxAttempts: 5, backoffSeconds: 1, maxBackoffSeconds: 300}
   worker: {concurrency: 4, batchSize: 200, drainSeconds: 60}
-  database: {maxConnections: 50, holdSeconds: 60, ledgerRetentionDays: 7}
+  database: {maxConnections: 50, holdSeconds: 60, ledgerRetentionDays: 7, timeZone: UTC}
 
 Signals: SIGTERM or SIGINT drains (claims nothing more, finishes what is in hand within drainSeconds, gives back the
 rest, exits 0); a second one gives back at once.

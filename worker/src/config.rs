@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use jobqueue_ingest::IngestSpec;
+use jobqueue_ingest::{IngestSpec, TimeZone};
 use jobqueue_queue::{Order, PayloadLimits, Protocol, QueueConfig, RetryPolicy};
 use serde::Deserialize;
 
@@ -131,11 +131,13 @@ pub struct DatabaseSection {
     pub hold_seconds: u64,
     /// Days after which ledger entries are removed; longer than any retry of any job.
     pub ledger_retention_days: u64,
+    /// The zone in which the database is used; none: UTC.
+    pub time_zone: Option<TimeZone>,
 }
 
 impl Default for DatabaseSection {
     fn default() -> Self {
-        Self { max_connections: None, hold_seconds: 60, ledger_retention_days: 7 }
+        Self { max_connections: None, hold_seconds: 60, ledger_retention_days: 7, time_zone: None }
     }
 }
 
@@ -295,6 +297,17 @@ mod tests {
 
     fn problem(text: &str) -> String {
         Config::parse(text, "worker.yaml").unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_time_zone_is_a_name_an_offset_or_the_servers() {
+        let zone = |zone: &str| Config::parse(&format!("{SMALLEST}database: {{timeZone: '{zone}'}}"), "worker.yaml");
+        for name in ["Asia/Shanghai", "+08:00", "UTC", "Server"] {
+            assert_eq!(zone(name).unwrap().database.time_zone.unwrap().to_string(), name);
+        }
+        let error = zone("Asia/Shanghia").unwrap_err().to_string();
+        assert!(error.contains("\"Asia/Shanghia\" is not a time zone: give an IANA name (Asia/Shanghai)"), "{error}");
+        assert!(error.contains("database"), "{error}");
     }
 
     #[test]

@@ -99,7 +99,8 @@ fn set_up(args: &Args) -> Result<Setup, StartError> {
         client_cert: read(&args.redis_cert)?,
         client_key: read(&args.redis_key)?,
     };
-    let recipe = Recipe::compile(&config.ingest).map_err(StartError::Recipe)?;
+    let zone = config.database.time_zone.unwrap_or_default();
+    let recipe = Recipe::compile_in(&config.ingest, zone).map_err(StartError::Recipe)?;
     let places = Places { redis, tls, database };
     Ok(Setup { config, places, recipe: Arc::new(recipe), worker_name: args.unique_name() })
 }
@@ -172,7 +173,8 @@ fn extract_limit(protocol: Protocol) -> Option<Duration> {
 }
 
 async fn ready_database(setup: &Setup) -> Result<Arc<dyn Sink>, StartError> {
-    let sink = open_database(&setup.places, &setup.recipe, setup.config.concurrency()).await?;
+    let config = &setup.config;
+    let sink = open_database(&setup.places, &setup.recipe, config.concurrency(), config.database.time_zone).await?;
     sink.ensure_ledger().await?;
     Ok(sink)
 }
@@ -180,7 +182,7 @@ async fn ready_database(setup: &Setup) -> Result<Arc<dyn Sink>, StartError> {
 /// `--check`: Redis, and the database with the recipe; both, whatever the first says. Changes nothing in either.
 async fn check(setup: &Setup) -> Result<(), StartError> {
     let redis = ping_queue(&setup.places).await;
-    let database = open_database(&setup.places, &setup.recipe, 1).await;
+    let database = open_database(&setup.places, &setup.recipe, 1, setup.config.database.time_zone).await;
     if let (Err(error), Err(_)) = (&redis, &database) {
         tracing::error!("{error}");
     }

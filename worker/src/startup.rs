@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use jobqueue_ingest::{DatabaseUrl, Recipe, RecipeProblem, Sink, SinkError, SinkOptions};
+use jobqueue_ingest::{DatabaseUrl, Recipe, RecipeProblem, Sink, SinkError, SinkOptions, TimeZone};
 use jobqueue_queue::{
     Backend, Connection, ConnectionUrl, QueueConfig, QueueError, Timeouts, TlsOptions, Trouble, TroubleBoard,
     TroubleKind,
@@ -120,12 +120,20 @@ pub async fn ping_queue(places: &Places) -> Result<(), StartError> {
     Ok(Connection::new(&places.redis, &places.tls, Timeouts::default())?.ping().await?)
 }
 
-/// Opens the database and checks the recipe against it.
-pub async fn open_database(places: &Places, recipe: &Recipe, connections: usize) -> Result<Arc<dyn Sink>, StartError> {
+/// Opens the database in a time zone and checks the recipe against it.
+pub async fn open_database(
+    places: &Places,
+    recipe: &Recipe,
+    connections: usize,
+    time_zone: Option<TimeZone>,
+) -> Result<Arc<dyn Sink>, StartError> {
     let max_connections = u32::try_from(connections).unwrap_or(u32::MAX);
-    let options = SinkOptions { max_connections, ..SinkOptions::default() };
+    let options = SinkOptions { max_connections, time_zone, ..SinkOptions::default() };
     let sink: Arc<dyn Sink> = Arc::from(jobqueue_ingest::connect(&places.database, options).await?);
     sink.validate(recipe).await?.map_err(StartError::Recipe)?;
+    for warning in sink.warnings(recipe).await? {
+        tracing::warn!("{warning}");
+    }
     Ok(sink)
 }
 

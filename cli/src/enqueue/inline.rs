@@ -22,7 +22,7 @@ const TOLD: u64 = 20;
 /// Writes the input's rows.
 pub(super) async fn run(target: &Target, args: &EnqueueArgs, output: Output) -> anyhow::Result<(Summary, Exit)> {
     let recipe = target.recipe()?;
-    let sink = sink::open(&target.database()?, &recipe).await?;
+    let sink = sink::open(target, &recipe, output).await?;
     let errors = args.errors.as_ref().map(std::fs::File::create).transpose()?.map(std::io::BufWriter::new);
     let function = args.function.clone().or_else(|| target.first_function());
     let queue = target.queues.last().cloned().unwrap_or_else(|| "inline".into());

@@ -46,6 +46,11 @@ pub(crate) enum Event {
         /// Its file.
         path: PathBuf,
     },
+    /// The recipe fits the tables, and may lose something all the same.
+    Recipe {
+        /// What.
+        warning: String,
+    },
     /// The workers of this run.
     Workers {
         /// Their executable.
@@ -128,6 +133,7 @@ impl Event {
         matches!(
             self,
             Self::UnknownHost { .. }
+                | Self::Recipe { .. }
                 | Self::WorkerEnded { .. }
                 | Self::DrainFailed { .. }
                 | Self::Killed { .. }
@@ -154,6 +160,7 @@ impl fmt::Display for Event {
             }
             Self::Database { url } => write!(f, "database  {url}"),
             Self::Schema { path } => write!(f, "schema    {} was run", path.display()),
+            Self::Recipe { warning } => write!(f, "{warning}"),
             Self::Workers { binary, log: None } => write!(f, "workers   {}", binary.display()),
             Self::Workers { binary, log: Some(log) } => {
                 write!(f, "workers   {} (log in {})", binary.display(), log.display())

@@ -32,6 +32,7 @@ use self::view::View;
 use crate::args::GlobalArgs;
 use crate::exit::{Exit, Failure};
 use crate::output::Output;
+use crate::sink::time_zone;
 use crate::target::read_manifest;
 
 pub(crate) use self::private_redis::url_of_manifest as private_redis_url;
@@ -92,7 +93,8 @@ pub(crate) async fn run(global: &GlobalArgs, args: &LocalArgs, output: Output) -
             .hint("add spec.ingest and spec.database")
     })?;
     let specs: Vec<IngestSpec> = serde_json::from_value(serde_json::to_value(ingest)?)?;
-    let recipe = Recipe::compile(&specs).map_err(|problems| {
+    let zone = time_zone(&manifest)?.unwrap_or_default();
+    let recipe = Recipe::compile_in(&specs, zone).map_err(|problems| {
         let list: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
         Failure::new(Exit::Usage, format!("the recipe has {} problem(s):{}", list.len(), list.concat()))
     })?;

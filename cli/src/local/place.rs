@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use jobqueue_crds::JobQueue;
-use jobqueue_ingest::{DatabaseUrl, Recipe, Sink, SinkError, SinkOptions, sink};
+use jobqueue_ingest::{DatabaseUrl, Recipe, Sink, SinkError, SinkOptions, TimeZone, sink};
 use jobqueue_queue::ConnectionUrl;
 
 use super::event::Event;
@@ -14,7 +14,7 @@ use super::state_dir::StateDir;
 use super::view::View;
 use crate::args::GlobalArgs;
 use crate::exit::{Exit, Failure, queue_failure};
-use crate::sink::sink_failure;
+use crate::sink::{sink_failure, time_zone};
 use crate::tls::{TlsFiles, replace_for_database};
 
 /// How long a name server may take.
@@ -96,6 +96,7 @@ pub(crate) struct Database {
     /// Its URL, with the password.
     pub(crate) text: String,
     url: DatabaseUrl,
+    time_zone: Option<TimeZone>,
 }
 
 impl Database {
@@ -125,7 +126,7 @@ impl Database {
         let text = given.unwrap_or_else(|| format!("sqlite:{}?mode=rwc", state.sqlite().display()));
         let url = parse_database(&text)?;
         view.event(&Event::Database { url: url.to_string() });
-        Ok(Self { text, url })
+        Ok(Self { text, url, time_zone: time_zone(manifest)? })
     }
 
     /// Makes sure that the recipe fits: where it does not, runs the DDL of `schema` once.
@@ -145,6 +146,10 @@ impl Database {
             problems = self.check(recipe).await.map_err(sink_failure)?;
         }
         if problems.is_empty() {
+            let warnings = self.open().await.map_err(sink_failure)?.warnings(recipe).await.map_err(sink_failure)?;
+            for warning in warnings {
+                view.event(&Event::Recipe { warning: warning.to_string() });
+            }
             return Ok(());
         }
         let list: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
@@ -171,7 +176,11 @@ impl Database {
 
     /// A connection, for looks and counts.
     pub(crate) async fn open(&self) -> Result<Box<dyn Sink>, SinkError> {
-        sink::connect(&self.url, SinkOptions { max_connections: 1, ..SinkOptions::default() }).await
+        sink::connect(
+            &self.url,
+            SinkOptions { max_connections: 1, time_zone: self.time_zone, ..SinkOptions::default() },
+        )
+        .await
     }
 }
 

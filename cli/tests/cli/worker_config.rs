@@ -21,7 +21,7 @@ spec:
     failureTtlSeconds: 19
     consumerGroup: others
     limits: {maxBytes: 20, maxInflatedBytes: 21, maxDepth: 22}
-  database: {url: "postgres://db/x", maxConnections: 23}
+  database: {url: "postgres://db/x", maxConnections: 23, timeZone: Asia/Shanghai}
   ingest:
     - functions: [a.b]
       record: job.args[1]
@@ -74,6 +74,7 @@ fn every_setting_of_the_manifest_reaches_the_worker() {
     let worker = &config.worker;
     assert_eq!((worker.concurrency, worker.batch_size, worker.drain_seconds), (2, 28, 29));
     assert_eq!(config.database.max_connections, Some(23));
+    assert_eq!(config.database.time_zone.map(|zone| zone.to_string()).as_deref(), Some("Asia/Shanghai"));
 }
 
 #[test]

@@ -173,7 +173,7 @@ fn typed(kind: Kind, depth: u32) -> BoxedStrategy<String> {
 /// What both ways say: the direct value, if there is one, and the interpreter's.
 fn both(source: &str, record: &Value, item: &Value) -> (Option<String>, Result<String, String>) {
     let parsed = interpreter().parse(source).unwrap_or_else(|e| panic!("{source}: {e:?}"));
-    let expression = Expression::new(source, parsed);
+    let expression = Expression::new(source, parsed, crate::TimeZone::default());
     let args = [record.clone()];
     let fields = Map::from_iter([("a".to_owned(), item.clone())]);
     let job = JobInput {

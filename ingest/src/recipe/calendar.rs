@@ -9,7 +9,9 @@ use cel::common::traits::Comparer;
 use cel::common::types::Type;
 use cel::common::value::{StaticVal, Val};
 use chrono::format::{Item, Parsed, StrftimeItems};
-use chrono::{NaiveDate, NaiveDateTime, NaiveTime, Timelike};
+use chrono::{Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _};
+
+use crate::moment::{self, LEAP_SECOND, Unfit, YEARS};
 
 macro_rules! calendar_val {
     ($(#[$doc:meta])* $name:ident($inner:ty), $type:ident = $label:literal) => {
@@ -73,105 +75,66 @@ pub(crate) const ISO: &str = "iso";
 /// One accepted way to write a date.
 #[derive(Debug, Clone)]
 pub(crate) enum Format {
-    /// `2010-10-22`, optionally with a time and an offset.
+    /// `2010-10-22`, optionally with a time and an offset, and what else needs no format, see [`moment`].
     Iso,
     /// A strftime pattern, as the `chrono` crate documents it.
     Pattern(Vec<Item<'static>>),
 }
 
+/// A date and a time of day, as far as the text has them. An offset is not applied.
+pub(crate) type Written = (NaiveDate, Option<NaiveTime>);
+
 impl Format {
-    /// Reads a pattern such as `%Y年%m月%d日`, or `iso`. It must determine a date.
-    pub(crate) fn parse(pattern: &str) -> Result<Self, String> {
+    /// Reads a pattern such as `%Y年%m月%d日`, or `iso`. It must determine a date, and where `timed` an hour and minute.
+    pub(crate) fn parse(pattern: &str, timed: bool) -> Result<Self, String> {
         if pattern == ISO {
             return Ok(Self::Iso);
         }
         let items = StrftimeItems::new(pattern)
             .parse_to_owned()
             .map_err(|_| format!("{pattern:?} is not a date format; an example: \"%Y-%m-%d\""))?;
-        let format = Self::Pattern(items);
         let sample = NaiveDate::from_ymd_opt(2010, 10, 22).and_then(|d| d.and_hms_opt(13, 45, 10));
         let sample = sample.expect("a valid date").and_utc();
-        let Self::Pattern(items) = &format else { return Ok(format) };
         let written = sample.format_with_items(items.iter()).to_string();
-        match format.read(&written) {
-            Some(read) if read.date() == sample.date_naive() => Ok(format),
-            _ => Err(format!("the format {pattern:?} does not determine a year, month and day")),
+        let format = Self::Pattern(items);
+        let (date, time) = format.read(&written).ok().flatten().unzip();
+        if date != Some(sample.date_naive()) {
+            return Err(format!("the format {pattern:?} does not determine a year, month and day"));
         }
-    }
-
-    /// The date and time as written (an offset is not applied); midnight where the text has no time.
-    pub(crate) fn read(&self, text: &str) -> Option<NaiveDateTime> {
-        match self {
-            Self::Iso => iso(text),
-            Self::Pattern(items) => {
-                let mut parsed = Parsed::new();
-                chrono::format::parse(&mut parsed, text, items.iter()).ok()?;
-                let date = parsed.to_naive_date().ok()?;
-                let time = parsed.to_naive_time().unwrap_or(NaiveTime::MIN);
-                Some(date.and_time(time))
-            }
+        let same = |time: NaiveTime| (time.hour(), time.minute()) == (sample.hour(), sample.minute());
+        if timed && !time.flatten().is_some_and(same) {
+            let half = ["%I", "%l"].iter().any(|hour| pattern.contains(hour));
+            return Err(if half {
+                format!("the format {pattern:?} has the hour of a 12-hour clock without %p")
+            } else {
+                format!("the format {pattern:?} does not determine an hour and minute; date() reads a date alone")
+            });
         }
+        Ok(format)
     }
-}
 
-/// ISO 8601 as it occurs in JSON: `YYYY-MM-DD`, then optionally `T` or a space, `HH:MM`, `:SS`, a fraction, and `Z` or
-/// an offset. Written by hand because it runs for every date of every row.
-fn iso(text: &str) -> Option<NaiveDateTime> {
-    let bytes = text.as_bytes();
-    if bytes.len() < 10 || bytes[4] != b'-' || bytes[7] != b'-' {
-        return None;
-    }
-    let year = i32::try_from(digits(&bytes[..4])?).ok()?;
-    let date = NaiveDate::from_ymd_opt(year, digits(&bytes[5..7])?, digits(&bytes[8..10])?)?;
-    let time = match bytes.get(10) {
-        None => NaiveTime::MIN,
-        Some(b'T' | b't' | b' ') => iso_time(&bytes[11..])?,
-        Some(_) => return None,
-    };
-    Some(date.and_time(time))
-}
-
-fn iso_time(bytes: &[u8]) -> Option<NaiveTime> {
-    if bytes.len() < 5 || bytes[2] != b':' {
-        return None;
-    }
-    let (hour, minute) = (digits(&bytes[..2])?, digits(&bytes[3..5])?);
-    let mut rest = &bytes[5..];
-    let mut second = 0;
-    let mut nanos = 0;
-    if rest.first() == Some(&b':') {
-        second = digits(rest.get(1..3)?)?;
-        rest = &rest[3..];
-        if let Some(b'.' | b',') = rest.first() {
-            let len = rest[1..].iter().take_while(|b| b.is_ascii_digit()).count();
-            if len == 0 {
-                return None;
-            }
-            let kept = len.min(9);
-            nanos = digits(&rest[1..=kept])? * 10_u32.pow(9 - u32::try_from(kept).ok()?);
-            rest = &rest[1 + len..];
+    /// What the text says in this format; none where it is not in it.
+    ///
+    /// # Errors
+    /// It is in the format, but no date or time that a database keeps.
+    pub(crate) fn read(&self, text: &str) -> Result<Option<Written>, Unfit> {
+        let Self::Pattern(items) = self else {
+            return Ok(moment::read(text)?.map(|moment| (moment.date(), moment.time())));
+        };
+        let mut parsed = Parsed::new();
+        if chrono::format::parse(&mut parsed, text, items.iter()).is_err() {
+            return Ok(None);
         }
+        let Ok(date) = parsed.to_naive_date() else { return Ok(None) };
+        let time = parsed.to_naive_time().ok();
+        if time.is_some_and(|time| time.nanosecond() >= 1_000_000_000) {
+            return Err(LEAP_SECOND);
+        }
+        if !(1..=9999).contains(&date.year()) {
+            return Err(YEARS);
+        }
+        Ok(Some((date, time)))
     }
-    let time = NaiveTime::from_hms_opt(hour, minute, second)?.with_nanosecond(nanos)?;
-    offset_ends(rest).then_some(time)
-}
-
-/// `Z`, `+08:00`, `+0800`, `+08`, or nothing.
-fn offset_ends(rest: &[u8]) -> bool {
-    let all_digits = |b: &[u8]| b.iter().all(u8::is_ascii_digit);
-    match rest {
-        [] | [b'Z' | b'z'] => true,
-        [b'+' | b'-', hours @ ..] => match hours.len() {
-            2 | 4 => all_digits(hours),
-            5 => all_digits(&hours[..2]) && hours[2] == b':' && all_digits(&hours[3..]),
-            _ => false,
-        },
-        _ => false,
-    }
-}
-
-fn digits(bytes: &[u8]) -> Option<u32> {
-    bytes.iter().try_fold(0_u32, |n, b| b.is_ascii_digit().then(|| n * 10 + u32::from(b - b'0')))
 }
 
 #[cfg(test)]
@@ -179,7 +142,8 @@ mod tests {
     use super::*;
 
     fn read(format: &str, text: &str) -> Option<String> {
-        Format::parse(format).unwrap().read(text).map(|d| d.to_string())
+        let (date, time) = Format::parse(format, false).unwrap().read(text).unwrap()?;
+        Some(date.and_time(time.unwrap_or_default()).to_string())
     }
 
     #[test]
@@ -222,9 +186,30 @@ mod tests {
         assert_eq!(read("%d/%m/%Y %H:%M", "22/10/2010 13:45").as_deref(), Some("2010-10-22 13:45:00"));
         assert_eq!(read("%Y年%m月%d日", "2010-10-22"), None);
         for format in ["%Y年%m月", "%H:%M", "", "date", "%d.%m."] {
-            let error = Format::parse(format).unwrap_err();
+            let error = Format::parse(format, false).unwrap_err();
             assert!(error.contains("does not determine a year, month and day"), "{format}: {error}");
         }
-        assert!(Format::parse("%Q").unwrap_err().contains("is not a date format"));
+        assert!(Format::parse("%Q", false).unwrap_err().contains("is not a date format"));
+    }
+
+    #[test]
+    fn a_format_for_a_time_of_day_determines_one() {
+        for format in ["%d/%m/%Y %H:%M", "%d/%m/%Y %I:%M %p", "%Y-%m-%dT%T%z", "%d/%m/%y %R"] {
+            assert!(Format::parse(format, true).is_ok(), "{format}");
+        }
+        for format in ["%d/%m/%Y", "%Y-%m-%d %Hh", "%Y-%m-%d %M"] {
+            let error = Format::parse(format, true).unwrap_err();
+            assert!(error.contains(&format!("{format:?} does not determine an hour and minute")), "{error}");
+        }
+        let error = Format::parse("%d/%m/%Y %I:%M", true).unwrap_err();
+        assert_eq!(error, "the format \"%d/%m/%Y %I:%M\" has the hour of a 12-hour clock without %p");
+    }
+
+    #[test]
+    fn a_format_reads_no_leap_second_and_no_year_0() {
+        let read = |format, text| Format::parse(format, false).unwrap().read(text);
+        assert_eq!(read("%Y-%m-%d %H:%M:%S", "2016-12-31 23:59:60"), Err(LEAP_SECOND));
+        assert_eq!(read("%d.%m.%Y", "01.01.0000"), Err(YEARS));
+        assert_eq!(read("%d.%m.%Y", "01.01.+12345"), Err(YEARS));
     }
 }

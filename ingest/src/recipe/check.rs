@@ -9,7 +9,7 @@ use strum::IntoEnumIterator;
 
 use super::calendar::Format;
 use super::datum::{Datum, shorten};
-use super::helpers::{self, Helper};
+use super::helpers::{self, Helper, Unit};
 use super::interpreter::interpreter;
 
 /// The fields of `job`.
@@ -27,7 +27,6 @@ const FUNCTIONS: &[&str] = &[
     "int",
     "size",
     "string",
-    "timestamp",
     "type",
     "uint",
     "optional.of",
@@ -302,7 +301,8 @@ impl Checker {
                     Some(Expr::List(list)) => list.elements.iter().filter_map(literal_text).collect(),
                     _ => literal(1).into_iter().collect(),
                 };
-                self.found.extend(formats.into_iter().filter_map(|f| Format::parse(f).err()));
+                let timed = helper == Helper::DateTime;
+                self.found.extend(formats.into_iter().filter_map(|f| Format::parse(f, timed).err()));
                 if let Some(default) = literal(2) {
                     self.found.extend(helpers::default_date(&Datum::Text(default.into())).err());
                 }
@@ -312,7 +312,8 @@ impl Checker {
                     self.found.extend(helpers::number(&Datum::Text(default.into()), None).err());
                 }
             }
-            Helper::Text | Helper::Json | Helper::Default | Helper::Now => {}
+            Helper::Instant => self.found.extend(literal(1).and_then(|unit| Unit::parse(unit).err())),
+            Helper::Timestamp | Helper::Text | Helper::Json | Helper::Default | Helper::Now => {}
         }
     }
 }

@@ -10,11 +10,11 @@ use super::expression::Expression;
 use super::extract::{Column, Extraction, TableProgram};
 use super::interpreter::interpreter;
 use super::{Recipe, RecipeProblem, TablePlan};
-use crate::{ChildSpec, IngestSpec, OnConflict, TableSpec};
+use crate::{ChildSpec, IngestSpec, OnConflict, TableSpec, TimeZone};
 
 /// Compiles everything, or lists everything that is wrong.
-pub(super) fn compile(specs: &[IngestSpec]) -> Result<Recipe, Vec<RecipeProblem>> {
-    let mut compiler = Compiler::default();
+pub(super) fn compile(specs: &[IngestSpec], zone: TimeZone) -> Result<Recipe, Vec<RecipeProblem>> {
+    let mut compiler = Compiler { zone, ..Compiler::default() };
     if specs.is_empty() {
         compiler.problem("ingest", "has no recipe");
     }
@@ -30,6 +30,8 @@ pub(super) fn compile(specs: &[IngestSpec]) -> Result<Recipe, Vec<RecipeProblem>
 
 #[derive(Default)]
 struct Compiler {
+    /// In which text without an offset becomes an instant.
+    zone: TimeZone,
     tables: Vec<TablePlan>,
     problems: Vec<RecipeProblem>,
 }
@@ -234,7 +236,7 @@ impl Compiler {
         for message in &found {
             self.problem(path, format!("{}: {message}", quoted(source)));
         }
-        found.is_empty().then(|| Expression::new(source, ast))
+        found.is_empty().then(|| Expression::new(source, ast, self.zone))
     }
 }
 

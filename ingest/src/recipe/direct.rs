@@ -120,12 +120,12 @@ impl Direct {
                 match Helper::from_str(name).ok()? {
                     Helper::Now => Self::Now,
                     helper @ (Helper::Date | Helper::DateTime) => {
-                        Self::Date(helper, with_default(2)?, literal_formats(call.args.get(1))?)
+                        Self::Date(helper, with_default(2)?, literal_formats(helper, call.args.get(1))?)
                     }
                     Helper::Number => Self::Number(with_default(1)?),
                     Helper::Decimal => Self::Decimal(with_default(1)?),
                     Helper::Text => Self::Text(part(0)?),
-                    Helper::Json => return None,
+                    Helper::Json | Helper::Timestamp | Helper::Instant => return None,
                     Helper::Default if last_step(call.args.first()?).is_some() => {
                         Self::DefaultPath(Path::compile(&call.args[0])?, part(1)?)
                     }
@@ -294,9 +294,9 @@ fn literal_datum(literal: &LiteralValue) -> Option<Datum<'static>> {
 }
 
 /// Formats that are known now, as they nearly always are.
-fn literal_formats(argument: Option<&IdedExpr>) -> Option<Vec<Format>> {
+fn literal_formats(helper: Helper, argument: Option<&IdedExpr>) -> Option<Vec<Format>> {
     let one = |ast: &IdedExpr| match &ast.expr {
-        Expr::Literal(LiteralValue::String(s)) => Format::parse(s.inner()).ok(),
+        Expr::Literal(LiteralValue::String(s)) => Format::parse(s.inner(), helper == Helper::DateTime).ok(),
         _ => None,
     };
     match argument.map(|a| &a.expr) {

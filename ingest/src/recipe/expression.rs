@@ -6,7 +6,8 @@ use cel::common::types::{CelBool, CelInt, CelString};
 use super::datum::{Datum, shorten};
 use super::diagnose::explain;
 use super::direct::Direct;
-use super::interpreter::{GOES_ON, Scope, evaluate};
+use super::interpreter::{DURATION, GOES_ON, Scope, TIMESTAMP, evaluate};
+use crate::TimeZone;
 
 /// Longest expression quoted in an error message, in characters.
 const EXPRESSION_SHOWN: usize = 120;
@@ -21,10 +22,11 @@ pub(crate) struct Expression {
 }
 
 impl Expression {
-    /// Wraps a checked tree. `default(a.b, c)` is rewritten here, so that a missing `a.b` counts as null, and loops, so that
-    /// they can be interrupted.
-    pub(crate) fn new(source: &str, mut ast: IdedExpr) -> Self {
+    /// Wraps a checked tree. `default(a.b, c)` is rewritten here, so that a missing `a.b` counts as null, loops, so that
+    /// they can be interrupted, and `timestamp(x)`, so that it knows the zone.
+    pub(crate) fn new(source: &str, mut ast: IdedExpr, zone: TimeZone) -> Self {
         let direct = Direct::compile(&ast);
+        tell_the_zone(&mut ast, zone);
         expand_defaults(&mut ast);
         make_loops_interruptible(&mut ast);
         Self { source: source.to_owned(), ast, direct }
@@ -97,6 +99,23 @@ fn expand_defaults(ast: &mut IdedExpr) {
     }
     let guard = present(&call.args[0]);
     ast.expr = function(operators::CONDITIONAL, vec![guard, call.args[0].clone(), call.args[1].clone()]).expr;
+}
+
+/// `timestamp(x)` becomes `@timestamp(x, "Asia/Shanghai")`, and `duration(x)` `@duration(x)`, in every place.
+fn tell_the_zone(ast: &mut IdedExpr, zone: TimeZone) {
+    for child in children_mut(&mut ast.expr) {
+        tell_the_zone(child, zone);
+    }
+    match &mut ast.expr {
+        Expr::Call(call) if call.target.is_none() && call.func_name == "timestamp" => {
+            TIMESTAMP.clone_into(&mut call.func_name);
+            call.args.push(literal(LiteralValue::String(CelString::from(zone.to_string()))));
+        }
+        Expr::Call(call) if call.target.is_none() && call.func_name == "duration" => {
+            DURATION.clone_into(&mut call.func_name);
+        }
+        _ => {}
+    }
 }
 
 /// Makes each turn of each loop ask for [`GOES_ON`], where its absence is an error that nothing absorbs: in the condition, or,

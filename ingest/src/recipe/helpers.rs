@@ -1,14 +1,16 @@
-//! The functions that recipes have beyond standard CEL: `date`, `datetime`, `number`, `decimal`, `text`, `json`,
-//! `default` and `now`. Pure functions of their arguments, shared by the interpreter and the direct evaluation.
+//! The functions that recipes have beyond standard CEL, or in its place: `date`, `datetime`, `timestamp`, `instant`,
+//! `number`, `decimal`, `text`, `json`, `default` and `now`. Pure functions of their arguments, shared by the interpreter and the direct evaluation.
 
 use std::borrow::Cow;
 
-use chrono::NaiveDateTime;
+use chrono::{DateTime as Instant, Datelike as _, FixedOffset, NaiveDateTime, NaiveTime};
 use serde_json::Value;
 use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use super::calendar::Format;
 use super::datum::{Datum, quote};
+use crate::TimeZone;
+use crate::moment::{self, Moment};
 
 /// A function of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, EnumIter, EnumString, IntoStaticStr)]
@@ -16,6 +18,9 @@ use super::datum::{Datum, quote};
 pub(crate) enum Helper {
     Date,
     DateTime,
+    /// In place of CEL's own: it reads more spellings, and no other number than seconds.
+    Timestamp,
+    Instant,
     Number,
     Decimal,
     Text,
@@ -30,8 +35,8 @@ impl Helper {
         match self {
             Self::Date | Self::DateTime => (1, 3),
             Self::Number | Self::Decimal => (1, 2),
-            Self::Text | Self::Json => (1, 1),
-            Self::Default => (2, 2),
+            Self::Text | Self::Json | Self::Timestamp => (1, 1),
+            Self::Default | Self::Instant => (2, 2),
             Self::Now => (0, 0),
         }
     }
@@ -41,6 +46,8 @@ impl Helper {
         match self {
             Self::Date => "date(x), date(x, format) or date(x, format, default)",
             Self::DateTime => "datetime(x), datetime(x, format) or datetime(x, format, default)",
+            Self::Timestamp => "timestamp(x)",
+            Self::Instant => "instant(x, unit)",
             Self::Number => "number(x) or number(x, default)",
             Self::Decimal => "decimal(x) or decimal(x, default)",
             Self::Text => "text(x)",
@@ -61,12 +68,7 @@ pub(crate) fn date<'a>(
     let read = match x {
         Datum::Null => None,
         Datum::Text(s) if s.trim().is_empty() => None,
-        Datum::Text(s) => Some(
-            formats
-                .iter()
-                .find_map(|f| f.read(s.trim()))
-                .ok_or_else(|| format!("{} is not a date{}", x.shown(), expected(formats)))?,
-        ),
+        Datum::Text(s) => Some(written(helper, x, s.trim(), formats)?),
         other => Some(calendar(other).ok_or_else(|| format!("{} is {}, not a date", other.shown(), other.kind()))?),
     };
     let read = match (read, default) {
@@ -75,6 +77,24 @@ pub(crate) fn date<'a>(
         (None, Some(default)) => default_date(default)?,
     };
     Ok(if helper == Helper::Date { Datum::Date(read.date()) } else { Datum::DateTime(read) })
+}
+
+/// What a text says in the first of the formats that it is in. A time of day that is not there is not made up.
+fn written(helper: Helper, x: &Datum<'_>, text: &str, formats: &[Format]) -> Result<NaiveDateTime, String> {
+    let mut why = None;
+    for format in formats {
+        match format.read(text) {
+            Ok(Some((date, Some(time)))) => return Ok(date.and_time(time)),
+            Ok(Some((date, None))) if helper == Helper::Date => return Ok(date.and_time(NaiveTime::MIN)),
+            Ok(Some(_)) => why = Some("has no time of day; date() reads it, and datetime(date(x)) is its midnight"),
+            Ok(None) => {}
+            Err(unfit) => why = Some(unfit),
+        }
+    }
+    Err(match why {
+        Some(why) => format!("{} {why}", x.shown()),
+        None => format!("{} is not a date{}", x.shown(), expected(formats)),
+    })
 }
 
 fn expected(formats: &[Format]) -> &'static str {
@@ -88,7 +108,10 @@ fn expected(formats: &[Format]) -> &'static str {
 /// The default of `date` and `datetime`, in ISO 8601.
 pub(crate) fn default_date(default: &Datum<'_>) -> Result<NaiveDateTime, String> {
     match default {
-        Datum::Text(s) => Format::Iso.read(s.trim()),
+        Datum::Text(s) => {
+            let read = Format::Iso.read(s.trim()).ok().flatten();
+            read.map(|(date, time)| date.and_time(time.unwrap_or(NaiveTime::MIN)))
+        }
         other => calendar(other),
     }
     .ok_or_else(|| format!("the default {} is not a date in ISO 8601 (1900-01-01)", default.shown()))
@@ -103,16 +126,173 @@ fn calendar(x: &Datum<'_>) -> Option<NaiveDateTime> {
     }
 }
 
-/// The second argument of `date`: one format, a list of formats, or null for ISO 8601.
-pub(crate) fn formats(format: Option<&Datum<'_>>) -> Result<Vec<Format>, String> {
+/// The second argument of `date` and `datetime`: one format, a list of formats, or null for ISO 8601.
+pub(crate) fn formats(helper: Helper, format: Option<&Datum<'_>>) -> Result<Vec<Format>, String> {
+    let parse = |format: &str| Format::parse(format, helper == Helper::DateTime);
     match format {
         None | Some(Datum::Null) => Ok(vec![Format::Iso]),
-        Some(Datum::Text(s)) => Ok(vec![Format::parse(s)?]),
+        Some(Datum::Text(s)) => Ok(vec![parse(s)?]),
         Some(Datum::Json(list)) if list.as_array().is_some_and(|l| !l.is_empty() && l.iter().all(Value::is_string)) => {
-            list.as_array().into_iter().flatten().filter_map(Value::as_str).map(Format::parse).collect()
+            list.as_array().into_iter().flatten().filter_map(Value::as_str).map(parse).collect()
         }
         Some(other) => Err(format!("{} is not a date format, nor a list of them", other.shown())),
     }
+}
+
+/// `timestamp`: an instant. Numbers are seconds since 1970; text without an offset is read in `zone`.
+pub(crate) fn timestamp<'a>(x: &Datum<'_>, zone: TimeZone) -> Result<Datum<'a>, String> {
+    match x {
+        Datum::Timestamp(instant) => Ok(Datum::Timestamp(*instant)),
+        Datum::Int(_) | Datum::UInt(_) | Datum::Float(_) => since_1970(x, Unit::Seconds),
+        Datum::DateTime(local) => in_zone(x, *local, zone),
+        Datum::Text(text) => match moment::read(text) {
+            Ok(Some(Moment::Instant(instant))) => {
+                in_years(instant).map(Datum::Timestamp).ok_or_else(|| out_of_range(x))
+            }
+            Ok(Some(Moment::Local(local))) => in_zone(x, local, zone),
+            Ok(Some(Moment::Date(_))) => Err(format!("{} has no time of day, so it is no instant", x.shown())),
+            Ok(None) if plain_number(text.trim()).is_some() => {
+                Err(format!("{} is a number in text: instant(x, \"s\") reads it", x.shown()))
+            }
+            Ok(None) => Err(format!("{} is not a date and time in ISO 8601 (2010-10-22T08:00:00+08:00)", x.shown())),
+            Err(unfit) => Err(format!("{} {unfit}", x.shown())),
+        },
+        other => Err(format!("{} is {}, not an instant", other.shown(), other.kind())),
+    }
+}
+
+fn in_zone<'a>(x: &Datum<'_>, local: NaiveDateTime, zone: TimeZone) -> Result<Datum<'a>, String> {
+    let instant = zone.instant(local).map_err(|why| format!("{} {why}", x.shown()))?;
+    in_years(instant).map(Datum::Timestamp).ok_or_else(|| out_of_range(x))
+}
+
+/// The years that CEL and databases agree on, in UTC.
+fn in_years(instant: Instant<FixedOffset>) -> Option<Instant<FixedOffset>> {
+    (1..=9999).contains(&instant.to_utc().year()).then_some(instant)
+}
+
+fn out_of_range(x: &Datum<'_>) -> String {
+    format!("{} is outside of the years 1 to 9999", x.shown())
+}
+
+/// What a number since 1970 counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, EnumString)]
+pub(crate) enum Unit {
+    #[strum(serialize = "seconds", serialize = "s")]
+    Seconds,
+    #[strum(serialize = "millis", serialize = "ms")]
+    Millis,
+    #[strum(serialize = "micros", serialize = "us")]
+    Micros,
+    #[strum(serialize = "nanos", serialize = "ns")]
+    Nanos,
+}
+
+impl Unit {
+    /// The second argument of `instant`.
+    pub(crate) fn parse(name: &str) -> Result<Self, String> {
+        let unknown = || format!("{name:?} is not a unit: \"s\", \"ms\", \"us\" or \"ns\"");
+        name.parse().map_err(|_| unknown())
+    }
+
+    /// Zeros that make nanoseconds of it.
+    const fn zeros(self) -> usize {
+        match self {
+            Self::Seconds => 9,
+            Self::Millis => 6,
+            Self::Micros => 3,
+            Self::Nanos => 0,
+        }
+    }
+}
+
+/// `instant`: a number since 1970, or one in text, exactly. Null and blank text are null.
+pub(crate) fn instant<'a>(x: &Datum<'_>, unit: &Datum<'_>) -> Result<Datum<'a>, String> {
+    let Datum::Text(unit) = unit else { return Err(format!("{} is not the name of a unit", unit.shown())) };
+    let unit = Unit::parse(unit)?;
+    match x {
+        Datum::Null => Ok(Datum::Null),
+        Datum::Text(s) if s.trim().is_empty() => Ok(Datum::Null),
+        Datum::Timestamp(instant) => Ok(Datum::Timestamp(*instant)),
+        _ => since_1970(x, unit),
+    }
+}
+
+/// Digit by digit: the fraction of a second would not survive a binary fraction.
+fn since_1970<'a>(x: &Datum<'_>, unit: Unit) -> Result<Datum<'a>, String> {
+    let digits = match x {
+        Datum::Text(s) => s.trim().to_owned(),
+        Datum::Int(i) => i.to_string(),
+        Datum::UInt(u) => u.to_string(),
+        // The shortest digits that are this double, and no exponent.
+        Datum::Float(f) => f.to_string(),
+        other => return Err(format!("{} is {}, not a number", other.shown(), other.kind())),
+    };
+    let (negative, whole, fraction) = plain_number(&digits).ok_or_else(|| not_a_number(x))?;
+    let zeros = unit.zeros();
+    let fraction = fraction.trim_end_matches('0');
+    if fraction.len() > zeros {
+        return Err(format!("{} has more digits than nanoseconds", x.shown()));
+    }
+    let nanos: Option<i128> = format!("{whole}{fraction:0<zeros$}").parse().ok();
+    let nanos = nanos.map(|nanos| if negative { -nanos } else { nanos });
+    let instant = nanos.and_then(|nanos| {
+        let seconds = i64::try_from(nanos.div_euclid(1_000_000_000)).ok()?;
+        let rest = u32::try_from(nanos.rem_euclid(1_000_000_000)).ok()?;
+        in_years(Instant::from_timestamp(seconds, rest)?.fixed_offset())
+    });
+    instant.map(Datum::Timestamp).ok_or_else(|| {
+        let hint = if unit == Unit::Seconds { "; instant(x, \"ms\") reads milliseconds" } else { "" };
+        format!("{}{hint}", out_of_range(x))
+    })
+}
+
+/// The nanoseconds of a duration as CEL writes it: `1h30m`, `-1.5s`, `1287705600123ms`.
+pub(crate) fn duration(text: &str) -> Result<i64, String> {
+    let unit = |name: &str| {
+        Some(match name {
+            "h" => 3_600_000_000_000_i128,
+            "m" => 60_000_000_000,
+            "s" => 1_000_000_000,
+            "ms" => 1_000_000,
+            "us" | "µs" => 1_000,
+            "ns" => 1,
+            _ => return None,
+        })
+    };
+    let part = |number: &str, name: &str| {
+        let (_, whole, fraction) = plain_number(number)?;
+        // More digits are below the nanosecond of any unit.
+        let fraction = &fraction[..fraction.len().min(18)];
+        let scale = 10_i128.pow(u32::try_from(fraction.len()).ok()?);
+        whole
+            .parse::<i128>()
+            .ok()?
+            .checked_mul(unit(name)?)?
+            .checked_add(fraction.parse::<i128>().ok()? * unit(name)? / scale)
+    };
+    let sum = || {
+        let unsigned = text.strip_prefix('-').unwrap_or(text);
+        let mut rest = if unsigned == "0" { "0s" } else { unsigned };
+        let mut nanos = 0_i128;
+        while !rest.is_empty() {
+            let (number, after) = rest.split_at(rest.find(|c: char| !c.is_ascii_digit() && c != '.')?);
+            let (name, after) =
+                after.split_at(after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len()));
+            nanos = nanos.checked_add(part(number, name)?)?;
+            rest = after;
+        }
+        i64::try_from(if text.starts_with('-') { -nanos } else { nanos }).ok().filter(|_| !text.is_empty())
+    };
+    sum().ok_or_else(|| format!("{} is not a duration of at most 292 years (1h30m, 1.5s, 250ms)", quote(text)))
+}
+
+/// The sign and the digits before and after the point, of a number without an exponent.
+fn plain_number(text: &str) -> Option<(bool, &str, &str)> {
+    let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
+    let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, "0"));
+    let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    (digits(whole) && digits(fraction)).then_some((text.starts_with('-'), whole, fraction))
 }
 
 /// `number`: a double, from a number or the number that a text begins with.
@@ -300,7 +480,7 @@ mod tests {
     #[test]
     fn several_formats_are_tried_in_order() {
         let list = json!(["%Y年%m月%d日", "iso"]);
-        let formats = formats(Some(&of(&list))).unwrap();
+        let formats = formats(Helper::Date, Some(&of(&list))).unwrap();
         for x in ["2010年10月22日", "2010-10-22", " 2010-10-22T00:00:00Z "] {
             let x = json!(x);
             assert_eq!(text_of(date(Helper::Date, &of(&x), &formats, None)), Ok(Some("2010-10-22".into())));

@@ -3,12 +3,12 @@
 
 use std::sync::{Arc, LazyLock, OnceLock};
 
-use cel::common::types::{CelBool, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelTimestamp};
+use cel::common::types::{CelBool, CelDuration, CelInt, CelList, CelMap, CelMapKey, CelNull, CelString, CelTimestamp};
 use cel::common::value::{CowVal, Val};
 use cel::context::VariableResolver;
 use cel::parser::Expression as Ast;
 use cel::{Context, Env, ExecutionError, FunctionContext, Value as CelValue, extensions};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 use strum::IntoEnumIterator;
 
@@ -20,6 +20,12 @@ use crate::{Interrupt, JobInput};
 const NOW: &str = "@now";
 /// True, and gone once the job is interrupted: each turn of each loop asks for it (see [`super::expression`]).
 pub(super) const GOES_ON: &str = "@goes_on";
+
+/// What `timestamp` is called in checked expressions, where it has the zone as second argument: CEL has one of its own.
+pub(super) const TIMESTAMP: &str = "@timestamp";
+
+/// What CEL's `duration` is called there: its own goes through a double, and loses digits of long ones.
+pub(super) const DURATION: &str = "@duration";
 
 /// The environment and the root context: building them costs a hundred times an evaluation.
 pub(crate) struct Interpreter {
@@ -48,8 +54,11 @@ impl Interpreter {
         let mut root = Context::with_env(Arc::clone(&env));
         for helper in Helper::iter() {
             let call: Callable = Box::new(move |ftx| call(helper, ftx));
-            root.add_function(helper.into(), call).expect("no standard function has a helper's name");
+            let name = if helper == Helper::Timestamp { TIMESTAMP } else { helper.into() };
+            root.add_function(name, call).expect("no standard function has a helper's name");
         }
+        let duration: Callable = Box::new(duration);
+        root.add_function(DURATION, duration).expect("no standard function has this name");
         Self { env, root }
     }
 
@@ -69,7 +78,8 @@ impl Interpreter {
 
 /// The bridge from CEL's calling convention to [`helpers`].
 fn call<'b, 'v>(helper: Helper, ftx: &mut FunctionContext<'b, 'v>) -> Result<CowVal<'b, 'v>, ExecutionError> {
-    let (least, most) = helper.arity();
+    let zone = usize::from(helper == Helper::Timestamp);
+    let (least, most) = (helper.arity().0 + zone, helper.arity().1 + zone);
     if ftx.this.is_some() || !(least..=most).contains(&ftx.args.len()) {
         return Err(ftx.error(format!("write {}", helper.signature())));
     }
@@ -86,9 +96,24 @@ fn call<'b, 'v>(helper: Helper, ftx: &mut FunctionContext<'b, 'v>) -> Result<Cow
             Ok(text @ (Datum::Text(_) | Datum::Bytes(_))) => helpers::json(text),
             _ => return Ok(ftx.args[0].clone()),
         },
-        Helper::Date | Helper::DateTime | Helper::Number | Helper::Decimal | Helper::Text => plain(helper, &ftx.args),
+        _ => plain(helper, &ftx.args),
     };
     result.map(|datum| CowVal::Owned(datum.into_val())).map_err(|message| ftx.error(message))
+}
+
+/// `duration(x)`, of text or of a duration.
+fn duration<'b, 'v>(ftx: &mut FunctionContext<'b, 'v>) -> Result<CowVal<'b, 'v>, ExecutionError> {
+    let [x] = ftx.args.as_slice() else { return Err(ftx.error("write duration(x)")) };
+    if x.downcast_ref::<CelDuration>().is_some() {
+        return Ok(x.clone());
+    }
+    let nanos = match Datum::from_val(x.as_ref()) {
+        Ok(Datum::Text(text)) => helpers::duration(&text),
+        Ok(other) => Err(format!("{} is {}, not a duration in text", other.shown(), other.kind())),
+        Err(message) => Err(message),
+    };
+    let nanos = nanos.map_err(|message| ftx.error(message))?;
+    Ok(CowVal::Owned(Box::new(CelDuration::from(TimeDelta::nanoseconds(nanos)))))
 }
 
 fn plain(helper: Helper, args: &[CowVal<'_, '_>]) -> Result<Datum<'static>, String> {
@@ -96,8 +121,13 @@ fn plain(helper: Helper, args: &[CowVal<'_, '_>]) -> Result<Datum<'static>, Stri
     match helper {
         Helper::Number => helpers::number(&args[0], args.get(1)),
         Helper::Decimal => helpers::decimal(&args[0], args.get(1)),
+        Helper::Timestamp => match &args[1] {
+            Datum::Text(zone) => helpers::timestamp(&args[0], zone.parse().map_err(|error| format!("{error}"))?),
+            other => Err(format!("{} is not a time zone", other.shown())),
+        },
+        Helper::Instant => helpers::instant(&args[0], &args[1]),
         Helper::Text => helpers::text(args.into_iter().next().unwrap_or(Datum::Null)).map(Datum::into_owned),
-        _ => helpers::date(helper, &args[0], &helpers::formats(args.get(1))?, args.get(2)),
+        _ => helpers::date(helper, &args[0], &helpers::formats(helper, args.get(1))?, args.get(2)),
     }
 }
 

@@ -58,7 +58,7 @@ impl Check<'_> {
         let parent = parent.and_then(|parent| self.layout.plans.get(parent));
         self.counts[row.table] += 1;
         for (index, (column, value)) in plan.columns.iter().zip(&row.values).enumerate() {
-            if let Err(reason) = units::cell(self.database, plan, parent, index, value) {
+            if let Err(reason) = units::cell((self.database, self.layout.zone), plan, parent, index, value) {
                 let misfit = Misfit {
                     table: plan.table.clone(),
                     column: column.name.clone(),

@@ -6,14 +6,17 @@
 
 use std::borrow::Cow;
 
-use chrono::{DateTime, Datelike as _, FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _, Utc};
+use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _, Utc};
 use serde_json::Value;
 
 use super::{
     DatabaseKind,
     schema::{Column, Kind},
 };
-use crate::SqlValue;
+use crate::{
+    SqlValue, TimeZone,
+    moment::{self, Moment},
+};
 
 /// A value as it is bound or copied.
 #[derive(Debug, Clone, PartialEq)]
@@ -57,8 +60,12 @@ impl Cell<'_> {
 /// SQLite keeps a decimal as a double, which is faithful to this many digits.
 const EXACT_DIGITS: usize = 15;
 
-/// Converts `value` for `column`; the error says what is wrong with which value.
-pub(super) fn convert<'a>(database: DatabaseKind, column: &Column, value: &'a SqlValue) -> Result<Cell<'a>, String> {
+/// Converts `value` for `column` of a database that is used in `zone`; the error says what is wrong with which value.
+pub(super) fn convert<'a>(
+    (database, zone): (DatabaseKind, TimeZone),
+    column: &Column,
+    value: &'a SqlValue,
+) -> Result<Cell<'a>, String> {
     let cell = match value {
         SqlValue::Null => return Ok(Cell::Null),
         SqlValue::ParentId => return Ok(Cell::ParentId),
@@ -69,13 +76,15 @@ pub(super) fn convert<'a>(database: DatabaseKind, column: &Column, value: &'a Sq
             Kind::Float => as_float(value)?,
             Kind::Bool => as_bool(value)?,
             Kind::Date => Cell::Text(as_date(value)?.into()),
-            Kind::DateTime { fraction } => Cell::Text(print_time(as_datetime(value)?, *fraction)?.into()),
+            Kind::DateTime { fraction } => {
+                let local = match as_moment(value)? {
+                    Clock::Local(local) => local,
+                    Clock::Instant(instant) => zone.local(instant).ok_or_else(|| unknown_zone(value))?,
+                };
+                Cell::Text(print_time(local, digits(database, *fraction))?.into())
+            }
             Kind::Timestamp { fraction } => {
-                let mut text = print_time(as_datetime(value)?, *fraction)?;
-                if database == DatabaseKind::Postgres {
-                    text.push_str("+00");
-                }
-                Cell::Text(text.into())
+                Cell::Text(as_instant(database, zone, value, digits(database, *fraction))?.into())
             }
             Kind::Bytes { bytes, exact } => as_bytes(value, *bytes, *exact, &column.declared)?,
             Kind::Json => as_json(value)?,
@@ -268,24 +277,12 @@ fn as_bool<'a>(value: &SqlValue) -> Result<Cell<'a>, String> {
 }
 
 /// A date or time in a text.
-enum Moment {
-    Date(NaiveDate),
-    Local(NaiveDateTime),
-    Instant(DateTime<FixedOffset>),
-}
-
-fn parse_moment(text: &str) -> Option<Moment> {
-    let text = text.trim();
-    if let Ok(date) = NaiveDate::parse_from_str(text, "%Y-%m-%d") {
-        return Some(Moment::Date(date));
+fn parse_moment(text: &str, what: &str) -> Result<Moment, String> {
+    match moment::read(text) {
+        Ok(Some(moment)) => Ok(moment),
+        Ok(None) => Err(format!("{} is not a {what}", show(text))),
+        Err(why) => Err(format!("{} {why}", show(text))),
     }
-    if let Ok(instant) = DateTime::parse_from_rfc3339(text) {
-        return Some(Moment::Instant(instant));
-    }
-    ["%Y-%m-%dT%H:%M:%S%.f", "%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M", "%Y-%m-%d %H:%M"]
-        .iter()
-        .find_map(|format| NaiveDateTime::parse_from_str(text, format).ok())
-        .map(Moment::Local)
 }
 
 /// A time of day in a text is not dropped in silence; a recipe's own time values are, since the recipe chose the column.
@@ -294,32 +291,64 @@ fn as_date(value: &SqlValue) -> Result<String, String> {
         SqlValue::Date(date) => *date,
         SqlValue::DateTime(moment) => moment.date(),
         SqlValue::Timestamp(moment) => moment.date_naive(),
-        SqlValue::Text(text) => match parse_moment(text) {
-            Some(Moment::Date(date)) => date,
-            Some(Moment::Local(moment)) if moment.time() == NaiveTime::MIN => moment.date(),
-            Some(Moment::Instant(moment)) if moment.time() == NaiveTime::MIN => moment.date_naive(),
-            Some(_) => return Err(format!("{} has a time of day, for a date", show(text))),
-            None => return Err(format!("{} is not a date", show(text))),
-        },
+        SqlValue::Text(text) => {
+            let moment = parse_moment(text, "date")?;
+            if moment.time().is_some_and(|time| time != NaiveTime::MIN) {
+                return Err(format!("{} has a time of day, for a date", show(text)));
+            }
+            moment.date()
+        }
         other => return Err(format!("{} is not a date", show_value(other))),
     };
     print_date(date)
 }
 
-/// Columns without a zone take instants as UTC.
-fn as_datetime(value: &SqlValue) -> Result<NaiveDateTime, String> {
+/// A date and time of day, and whether it is known where.
+enum Clock {
+    Local(NaiveDateTime),
+    Instant(DateTime<Utc>),
+}
+
+fn as_moment(value: &SqlValue) -> Result<Clock, String> {
     Ok(match value {
-        SqlValue::Date(date) => date.and_time(NaiveTime::MIN),
-        SqlValue::DateTime(moment) => *moment,
-        SqlValue::Timestamp(moment) => moment.naive_utc(),
-        SqlValue::Text(text) => match parse_moment(text) {
-            Some(Moment::Date(date)) => date.and_time(NaiveTime::MIN),
-            Some(Moment::Local(moment)) => moment,
-            Some(Moment::Instant(moment)) => moment.with_timezone(&Utc).naive_utc(),
-            None => return Err(format!("{} is not a date and time", show(text))),
+        SqlValue::Date(date) => Clock::Local(date.and_time(NaiveTime::MIN)),
+        SqlValue::DateTime(moment) => Clock::Local(*moment),
+        SqlValue::Timestamp(moment) => Clock::Instant(*moment),
+        SqlValue::Text(text) => match parse_moment(text, "date and time")? {
+            Moment::Date(date) => Clock::Local(date.and_time(NaiveTime::MIN)),
+            Moment::Local(moment) => Clock::Local(moment),
+            Moment::Instant(moment) => Clock::Instant(moment.to_utc()),
         },
         other => return Err(format!("{} is not a date and time", show_value(other))),
     })
+}
+
+/// For a column of instants. What has no offset is left to the session, which is in the zone. MySQL takes instants by the
+/// clock of the session too.
+fn as_instant(database: DatabaseKind, zone: TimeZone, value: &SqlValue, digits: u8) -> Result<String, String> {
+    match as_moment(value)? {
+        Clock::Local(local) => print_time(local, digits),
+        Clock::Instant(instant) if database == DatabaseKind::Postgres => {
+            Ok(print_time(instant.naive_utc(), digits)? + "+00")
+        }
+        Clock::Instant(instant) if zone.is_ambiguous(instant) => Err(format!(
+            "{} is in the hour that {zone} has twice, which MySQL cannot tell apart; with timeZone: UTC or an offset it can",
+            show_value(value)
+        )),
+        Clock::Instant(instant) => print_time(zone.local(instant).ok_or_else(|| unknown_zone(value))?, digits),
+    }
+}
+
+fn unknown_zone(value: &SqlValue) -> String {
+    format!(
+        "{} is an instant, and the name of the server's zone is not known; say it in database.timeZone",
+        show_value(value)
+    )
+}
+
+/// How many digits of the fraction of a second are sent: all of them, where the database itself cuts or rounds.
+fn digits(database: DatabaseKind, fraction: u8) -> u8 {
+    if database == DatabaseKind::Sqlite { fraction } else { 9 }
 }
 
 /// `2010-10-22`. By hand, since chrono's formatting was a tenth of the time of a batch.
@@ -344,7 +373,7 @@ fn push_digits(text: &mut String, number: u32, mut unit: u32) {
     }
 }
 
-/// `2010-10-22 08:00:00.25`: digits beyond the column's are cut, not rounded into the next day.
+/// `2010-10-22 08:00:00.25`: digits beyond `fraction` are cut.
 fn print_time(moment: NaiveDateTime, fraction: u8) -> Result<String, String> {
     let mut text = print_date(moment.date())?;
     for (before, part) in [(' ', moment.hour()), (':', moment.minute()), (':', moment.second())] {
@@ -572,4 +601,63 @@ fn as_hstore<'a>(value: &'a SqlValue, declared: &str) -> Result<Cell<'a>, String
 
 fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::schema::Filled;
+
+    fn converted(database: DatabaseKind, zone: &str, kind: Kind, value: &SqlValue) -> Result<String, String> {
+        let column = Column {
+            name: "c".into(),
+            declared: "t".into(),
+            cast: String::new(),
+            kind,
+            nullable: true,
+            filled: Filled::No,
+            draw: None,
+        };
+        match convert((database, zone.parse().unwrap()), &column, value)? {
+            Cell::Text(text) => Ok(text.into_owned()),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_instant_that_mysql_could_not_tell_from_another_is_refused() {
+        let instant = |zone, text: &str| {
+            let kind = Kind::Timestamp { fraction: 0 };
+            converted(DatabaseKind::Mysql, zone, kind, &SqlValue::Timestamp(text.parse().unwrap()))
+        };
+        assert_eq!(instant("Europe/Berlin", "2010-07-01T10:00:00Z").as_deref(), Ok("2010-07-01 12:00:00"));
+        for twice in ["2010-10-31T00:30:00Z", "2010-10-31T01:30:00Z"] {
+            let error = instant("Europe/Berlin", twice).unwrap_err();
+            assert!(error.contains("is in the hour that Europe/Berlin has twice"), "{error}");
+            assert!(instant("UTC", twice).is_ok() && instant("+01:00", twice).is_ok());
+        }
+        let error = instant("Server", "2010-07-01T10:00:00Z").unwrap_err();
+        assert!(error.contains("the name of the server's zone is not known; say it in database.timeZone"), "{error}");
+    }
+
+    #[test]
+    fn all_digits_of_a_second_are_sent_where_the_database_rounds() {
+        let text = SqlValue::Text("2010-10-22T23:59:59.123456789".into());
+        let sent = |database| converted(database, "UTC", Kind::DateTime { fraction: 6 }, &text);
+        assert_eq!(sent(DatabaseKind::Postgres).as_deref(), Ok("2010-10-22 23:59:59.123456789"));
+        assert_eq!(sent(DatabaseKind::Mysql).as_deref(), Ok("2010-10-22 23:59:59.123456789"));
+        assert_eq!(sent(DatabaseKind::Sqlite).as_deref(), Ok("2010-10-22 23:59:59.123456"));
+    }
+
+    #[test]
+    fn a_time_that_no_database_keeps_is_refused_with_the_reason() {
+        let error = |text: &str| {
+            let text = SqlValue::Text(text.into());
+            converted(DatabaseKind::Postgres, "UTC", Kind::DateTime { fraction: 6 }, &text).unwrap_err()
+        };
+        assert!(error("2016-12-31T23:59:60Z").contains("`2016-12-31T23:59:60Z` has the second 60"));
+        assert!(error("2010-10-22T24:00").contains("has the hour 24"));
+        assert!(error("0000-00-00 00:00:00").contains("MySQL's zero date"));
+        assert!(error("1287705600").contains("is not a date and time"));
+    }
 }

@@ -14,7 +14,7 @@ use super::{
     LedgerKey, Misfit, Sink, SinkError, SinkOptions, Unit, UnitOutcome, blame, check,
     convert::Cell,
     failure::Failure,
-    layout::{Layout, Plan},
+    layout::{Layout, Plan, warnings},
     ledger::{Digest, Entry},
     store::{Landed, Store},
     units::{BoundRow, Prepared, prepare},
@@ -64,7 +64,7 @@ impl<S: Store> Engine<S> {
             tables.push(self.store.table(&plan.table).await?);
         }
         let others = if tables.iter().any(Option::is_none) { self.store.table_names().await? } else { Vec::new() };
-        Ok(Layout::new(S::KIND, &recipe.tables, &tables, &others))
+        Ok(Layout::new((S::KIND, self.store.zone()), &recipe.tables, &tables, &others))
     }
 
     /// The layout, at most `trust` old.
@@ -366,6 +366,11 @@ impl<S: Store> Sink for Engine<S> {
             Ok(Err(problems)) => Ok(Err(problems)),
             Err(failure) => Err(self.away(failure)),
         }
+    }
+
+    async fn warnings(&self, recipe: &Recipe) -> Result<Vec<RecipeProblem>, SinkError> {
+        let known = self.layout(recipe, SCHEMA_TRUST).await.map_err(|failure| self.away(failure))?;
+        Ok(warnings(&known.layout, &recipe.tables))
     }
 
     async fn ensure_ledger(&self) -> Result<(), SinkError> {

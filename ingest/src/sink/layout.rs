@@ -5,12 +5,14 @@ use super::{
     DatabaseKind,
     schema::{Column, Filled, Kind, Table, TableKind},
 };
-use crate::{OnConflict, RecipeProblem, recipe::TablePlan};
+use crate::{OnConflict, RecipeProblem, TimeZone, recipe::TablePlan};
 
 /// A recipe and the schema it was checked against.
 #[derive(Debug, PartialEq)]
 pub(super) struct Layout {
     pub(super) plans: Vec<Plan>,
+    /// In which the database is used.
+    pub(super) zone: TimeZone,
 }
 
 /// One table of the recipe, ready to write.
@@ -60,7 +62,7 @@ pub(super) struct Id {
 impl Layout {
     /// Lays `plans` over `tables` (in the same order; `None` is a missing table).
     pub(super) fn new(
-        database: DatabaseKind,
+        (database, zone): (DatabaseKind, TimeZone),
         plans: &[TablePlan],
         tables: &[Option<Table>],
         others: &[String],
@@ -74,8 +76,34 @@ impl Layout {
                 Some(table) => laid.extend(lay(database, plan, table, &mut report)),
             }
         }
-        if problems.is_empty() { Ok(Self { plans: laid }) } else { Err(problems) }
+        if problems.is_empty() { Ok(Self { plans: laid, zone }) } else { Err(problems) }
     }
+}
+
+/// What `datetime()` may lose in a column of instants.
+pub(super) fn warnings(layout: &Layout, plans: &[TablePlan]) -> Vec<RecipeProblem> {
+    let mut warnings = Vec::new();
+    for (plan, laid) in plans.iter().zip(&layout.plans) {
+        for (expression, column) in plan.expressions.iter().zip(&laid.columns) {
+            if matches!(column.kind, Kind::Timestamp { .. }) && drops_an_offset(expression) {
+                let message = format!(
+                    "column `{column}` takes {}: an offset in the text is dropped, and the time of day is read in {}; \
+                     timestamp() reads the instant",
+                    expression.trim(),
+                    layout.zone
+                );
+                warnings.push(RecipeProblem { path: format!("table {}", plan.table), message });
+            }
+        }
+    }
+    warnings
+}
+
+/// Whether it is a `datetime()` of text that may have an offset: without a format, or with one that reads it.
+fn drops_an_offset(expression: &str) -> bool {
+    let Some(arguments) = expression.trim_start().strip_prefix("datetime(") else { return false };
+    let reads_offsets = ["%z", "%:z", "%#z", "%+", "\"iso\"", "'iso'"];
+    !arguments.contains('%') || reads_offsets.iter().any(|format| arguments.contains(format))
 }
 
 struct Report<'a> {

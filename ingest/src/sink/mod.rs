@@ -29,7 +29,7 @@ pub use self::{
     ledger::{LEDGER_TABLE, PRUNE_LIMIT, ledger_ddl},
     url::{Certificates, DatabaseKind, DatabaseUrl},
 };
-use crate::{Recipe, RecipeProblem, RowTree};
+use crate::{Recipe, RecipeProblem, RowTree, TimeZone};
 
 /// How a sink uses its database.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub struct SinkOptions {
     pub contention_attempts: u32,
     /// How long a transaction may take in all before the database counts as away.
     pub answer_timeout: Duration,
+    /// The zone of every session. None: what `options` of a PostgreSQL URL say, or UTC.
+    pub time_zone: Option<TimeZone>,
 }
 
 impl Default for SinkOptions {
@@ -54,6 +56,7 @@ impl Default for SinkOptions {
             lock_timeout: Duration::from_secs(5),
             contention_attempts: 6,
             answer_timeout: Duration::from_secs(120),
+            time_zone: None,
         }
     }
 }
@@ -107,6 +110,11 @@ pub trait Sink: Send + Sync {
     /// Checks the recipe against the live schema: missing tables and columns, types that cannot fit, keys that
     /// `onConflict` needs. All problems at once; the inner `Err` is the recipe's fault, the outer the database's.
     async fn validate(&self, recipe: &Recipe) -> Result<Result<(), Vec<RecipeProblem>>, SinkError>;
+
+    /// What a recipe that fits may get wrong all the same.
+    async fn warnings(&self, _recipe: &Recipe) -> Result<Vec<RecipeProblem>, SinkError> {
+        Ok(Vec::new())
+    }
 
     /// Creates `jobqueue_ledger` if it is missing.
     async fn ensure_ledger(&self) -> Result<(), SinkError>;

@@ -13,6 +13,7 @@ use super::{
     schema::Table,
     units::BoundRow,
 };
+use crate::TimeZone;
 
 /// What a database has to bring.
 #[async_trait]
@@ -24,6 +25,11 @@ pub(super) trait Store: Send + Sync {
 
     /// Redacted URL.
     fn endpoint(&self) -> &str;
+
+    /// The zone of its sessions; [`TimeZone::Server`] where it is not known here. UTC for a database without zones.
+    fn zone(&self) -> TimeZone {
+        TimeZone::default()
+    }
 
     async fn begin(&self) -> Result<Self::Tx, Failure>;
 

@@ -7,7 +7,7 @@ use super::{
     layout::{Layout, Plan},
     ledger::Entry,
 };
-use crate::{Row, SqlValue};
+use crate::{Row, SqlValue, TimeZone};
 
 /// A unit whose rows fit their columns, as far as that can be known beforehand.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ pub(super) fn from(expression: &str) -> String {
 
 /// The value for the plan's column of the index; the error is the reason alone.
 pub(super) fn cell<'a>(
-    database: DatabaseKind,
+    place: (DatabaseKind, TimeZone),
     plan: &Plan,
     parent: Option<&Plan>,
     index: usize,
@@ -89,7 +89,7 @@ pub(super) fn cell<'a>(
         SqlValue::ParentId if parent.is_none_or(|parent| parent.id.is_none()) => {
             Err("parent.id, but there is no parent with an id".into())
         }
-        value => convert::convert(database, column, value),
+        value => convert::convert(place, column, value),
     }
 }
 
@@ -107,7 +107,7 @@ fn flatten<'a>(
     let mut cells = Vec::with_capacity(row.values.len());
     for (column, value) in plan.columns.iter().zip(&row.values) {
         let parent = parent.map(|parent| &layout.plans[rows[parent].plan]);
-        let cell = cell(database, plan, parent, cells.len(), value);
+        let cell = cell((database, layout.zone), plan, parent, cells.len(), value);
         cells.push(cell.map_err(|words| {
             let expression = from(&plan.expressions[cells.len()]);
             format!("{}.{}: {words}{expression}", plan.table, column.name)

@@ -1,6 +1,6 @@
 //! PgBouncer: each transaction may go over another connection, which many workers share.
 
-use jobqueue_ingest::{DatabaseKind, Recipe, Sink, SinkError, SinkOptions, connect, run_script};
+use jobqueue_ingest::{DatabaseKind, Recipe, RowTree, Sink, SinkError, SinkOptions, Unit, connect, run_script};
 use jobqueue_testkit::PgBouncer;
 use serde_json::json;
 
@@ -48,6 +48,33 @@ async fn transactions_are_pooled() {
             assert_eq!(server.sql(&url, &format!("SHOW {setting}")), "0", "{name}: {setting}\n{}", pooler.log());
         }
     }
+}
+
+/// Two workers with zones of their own, over the same connections: each writes in its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_worker_keeps_its_time_zone() {
+    let (_pooler, url) = behind("transaction").await;
+    let parsed = url.parse().unwrap();
+    run_script(
+        &parsed,
+        "CREATE TABLE clock (label text, made timestamp DEFAULT now(), since timestamptz DEFAULT now())",
+    )
+    .await
+    .unwrap();
+    let recipe = fixture::recipe(&json!([{"table": "clock", "columns": {"label": "record.l"}}]));
+    let options = |zone: &str| SinkOptions { time_zone: Some(zone.parse().unwrap()), ..SinkOptions::default() };
+    let ahead = connect(&parsed, options("+08:00")).await.unwrap();
+    let behind = connect(&parsed, options("America/Lima")).await.unwrap();
+    ahead.ensure_ledger().await.unwrap();
+    for number in 0..6 {
+        for (label, sink) in [("ahead", &ahead), ("behind", &behind)] {
+            let row = fixture::row(&recipe, 0, &[("label", fixture::text(label))], Vec::new());
+            let unit = Unit { key: fixture::key(&format!("{label}{number}")), rows: RowTree { rows: vec![row] } };
+            assert!(fresh(&sink.write(&recipe, &[unit]).await.unwrap()));
+        }
+    }
+    let hours = "SELECT DISTINCT label, round(extract(epoch FROM made - (since AT TIME ZONE 'UTC')) / 3600)::int FROM clock ORDER BY 1";
+    assert_eq!(jobqueue_testkit::postgres().sql(&url, hours), "ahead|8\nbehind|-5");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -125,6 +125,60 @@ fn python_pickles_of_every_protocol_arrive_as_documented() {
     assert_eq!(seen, 11 * 6);
 }
 
+/// What `testdata/zones.py` pickled: dates and times in zones of `datetime`, `zoneinfo`, pytz and dateutil.
+#[test]
+fn python_datetimes_have_the_offset_that_python_computes() {
+    let mut seen = 0;
+    for line in include_str!("testdata/zones.txt").lines() {
+        let [name, protocol, data, expected] = line.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let call = decode(&BASE64.decode(data).unwrap(), &limits())
+            .unwrap_or_else(|error| panic!("{name} {protocol}: {error}"));
+        assert_eq!(call.args, [json!(expected)], "{name}, protocol {protocol}");
+        seen += 1;
+    }
+    assert_eq!(seen, 120);
+}
+
+#[test]
+fn zones_take_the_arguments_that_they_pickle_and_no_others() {
+    let datetime = |zone: &[u8]| {
+        call_with(&[b"cdatetime\ndatetime\nC\x0a\x07\xda\x0a\x1f\x02\x1e\0\0\0\0", zone, b"\x86R"].concat())
+    };
+    let error = |zone: &[u8]| decode(&datetime(zone), &limits()).unwrap_err().to_string();
+    // getattr is of ZoneInfo and _unpickle alone.
+    assert_eq!(refusal(&call_with(b"cbuiltins\ngetattr\nczoneinfo\nZoneInfo\n\x8c\x05clear\x86R")), "builtins.getattr");
+    assert_eq!(refusal(&call_with(b"cbuiltins\ngetattr\ncdatetime\ndate\n\x8c\x09_unpickle\x86R")), "builtins.getattr");
+    assert!(refusal(&call_with(b"cbuiltins\ngetattr\n")).contains("builtins.getattr"));
+    assert!(refusal(&call_with(b"czoneinfo\nZoneInfo\n")).contains("zoneinfo.ZoneInfo"));
+    for (zone, words) in [
+        (b"czoneinfo\nZoneInfo\n\x8c\x03UTC\x85R".as_slice(), "zoneinfo.ZoneInfo with arguments it does not take"),
+        (
+            b"cbuiltins\ngetattr\nczoneinfo\nZoneInfo\n\x8c\x09_unpickle\x86R\x8c\x04Mars\x88\x86R",
+            "the time zone \"Mars\" is not known",
+        ),
+        (
+            b"cbuiltins\ngetattr\nczoneinfo\nZoneInfo\n\x8c\x09_unpickle\x86R\x8c\x03UTCK\x07\x86R",
+            "with arguments it does not take",
+        ),
+        (b"cpytz\n_p\n\x8c\x0c../../passwd\x85R", "the time zone \"../../passwd\" is not known"),
+        (b"cpytz\n_p\n(\x8c\x03UTCJ\x80\x51\x01\0K\0\x8c\x01XtR", "pytz._p with arguments it does not take"),
+        (b"cpytz\nFixedOffset\nM\xa0\x05\x85R", "pytz.FixedOffset with arguments it does not take"),
+        (b"cdateutil.tz.tz\ntzfile\nN\x8c\x0e/etc/localtime\x86R", "the time zone \"/etc/localtime\" is not known"),
+        (b"cdateutil.tz.tz\ntzoffset\n)\x81", "a time zone that is none"),
+        (b"cdateutil.tz.tz\ntzoffset\n)\x81}b", "a tzoffset without its offset"),
+        (b"cdateutil.tz.tz\n_ttinfo\n)\x81", "a time zone that is none"),
+        (b"cdateutil.tz.tz\ntzlocal\n)\x81", "dateutil.tz.tzlocal(), the zone of the machine that made it"),
+        (b"K\x07", "a time zone that is none"),
+    ] {
+        let error = error(zone);
+        assert!(error.contains(words), "{error}");
+    }
+    // A table of 32 bits ends in 2037.
+    let late = b"cdatetime\ndatetime\nC\x0a\x07\xf6\x07\x01\0\0\0\0\0\0cdateutil.tz.tz\ntzfile\nN\x8c\x21/usr/share/zoneinfo/Europe/Berlin\x86R\x86R";
+    let error = decode(&call_with(late), &limits()).unwrap_err().to_string();
+    assert!(error.contains("a datetime of the year 2038 in Europe/Berlin of a dateutil before 3.0"), "{error}");
+}
+
 #[test]
 fn the_json_serializer_and_raw_bytes_are_recognised() {
     let bytes = br#"["tasks.parse", null, ["ACME;1"], {"k": 1}]"#;

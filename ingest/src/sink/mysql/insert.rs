@@ -367,7 +367,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Recipe, RecipeProblem,
+        Recipe, RecipeProblem, TimeZone,
         sink::{layout::Layout, mysql::schema},
     };
 
@@ -400,7 +400,7 @@ mod tests {
             tables.push(schema::table(pool, &plan.table).await.unwrap());
         }
         tables[0].as_mut().unwrap().no_returning = Some("8.4.3 does not return ids".into());
-        Ok(Layout::new(DatabaseKind::Mysql, &recipe.tables, &tables, &[])?.plans.remove(0))
+        Ok(Layout::new((DatabaseKind::Mysql, TimeZone::default()), &recipe.tables, &tables, &[])?.plans.remove(0))
     }
 
     /// Writes rows with these values, in one statement where that can be and then one by one, and expects the ids that

@@ -9,7 +9,7 @@ use std::{collections::HashSet, str::FromStr as _, time::Duration};
 use async_trait::async_trait;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, MySql, MySqlConnection, Row as _, Transaction,
-    mysql::{MySqlConnectOptions, MySqlPoolOptions},
+    mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlPoolOptions},
 };
 use url::Url;
 
@@ -27,6 +27,7 @@ use super::{
     units::BoundRow,
     url::{Place, Target, address},
 };
+use crate::TimeZone;
 
 /// The [`super::Sink`] for MariaDB and MySQL.
 pub(super) type MysqlSink = Engine<MysqlStore>;
@@ -35,22 +36,33 @@ pub(super) type MysqlSink = Engine<MysqlStore>;
 pub(super) struct MysqlStore {
     endpoint: String,
     hosts: Hosts<MySql>,
+    zone: TimeZone,
     /// `max_allowed_packet`, bytes.
     packet: usize,
 }
 
-fn connect_options(address: &Url) -> Result<MySqlConnectOptions, SinkError> {
+/// The driver sets the zone of each session.
+fn connect_options(address: &Url, zone: TimeZone) -> Result<MySqlConnectOptions, SinkError> {
     let options = MySqlConnectOptions::from_str(address.as_str())
         .map_err(|error| SinkError::Config(format!("the database URL cannot be used: {error}")))?;
-    Ok(options.charset("utf8mb4").disable_statement_logging())
+    Ok(options.charset("utf8mb4").timezone(session_zone(zone)).disable_statement_logging())
+}
+
+/// As `time_zone` takes it; none leaves what the server has.
+fn session_zone(zone: TimeZone) -> Option<String> {
+    match zone {
+        TimeZone::Offset(offset) => Some(offset.to_string()),
+        TimeZone::Named(zone) => Some(zone.name().to_owned()),
+        TimeZone::Server => None,
+    }
 }
 
 /// Each of the URL's servers, and which one is wanted.
-fn servers(url: &DatabaseUrl) -> Result<(Vec<Host<MySql>>, Option<Target>), SinkError> {
+fn servers(url: &DatabaseUrl, zone: TimeZone) -> Result<(Vec<Host<MySql>>, Option<Target>), SinkError> {
     let Place::Server(servers) = url.place() else {
         return Err(SinkError::Config(format!("{url} is not a MySQL URL")));
     };
-    let host = |url| Ok(Host { address: address(url), options: connect_options(url)? });
+    let host = |url| Ok(Host { address: address(url), options: connect_options(url, zone)? });
     Ok((servers.urls().map(host).collect::<Result<_, SinkError>>()?, servers.target()))
 }
 
@@ -70,20 +82,28 @@ impl Servers for MySql {
 
 impl MysqlSink {
     pub(super) async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Self, SinkError> {
-        let (hosts, target) = servers(url)?;
+        let asked = options.time_zone.unwrap_or_default();
+        // A zone that the server may not know is no part of the first connection.
+        let first = if asked == TimeZone::Server { asked } else { TimeZone::default() };
+        let (hosts, target) = servers(url, first)?;
         let lock_timeout = options.lock_timeout.as_secs().max(1);
         let pool = MySqlPoolOptions::new()
             .max_connections(options.max_connections.max(1))
             .acquire_timeout(options.acquire_timeout)
             .after_connect(move |connection, _| Box::pin(set_up(connection, lock_timeout)));
         let endpoint = url.to_string();
-        let packet = first_look(&hosts, target).await.map_err(|failure| failure.into_error(&endpoint))?;
-        Ok(Self::new(MysqlStore { endpoint, hosts: Hosts::new(hosts, target, pool), packet }, options))
+        let away = |failure: Failure| failure.into_error(&endpoint);
+        let (mut connection, packet) = first_look(&hosts, target).await.map_err(away)?;
+        let used = session(&mut connection, asked, &endpoint).await?;
+        connection.close().await.map_err(|error| away(classify(&error)))?;
+        let (hosts, target) = servers(url, used)?;
+        let zone = if asked == TimeZone::Server { own(&hosts, target).await.map_err(away)? } else { used };
+        Ok(Self::new(MysqlStore { endpoint, hosts: Hosts::new(hosts, target, pool), zone, packet }, options))
     }
 }
 
-/// The largest packet that the server takes, and a warning where commits are not durable.
-async fn first_look(hosts: &[Host<MySql>], target: Option<Target>) -> Result<usize, Failure> {
+/// A connection, the largest packet that the server takes, and a warning where commits are not durable.
+async fn first_look(hosts: &[Host<MySql>], target: Option<Target>) -> Result<(MySqlConnection, usize), Failure> {
     let (_, mut connection) = seek(hosts, target).await?;
     let look = sqlx::query(
         "SELECT CAST(@@max_allowed_packet AS UNSIGNED), \
@@ -97,8 +117,49 @@ async fn first_look(hosts: &[Host<MySql>], target: Option<Target>) -> Result<usi
             "innodb_flush_log_at_trx_commit is not 1: a crash of the database server can lose jobs that count as done"
         );
     }
+    Ok((connection, packet))
+}
+
+/// The zone that sessions are to be in: the one asked for, or its offset where the server has no names of zones and the zone
+/// never changes its clocks.
+async fn session(connection: &mut MySqlConnection, asked: TimeZone, endpoint: &str) -> Result<TimeZone, SinkError> {
+    let constant = asked.constant().map(TimeZone::Offset);
+    for zone in [Some(asked), constant].into_iter().flatten() {
+        let Some(name) = session_zone(zone) else { return Ok(zone) };
+        let set = connection.execute(sqlx::raw_sql(AssertSqlSafe(format!("SET time_zone = '{name}'")))).await;
+        match set {
+            Ok(_) => return Ok(zone),
+            // Unknown or incorrect time zone
+            Err(sqlx::Error::Database(error))
+                if error.try_downcast_ref::<MySqlDatabaseError>().is_some_and(|error| error.number() == 1298) => {}
+            Err(error) => return Err(classify(&error).into_error(endpoint)),
+        }
+    }
+    let hint = match asked {
+        TimeZone::Named(_) => {
+            "; it may have no names of zones (mysql_tzinfo_to_sql loads them): load them, or give an offset such as +08:00"
+        }
+        _ => "",
+    };
+    Err(SinkError::Config(format!(
+        "the database at {endpoint} does not know the time zone {asked} of database.timeZone{hint}"
+    )))
+}
+
+/// The zone that a session has by itself; [`TimeZone::Server`] where it has no name that can be trusted: `SYSTEM` is an
+/// abbreviation, and CST is Chicago as well as Shanghai.
+async fn own(hosts: &[Host<MySql>], target: Option<Target>) -> Result<TimeZone, Failure> {
+    let (_, mut connection) = seek(hosts, target).await?;
+    let look = sqlx::query("SELECT CAST(@@session.time_zone AS CHAR), CAST(@@system_time_zone AS CHAR)");
+    let row = look.fetch_one(&mut connection).await.map_err(|error| classify(&error))?;
+    let name = |index: usize| row.try_get::<String, _>(index).map_err(|error| classify(&error));
+    let (session, system) = (name(0)?, name(1)?);
     connection.close().await.map_err(|error| classify(&error))?;
-    Ok(packet)
+    Ok(match session.as_str() {
+        "SYSTEM" if system == "UTC" || system == "GMT" => TimeZone::default(),
+        "SYSTEM" => TimeZone::Server,
+        name => name.parse().unwrap_or(TimeZone::Server),
+    })
 }
 
 /// Strict mode makes a value that does not fit an error instead of a truncation. A stopped worker must not hold its
@@ -116,7 +177,7 @@ async fn set_up(connection: &mut MySqlConnection, lock_timeout: u64) -> Result<(
 }
 
 pub(super) async fn run_script(url: &DatabaseUrl, script: &str) -> Result<(), SinkError> {
-    let (hosts, target) = servers(url)?;
+    let (hosts, target) = servers(url, TimeZone::default())?;
     let run = async {
         let (_, mut connection) = seek(&hosts, target).await?;
         connection.execute(sqlx::raw_sql(AssertSqlSafe(script))).await.map_err(|error| classify(&error))?;
@@ -133,6 +194,10 @@ impl Store for MysqlStore {
 
     fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    fn zone(&self) -> TimeZone {
+        self.zone
     }
 
     async fn begin(&self) -> Result<Self::Tx, Failure> {

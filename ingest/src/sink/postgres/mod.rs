@@ -29,6 +29,7 @@ use super::{
     units::BoundRow,
     url::{Place, Target, address},
 };
+use crate::TimeZone;
 
 /// The [`super::Sink`] for PostgreSQL.
 pub(super) type PostgresSink = Engine<PostgresStore>;
@@ -37,6 +38,7 @@ pub(super) type PostgresSink = Engine<PostgresStore>;
 pub(super) struct PostgresStore {
     endpoint: String,
     hosts: Hosts<Postgres>,
+    zone: TimeZone,
     /// What every transaction begins with.
     begin: String,
 }
@@ -79,11 +81,13 @@ impl Servers for Postgres {
 impl PostgresSink {
     pub(super) async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Self, SinkError> {
         let (hosts, target) = servers(url)?;
+        let zone = zone(&hosts, target, options.time_zone, &url.to_string()).await?;
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections.max(1))
             .acquire_timeout(options.acquire_timeout);
         let hosts = Hosts::new(hosts, target, pool);
-        let store = PostgresStore { endpoint: url.to_string(), hosts, begin: begin(options.lock_timeout) };
+        let begin = begin(options.lock_timeout, zone);
+        let store = PostgresStore { endpoint: url.to_string(), hosts, zone, begin };
         store.diagnose().await.map_err(|failure| failure.into_error(&store.endpoint))?;
         Ok(Self::new(store, options))
     }
@@ -91,12 +95,105 @@ impl PostgresSink {
 
 /// A stopped worker must not hold its locks for ever, and an acknowledged commit must be on disk whatever the account's
 /// defaults are. The settings end with the transaction: a pooler may give the connection to others after it.
-fn begin(lock_timeout: Duration) -> String {
+fn begin(lock_timeout: Duration, zone: TimeZone) -> String {
     format!(
-        "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = 60000; \
+        "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = 60000; {}; \
          SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'",
-        lock_timeout.as_millis()
+        lock_timeout.as_millis(),
+        set_zone("LOCAL", zone)
     )
+}
+
+/// For the session or, with LOCAL, the transaction. As text, `+08:00` would be west of Greenwich.
+fn set_zone(scope: &str, zone: TimeZone) -> String {
+    match zone {
+        TimeZone::Offset(offset) if offset.local_minus_utc() != 0 => {
+            format!("SET {scope} TIME ZONE INTERVAL '{offset}' HOUR TO MINUTE")
+        }
+        other => format!("SET {scope} TIME ZONE '{other}'"),
+    }
+}
+
+/// The zone to use; never [`TimeZone::Server`].
+async fn zone(
+    hosts: &[Host<Postgres>],
+    target: Option<Target>,
+    given: Option<TimeZone>,
+    endpoint: &str,
+) -> Result<TimeZone, SinkError> {
+    let of_url = || hosts.first().and_then(|host| zone_of_options(host.options.get_options()?));
+    let zone = match given {
+        Some(zone) => zone,
+        None => match of_url() {
+            Some(name) => known(name, "its URL")?,
+            None => return Ok(TimeZone::default()),
+        },
+    };
+    if zone == TimeZone::default() {
+        return Ok(zone);
+    }
+    let away = |failure: Failure| failure.into_error(endpoint);
+    let (_, mut connection) = seek(hosts, target).await.map_err(away)?;
+    let zone = match zone {
+        TimeZone::Server => match of_url() {
+            Some(name) => known(name, "its URL")?,
+            None => servers_own(&mut connection, endpoint).await?,
+        },
+        other => other,
+    };
+    let set = connection.execute(sqlx::raw_sql(AssertSqlSafe(set_zone("SESSION", zone)))).await;
+    if let Err(sqlx::Error::Database(error)) = &set
+        && error.code().as_deref() == Some("22023")
+    {
+        return Err(SinkError::Config(format!("the database at {endpoint} does not know the time zone {zone}")));
+    }
+    set.map_err(|error| away(classify(&error)))?;
+    connection.close().await.map_err(|error| away(classify(&error)))?;
+    Ok(zone)
+}
+
+/// The value of `TimeZone` in the `options` of a URL: the last `-c TimeZone=...`.
+fn zone_of_options(options: &str) -> Option<&str> {
+    let mut settings = options.split_whitespace().filter_map(|word| word.split_once('='));
+    let named = |name: &str| name.trim_start_matches("--").trim_start_matches("-c").eq_ignore_ascii_case("timezone");
+    settings.rfind(|(name, _)| named(name)).map(|(_, zone)| zone)
+}
+
+fn known(name: &str, whose: &str) -> Result<TimeZone, SinkError> {
+    match name.parse() {
+        Ok(zone) if zone != TimeZone::Server => Ok(zone),
+        _ if name == "GMT" => Ok(TimeZone::default()),
+        _ => Err(SinkError::Config(format!(
+            "the database's time zone ({whose}) is {name:?}: say it by its IANA name in database.timeZone"
+        ))),
+    }
+}
+
+/// What a session would have had without the driver, which asks for UTC: the setting of the role in this database, of the
+/// role, of the database, of all roles, or of the server's files, which not every account may see.
+async fn servers_own(connection: &mut PgConnection, endpoint: &str) -> Result<TimeZone, SinkError> {
+    let away = |error: sqlx::Error| classify(&error).into_error(endpoint);
+    let set = "SELECT substr(setting, 10) FROM pg_db_role_setting, unnest(setconfig) AS setting \
+               WHERE setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) \
+               AND setrole IN (0, (SELECT oid FROM pg_roles WHERE rolname = session_user)) \
+               AND lower(setting) LIKE 'timezone=%' ORDER BY setrole = 0, setdatabase = 0 LIMIT 1";
+    if let Some(row) = sqlx::raw_sql(set).fetch_optional(&mut *connection).await.map_err(away)? {
+        return known(row.try_get(0).map_err(away)?, "set for the role or the database");
+    }
+    let may_look = "SELECT 1 WHERE has_table_privilege('pg_file_settings', 'SELECT') \
+                    AND has_function_privilege('pg_show_all_file_settings()', 'EXECUTE')";
+    if sqlx::raw_sql(may_look).fetch_optional(&mut *connection).await.map_err(away)?.is_none() {
+        return Err(SinkError::Config(format!(
+            "database.timeZone is Server, and this account may not see the time zone of the server at {endpoint}: name the \
+             zone in database.timeZone, or ALTER ROLE ... SET timezone"
+        )));
+    }
+    let of_files =
+        "SELECT setting FROM pg_file_settings WHERE lower(name) = 'timezone' AND applied ORDER BY seqno DESC LIMIT 1";
+    match sqlx::raw_sql(of_files).fetch_optional(&mut *connection).await.map_err(away)? {
+        Some(row) => known(row.try_get(0).map_err(away)?, "set in the server's files"),
+        None => Ok(TimeZone::default()),
+    }
 }
 
 /// A statement with arguments, inside of a transaction. It is not kept under a name: a pooler may give the next
@@ -136,6 +233,10 @@ impl Store for PostgresStore {
 
     fn endpoint(&self) -> &str {
         &self.endpoint
+    }
+
+    fn zone(&self) -> TimeZone {
+        self.zone
     }
 
     async fn begin(&self) -> Result<Self::Tx, Failure> {

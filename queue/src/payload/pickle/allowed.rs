@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use uuid::Uuid;
 
 use super::node::{Id, Node};
+use super::zone::{Clocks, Zone};
 use super::{Machine, dates};
 use crate::PayloadError;
 use crate::payload::{malformed, shortened};
@@ -27,6 +28,34 @@ pub(super) enum Allowed {
     /// `pytz.UTC` and `dateutil.tz.tzutc`.
     #[strum(serialize = "UTC")]
     Utc,
+    /// The base class of zones, as protocols 0 and 1 write it beside them.
+    #[strum(serialize = "datetime.tzinfo")]
+    TzInfo,
+    /// `getattr(ZoneInfo, "_unpickle")`, which is how a `ZoneInfo` names what makes it anew, and nothing else.
+    #[strum(serialize = "builtins.getattr")]
+    GetAttr,
+    #[strum(serialize = "zoneinfo.ZoneInfo")]
+    ZoneInfo,
+    #[strum(serialize = "zoneinfo.ZoneInfo._unpickle")]
+    ZoneInfoByKey,
+    /// A zone of pytz, with the offset that it has for the value it is in.
+    #[strum(serialize = "pytz._p")]
+    Pytz,
+    #[strum(serialize = "pytz.FixedOffset")]
+    PytzFixed,
+    #[strum(serialize = "dateutil.tz.tzoffset")]
+    TzOffset,
+    /// A zone that dateutil up to 2.9 read from a file; its table comes as state, and is not needed.
+    #[strum(serialize = "dateutil.tz.tzfile")]
+    TzFile,
+    /// A line of that table.
+    #[strum(serialize = "dateutil.tz._ttinfo")]
+    TtInfo,
+    /// The same of dateutil from 3.0 on: a class, and the function that makes it anew.
+    #[strum(serialize = "dateutil.tz._tzfile.tzfile")]
+    TzFileClass,
+    #[strum(serialize = "dateutil.tz._tzfile._unpickle")]
+    TzFileByName,
     #[strum(serialize = "decimal.Decimal")]
     Decimal,
     #[strum(serialize = "uuid.UUID")]
@@ -65,6 +94,22 @@ impl Allowed {
             ("datetime", "timedelta") => Self::TimeDelta,
             ("datetime", "timezone") => Self::TimeZone,
             ("pytz", "_UTC") | ("dateutil.tz.tz", "tzutc") => Self::Utc,
+            ("datetime", "tzinfo") => Self::TzInfo,
+            ("builtins" | "__builtin__", "getattr") => Self::GetAttr,
+            ("zoneinfo" | "backports.zoneinfo", "ZoneInfo") => Self::ZoneInfo,
+            ("pytz", "_p") => Self::Pytz,
+            ("pytz", "FixedOffset") => Self::PytzFixed,
+            ("dateutil.tz.tz", "tzoffset") => Self::TzOffset,
+            ("dateutil.tz.tz", "tzfile") => Self::TzFile,
+            ("dateutil.tz.tz", "_ttinfo") => Self::TtInfo,
+            ("dateutil.tz._tzfile", "tzfile") => Self::TzFileClass,
+            ("dateutil.tz._tzfile", "_unpickle") => Self::TzFileByName,
+            ("dateutil.tz.tz", "tzlocal") => {
+                return Err(malformed(
+                    "a datetime in dateutil.tz.tzlocal(), the zone of the machine that made it, which is not known here: let the \
+                     producer use a zone by its name, or UTC",
+                ));
+            }
             ("decimal", "Decimal") => Self::Decimal,
             ("uuid", "UUID") => Self::Uuid,
             ("collections", "OrderedDict" | "Counter") | ("builtins" | "__builtin__", "dict") => Self::Dict,
@@ -95,13 +140,25 @@ impl<'a> Machine<'a> {
             }
             (Allowed::TimeDelta, parts) => self.duration(parts).map(Node::Duration).ok_or_else(unfit),
             (Allowed::TimeZone, [offset, ..]) => match &self.nodes[*offset as usize] {
-                Node::Duration(offset) => {
-                    i32::try_from(offset.num_seconds()).ok().filter(|size| size.abs() < 86_400).map(Node::Zone)
-                }
+                Node::Duration(offset) => fixed(*offset).map(Node::Zone),
                 _ => None,
             }
             .ok_or_else(unfit),
-            (Allowed::Utc, []) => Ok(Node::Zone(0)),
+            (Allowed::Utc, []) => Ok(Node::Zone(Zone::Fixed(0))),
+            (
+                Allowed::GetAttr
+                | Allowed::ZoneInfo
+                | Allowed::ZoneInfoByKey
+                | Allowed::Pytz
+                | Allowed::PytzFixed
+                | Allowed::TzOffset
+                | Allowed::TzFile
+                | Allowed::TtInfo
+                | Allowed::TzFileClass
+                | Allowed::TzFileByName
+                | Allowed::TzInfo,
+                args,
+            ) => self.make_zone(allowed, args)?.ok_or_else(unfit),
             (Allowed::Decimal, [number]) => match &self.nodes[*number as usize] {
                 Node::Text(number) => {
                     let number = number.clone();
@@ -133,7 +190,55 @@ impl<'a> Machine<'a> {
         }
     }
 
-    /// BUILD: the state of an object. Only a UUID has one that matters.
+    /// Time zones of `zoneinfo`, pytz and dateutil; none where the arguments are not those that they pickle.
+    fn make_zone(&self, allowed: Allowed, args: &[Id]) -> Result<Option<Node<'a>>, PayloadError> {
+        let nodes: Vec<&Node<'a>> = args.iter().map(|&id| &self.nodes[id as usize]).collect();
+        let zone = match (allowed, nodes.as_slice()) {
+            (Allowed::GetAttr, [Node::Type(Allowed::ZoneInfo), Node::Text(name)]) if name == "_unpickle" => {
+                return Ok(Some(Node::Type(Allowed::ZoneInfoByKey)));
+            }
+            (Allowed::GetAttr, _) => return Err(PayloadError::NotData(allowed.to_string())),
+            (Allowed::TzOffset | Allowed::TtInfo | Allowed::TzInfo, []) => return Ok(Some(Node::Unbuilt(allowed))),
+            (Allowed::ZoneInfoByKey, [Node::Text(key), Node::Int(0 | 1) | Node::Bool(_)])
+            | (Allowed::Pytz, [Node::Text(key)]) => Zone::named(key, Clocks::Tzdata)?,
+            (Allowed::Pytz, [Node::Text(_), Node::Int(offset), Node::Int(_), Node::Text(_)]) => {
+                match i32::try_from(*offset).ok().filter(|offset| offset.abs() < 86_400) {
+                    Some(offset) => Zone::Localized(offset),
+                    None => return Ok(None),
+                }
+            }
+            (Allowed::PytzFixed, [Node::Int(minutes)]) => {
+                match i32::try_from(*minutes).ok().filter(|minutes| minutes.abs() < 1440) {
+                    Some(minutes) => Zone::Fixed(minutes * 60),
+                    None => return Ok(None),
+                }
+            }
+            (Allowed::TzOffset, [Node::Text(_) | Node::None, Node::Duration(offset)]) => match fixed(*offset) {
+                Some(zone) => zone,
+                None => return Ok(None),
+            },
+            (Allowed::TzFile, [Node::None, Node::Text(file)]) => Zone::of_file(file, Clocks::Dateutil)?,
+            (
+                Allowed::TzFileByName,
+                [Node::Type(Allowed::TzFileClass), Node::Text(name), _, Node::Tuple(_)]
+                | [Node::Type(Allowed::TzFileClass), Node::None, Node::Text(name), Node::Tuple(_)],
+            ) => Zone::of_file(name, Clocks::Tzdata)?,
+            _ => return Ok(None),
+        };
+        Ok(Some(Node::Zone(zone)))
+    }
+
+    /// The `_offset` in the state of a `tzoffset`.
+    fn offset_in_state(&self, pairs: &[(Id, Id)]) -> Option<Zone> {
+        let is_offset = |key: Id| matches!(&self.nodes[key as usize], Node::Text(name) if name == "_offset");
+        let (_, offset) = pairs.iter().find(|(key, _)| is_offset(*key))?;
+        match &self.nodes[*offset as usize] {
+            Node::Duration(offset) => fixed(*offset),
+            _ => None,
+        }
+    }
+
+    /// BUILD: the state of an object. Only that of a UUID and of a `tzoffset` matters.
     pub(super) fn build(&mut self, object: Id, state: Id) -> Result<(), PayloadError> {
         match (&self.nodes[object as usize], &self.nodes[state as usize]) {
             (Node::Unbuilt(Allowed::Uuid), Node::Dict(pairs)) => {
@@ -148,7 +253,13 @@ impl<'a> Machine<'a> {
                 self.nodes[object as usize] = text(uuid.to_string());
                 Ok(())
             }
-            (_, Node::None) => Ok(()),
+            (Node::Unbuilt(Allowed::TzOffset), Node::Dict(pairs)) => {
+                let zone = self.offset_in_state(pairs).ok_or_else(|| malformed("a tzoffset without its offset"))?;
+                self.nodes[object as usize] = Node::Zone(zone);
+                Ok(())
+            }
+            (_, Node::None)
+            | (Node::Unbuilt(Allowed::TtInfo) | Node::Zone(Zone::Named(_, Clocks::Dateutil)), Node::Dict(_)) => Ok(()),
             (_, Node::Dict(pairs)) if pairs.is_empty() => Ok(()),
             _ => Err(malformed("state for a value that has none")),
         }
@@ -166,11 +277,11 @@ impl<'a> Machine<'a> {
     }
 
     /// The optional last argument of `time` and `datetime`.
-    fn zone(&self, args: &[Id]) -> Result<Option<i32>, PayloadError> {
+    fn zone(&self, args: &[Id]) -> Result<Option<Zone>, PayloadError> {
         match args.iter().map(|&id| &self.nodes[id as usize]).collect::<Vec<_>>()[..] {
             [] | [Node::None] => Ok(None),
-            [Node::Zone(offset)] => Ok(Some(*offset)),
-            _ => Err(malformed("a time zone that is not a fixed offset")),
+            [Node::Zone(zone)] => Ok(Some(*zone)),
+            _ => Err(malformed("a time zone that is none")),
         }
     }
 
@@ -229,6 +340,12 @@ impl<'a> Machine<'a> {
         self.charge_bytes(0)?;
         Ok(text(if path.is_empty() { ".".into() } else { path }))
     }
+}
+
+/// Whole seconds, less than a day.
+fn fixed(offset: TimeDelta) -> Option<Zone> {
+    let seconds = i32::try_from(offset.num_seconds()).ok()?;
+    (seconds.abs() < 86_400 && offset.subsec_nanos() == 0).then_some(Zone::Fixed(seconds))
 }
 
 fn text<'a>(text: impl Into<Cow<'a, str>>) -> Node<'a> {

@@ -3,6 +3,7 @@
 
 use chrono::{FixedOffset, NaiveDate, NaiveDateTime, NaiveTime, SecondsFormat, TimeZone as _, Timelike as _, Utc};
 
+use super::zone::Zone;
 use crate::PayloadError;
 use crate::payload::malformed;
 
@@ -15,26 +16,27 @@ pub(super) fn date(state: &[u8]) -> Result<String, PayloadError> {
 }
 
 /// `time`: hour (the top bit is `fold`), minute, second, microseconds (big-endian).
-pub(super) fn time(state: &[u8], zone: Option<i32>) -> Result<String, PayloadError> {
+pub(super) fn time(state: &[u8], zone: Option<Zone>) -> Result<String, PayloadError> {
     let [hour, minute, second, u1, u2, u3] = state else {
         return Err(malformed("a time with a state of the wrong length"));
     };
     let time = naive_time([hour & 0x7f, *minute, *second, *u1, *u2, *u3])?;
     let text = time.format(if time.nanosecond() == 0 { "%H:%M:%S" } else { "%H:%M:%S%.6f" }).to_string();
-    Ok(text + &zone.map(offset_text).unwrap_or_default())
+    Ok(text + &zone.and_then(Zone::without_date).map(offset_text).unwrap_or_default())
 }
 
 /// `datetime`: the date (the top bit of the month is `fold`), then the time.
-pub(super) fn datetime(state: &[u8], zone: Option<i32>) -> Result<String, PayloadError> {
+pub(super) fn datetime(state: &[u8], zone: Option<Zone>) -> Result<String, PayloadError> {
     let [y1, y2, month, day, hour, minute, second, u1, u2, u3] = state else {
         return Err(malformed("a datetime with a state of the wrong length"));
     };
     let date = naive_date([*y1, *y2, month & 0x7f, *day])?;
     let local = NaiveDateTime::new(date, naive_time([*hour, *minute, *second, *u1, *u2, *u3])?);
-    let Some(offset) = zone else {
+    let Some(zone) = zone else {
         let format = if local.nanosecond() == 0 { "%Y-%m-%dT%H:%M:%S" } else { "%Y-%m-%dT%H:%M:%S%.6f" };
         return Ok(local.format(format).to_string());
     };
+    let offset = zone.offset(local, month & 0x80 != 0)?;
     let zone = FixedOffset::east_opt(offset).ok_or_else(|| malformed("an offset of a day or more"))?;
     let moment = zone.from_local_datetime(&local).single().ok_or_else(|| malformed("a datetime out of range"))?;
     let digits = if local.nanosecond() == 0 { SecondsFormat::Secs } else { SecondsFormat::Micros };

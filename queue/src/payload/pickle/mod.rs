@@ -8,6 +8,7 @@ mod allowed;
 mod dates;
 mod node;
 mod reader;
+mod zone;
 
 use std::borrow::Cow;
 

@@ -8,6 +8,7 @@ use serde_json::{Map, Number, Value};
 
 use super::allowed::Allowed;
 use crate::payload::bytes::{BYTES_KEY, bytes_value};
+use super::zone::Zone;
 use crate::payload::{MAX_VALUES, malformed, shortened, too_large};
 use crate::{PayloadError, PayloadLimits};
 
@@ -31,8 +32,7 @@ pub(super) enum Node<'a> {
     Set(Vec<Id>),
     Dict(Vec<(Id, Id)>),
     Duration(TimeDelta),
-    /// A fixed offset from UTC, in seconds.
-    Zone(i32),
+    Zone(Zone),
     /// A type from the allow-list, named but not made.
     Type(Allowed),
     /// An instance that waits for its state (BUILD).
@@ -78,7 +78,7 @@ impl Writer<'_, '_> {
             }
             Node::Dict(pairs) => self.dict(pairs, depth)?,
             Node::Duration(duration) => seconds(*duration),
-            Node::Zone(offset) => Value::String(super::dates::offset_text(*offset)),
+            Node::Zone(zone) => Value::String(zone.to_string()),
             Node::Type(allowed) | Node::Unbuilt(allowed) => {
                 return Err(PayloadError::NotData(format!("the type {allowed} itself is an argument")));
             }
