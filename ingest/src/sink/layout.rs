@@ -25,8 +25,6 @@ pub(super) struct Plan {
     pub(super) on_conflict: OnConflict,
     /// The recipe's key, in the database's spelling.
     pub(super) key: Vec<String>,
-    /// Names of the unique indexes over exactly that key.
-    pub(super) key_names: Vec<String>,
     /// Set where children refer to this table.
     pub(super) id: Option<Id>,
     /// A view or the like, see [`TableKind::Indirect`].
@@ -96,8 +94,6 @@ fn lay(database: DatabaseKind, plan: &TablePlan, table: &Table, report: &mut Rep
     if report.problems.len() > before {
         return None;
     }
-    let key_names =
-        table.unique.iter().filter(|unique| unique.covers(&key)).map(|unique| unique.name.clone()).collect();
     let row_by_row = row_by_row(database, plan.on_conflict, table, &columns, &key, id.as_ref());
     Some(Plan {
         table: plan.table.clone(),
@@ -105,7 +101,6 @@ fn lay(database: DatabaseKind, plan: &TablePlan, table: &Table, report: &mut Rep
         columns,
         on_conflict: plan.on_conflict,
         key,
-        key_names,
         id,
         indirect: table.kind == TableKind::Indirect,
         refuse_null: !table.triggers && table.kind == TableKind::Table,
@@ -198,7 +193,7 @@ fn row_by_row(
         return false;
     }
     // MySQL's ON DUPLICATE KEY answers to any unique key. Only the recipe's key may count, so that where another one
-    // could collide the statement is sent by itself and the name of the key in the error is looked at.
+    // could collide the statement is sent by itself, and after an error a row with the key is looked for.
     let others_may_collide = table.unique.iter().any(|unique| {
         let generated = |name: &String| {
             table.column(name).is_some_and(|column| column.filled == Filled::Generated)
