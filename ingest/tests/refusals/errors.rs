@@ -69,9 +69,9 @@ async fn errors_of_mariadb_fail_one_job() {
     assert_eq!(signals(of_the_server.into_iter().chain(some)).await, 0);
 }
 
-/// All of them; minutes, so that `./dev prove` runs it.
+/// All of them, 1,450: that takes time, so that `./dev prove` runs it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-#[ignore = "minutes"]
+#[ignore = "its size is for ./dev prove"]
 async fn every_error_of_mariadb_fails_one_job() {
     assert_eq!(signals((1000..2000).chain(3000..3200).chain(4000..4250)).await, 0);
 }

@@ -82,3 +82,20 @@ async fn a_record_that_always_collides_goes_alone() {
     assert!(began.elapsed().as_secs() < 8, "{:?}", began.elapsed());
     assert_eq!(fixture::rejected(&db.sink.write(&recipe, &[tag(&recipe, "!40001")]).await.unwrap()[0]).0, words);
 }
+
+/// A record whose trigger ends the session: the worker finds it by what follows.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_ends_its_session_is_told_from_a_server_that_stops() {
+    let db = Database::postgres().await;
+    db.run(
+        "CREATE FUNCTION hang_up() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+         IF new.label = '!' THEN PERFORM pg_terminate_backend(pg_backend_pid()); END IF; RETURN new; END $$; \
+         CREATE TRIGGER hang_up BEFORE INSERT ON tag FOR EACH ROW EXECUTE FUNCTION hang_up()",
+    )
+    .await;
+    let recipe = tags();
+    let error = db.sink.write(&recipe, &[tag(&recipe, "!")]).await.unwrap_err();
+    assert!(matches!(error, SinkError::Disconnected { .. }), "{error}");
+    db.sink.probe().await.unwrap();
+    assert_eq!(db.sink.write(&recipe, &[tag(&recipe, "other")]).await.unwrap(), [applied(1)]);
+}
