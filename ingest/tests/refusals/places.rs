@@ -68,6 +68,23 @@ async fn a_partition_that_is_missing_fails_the_one_job() {
     assert_eq!(db.rows("SELECT y FROM ev ORDER BY y").await, ["2024", "2025"]);
 }
 
+/// A value that only PostgreSQL can judge names its column, whichever way it goes in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_value_that_only_the_database_reads_names_its_column() {
+    let db = Database::postgres().await;
+    db.run("CREATE TABLE u (id uuid PRIMARY KEY, n text)").await;
+    let recipe = recipe(&json!([{"table": "u", "columns": {"id": "record.id", "n": "record.n"}}]));
+    let unit = |id: &str| {
+        let values = [("id", text(id)), ("n", text("n"))];
+        Unit { key: key(id), rows: tree(row(&recipe, 0, &values, Vec::new())) }
+    };
+    let good = "6f1b5a52-4a49-4c30-9b1c-0a6c5d2f7e11";
+    let outcomes = db.sink.write(&recipe, &[unit(good), unit("no id")]).await.unwrap();
+    assert_eq!(outcomes[0], applied(1));
+    let expected = "u.id: invalid input syntax for type uuid: \"no id\" (SQLSTATE 22P02)";
+    assert_eq!(rejected(&outcomes[1]), (expected.to_owned(), false));
+}
+
 /// Children refer to the row of the recipe's key, in whatever language the server names the key; another key is an error.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_duplicate_is_found_in_any_language() {
