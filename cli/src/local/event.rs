@@ -102,6 +102,18 @@ pub(crate) enum Event {
         /// How long it was away, in seconds.
         seconds: f64,
     },
+    /// Workers say what keeps them from their work.
+    Trouble {
+        /// In their words.
+        message: String,
+    },
+    /// They do not say so any more.
+    TroubleOver,
+    /// A job failed and will be tried again; each reason is told once.
+    Retried {
+        /// The job, and why.
+        message: String,
+    },
     /// The queues are suspended: the workers claim nothing.
     Suspended {
         /// Jobs that wait.
@@ -139,6 +151,8 @@ impl Event {
                 | Self::Killed { .. }
                 | Self::RedisAway { .. }
                 | Self::RedisRestarted
+                | Self::Trouble { .. }
+                | Self::Retried { .. }
                 | Self::Suspended { .. }
         )
     }
@@ -177,6 +191,9 @@ impl fmt::Display for Event {
             Self::RedisAway { cause } => write!(f, "the queue cannot be read: {cause}"),
             Self::RedisRestarted => write!(f, "the private Redis has ended and is started again"),
             Self::RedisBack { seconds } => write!(f, "the queue can be read again after {seconds:.1} s"),
+            Self::Trouble { message } => write!(f, "no job can be written: {message}"),
+            Self::TroubleOver => write!(f, "jobs can be written again"),
+            Self::Retried { message } => write!(f, "a job failed and is tried again: {message}"),
             Self::Suspended { waiting } => {
                 write!(f, "suspended (`rq suspend`): {waiting} waiting, none of it is begun before `rq resume`")
             }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use jobqueue_crds::JobQueue;
 use jobqueue_demand::{calendar, capped, policy};
 use jobqueue_ingest::Recipe;
-use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery};
+use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, TroubleKind};
 use jobqueue_scaling::{Calendar, Decision, Memory, Observation, Policy, decide, eta_seconds};
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{self, SignalKind};
@@ -16,6 +16,7 @@ use super::event::Event;
 use super::follow::{Follower, Seen};
 use super::place::{Database, Redis};
 use super::processes::{Exited, Processes};
+use super::reasons::Reasons;
 use super::summary::{Before, Summary, collect, look};
 use super::supervisor::{Action, Consequence, Supervisor};
 use super::view::{Status, View};
@@ -54,6 +55,9 @@ pub(crate) struct Session {
     follower: Follower,
     supervisor: Supervisor,
     processes: Processes,
+    reasons: Reasons,
+    /// What keeps the workers from their work, as it was told last.
+    trouble: Option<TroubleKind>,
     view: View,
     start: Instant,
     status: Status,
@@ -72,7 +76,7 @@ impl Session {
         manifest: &JobQueue,
         max_replicas: Option<u32>,
         until_empty: bool,
-        processes: Processes,
+        (processes, reasons): (Processes, Reasons),
         view: View,
     ) -> anyhow::Result<Self> {
         let spec = &manifest.spec;
@@ -85,6 +89,8 @@ impl Session {
             follower: Follower::default(),
             supervisor: Supervisor::new(f64::from(spec.worker.drain_seconds), spec.scaling.scale_down.protect_busy),
             processes,
+            reasons,
+            trouble: None,
             view,
             start: Instant::now(),
             status: Status::default(),
@@ -195,6 +201,7 @@ impl Session {
                 self.decide(Observation { now, backlog: Some(backlog), workers, rates, troubled });
                 self.note(&stats, rates.completions_per_second, rates.arrivals_per_second);
                 self.note_suspension(suspended);
+                self.note_trouble(&stats);
                 if self.until_empty && self.follower.is_empty() {
                     self.end(Outcome::Empty, &Event::Empty);
                 }
@@ -249,6 +256,20 @@ impl Session {
         self.status.suspended = suspended;
         let waiting = self.status.waiting;
         self.view.event(&if suspended { Event::Suspended { waiting } } else { Event::Resumed });
+    }
+
+    /// Why nothing is written, and why jobs are tried again.
+    fn note_trouble(&mut self, seen: &QueueStats) {
+        let trouble = seen.troubles.first();
+        let kind = trouble.map(|trouble| trouble.kind);
+        if kind != self.trouble && self.ending.is_none() {
+            let told = trouble.map(|trouble| Event::Trouble { message: trouble.message.clone() });
+            self.view.event(&told.unwrap_or(Event::TroubleOver));
+            self.trouble = kind;
+        }
+        for message in self.reasons.look() {
+            self.view.event(&Event::Retried { message });
+        }
     }
 
     fn show(&mut self) {

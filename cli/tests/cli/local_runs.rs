@@ -274,3 +274,37 @@ fn how_long_workers_live_is_decided_by_local() {
     assert!(!ran.out.contains("ended unasked"), "{}", ran.out);
     place.assert_exact(300);
 }
+
+#[test]
+fn why_a_job_is_tried_again_is_said_while_the_others_go_on() {
+    let place = Place::new();
+    let trigger = "CREATE TRIGGER picky BEFORE INSERT ON person WHEN NEW.name = 'bad' \
+                   BEGIN SELECT json_extract('{', '$.a'); END";
+    file(place.directory.path(), "schema.sql", format!("{SCHEMA};\n{trigger};\n"));
+    place.enqueue(["one", "bad", "two"].iter().map(|name| format!("{{\"name\": \"{name}\"}}")));
+    let mut run = place.start(&[]);
+    let event = run.event("retried");
+    let words = event["message"].as_str().unwrap();
+    assert!(words.ends_with(": person: malformed JSON (code 1)"), "{words}");
+    place.assert_exact(2);
+    run.signal("INT");
+    run.end();
+}
+
+#[test]
+fn why_nothing_is_written_is_said_and_when_that_is_over() {
+    let place = Place::new();
+    place.enqueue(std::iter::once(r#"{"name": "before"}"#.to_owned()));
+    let mut run = place.start(&[]);
+    until("the first job is done", LONG, || place.size("ZCARD", "rq:finished:people") == 1);
+    place.sql("ALTER TABLE person RENAME TO hidden");
+    place.enqueue(std::iter::once(r#"{"name": "during"}"#.to_owned()));
+    let event = run.event("trouble");
+    let words = event["message"].as_str().unwrap();
+    assert!(words.contains("table person: no such table"), "{words}");
+    place.sql("ALTER TABLE hidden RENAME TO person");
+    run.event("troubleOver");
+    place.assert_exact(2);
+    run.signal("INT");
+    run.end();
+}

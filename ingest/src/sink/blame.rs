@@ -57,7 +57,7 @@ fn names(words: &str, table: &str, column: &str) -> bool {
     let quoted = ['"', '\'', '`']
         .iter()
         .any(|quote| ["column", "Column"].iter().any(|word| words.contains(&format!("{word} {quote}{column}{quote}"))));
-    let with_table = [": ", ",", ")"].iter().any(|end| words.contains(&format!("{table}.{column}{end}")));
+    let with_table = [": ", ",", ")", " ("].iter().any(|end| words.contains(&format!("{table}.{column}{end}")));
     quoted
         || with_table
         || words.contains(&format!("`{table}`.`{column}`"))

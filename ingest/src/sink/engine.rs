@@ -1,5 +1,8 @@
 //! The one way in which every database takes a batch: the ledger first, then each table in the recipe's order, in one
-//! transaction; tried again where it collided with another, split where a row is at fault.
+//! transaction; tried again where it collided with another, split where a unit is at fault.
+//!
+//! Whose fault an error is, its name does not tell: a trigger can raise any of them for one record. Where the answer leaves
+//! it open, an experiment decides: a database whose tables fit the recipe, and that takes a trial write, is well.
 
 use std::{
     collections::HashMap,
@@ -11,7 +14,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use super::{
-    LedgerKey, Misfit, Sink, SinkError, SinkOptions, Unit, UnitOutcome, blame, check,
+    LEDGER_TABLE, Misfit, Sink, SinkError, SinkOptions, Unit, UnitOutcome, blame, check,
     convert::Cell,
     failure::Failure,
     layout::{Layout, Plan, warnings},
@@ -48,14 +51,52 @@ const LATELY: Duration = Duration::from_secs(60);
 /// Within one call, collisions are met with patience for this long.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Several units that collide for longer than this are split: one of them may keep the others waiting.
+const SHARED_PATIENCE: Duration = Duration::from_secs(10);
+
+/// What still collides after so long is given up as it is.
+const END_OF_PATIENCE: Duration = Duration::from_secs(60);
+
+/// How often a part of a batch that collided is tried before it is split further.
+const PART_ATTEMPTS: u32 = 2;
+
+/// Of a trial for room: at least and at most so many bytes.
+const ROOM: (usize, usize) = (256 << 10, 16 << 20);
+
+/// Why a transaction was not committed.
+enum Setback {
+    /// It did not begin, or its connection is gone.
+    Outage(Failure),
+    /// The database answered so.
+    Answer(Failure),
+}
+
+impl From<Failure> for Setback {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Away(_) | Failure::Unwritable(_) | Failure::Broken(_) | Failure::Busy(_) => Self::Outage(failure),
+            answer => Self::Answer(answer),
+        }
+    }
+}
+
 impl<S: Store> Engine<S> {
     pub(super) fn new(store: S, options: SinkOptions) -> Self {
         Self { store, options, layout: Mutex::new(None), misfit: Mutex::new(None) }
     }
 
-    fn away(&self, failure: Failure) -> SinkError {
+    async fn away(&self, failure: Failure) -> SinkError {
+        let failure = self.store.clarify(failure).await;
         self.store.failed(&failure);
         failure.into_error(self.store.endpoint())
+    }
+
+    /// The answer of a call.
+    async fn told<T>(&self, answer: Result<T, Failure>) -> Result<T, SinkError> {
+        match answer {
+            Ok(answer) => Ok(answer),
+            Err(failure) => Err(self.away(failure).await),
+        }
     }
 
     async fn read_layout(&self, recipe: &Recipe) -> Result<Result<Layout, Vec<RecipeProblem>>, Failure> {
@@ -83,9 +124,7 @@ impl<S: Store> Engine<S> {
                 Ok(known)
             }
             // It was right when the worker started, so that somebody is at work on the schema: no job is at fault.
-            Err(problems) => {
-                Err(Failure::Misfit(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")))
-            }
+            Err(problems) => Err(misfit(&problems)),
         }
     }
 
@@ -103,7 +142,7 @@ impl<S: Store> Engine<S> {
                 self.store.failed(&Failure::Broken(cause.clone()));
                 SinkError::Disconnected { endpoint: self.store.endpoint().to_owned(), cause }
             }
-            other => self.away(other),
+            other => self.away(other).await,
         }
     }
 
@@ -120,73 +159,188 @@ impl<S: Store> Engine<S> {
     /// Commits the batch, splitting it until each bad unit stands alone.
     async fn write_prepared(
         &self,
+        recipe: &Recipe,
         layout: &Layout,
         batch: &[(usize, Prepared<'_>)],
         outcomes: &mut [Option<UnitOutcome>],
     ) -> Result<(), Failure> {
-        let patience = Instant::now() + PATIENCE;
+        let began = Instant::now();
         let mut pending = vec![batch];
+        // How much room trials have shown so far; none was made yet.
+        let mut served = None;
+        let mut suspects = Vec::new();
         while let Some(part) = pending.pop() {
             if part.is_empty() {
                 continue;
             }
-            match self.commit_part(layout, part, patience).await {
+            let failure = match self.commit_part(layout, part, part.len() == batch.len(), began).await {
                 Ok(landed) => {
                     for ((index, _), outcome) in part.iter().zip(landed) {
                         outcomes[*index] = Some(outcome);
                     }
+                    continue;
                 }
-                Err(
-                    failure @ (Failure::Away(_)
-                    | Failure::Unwritable(_)
-                    | Failure::Misfit(_)
-                    | Failure::Broken(_)
-                    | Failure::Busy(_)
-                    | Failure::Denied(_)),
-                ) => {
-                    return Err(failure);
-                }
-                Err(failure @ Failure::Contention(_)) if part.len() == 1 || Instant::now() >= patience => {
-                    let rejection = failure.into_rejection()?;
-                    for (index, _) in part {
-                        outcomes[*index] = Some(UnitOutcome::Rejected(rejection.clone()));
-                    }
-                }
-                Err(failure) if part.len() == 1 => {
-                    let rejection = blame::explain(&self.store, layout, &part[0].1, failure.into_rejection()?).await;
-                    outcomes[part[0].0] = Some(UnitOutcome::Rejected(rejection));
-                }
-                Err(_) => {
-                    let (first, second) = part.split_at(part.len() / 2);
-                    pending.push(second);
-                    pending.push(first);
+                Err(Setback::Outage(failure)) => return Err(failure),
+                Err(Setback::Answer(failure)) => failure,
+            };
+            if failure.is_dubious() {
+                let room = room_for(&failure, part);
+                if served.is_none_or(|shown| shown < room) {
+                    self.must_be_well(recipe, layout, room, &failure).await?;
+                    served = Some(room);
                 }
             }
+            let given_up = matches!(failure, Failure::Contention(_)) && began.elapsed() >= END_OF_PATIENCE;
+            if part.len() > 1 && !given_up {
+                let (first, second) = part.split_at(part.len() / 2);
+                pending.push(second);
+                pending.push(first);
+            } else if failure.is_dubious() {
+                suspects.push((&part[0], failure));
+            } else {
+                let mut rejection = failure.into_rejection();
+                if let [(_, unit)] = part {
+                    rejection = blame::explain(&self.store, layout, unit, rejection).await;
+                }
+                for (index, _) in part {
+                    outcomes[*index] = Some(UnitOutcome::Rejected(rejection.clone()));
+                }
+            }
+        }
+        self.judge(recipe, layout, suspects, batch.len(), outcomes).await
+    }
+
+    /// Tries each unit that failed alone for a reason that may be the database's once more: it is at fault if the database
+    /// was well before and after it failed.
+    async fn judge(
+        &self,
+        recipe: &Recipe,
+        layout: &Layout,
+        suspects: Vec<(&(usize, Prepared<'_>), Failure)>,
+        batch: usize,
+        outcomes: &mut [Option<UnitOutcome>],
+    ) -> Result<(), Failure> {
+        let room = suspects.iter().map(|(unit, failure)| room_for(failure, std::slice::from_ref(*unit))).max();
+        if let (Some(room), Some((_, failure)), 2..) = (room, suspects.last(), batch) {
+            self.must_be_well(recipe, layout, room, failure).await?;
+        }
+        for (unit, _) in suspects {
+            let part = std::slice::from_ref(unit);
+            outcomes[unit.0] = match self.commit_part(layout, part, true, Instant::now()).await {
+                Ok(mut landed) => landed.pop(),
+                Err(Setback::Outage(failure)) => return Err(failure),
+                Err(Setback::Answer(failure)) => {
+                    let rejection = blame::explain(&self.store, layout, &unit.1, failure.into_rejection()).await;
+                    Some(UnitOutcome::Rejected(rejection))
+                }
+            };
         }
         Ok(())
     }
 
-    /// One transaction, tried again while it collides with others.
+    /// Asks by experiment whether the database is well: if it is not, `failure` is an outage, and no unit's fault.
+    async fn must_be_well(
+        &self,
+        recipe: &Recipe,
+        layout: &Layout,
+        room: usize,
+        failure: &Failure,
+    ) -> Result<(), Failure> {
+        let found = match tokio::time::timeout(self.options.answer_timeout, self.experiment(recipe, layout, room)).await
+        {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(found)) => found,
+            Err(_) => Failure::Away("no answer to a trial write in time".into()),
+        };
+        tracing::debug!(?found, ?failure, "the database fails a trial write, too");
+        Err(if matches!(found, Failure::Misfit(_)) { found } else { failure.clone() })
+    }
+
+    /// Whether the tables are what the recipe needs, a ledger entry can be committed, each table can be written to, and,
+    /// if asked for, there are `room` bytes left. Leaves nothing.
+    async fn experiment(&self, recipe: &Recipe, layout: &Layout, room: usize) -> Result<(), Failure> {
+        if let Err(problems) = self.read_layout(recipe).await? {
+            return Err(misfit(&problems));
+        }
+        if self.store.table(LEDGER_TABLE).await?.is_none() {
+            return Err(Failure::Misfit(format!("the table {LEDGER_TABLE} is gone")));
+        }
+        self.trial_write().await?;
+        let mut tx = self.store.begin().await?;
+        for plan in layout.plans.iter().filter(|plan| !plan.columns.is_empty()) {
+            self.store.rehearse(&mut tx, plan).await?;
+        }
+        self.store.rollback(tx).await;
+        if room > 0 { self.trial_of_room(layout, room).await } else { Ok(()) }
+    }
+
+    /// Writes to the ledger, takes it back and commits.
+    async fn trial_write(&self) -> Result<(), Failure> {
+        let entry = Entry::trial(String::new());
+        let mut tx = self.store.begin().await?;
+        self.store.enter(&mut tx, &[&entry]).await?;
+        self.store.forget(&mut tx, &entry).await?;
+        self.store.commit(tx).await
+    }
+
+    /// Fills the ledger with so many bytes and takes them back. That says nothing of tables that lie elsewhere.
+    async fn trial_of_room(&self, layout: &Layout, room: usize) -> Result<(), Failure> {
+        let elsewhere = || Failure::Full("the tables lie on another disk than the ledger".into());
+        if !self.store.shares_disk(&layout.plans).await? {
+            return Err(elsewhere());
+        }
+        let ballast = Entry::ballast(S::KIND, room);
+        let mut tx = self.store.begin().await?;
+        self.store.enter(&mut tx, &ballast.iter().collect::<Vec<_>>()).await?;
+        if S::WRITES_AT_ONCE {
+            self.store.rollback(tx).await;
+            return Ok(());
+        }
+        self.store.commit(tx).await?;
+        let mut tx = self.store.begin().await?;
+        for entry in &ballast {
+            self.store.forget(&mut tx, entry).await?;
+        }
+        self.store.commit(tx).await
+    }
+
+    /// One transaction, tried again while it collides with others; a `whole` batch, or a lone unit, more often than a part.
     async fn commit_part(
         &self,
         layout: &Layout,
         part: &[(usize, Prepared<'_>)],
-        patience: Instant,
-    ) -> Result<Vec<UnitOutcome>, Failure> {
+        whole: bool,
+        began: Instant,
+    ) -> Result<Vec<UnitOutcome>, Setback> {
+        let alone = part.len() == 1;
+        let patience = if alone { PATIENCE } else { SHARED_PATIENCE };
+        let most = self.options.contention_attempts;
+        let attempts = if whole || alone { most } else { most.min(PART_ATTEMPTS) };
         let mut attempt = 1;
         let mut row_by_row = false;
         loop {
-            match self.attempt(layout, part, row_by_row).await {
-                Err(Failure::RepeatedKey(_)) if !row_by_row => row_by_row = true,
-                Err(Failure::Contention(words) | Failure::Busy(words))
-                    if attempt < self.options.contention_attempts && Instant::now() < patience =>
-                {
-                    tracing::debug!(attempt, words, "the batch collided with another transaction");
-                    tokio::time::sleep(pause(attempt, rand::random())).await;
-                    attempt += 1;
+            let setback = match self.attempt(layout, part, row_by_row).await {
+                Ok(outcomes) => return Ok(outcomes),
+                Err(setback) => setback,
+            };
+            let (words, again) = match &setback {
+                Setback::Answer(Failure::RepeatedKey(_)) if !row_by_row => {
+                    row_by_row = true;
+                    continue;
                 }
-                other => return other,
+                Setback::Answer(Failure::Contention(words)) => {
+                    (words, attempt < attempts && began.elapsed() < patience)
+                }
+                // Not these units collide, but all that are to be written.
+                Setback::Outage(Failure::Busy(words)) => (words, attempt < most && began.elapsed() < PATIENCE),
+                _ => return Err(setback),
+            };
+            if !again {
+                return Err(setback);
             }
+            tracing::debug!(attempt, words, "the batch collided with another transaction");
+            tokio::time::sleep(pause(attempt, rand::random())).await;
+            attempt += 1;
         }
     }
 
@@ -195,22 +349,25 @@ impl<S: Store> Engine<S> {
         layout: &Layout,
         part: &[(usize, Prepared<'_>)],
         row_by_row: bool,
-    ) -> Result<Vec<UnitOutcome>, Failure> {
+    ) -> Result<Vec<UnitOutcome>, Setback> {
         let transaction = async {
-            let mut tx = self.store.begin().await.map_err(Failure::at_the_door)?;
+            let mut tx = self.store.begin().await.map_err(|failure| Setback::Outage(failure.at_the_door()))?;
             match self.apply(&mut tx, layout, part, row_by_row).await {
-                Ok(outcomes) => self.store.commit(tx).await.map(|()| outcomes),
+                Ok(outcomes) => self.store.commit(tx).await.map(|()| outcomes).map_err(Setback::from),
                 Err(failure) => {
-                    self.store.rollback(tx).await;
-                    Err(failure)
+                    let alive = self.store.rollback(tx).await;
+                    if failure.is_dubious() && !alive {
+                        return Err(Setback::Outage(Failure::Broken(failure.into_words())));
+                    }
+                    Err(Setback::from(failure))
                 }
             }
         };
         // A network that swallows packets would keep us for as long as the kernel goes on trying.
         let limit = self.options.answer_timeout;
-        tokio::time::timeout(limit, transaction)
-            .await
-            .unwrap_or_else(|_| Err(Failure::Away(format!("no answer within {} s", limit.as_secs_f64()))))
+        tokio::time::timeout(limit, transaction).await.unwrap_or_else(|_| {
+            Err(Setback::Outage(Failure::Away(format!("no answer within {} s", limit.as_secs_f64()))))
+        })
     }
 
     /// One transaction of one unit, which is not committed.
@@ -333,6 +490,20 @@ impl<S: Store> Engine<S> {
     }
 }
 
+fn misfit(problems: &[RecipeProblem]) -> Failure {
+    Failure::Misfit(problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+}
+
+/// How much room a database must show to have, so that `failure` is not its own: more than the part takes, indexes included.
+fn room_for(failure: &Failure, part: &[(usize, Prepared<'_>)]) -> usize {
+    if !matches!(failure, Failure::Full(_)) {
+        return 0;
+    }
+    let rows = part.iter().flat_map(|(_, unit)| &unit.rows);
+    let size: usize = rows.map(|row| BoundRow { cells: &row.cells, parent: None }.size()).sum();
+    size.saturating_mul(2).clamp(ROOM.0, ROOM.1)
+}
+
 /// Of rows with the same key the last one wins, as if they had been written one after the other. In the order of the
 /// key, so that concurrent writers meet the rows in one order.
 fn last_of_each_key<'a>(plan: &Plan, rows: &[BoundRow<'a>]) -> Vec<BoundRow<'a>> {
@@ -364,17 +535,17 @@ impl<S: Store> Sink for Engine<S> {
         match self.read_layout(recipe).await {
             Ok(Ok(_)) => Ok(Ok(())),
             Ok(Err(problems)) => Ok(Err(problems)),
-            Err(failure) => Err(self.away(failure)),
+            Err(failure) => Err(self.away(failure).await),
         }
     }
 
     async fn warnings(&self, recipe: &Recipe) -> Result<Vec<RecipeProblem>, SinkError> {
-        let known = self.layout(recipe, SCHEMA_TRUST).await.map_err(|failure| self.away(failure))?;
+        let known = self.told(self.layout(recipe, SCHEMA_TRUST).await).await?;
         Ok(warnings(&known.layout, &recipe.tables))
     }
 
     async fn ensure_ledger(&self) -> Result<(), SinkError> {
-        self.store.ensure_ledger().await.map_err(|failure| self.away(failure))
+        self.told(self.store.ensure_ledger().await).await
     }
 
     async fn write(&self, recipe: &Recipe, units: &[Unit]) -> Result<Vec<UnitOutcome>, SinkError> {
@@ -409,7 +580,7 @@ impl<S: Store> Sink for Engine<S> {
                 trust = SCHEMA_TRUST;
                 continue;
             }
-            if let Err(failure) = self.write_prepared(&known.layout, &batch, &mut outcomes).await {
+            if let Err(failure) = self.write_prepared(recipe, &known.layout, &batch, &mut outcomes).await {
                 return Err(self.interrupted(failure).await);
             }
             let refused = |(index, _): &(usize, _)| matches!(outcomes[*index], Some(UnitOutcome::Rejected(_)));
@@ -431,12 +602,12 @@ impl<S: Store> Sink for Engine<S> {
     }
 
     async fn check(&self, recipe: &Recipe, rows: &RowTree) -> Result<Vec<Misfit>, SinkError> {
-        let known = self.layout(recipe, Duration::MAX).await.map_err(|failure| self.away(failure))?;
+        let known = self.told(self.layout(recipe, Duration::MAX).await).await?;
         Ok(check::misfits(S::KIND, &known.layout, rows))
     }
 
     async fn rehearse(&self, recipe: &Recipe, unit: &Unit) -> Result<UnitOutcome, SinkError> {
-        let known = self.layout(recipe, Duration::MAX).await.map_err(|failure| self.away(failure))?;
+        let known = self.told(self.layout(recipe, Duration::MAX).await).await?;
         let entry = Entry::new(&unit.key);
         let prepared = match prepare(S::KIND, &known.layout, &entry, unit) {
             Ok(prepared) => prepared,
@@ -449,42 +620,30 @@ impl<S: Store> Sink for Engine<S> {
         }
         match outcome {
             Ok(outcome) => Ok(outcome),
-            Err(failure) => {
-                let rejection = failure.into_rejection().map_err(|failure| self.away(failure))?;
-                let rejection = blame::explain(&self.store, &known.layout, &part[0].1, rejection).await;
-                Ok(UnitOutcome::Rejected(rejection))
-            }
+            Err(failure) => match Setback::from(failure) {
+                Setback::Outage(failure) => Err(self.away(failure).await),
+                Setback::Answer(failure) => {
+                    let rejection = failure.into_rejection();
+                    Ok(UnitOutcome::Rejected(blame::explain(&self.store, &known.layout, &part[0].1, rejection).await))
+                }
+            },
         }
     }
 
     async fn prune_ledger(&self, age: Duration) -> Result<u64, SinkError> {
-        self.store.prune_ledger(age).await.map_err(|failure| self.away(failure))
+        self.told(self.store.prune_ledger(age).await).await
     }
 
     async fn ping(&self) -> Result<(), SinkError> {
-        self.store.ping().await.map_err(|failure| self.away(failure))
+        self.told(self.store.ping().await).await
     }
 
     async fn probe(&self) -> Result<(), SinkError> {
-        let key = LedgerKey {
-            queue: "probe".into(),
-            job_id: String::new(),
-            created_at: String::new(),
-            generation: rand::random(),
-            run: None,
-        };
-        let entry = Entry::new(&key);
-        let transaction = async {
-            let mut tx = self.store.begin().await?;
-            self.store.enter(&mut tx, &[&entry]).await?;
-            self.store.forget(&mut tx, &entry).await?;
-            self.store.commit(tx).await
-        };
-        transaction.await.map_err(|failure| self.away(failure))
+        self.told(self.trial_write().await).await
     }
 
     async fn count(&self, table: &str) -> Result<u64, SinkError> {
-        self.store.count(table).await.map_err(|failure| self.away(failure))
+        self.told(self.store.count(table).await).await
     }
 }
 

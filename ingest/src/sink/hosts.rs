@@ -94,8 +94,12 @@ where
     pub(super) fn failed(&self, failure: &Failure) {
         let doubted = match failure {
             // A session keeps what was the default when it began, as that it is read-only: others are needed.
-            Failure::Unwritable(_) => true,
-            Failure::Away(_) | Failure::Broken(_) | Failure::Denied(_) => self.target.is_some(),
+            Failure::Unwritable(_) | Failure::ReadOnly(_) | Failure::Full(_) => true,
+            Failure::Away(_)
+            | Failure::Broken(_)
+            | Failure::Failing(_)
+            | Failure::Forbidden(_)
+            | Failure::Denied(_) => self.target.is_some(),
             _ => false,
         };
         if doubted {
@@ -195,7 +199,7 @@ async fn reach<DB: Servers>(host: &Host<DB>, target: Option<Target>) -> Result<D
 fn all_of<'a>(failures: impl Iterator<Item = (&'a str, Failure)>) -> Failure {
     let (mut words, mut unwritable, mut denied) = (Vec::new(), false, true);
     for (address, failure) in failures {
-        unwritable |= matches!(failure, Failure::Unwritable(_));
+        unwritable |= matches!(failure, Failure::Unwritable(_) | Failure::ReadOnly(_));
         denied &= matches!(failure, Failure::Denied(_));
         words.push(format!("{address}: {}", failure.into_words()));
     }

@@ -29,8 +29,6 @@ pub(super) struct Plan {
     pub(super) on_conflict: OnConflict,
     /// The recipe's key, in the database's spelling.
     pub(super) key: Vec<String>,
-    /// Names of the unique indexes over exactly that key.
-    pub(super) key_names: Vec<String>,
     /// Set where children refer to this table.
     pub(super) id: Option<Id>,
     /// A view or the like, see [`TableKind::Indirect`].
@@ -142,8 +140,6 @@ fn lay(database: DatabaseKind, plan: &TablePlan, table: &Table, report: &mut Rep
     if report.problems.len() > before {
         return None;
     }
-    let key_names =
-        table.unique.iter().filter(|unique| unique.covers(&key)).map(|unique| unique.name.clone()).collect();
     let row_by_row = row_by_row(database, plan.on_conflict, table, &columns, &key, id.as_ref());
     Some(Plan {
         table: plan.table.clone(),
@@ -152,7 +148,6 @@ fn lay(database: DatabaseKind, plan: &TablePlan, table: &Table, report: &mut Rep
         expressions: plan.expressions.clone(),
         on_conflict: plan.on_conflict,
         key,
-        key_names,
         id,
         indirect: table.kind == TableKind::Indirect,
         refuse_null: !table.triggers && table.kind == TableKind::Table,
@@ -286,7 +281,7 @@ fn row_by_row(
         return false;
     }
     // MySQL's ON DUPLICATE KEY answers to any unique key. Only the recipe's key may count, so that where another one
-    // could collide the statement is sent by itself and the name of the key in the error is looked at.
+    // could collide the statement is sent by itself, and after an error a row with the key is looked for.
     let others_may_collide = table.unique.iter().any(|unique| {
         let generated = |name: &String| {
             table.column(name).is_some_and(|column| column.filled == Filled::Generated)

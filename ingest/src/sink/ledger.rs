@@ -5,6 +5,7 @@
 //! generation) instead, and what such a worker had in hand is still looked for there.
 //! The readable columns beside it are for people, and are shortened to [`READABLE`] characters.
 
+use rand::distr::{Alphanumeric, SampleString as _};
 use sha2::{Digest as _, Sha256};
 
 use super::{DatabaseKind, LedgerKey};
@@ -88,6 +89,24 @@ impl Entry {
             created_at: readable(&key.created_at),
             generation: i64::try_from(key.generation).unwrap_or(i64::MAX),
         }
+    }
+
+    /// An entry of no run, to be taken back.
+    pub(super) fn trial(padding: String) -> Self {
+        Self {
+            digest: rand::random(),
+            queue: "probe".into(),
+            job_id: padding,
+            created_at: String::new(),
+            generation: 0,
+        }
+    }
+
+    /// Trial entries of `bytes` in all, which no compression makes smaller; one entry where a text may be so long.
+    pub(super) fn ballast(kind: DatabaseKind, bytes: usize) -> Vec<Self> {
+        let each = if kind == DatabaseKind::Mysql { READABLE } else { bytes };
+        let entry = |_| Self::trial(Alphanumeric.sample_string(&mut rand::rng(), each));
+        (0..bytes.div_ceil(each)).map(entry).collect()
     }
 }
 

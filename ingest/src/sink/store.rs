@@ -23,6 +23,9 @@ pub(super) trait Store: Send + Sync {
 
     const KIND: DatabaseKind;
 
+    /// Whether a transaction takes its room when it writes, and not only when it commits.
+    const WRITES_AT_ONCE: bool;
+
     /// Redacted URL.
     fn endpoint(&self) -> &str;
 
@@ -56,7 +59,19 @@ pub(super) trait Store: Send + Sync {
 
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure>;
 
-    async fn rollback(&self, tx: Self::Tx);
+    /// Whether the connection lived to answer.
+    async fn rollback(&self, tx: Self::Tx) -> bool;
+
+    /// Writes no row, so that rights and names are checked and nothing else.
+    async fn rehearse(&self, tx: &mut Self::Tx, plan: &Plan) -> Result<(), Failure>;
+
+    /// Whether what finds room in the ledger finds it in the plans' tables too. False where that is not sure.
+    async fn shares_disk(&self, plans: &[Plan]) -> Result<bool, Failure>;
+
+    /// Finds out by asking what an error's code does not tell.
+    async fn clarify(&self, failure: Failure) -> Failure {
+        failure
+    }
 
     /// `None` where there is no such table.
     async fn table(&self, name: &str) -> Result<Option<Table>, Failure>;

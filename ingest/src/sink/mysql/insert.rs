@@ -8,7 +8,7 @@ use sqlx::{
     query::Query,
 };
 
-use super::error::{classify, duplicate_key};
+use super::error::{classify, is_duplicate};
 use crate::{
     OnConflict,
     sink::{
@@ -68,7 +68,7 @@ async fn enter_chunk(
                 fresh.extend(unknown.iter().map(|entry| entry.digest));
                 return Ok(());
             }
-            Err(error) if duplicate_key(&error).is_some() => {
+            Err(error) if is_duplicate(&error) => {
                 let there = present(connection, &unknown).await?;
                 if there.is_empty() {
                     return Err(error);
@@ -180,10 +180,14 @@ fn statements<'r, 'a>(
 }
 
 fn insert(plan: &Plan, rows: &[BoundRow<'_>], ending: &str) -> Statement {
-    let names: Vec<String> = plan.columns.iter().map(|column| name(&column.name)).collect();
     let values = placeholders(rows.len(), plan.columns.len());
-    let statement = format!("INSERT INTO {} ({}) VALUES {values}{ending}", plan.target, names.join(", "));
+    let statement = format!("{} VALUES {values}{ending}", head(plan));
     rows.iter().fold(sqlx::query(AssertSqlSafe(statement)), |query, row| bind_row(query, plan, *row))
+}
+
+fn head(plan: &Plan) -> String {
+    let names: Vec<String> = plan.columns.iter().map(|column| name(&column.name)).collect();
+    format!("INSERT INTO {} ({})", plan.target, names.join(", "))
 }
 
 fn returning(id: &Id) -> String {
@@ -302,24 +306,52 @@ pub(super) async fn one(connection: &mut MySqlConnection, plan: &Plan, row: Boun
         Ok(landed) => return landed,
         Err(error) => error,
     };
+    if plan.on_conflict == OnConflict::Fail || !is_duplicate(&error) {
+        return Err(classify(&error));
+    }
     // Only the recipe's own key may count; Ignore without a key counts any.
-    match duplicate_key(&error) {
-        Some(index) if plan.key.is_empty() || plan.key_names.iter().any(|name| name.eq_ignore_ascii_case(&index)) => {}
-        _ => return Err(classify(&error)),
+    if !plan.key.is_empty() && !key_is_taken(connection, plan, row).await.map_err(|error| classify(&error))? {
+        return Err(classify(&error));
     }
     match plan.on_conflict {
-        OnConflict::Fail => Err(classify(&error)),
-        OnConflict::Ignore => Ok(Landed::Ignored),
         OnConflict::Update => update(connection, plan, row).await,
+        OnConflict::Ignore | OnConflict::Fail => Ok(Landed::Ignored),
     }
+}
+
+/// Columns of the recipe's key, as places in the row, and the condition that a row has it.
+fn by_key(plan: &Plan) -> (Vec<usize>, String) {
+    let place = |wanted: &String| plan.columns.iter().position(|column| column.name == *wanted);
+    let condition: Vec<String> = plan.key.iter().map(|column| format!("{} = ?", name(column))).collect();
+    (plan.key.iter().filter_map(place).collect(), condition.join(" AND "))
+}
+
+/// Whether a row with the recipe's key is there.
+async fn key_is_taken(connection: &mut MySqlConnection, plan: &Plan, row: BoundRow<'_>) -> Result<bool, sqlx::Error> {
+    let (keys, condition) = by_key(plan);
+    let statement = format!("SELECT 1 FROM {} WHERE {condition} LOCK IN SHARE MODE", plan.target);
+    let mut query: Statement = sqlx::query(AssertSqlSafe(statement));
+    for index in &keys {
+        query = bind(query, row.cell(*index));
+    }
+    Ok(query.fetch_optional(connection).await?.is_some())
+}
+
+/// Inserts no row, and reads none where a key decides.
+pub(super) async fn rehearse(connection: &mut MySqlConnection, plan: &Plan) -> Result<(), sqlx::Error> {
+    let nothing = vec!["NULL"; plan.columns.len()].join(",");
+    let insert = format!("{} SELECT {nothing} FROM DUAL WHERE FALSE{}", head(plan), conflict(plan));
+    sqlx::raw_sql(AssertSqlSafe(insert)).execute(&mut *connection).await?;
+    if let (true, Some(column)) = (plan.on_conflict != OnConflict::Fail, plan.key.first()) {
+        let select = format!("SELECT {} FROM {} WHERE FALSE", name(column), plan.target);
+        sqlx::raw_sql(AssertSqlSafe(select)).fetch_all(connection).await?;
+    }
+    Ok(())
 }
 
 /// Gives the row that has the key the new values, and returns its id.
 async fn update(connection: &mut MySqlConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
-    let place = |wanted: &String| plan.columns.iter().position(|column| column.name == *wanted);
-    let keys: Vec<usize> = plan.key.iter().filter_map(place).collect();
-    let condition: Vec<String> = plan.key.iter().map(|column| format!("{} = ?", name(column))).collect();
-    let condition = condition.join(" AND ");
+    let (keys, condition) = by_key(plan);
     let others: Vec<usize> = (0..plan.columns.len()).filter(|index| !keys.contains(index)).collect();
     if !others.is_empty() {
         let set: Vec<String> = others.iter().map(|index| format!("{} = ?", name(&plan.columns[*index].name))).collect();

@@ -192,6 +192,8 @@ impl Store for MysqlStore {
 
     const KIND: DatabaseKind = DatabaseKind::Mysql;
 
+    const WRITES_AT_ONCE: bool = true;
+
     fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -240,15 +242,45 @@ impl Store for MysqlStore {
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {
         match tx.commit().await.map_err(|error| classify(&error)) {
             // InnoDB checks rows when they are written: an error here is the server's.
-            Err(Failure::Refused { words, .. }) => Err(Failure::Away(words)),
+            Err(Failure::Refused { words, .. }) => Err(Failure::Failing(words)),
             other => other,
         }
     }
 
-    async fn rollback(&self, tx: Self::Tx) {
-        if let Err(error) = tx.rollback().await {
+    async fn rollback(&self, tx: Self::Tx) -> bool {
+        let answer = tx.rollback().await;
+        if let Err(error) = &answer {
             tracing::debug!(%error, "the rollback had no answer; the server does it when the connection ends");
         }
+        answer.is_ok()
+    }
+
+    async fn rehearse(&self, tx: &mut Self::Tx, plan: &Plan) -> Result<(), Failure> {
+        insert::rehearse(tx, plan).await.map_err(|error| classify(&error))
+    }
+
+    /// Tables have files of their own, which may lie elsewhere, each partition's too.
+    async fn shares_disk(&self, plans: &[Plan]) -> Result<bool, Failure> {
+        let pool = self.hosts.pool().await?;
+        let targets = plans.iter().map(|plan| plan.target.as_str()).chain([LEDGER_TABLE]);
+        for target in targets {
+            let look = sqlx::raw_sql(AssertSqlSafe(format!("SHOW CREATE TABLE {target}")));
+            let row = look.fetch_one(&pool).await.map_err(|error| classify(&error))?;
+            let ddl: Vec<u8> = row.try_get_unchecked(1).map_err(|error| classify(&error))?;
+            if ddl.windows(14).any(|word| word == b"DATA DIRECTORY") {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    async fn clarify(&self, failure: Failure) -> Failure {
+        let Failure::Forbidden(words) = failure else { return failure };
+        let ask = async {
+            let mut connection = self.hosts.pool().await.ok()?.acquire().await.ok()?;
+            MySql::takes_none(&mut connection, Target::ReadWrite).await.ok()?
+        };
+        if ask.await.is_some() { Failure::ReadOnly(words) } else { Failure::Forbidden(words) }
     }
 
     async fn table(&self, name: &str) -> Result<Option<Table>, Failure> {

@@ -1,8 +1,8 @@
 //! What PostgreSQL's errors mean, by SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 
-use sqlx::postgres::PgDatabaseError;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
-use crate::sink::failure::{Failure, of_driver, shorten};
+use crate::sink::failure::{Failure, of_driver, shorten, with_code};
 
 /// Sorts an error into what to do about it.
 pub(super) fn classify(error: &sqlx::Error) -> Failure {
@@ -12,7 +12,20 @@ pub(super) fn classify(error: &sqlx::Error) -> Failure {
     let Some(error) = error.as_database_error().and_then(|error| error.try_downcast_ref::<PgDatabaseError>()) else {
         return Failure::Away(shorten(&error.to_string()));
     };
+    if matches!(error.severity(), PgSeverity::Fatal | PgSeverity::Panic) {
+        return last_word(error.code(), words(error));
+    }
     by_state(error.code(), words(error))
+}
+
+/// What a server says before it ends the connection: it lets nobody in, or something ended the session, as the statement
+/// may have done.
+fn last_word(state: &str, words: String) -> Failure {
+    match (state, &state[..2.min(state.len())]) {
+        (_, "28") => Failure::Denied(words),
+        ("57P03" | "3D000", _) | (_, "08" | "53") => Failure::Away(words),
+        _ => Failure::Broken(words),
+    }
 }
 
 fn by_state(state: &str, words: String) -> Failure {
@@ -28,29 +41,46 @@ fn by_state(state: &str, words: String) -> Failure {
         // undefined schema, table, column
         "3F000" | "42P01" | "42703" => Failure::Misfit(words),
         // read_only_sql_transaction, disk_full
-        "25006" => Failure::read_only(&words),
-        "53100" => Failure::full(&words),
+        "25006" => Failure::ReadOnly(words),
+        "53100" => Failure::Full(words),
         // idle_in_transaction_session_timeout, undefined database
-        "25P03" | "3D000" => Failure::Away(words),
+        "25P03" | "3D000" => Failure::Failing(words),
         _ => match &state[..2.min(state.len())] {
             "28" => Failure::Denied(words),
             // connection, resources, intervention (shutting down), system, configuration file, internal
-            "08" | "53" | "57" | "58" | "F0" | "XX" => Failure::Away(words),
+            "08" | "53" | "57" | "58" | "F0" | "XX" => Failure::Failing(words),
             _ => Failure::Refused { words, may_pass: false },
         },
     }
 }
 
-/// The message with its detail and, where PostgreSQL knows it, the column.
+/// The message with its detail and, where PostgreSQL knows them, the table, the column, the constraint and the function that
+/// raised it.
 fn words(error: &PgDatabaseError) -> String {
     let mut words = error.message().to_owned();
-    if let Some(detail) = error.detail() {
-        words = format!("{words}: {detail}");
-    }
-    match (error.table(), error.column()) {
-        (Some(table), Some(column)) => shorten(&format!("{table}.{column}: {words}")),
-        _ => shorten(&words),
-    }
+    let mut add = |more: &str| {
+        if !words.contains(more) {
+            words = format!("{words}: {more}");
+        }
+    };
+    error.detail().into_iter().for_each(&mut add);
+    error.constraint().into_iter().for_each(|name| add(&format!("constraint \"{name}\"")));
+    // The context of a COPY is the row's number among those of many jobs.
+    let context = error.r#where().and_then(|context| context.lines().next());
+    context.filter(|line| !line.starts_with("COPY ")).into_iter().for_each(add);
+    let place = match (error.table(), error.column(), context.and_then(of_copy)) {
+        (Some(table), Some(column), _) | (_, None, Some((table, column))) => format!("{table}.{column}: "),
+        (Some(table), None, None) => format!("{table}: "),
+        _ => String::new(),
+    };
+    with_code(&format!("{place}{words}"), &format!("SQLSTATE {}", error.code()))
+}
+
+/// Table and column of a value that a COPY could not read, from its context: `COPY table, line 1, column name: "value"`.
+fn of_copy(context: &str) -> Option<(&str, &str)> {
+    let mut parts = context.strip_prefix("COPY ")?.split(": ").next()?.splitn(3, ", ");
+    let (table, column) = (parts.next()?, parts.nth(1)?);
+    Some((table, column.split_once(' ')?.1))
 }
 
 #[cfg(test)]
@@ -60,12 +90,11 @@ mod tests {
     #[test]
     fn states_are_sorted_into_what_to_do() {
         let sort = |state| by_state(state, String::new());
-        for state in ["57P01", "57P02", "57P03", "53300", "08006", "58030"] {
-            assert!(matches!(sort(state), Failure::Away(_)), "{state}");
+        for state in ["57P01", "57P02", "57P03", "53300", "08006", "58030", "XX000"] {
+            assert!(matches!(sort(state), Failure::Failing(_)), "{state}");
         }
-        for state in ["25006", "53100"] {
-            assert!(matches!(sort(state), Failure::Unwritable(_)), "{state}");
-        }
+        assert!(matches!(sort("25006"), Failure::ReadOnly(_)));
+        assert!(matches!(sort("53100"), Failure::Full(_)));
         for state in ["42P01", "42703"] {
             assert!(matches!(sort(state), Failure::Misfit(_)), "{state}");
         }
@@ -79,5 +108,24 @@ mod tests {
             assert!(matches!(sort(state), Failure::Refused { may_pass: false, .. }), "{state}");
         }
         assert!(matches!(sort("23503"), Failure::Refused { may_pass: true, .. }));
+    }
+    #[test]
+    fn what_ends_a_session_is_told_from_what_keeps_one_from_beginning() {
+        let last = |state| last_word(state, String::new());
+        for state in ["57P01", "57P02", "25P03", "XX000"] {
+            assert!(matches!(last(state), Failure::Broken(_)), "{state}");
+        }
+        for state in ["57P03", "53300", "3D000", "08P01"] {
+            assert!(matches!(last(state), Failure::Away(_)), "{state}");
+        }
+        assert!(matches!(last("28P01"), Failure::Denied(_)));
+    }
+    #[test]
+    fn the_column_of_a_copy_is_read_in_any_language() {
+        assert_eq!(of_copy("COPY u, line 3, column id: \"x, y: z\""), Some(("u", "id")));
+        assert_eq!(of_copy("COPY u, Zeile 3, Spalte id: »x«"), Some(("u", "id")));
+        assert_eq!(of_copy("COPY u, line 3, column id: null input"), Some(("u", "id")));
+        assert_eq!(of_copy("COPY u, line 3: \"a, b, c\""), None);
+        assert_eq!(of_copy("PL/pgSQL function f() line 3 at RAISE"), None);
     }
 }

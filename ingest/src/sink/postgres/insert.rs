@@ -211,6 +211,21 @@ fn text_of(id: &Id) -> String {
     format!("{}::text", name(&id.column.name))
 }
 
+/// Inserts no row; returns a sequence that a default needs and that this account may not use.
+pub(super) async fn rehearse(connection: &mut PgConnection, plan: &Plan) -> Result<Option<String>, sqlx::Error> {
+    unnest(&mut *connection, plan, &[], None, None).await?;
+    let look = statement(
+        "SELECT s.oid::regclass::text FROM pg_attrdef d \
+         JOIN pg_attribute a ON a.attrelid = d.adrelid AND a.attnum = d.adnum AND a.attname::text <> ALL ($2) \
+         JOIN pg_depend u ON u.classid = 'pg_attrdef'::regclass AND u.objid = d.oid AND u.refclassid = 'pg_class'::regclass \
+         JOIN pg_class s ON s.oid = u.refobjid WHERE d.adrelid = to_regclass($1) \
+         AND CASE WHEN s.relkind = 'S' THEN NOT has_sequence_privilege(s.oid, 'USAGE, UPDATE') ELSE false END LIMIT 1",
+    );
+    let given: Vec<&str> = plan.columns.iter().map(|column| column.name.as_str()).collect();
+    let found = look.bind(&plan.target).bind(given).fetch_optional(connection).await?;
+    found.map(|row| row.try_get(0)).transpose()
+}
+
 /// Needed where a value is given for a `GENERATED ALWAYS` identity.
 fn overriding<'a>(mut columns: impl Iterator<Item = &'a Column>) -> &'static str {
     if columns.any(|column| column.filled == Filled::GeneratedAlways) { " OVERRIDING SYSTEM VALUE" } else { "" }

@@ -231,6 +231,8 @@ impl Store for PostgresStore {
 
     const KIND: DatabaseKind = DatabaseKind::Postgres;
 
+    const WRITES_AT_ONCE: bool = true;
+
     fn endpoint(&self) -> &str {
         &self.endpoint
     }
@@ -295,10 +297,32 @@ impl Store for PostgresStore {
         tx.commit().await.map_err(|error| classify(&error))
     }
 
-    async fn rollback(&self, tx: Self::Tx) {
-        if let Err(error) = tx.rollback().await {
+    async fn rollback(&self, tx: Self::Tx) -> bool {
+        let answer = tx.rollback().await;
+        if let Err(error) = &answer {
             tracing::debug!(%error, "the rollback had no answer; the server does it when the connection ends");
         }
+        answer.is_ok()
+    }
+
+    async fn rehearse(&self, tx: &mut Self::Tx, plan: &Plan) -> Result<(), Failure> {
+        let missing = insert::rehearse(tx, plan).await.map_err(|error| classify(&error))?;
+        match missing {
+            None => Ok(()),
+            Some(sequence) => Err(Failure::Denied(format!("permission denied for sequence {sequence}"))),
+        }
+    }
+
+    async fn shares_disk(&self, _: &[Plan]) -> Result<bool, Failure> {
+        // Partitions and indexes count too, so that the whole database is looked at.
+        let look = statement(
+            "SELECT count(DISTINCT c.reltablespace) FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE c.relkind IN ('r', 'i', 'm') AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast')",
+        );
+        let mut tx = self.begin().await?;
+        let row = look.fetch_one(&mut *tx).await;
+        let places: i64 = row.and_then(|row| row.try_get(0)).map_err(|error| classify(&error))?;
+        self.commit(tx).await.map(|()| places == 1)
     }
 
     async fn table(&self, name: &str) -> Result<Option<Table>, Failure> {

@@ -97,6 +97,19 @@ pub(super) async fn rows(
     Ok(())
 }
 
+/// Inserts no row.
+pub(super) async fn rehearse(connection: &mut SqliteConnection, plan: &Plan) -> Result<(), sqlx::Error> {
+    let names: Vec<String> = plan.columns.iter().map(|column| name(&column.name)).collect();
+    let statement = format!(
+        "INSERT INTO {} ({}) SELECT {} WHERE 0{}",
+        plan.target,
+        names.join(", "),
+        vec!["NULL"; names.len()].join(","),
+        on_conflict(DatabaseKind::Sqlite, plan)
+    );
+    sqlx::query(AssertSqlSafe(statement)).persistent(false).execute(connection).await.map(drop)
+}
+
 /// The write lock is held, so that the ids above the largest one are ours to give, where no trigger gives any.
 /// `AUTOINCREMENT` remembers the largest that ever was; an explicit id moves that too.
 pub(super) async fn rows_with_ids(

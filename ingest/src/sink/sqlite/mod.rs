@@ -83,7 +83,7 @@ async fn open(options: &SqliteConnectOptions) -> Result<SqliteConnection, Failur
                 attempt += 1;
                 tokio::time::sleep(Duration::from_millis(100).mul_f64(rand::random())).await;
             }
-            Err(Failure::Away(words)) => return Err(Failure::Away(missing::explain(options.get_filename(), words))),
+            Err(Failure::Failing(words)) => return Err(Failure::Away(missing::explain(options.get_filename(), words))),
             other => return other,
         }
     }
@@ -104,6 +104,9 @@ impl Store for SqliteStore {
     type Tx = Transaction<'static, Sqlite>;
 
     const KIND: DatabaseKind = DatabaseKind::Sqlite;
+
+    /// Pages stay in memory until then.
+    const WRITES_AT_ONCE: bool = false;
 
     fn endpoint(&self) -> &str {
         &self.endpoint
@@ -155,10 +158,20 @@ impl Store for SqliteStore {
         tx.commit().await.map_err(|error| classify(&error))
     }
 
-    async fn rollback(&self, tx: Self::Tx) {
+    async fn rollback(&self, tx: Self::Tx) -> bool {
         if let Err(error) = tx.rollback().await {
             tracing::debug!(%error, "SQLite had rolled back by itself");
         }
+        true
+    }
+
+    async fn rehearse(&self, tx: &mut Self::Tx, plan: &Plan) -> Result<(), Failure> {
+        insert::rehearse(tx, plan).await.map_err(|error| classify(&error))
+    }
+
+    /// All tables are in one file.
+    async fn shares_disk(&self, _: &[Plan]) -> Result<bool, Failure> {
+        Ok(true)
     }
 
     async fn table(&self, name: &str) -> Result<Option<Table>, Failure> {
