@@ -167,7 +167,7 @@ async fn postgres_types_arrive_as_the_database_reads_them() {
             (with("i", json!("localhost")), "odd.i: `localhost` is not an address, for inet"),
             (
                 with("i", json!("10.0.0.999")),
-                "odd.i: invalid input syntax for type inet: \"10.0.0.999\" (from record['i'])",
+                "odd.i: invalid input syntax for type inet: \"10.0.0.999\" (SQLSTATE 22P02) (from record['i'])",
             ),
             (with("t", json!("a")), "odd.t: `a` is not a list, for text[]"),
             (with("t", json!([["a"], ["b", "c"]])), "odd.t: malformed array literal"),
@@ -194,7 +194,7 @@ async fn an_upsert_names_the_column_that_postgres_does_not() {
     let outcome = written(&db, &recipe, &[json!({"k": "1", "a": "2 hours", "b": "many"})]).await;
     let (message, _) = rejected(&outcome[0]);
     assert!(
-        message.starts_with("spans.b: invalid input syntax for type interval: \"many days\" (from record.b + ' days')"),
+        message.starts_with("spans.b: invalid input syntax for type interval: \"many days\" (SQLSTATE 22007) (from record.b + ' days')"),
         "{message}"
     );
 }

@@ -72,16 +72,16 @@ async fn a_partition_that_is_missing_fails_the_one_job() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_value_that_only_the_database_reads_names_its_column() {
     let db = Database::postgres().await;
-    db.run("CREATE TABLE u (id uuid PRIMARY KEY, n text)").await;
+    db.run("CREATE TABLE u (id interval PRIMARY KEY, n text)").await;
     let recipe = recipe(&json!([{"table": "u", "columns": {"id": "record.id", "n": "record.n"}}]));
     let unit = |id: &str| {
         let values = [("id", text(id)), ("n", text("n"))];
         Unit { key: key(id), rows: tree(row(&recipe, 0, &values, Vec::new())) }
     };
-    let good = "6f1b5a52-4a49-4c30-9b1c-0a6c5d2f7e11";
+    let good = "2 hours";
     let outcomes = db.sink.write(&recipe, &[unit(good), unit("no id")]).await.unwrap();
     assert_eq!(outcomes[0], applied(1));
-    let expected = "u.id: invalid input syntax for type uuid: \"no id\" (SQLSTATE 22P02)";
+    let expected = "u.id: invalid input syntax for type interval: \"no id\" (SQLSTATE 22007) (from record.id), the value is `no id`";
     assert_eq!(rejected(&outcomes[1]), (expected.to_owned(), false));
 }
 
