@@ -7,9 +7,9 @@ use async_trait::async_trait;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, Utc};
+use jobqueue_json::{Map, Value};
 use redis::Value as Answer;
 use redis::streams::StreamInfoGroupsReply;
-use serde_json::{Map, Value};
 
 use crate::bookkeeping::{Bookkeeper, Source};
 use crate::{Connection, Payload, PayloadError, PayloadLimits, Protocol, QueueError};
@@ -101,7 +101,7 @@ fn fields(mut packed: &[u8]) -> Option<Map<String, Value>> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use jobqueue_json::json;
 
     use super::*;
 

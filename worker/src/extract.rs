@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use jobqueue_ingest::{Interrupt, JobInput, LedgerKey, Recipe, Unit};
+use jobqueue_json::{Map, Value};
 use jobqueue_queue::{Delivery, Payload};
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::hand::Fate;
@@ -322,7 +322,7 @@ fn record_of(fields: &Map<String, Value>) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use jobqueue_json::json;
 
     use super::*;
 

@@ -6,7 +6,7 @@ use cel::common::types::{CelBool, CelInt, CelString};
 use super::datum::{Datum, shorten};
 use super::diagnose::explain;
 use super::direct::Direct;
-use super::interpreter::{GOES_ON, Scope, evaluate};
+use super::interpreter::{DIGITS, GOES_ON, Scope, evaluate};
 
 /// Longest expression quoted in an error message, in characters.
 const EXPRESSION_SHOWN: usize = 120;
@@ -21,11 +21,12 @@ pub(crate) struct Expression {
 }
 
 impl Expression {
-    /// Wraps a checked tree. `default(a.b, c)` is rewritten here, so that a missing `a.b` counts as null, and loops, so that
-    /// they can be interrupted.
+    /// Wraps a checked tree. `default(a.b, c)` is rewritten here, so that a missing `a.b` counts as null, `string(x)`, so
+    /// that a number of the record keeps its digits, and loops, so that they can be interrupted.
     pub(crate) fn new(source: &str, mut ast: IdedExpr) -> Self {
         let direct = Direct::compile(&ast);
         expand_defaults(&mut ast);
+        keep_digits(&mut ast);
         make_loops_interruptible(&mut ast);
         Self { source: source.to_owned(), ast, direct }
     }
@@ -97,6 +98,19 @@ fn expand_defaults(ast: &mut IdedExpr) {
     }
     let guard = present(&call.args[0]);
     ast.expr = function(operators::CONDITIONAL, vec![guard, call.args[0].clone(), call.args[1].clone()]).expr;
+}
+
+/// `string(x)` becomes `string(@digits(x))`, in every place.
+fn keep_digits(ast: &mut IdedExpr) {
+    for child in children_mut(&mut ast.expr) {
+        keep_digits(child);
+    }
+    if let Expr::Call(CallExpr { func_name, target: None, args }) = &mut ast.expr
+        && func_name == "string"
+        && args.len() == 1
+    {
+        *args = vec![function(DIGITS, std::mem::take(args))];
+    }
 }
 
 /// Makes each turn of each loop ask for [`GOES_ON`], where its absence is an error that nothing absorbs: in the condition, or,

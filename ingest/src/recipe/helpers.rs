@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use chrono::NaiveDateTime;
-use serde_json::Value;
+use jobqueue_json::Value;
 use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use super::calendar::Format;
@@ -122,6 +122,11 @@ pub(crate) fn number<'a>(x: &Datum<'_>, default: Option<&Datum<'_>>) -> Result<D
     match leading_number(x)? {
         None => default.map_or(Ok(Datum::Null), |d| number(d, None)),
         Some(Read::Double(f)) => Ok(Datum::Float(f)),
+        // A number of the record is a double like any other to CEL, unless there is none so large.
+        Some(Read::Written(digits)) => match digits.parse::<f64>() {
+            Ok(f) if f.is_finite() => Ok(Datum::Float(f)),
+            _ => Err(inexact()),
+        },
         Some(Read::Digits(digits)) => {
             let f: f64 = digits.parse().map_err(|_| not_a_number(x))?;
             exact(f, significant(&digits))
@@ -134,12 +139,14 @@ pub(crate) fn decimal<'a>(x: &Datum<'_>, default: Option<&Datum<'_>>) -> Result<
     match leading_number(x)? {
         None => default.map_or(Ok(Datum::Null), |d| decimal(d, None)),
         Some(Read::Double(f)) => Ok(Datum::Text(Cow::Owned(f.to_string()))),
-        Some(Read::Digits(digits)) => Ok(Datum::Text(Cow::Owned(digits))),
+        Some(Read::Written(digits) | Read::Digits(digits)) => Ok(Datum::Text(Cow::Owned(digits))),
     }
 }
 
 enum Read {
     Double(f64),
+    /// The text of a number of the record.
+    Written(String),
     /// Optional sign, digits, optional fraction, optional exponent: what `f64::from_str` takes.
     Digits(String),
 }
@@ -152,6 +159,7 @@ fn leading_number(x: &Datum<'_>) -> Result<Option<Read>, String> {
         Datum::Int(i) => Ok(Some(Read::Digits(i.to_string()))),
         Datum::UInt(u) => Ok(Some(Read::Digits(u.to_string()))),
         Datum::Float(f) => Ok(Some(Read::Double(*f))),
+        Datum::Written(digits) => Ok(Some(Read::Written(digits.to_string()))),
         Datum::Text(s) if s.trim().is_empty() => Ok(None),
         Datum::Text(s) => leading_digits(s.trim()).map(|d| Some(Read::Digits(d))).ok_or_else(|| not_a_number(x)),
         other => Err(format!("{} is {}, not a number", other.shown(), other.kind())),
@@ -229,13 +237,12 @@ pub(crate) fn text(x: Datum<'_>) -> Result<Datum<'_>, String> {
 /// A JSON document in text: where it is broken and how it starts. Nesting is limited by the parser, to 128 levels.
 pub(crate) fn parse_json(text: &str) -> Result<Value, String> {
     let body = text.strip_prefix('\u{feff}').unwrap_or(text);
-    serde_json::from_str(body).map_err(|error| {
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or_default();
+    jobqueue_json::parse(body).map_err(|error| {
         format!(
-            "not valid JSON at line {} column {}: {message}; the text is {}",
-            error.line(),
-            error.column(),
+            "not valid JSON at line {} column {}: {}; the text is {}",
+            error.line,
+            error.column,
+            error.message,
             quote(text)
         )
     })
@@ -243,7 +250,7 @@ pub(crate) fn parse_json(text: &str) -> Result<Value, String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use jobqueue_json::json;
 
     use super::*;
 

@@ -9,17 +9,22 @@ use cel::context::VariableResolver;
 use cel::parser::Expression as Ast;
 use cel::{Context, Env, ExecutionError, FunctionContext, Value as CelValue, extensions};
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use jobqueue_json::Value;
 use strum::IntoEnumIterator;
 
 use super::datum::{Datum, borrowed_map, borrowed_val};
 use super::helpers::{self, Helper};
+use super::written::written_text;
 use crate::{Interrupt, JobInput};
 
 /// Holds the time of the job for `now()`; the `@` keeps expressions from naming it.
 const NOW: &str = "@now";
 /// True, and gone once the job is interrupted: each turn of each loop asks for it (see [`super::expression`]).
 pub(super) const GOES_ON: &str = "@goes_on";
+
+/// `@digits(x)`: the text of a number that is in its own digits, else `x`. `string(x)` asks it first (see
+/// [`super::expression`]).
+pub(super) const DIGITS: &str = "@digits";
 
 /// The environment and the root context: building them costs a hundred times an evaluation.
 pub(crate) struct Interpreter {
@@ -50,6 +55,13 @@ impl Interpreter {
             let call: Callable = Box::new(move |ftx| call(helper, ftx));
             root.add_function(helper.into(), call).expect("no standard function has a helper's name");
         }
+        let digits: Callable = Box::new(|ftx| match ftx.args.first() {
+            Some(x) => {
+                Ok(written_text(x.as_ref()).map_or_else(|| x.clone(), |digits| CowVal::owned(CelString::from(digits))))
+            }
+            None => Err(ftx.error("write string(x)")),
+        });
+        root.add_function(DIGITS, digits).expect("no other function has an @");
         Self { env, root }
     }
 

@@ -9,7 +9,7 @@ mod pickle;
 pub use encode::{encode_call, encode_result};
 
 use flate2::{Decompress, FlushDecompress, Status};
-use serde_json::Value;
+use jobqueue_json::Value;
 
 use crate::{Call, PayloadError, PayloadLimits, Serializer};
 

@@ -48,14 +48,32 @@ fn words(error: &PgDatabaseError) -> String {
         words = format!("{words}: {detail}");
     }
     match (error.table(), error.column()) {
+        (None, None) => match error.r#where().and_then(copied_column) {
+            Some(column) => shorten(&format!("column {column}: {words}")),
+            None => shorten(&words),
+        },
         (Some(table), Some(column)) => shorten(&format!("{table}.{column}: {words}")),
         _ => shorten(&words),
     }
 }
 
+/// The column that COPY was at, which the error itself does not name: `COPY t, line 3, column price: "x"`.
+fn copied_column(context: &str) -> Option<&str> {
+    let (_, column) = context.strip_prefix("COPY ")?.lines().next()?.split_once(", column ")?;
+    Some(column.split([':', ',']).next().unwrap_or(column))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_column_of_a_copy_is_in_its_context() {
+        assert_eq!(copied_column("COPY t, line 3, column price: \"1,5\""), Some("price"));
+        assert_eq!(copied_column("COPY t, line 3, column price, null input"), Some("price"));
+        assert_eq!(copied_column("COPY t, line 3: \"1\""), None);
+        assert_eq!(copied_column("PL/pgSQL function f() line 3"), None);
+    }
 
     #[test]
     fn states_are_sorted_into_what_to_do() {

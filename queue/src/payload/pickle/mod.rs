@@ -11,8 +11,8 @@ mod reader;
 
 use std::borrow::Cow;
 
+use jobqueue_json::Value;
 use num_bigint::BigInt;
-use serde_json::Value;
 
 use self::allowed::Allowed;
 use self::node::{Id, Node};
