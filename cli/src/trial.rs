@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
 use jobqueue_ingest::{JobInput, LedgerKey, Misfit, PreviewRow, Recipe, RowTree, Sink, SinkError, Unit, UnitOutcome};
+use jobqueue_json::{Map, Value};
 use jobqueue_queue::Protocol;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use crate::args::GlobalArgs;
 use crate::enqueue::lines::{InvalidUtf8, Line, Lines};

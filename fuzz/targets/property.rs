@@ -12,15 +12,17 @@ const LIMITS: PayloadLimits = PayloadLimits { max_bytes: 4 << 10, max_inflated_b
 pub(crate) fn check(bytes: &[u8]) -> bool {
     match decode(bytes, &LIMITS) {
         Ok(call) => {
-            let (depth, text) = call
-                .args
+            let plain = |value| serde_json::to_value(value).expect("any value is JSON");
+            let args: Vec<Value> = call.args.iter().map(plain).collect();
+            let kwargs = call.kwargs.iter().map(|(key, value)| (key.clone(), plain(value))).collect();
+            let (depth, text) = args
                 .iter()
-                .chain(call.kwargs.values())
+                .chain(serde_json::Map::values(&kwargs))
                 .map(measure)
                 .fold((0, 0), |sum, part| (sum.0.max(part.0), sum.1 + part.1));
             assert!(depth + 2 <= LIMITS.max_depth, "nested {depth} deep");
             assert!(text <= LIMITS.max_inflated_bytes, "{text} bytes of text");
-            let again = encode_call(&call.function, &call.args, &call.kwargs, call.serializer);
+            let again = encode_call(&call.function, &args, &kwargs, call.serializer);
             let wide = PayloadLimits { max_bytes: 1 << 20, max_inflated_bytes: 1 << 20, max_depth: 32 };
             let back = decode(&again, &wide).expect("what was decoded can be written and read again");
             assert_eq!(back.function, call.function);

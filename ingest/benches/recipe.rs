@@ -7,7 +7,8 @@ use std::time::Instant;
 
 use chrono::Utc;
 use jobqueue_ingest::{IngestSpec, JobInput, Recipe};
-use serde_json::{Map, Value, json};
+use jobqueue_json::{Map, Value};
+use serde_json::json;
 
 fn main() {
     let lines: Vec<String> = std::env::args()
@@ -20,7 +21,7 @@ fn main() {
 
     measure("JSON alone", &lines, |args| {
         let Value::String(text) = &args[0] else { return 0 };
-        black_box(serde_json::from_str::<Value>(text)).map_or(0, |_| 1)
+        black_box(jobqueue_json::parse(text)).map_or(0, |_| 1)
     });
     let yaml = include_str!("../tests/data/companies.yaml");
     let interpreted = yaml
@@ -71,7 +72,7 @@ fn company(i: usize) -> String {
     let partner = |k: usize| {
         json!({"SeqId": k.to_string(), "StockName": "李博", "StockType": "自然人", "IdentifyType": null, "IdentifyNo": "不公示",
             "ShouldCapi": "60.000000万元", "ShoudDate": "2009年07月24日", "InvestType": "货币", "InvestName": null,
-            "RealCapi": "60.000000万元", "CapiDate": if k.is_multiple_of(2) { Value::Null } else { json!("2009年07月24日") },
+            "RealCapi": "60.000000万元", "CapiDate": if k.is_multiple_of(2) { json!(null) } else { json!("2009年07月24日") },
             "StockPercent": "60%", "Org": 2, "CompanyId": null, "Address": null})
     };
     let date = "2010-10-22T00:00:00+08:00";

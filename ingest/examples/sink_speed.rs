@@ -14,7 +14,7 @@ use jobqueue_ingest::{
     DatabaseKind, DatabaseUrl, IngestSpec, JobInput, LedgerKey, Recipe, Sink, SinkOptions, SqlValue, Unit, UnitOutcome,
     connect, run_script,
 };
-use serde_json::{Map, Value, json};
+use jobqueue_json::{Map, Value, json};
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, MySqlConnection, PgConnection, SqliteConnection};
 
 const BATCH: usize = 200;

@@ -1,7 +1,7 @@
 //! What a recipe sees of a job: the variable `job` of its expressions.
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use jobqueue_json::{Map, Value};
 
 /// One job. `job.id`, `job.queue`, `job.function`, `job.args`, `job.kwargs`, `job.fields`, `job.attempt`,
 /// `job.enqueued_at` in CEL.

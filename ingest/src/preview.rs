@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use chrono::SecondsFormat;
+use jobqueue_json::{Number, Value};
 use serde::Serialize;
-use serde_json::{Number, Value};
 
 use crate::recipe::bytes;
 use crate::{Recipe, Row, RowTree, SqlValue};
@@ -48,6 +48,7 @@ fn shown(value: &SqlValue, parent_id: &str) -> Value {
         SqlValue::Int(i) => Value::from(*i),
         SqlValue::UInt(u) => Value::from(*u),
         SqlValue::Float(f) => Number::from_f64(*f).map_or_else(|| Value::String(f.to_string()), Value::Number),
+        SqlValue::Number(digits) => Number::parse(digits).map_or_else(|| Value::String(digits.clone()), Value::Number),
         SqlValue::Text(s) => Value::String(s.clone()),
         SqlValue::Bytes(b) => Value::String(format!("\\x{}", bytes::hex(b))),
         SqlValue::Date(d) => Value::String(d.to_string()),

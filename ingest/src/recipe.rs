@@ -13,6 +13,7 @@ mod expression;
 mod extract;
 mod helpers;
 mod interpreter;
+mod written;
 
 use std::collections::HashMap;
 

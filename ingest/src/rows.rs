@@ -31,8 +31,10 @@ pub enum SqlValue {
     Int(i64),
     /// Unsigned integer above `i64::MAX`, or any CEL `uint`.
     UInt(u64),
-    /// Double.
+    /// A double that an expression computed.
     Float(f64),
+    /// A number as the record has it, in JSON's notation: the database reads these digits.
+    Number(String),
     /// Text. The sink converts it to the column's type where that is exact (e.g. a decimal in text).
     Text(String),
     /// Bytes.
@@ -44,7 +46,7 @@ pub enum SqlValue {
     /// An instant.
     Timestamp(DateTime<Utc>),
     /// A map or list, for JSON columns (text elsewhere).
-    Json(serde_json::Value),
+    Json(jobqueue_json::Value),
     /// The id that the database gave the parent row.
     ParentId,
 }

@@ -4,7 +4,8 @@
 
 use chrono::{DateTime, NaiveDate, Utc};
 use jobqueue_ingest::{IngestSpec, JobInput, Recipe, RecipeError, RowTree, SqlValue};
-use serde_json::{Map, Value, json};
+use jobqueue_json::Map;
+use serde_json::{Value, json};
 
 fn recipe() -> Recipe {
     let specs: Vec<IngestSpec> = serde_yaml::from_str(include_str!("data/companies.yaml")).unwrap();
@@ -16,7 +17,7 @@ fn now() -> DateTime<Utc> {
 }
 
 fn rows(recipe: &Recipe, line: &str) -> Result<RowTree, RecipeError> {
-    let (args, none) = ([Value::String(line.to_owned())], Map::new());
+    let (args, none) = ([line.into()], Map::new());
     let job = JobInput {
         id: "a-job",
         queue: "companies",

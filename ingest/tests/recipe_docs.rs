@@ -4,7 +4,8 @@
 
 use chrono::DateTime;
 use jobqueue_ingest::{IngestSpec, JobInput, Recipe};
-use serde_json::{Map, Value, json};
+use jobqueue_json::Map;
+use serde_json::{Value, json};
 
 const PAGE: &str = include_str!("../../docs/recipes.md");
 
@@ -24,7 +25,7 @@ fn specs(yaml: &str) -> Vec<IngestSpec> {
 }
 
 fn run(recipe: &Recipe, function: Option<&str>, record: Value) -> Result<Value, String> {
-    let (args, none) = ([record], Map::new());
+    let (args, none) = ([jobqueue_json::Value::from(record)], Map::new());
     let job = JobInput {
         id: "j",
         queue: "q",

@@ -4,9 +4,10 @@
 
 use chrono::DateTime;
 use jobqueue_ingest::{IngestSpec, JobInput, Recipe, Row};
+use jobqueue_json::Map;
 use proptest::prelude::*;
 use proptest::sample::select;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 fn recipe(yaml: &str) -> Recipe {
     Recipe::compile(&serde_yaml::from_str::<Vec<IngestSpec>>(yaml).unwrap()).unwrap()
@@ -14,11 +15,12 @@ fn recipe(yaml: &str) -> Recipe {
 
 fn check(recipe: &Recipe, args: &[Value]) -> Result<bool, TestCaseError> {
     let none = Map::new();
+    let args: Vec<_> = args.iter().cloned().map(jobqueue_json::Value::from).collect();
     let job = JobInput {
         id: "j",
         queue: "q",
         function: Some("ParseCompany.parse_company"),
-        args,
+        args: &args,
         kwargs: &none,
         fields: &none,
         attempt: 1,

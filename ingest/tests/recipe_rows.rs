@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use jobqueue_ingest::{IngestSpec, Interrupt, JobInput, Recipe, RecipeError, RowTree, SqlValue};
-use serde_json::{Map, Value, json};
+use jobqueue_json::{Map, Value, json};
 
 fn compile(yaml: &str) -> Recipe {
     let specs: Vec<IngestSpec> = serde_yaml::from_str(yaml).unwrap();
@@ -35,7 +35,7 @@ fn run(recipe: &Recipe, function: Option<&str>, args: &[Value]) -> Result<RowTre
 
 /// A recipe of one table with one column.
 fn column(expression: &str) -> Recipe {
-    let spec = json!([{"tables": [{"table": "t", "columns": {"c": expression}}]}]);
+    let spec = serde_json::json!([{"tables": [{"table": "t", "columns": {"c": expression}}]}]);
     Recipe::compile(&serde_json::from_value::<Vec<IngestSpec>>(spec).unwrap()).unwrap_or_else(|p| panic!("{p:?}"))
 }
 
@@ -145,7 +145,7 @@ fn values_keep_their_types() {
         ("record.i + 1", SqlValue::Int(8)),
         ("record.big", SqlValue::UInt(u64::MAX)),
         ("3u", SqlValue::UInt(3)),
-        ("record.f", SqlValue::Float(1.5)),
+        ("record.f", SqlValue::Number("1.5".into())),
         ("record.b", SqlValue::Bool(true)),
         ("record.s", text("x")),
         ("record.n", SqlValue::Null),
@@ -176,6 +176,55 @@ fn values_keep_their_types() {
     ] {
         assert_eq!(value(expression, &record), expected, "{expression}");
     }
+}
+
+/// A number that is only passed on is the producer's text, whichever way the expression is evaluated.
+#[test]
+fn numbers_of_the_record_keep_their_digits() {
+    let record = jobqueue_json::parse(
+        r#"{"a": 1.10, "wei": 123456789012345678901234567890, "tiny": 1e-7, "n": null, "l": [{"p": 2.50}]}"#,
+    )
+    .unwrap();
+    let number = |digits: &str| SqlValue::Number(digits.into());
+    let json = |text: &str| SqlValue::Json(jobqueue_json::parse(text).unwrap());
+    for (expression, expected) in [
+        ("record.a", number("1.10")),
+        ("record.wei", number("123456789012345678901234567890")),
+        ("record.l[0].p", number("2.50")),
+        ("record.n == null ? record.a : 0.0", number("1.10")),
+        ("default(record.n, record.tiny)", number("1e-7")),
+        ("string(record.a)", text("1.10")),
+        ("text(record.tiny)", text("1e-7")),
+        ("decimal(record.wei)", text("123456789012345678901234567890")),
+        ("record.l", json("[{\"p\":2.50}]")),
+        // The interpreter's share.
+        ("record.l.map(x, x.p)[0]", number("2.50")),
+        ("record.l.map(x, string(x.p)).join(\"\")", text("2.50")),
+        ("[record.wei, record.a]", json("[123456789012345678901234567890,1.10]")),
+        ("{\"x\": record.tiny}", json("{\"x\":1e-7}")),
+        ("json(\"[0.30]\")[0]", number("0.30")),
+        ("record.?a", number("1.10")),
+        // What computes gives doubles.
+        ("record.a + 1.0", SqlValue::Float(2.1)),
+        ("record.l.map(x, x.p * 2.0)[0]", SqlValue::Float(5.0)),
+        ("2.0 * record.a", SqlValue::Float(2.2)),
+        ("-record.a", SqlValue::Float(-1.1)),
+        ("double(record.a)", SqlValue::Float(1.1)),
+        ("int(record.a)", SqlValue::Int(1)),
+        ("number(record.a)", SqlValue::Float(1.1)),
+        ("record.a == 1.1 && 1.1 == record.a && record.a < 2 && 1 < record.a", SqlValue::Bool(true)),
+        ("record.l.exists(x, x.p > 2.4 && 2.6 > x.p)", SqlValue::Bool(true)),
+        ("record.a == record.l[0].p", SqlValue::Bool(false)),
+        ("record.a in [1.1]", SqlValue::Bool(true)),
+    ] {
+        assert_eq!(value(expression, &record), expected, "{expression}");
+    }
+    assert_eq!(error("record.a.b", &record), "t.c: record.a.b: record.a is a number (1.10), so it has no b");
+    assert_eq!(
+        error("record.l[0].p + 1", &record),
+        "t.c: record.l[0].p + 1: + does not work with a number (2.50) and a number (1)"
+    );
+    assert_eq!(error("has(record.a.b)", &record), "t.c: has(record.a.b): record.a is a number (1.10), so it has no b");
 }
 
 #[test]
@@ -248,7 +297,7 @@ fn errors_name_the_place_the_expression_and_the_value() {
 #[test]
 fn the_record_may_be_anywhere_and_text_is_parsed() {
     let record = |expression: &str, args: &[Value]| {
-        let spec = json!([{"record": expression, "tables": [{"table": "t", "columns": {"c": "record"}}]}]);
+        let spec = serde_json::json!([{"record": expression, "tables": [{"table": "t", "columns": {"c": "record"}}]}]);
         let recipe = Recipe::compile(&serde_json::from_value::<Vec<IngestSpec>>(spec).unwrap()).unwrap();
         run(&recipe, None, args).map(|t| t.rows[0].values[0].clone()).map_err(|e| e.to_string())
     };

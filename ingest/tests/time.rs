@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "in tests a panic is the report")]
 
 use jobqueue_ingest::{IngestSpec, JobInput, Recipe, RecipeProblem, SqlValue, TimeZone};
-use serde_json::{Map, Value, json};
+use jobqueue_json::{Map, Value, json};
 
 fn compile(expression: &str, zone: &str) -> Result<Recipe, Vec<RecipeProblem>> {
-    let spec = json!([{"tables": [{"table": "t", "columns": {"c": expression}}]}]);
+    let spec = serde_json::json!([{"tables": [{"table": "t", "columns": {"c": expression}}]}]);
     Recipe::compile_in(&serde_json::from_value::<Vec<IngestSpec>>(spec).unwrap(), zone.parse::<TimeZone>().unwrap())
 }
 

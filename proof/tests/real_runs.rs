@@ -101,7 +101,7 @@ impl<'a> Stage<'a> {
         if let Some(delivery) = claimed {
             // Each run has the data of its own version, also when that was written over since.
             let Ok(Payload::Call(call)) = &delivery.payload else { panic!("{:?}", delivery.payload) };
-            assert_eq!(call.args[0]["k"], delivery.created_at.as_str());
+            assert_eq!(call.args[0].get("k").and_then(|k| k.as_str()), Some(delivery.created_at.as_str()));
             self.trace.push(Event::Claim {
                 worker: name.into(),
                 job: delivery.id.clone(),
@@ -116,8 +116,8 @@ impl<'a> Stage<'a> {
         let (sink, recipe) = (self.sink, self.recipe);
         let held = self.workers.get_mut(name).unwrap().1.as_mut().unwrap();
         let delivery = &held.delivery;
-        let args = [json!({"k": delivery.id})];
-        let none = Map::new();
+        let args = [jobqueue_json::json!({"k": delivery.id})];
+        let none = jobqueue_json::Map::new();
         let job = JobInput {
             id: &delivery.id,
             queue: "q",

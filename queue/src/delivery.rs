@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use serde_json::{Map, Value};
+use jobqueue_json::{Map, Value};
 
 /// One job in our hands. It stays ours while heartbeats renew its [`Lease`], until it is settled.
 #[derive(Debug, Clone)]
@@ -64,7 +64,7 @@ pub enum Payload {
 /// | `date`, `datetime`, `time` | RFC 3339 text; without an offset if it had no zone |
 /// | `timedelta` | seconds, a number |
 /// | `Decimal`, `UUID`, `Path` | text |
-/// | `int` outside 64 bits | decimal text |
+/// | `int` of any size, `float` | a number, with the digits that Python prints |
 /// | `float` `nan`, `inf` | the text `NaN`, `Infinity`, `-Infinity` |
 /// | `bytes`, `bytearray` | an object that stands for them, see [`crate::payload::bytes_value`] |
 /// | `tuple`, `set`, `frozenset`, `deque` | list |
@@ -124,7 +124,7 @@ pub enum Outcome {
     /// Its effect is committed; `result` is the return value (`Null` for none).
     Finished {
         /// The return value.
-        result: Value,
+        result: serde_json::Value,
     },
     /// It failed; `error` is what the failed registry will show.
     Failed {

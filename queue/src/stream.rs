@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use chrono::{DateTime, Utc};
+use jobqueue_json::{Map, Value};
 use redis::Value as Answer;
 use redis::streams::StreamInfoGroupsReply;
-use serde_json::{Map, Value};
 
 use crate::bookkeeping::{Bookkeeper, Source};
 use crate::payload::bytes_value;
@@ -102,7 +102,7 @@ fn fields(mut packed: &[u8]) -> Option<Map<String, Value>> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use jobqueue_json::json;
 
     use super::*;
 

@@ -119,7 +119,7 @@ async fn an_entry_arrives_with_its_fields_and_its_time() {
     assert_eq!(job.id, "1700000000123-7");
     assert_eq!(job.enqueued_at.unwrap().timestamp_millis(), 1_700_000_000_123);
     let Ok(Payload::Fields(fields)) = job.payload else { panic!("{job:?}") };
-    assert_eq!(serde_json::Value::Object(fields), json!({"name": "上海", "note": "a:b\nc"}));
+    assert_eq!(jobqueue_json::Value::Object(fields), jobqueue_json::json!({"name": "上海", "note": "a:b\nc"}));
 }
 
 #[tokio::test]

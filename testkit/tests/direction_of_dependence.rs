@@ -7,18 +7,20 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may build on.
-const LAYERS: [(&str, &[&str]); 10] = [
+const LAYERS: [(&str, &[&str]); 11] = [
     ("jobqueue-crds", &[]),
-    ("jobqueue-queue", &[]),
-    ("jobqueue-ingest", &[]),
+    ("jobqueue-json", &[]),
+    ("jobqueue-queue", &["jobqueue-json"]),
+    ("jobqueue-ingest", &["jobqueue-json"]),
     ("jobqueue-scaling", &[]),
     ("jobqueue-demand", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling"]),
-    ("jobqueue-worker", &["jobqueue-queue", "jobqueue-ingest"]),
+    ("jobqueue-worker", &["jobqueue-json", "jobqueue-queue", "jobqueue-ingest"]),
     ("jobqueue-operator", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling", "jobqueue-demand"]),
     (
         "jobqueue-cli",
         &[
             "jobqueue-crds",
+            "jobqueue-json",
             "jobqueue-queue",
             "jobqueue-ingest",
             "jobqueue-scaling",
@@ -28,7 +30,7 @@ const LAYERS: [(&str, &[&str]); 10] = [
     ),
     ("jobqueue-testkit", &[]),
     // For its tests only: the model builds on nothing, and real runs are held to it.
-    ("jobqueue-proof", &["jobqueue-queue", "jobqueue-ingest"]),
+    ("jobqueue-proof", &["jobqueue-json", "jobqueue-queue", "jobqueue-ingest"]),
 ];
 
 /// Libraries that must stay behind one door: the library, and the crates of ours that may open it.

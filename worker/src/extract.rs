@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use jobqueue_ingest::{Interrupt, JobInput, LedgerKey, Recipe, Unit};
+use jobqueue_json::{Map, Value};
 use jobqueue_queue::{Delivery, Payload};
-use serde_json::{Map, Value};
 use tokio::time::Instant;
 
 use crate::hand::Fate;
@@ -323,7 +323,7 @@ fn record_of(fields: &Map<String, Value>) -> Value {
 #[cfg(test)]
 mod tests {
     use jobqueue_ingest::SqlValue;
-    use serde_json::json;
+    use jobqueue_json::json;
 
     use super::*;
 
@@ -345,7 +345,7 @@ mod tests {
         let call = jobqueue_queue::payload::decode(data, &jobqueue_queue::PayloadLimits::default()).unwrap();
         let columns =
             json!({"a": "record.a", "b": "record.b", "c": "record.c", "d": "record.d", "e": "text(record.b)"});
-        let specs = json!([{"record": "job.kwargs", "tables": [{"table": "t", "columns": columns}]}]);
+        let specs = serde_json::json!([{"record": "job.kwargs", "tables": [{"table": "t", "columns": columns}]}]);
         let recipe =
             Recipe::compile(&serde_json::from_value::<Vec<jobqueue_ingest::IngestSpec>>(specs).unwrap()).unwrap();
         let lease = jobqueue_queue::Lease { queue: "q".into(), job: "j".into(), execution: String::new() };

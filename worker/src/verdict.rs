@@ -186,7 +186,7 @@ mod tests {
             payload: Ok(Payload::Call(Call {
                 function: "ParseCompany.parse_company".into(),
                 args: Vec::new(),
-                kwargs: serde_json::Map::new(),
+                kwargs: jobqueue_json::Map::new(),
                 serializer: Serializer::Pickle,
             })),
             lease: Lease { queue: "companies".into(), job: "j1".into(), execution: "e".into() },

@@ -4,7 +4,7 @@ use std::io::Write;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use jobqueue_ingest::{JobInput, LedgerKey, Recipe, Sink, Unit, UnitOutcome};
-use serde_json::{Map, Value};
+use jobqueue_json::{Map, Value};
 
 use super::feed::{BatchSize, Feed, Then};
 use super::lines::Line;

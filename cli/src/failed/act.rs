@@ -6,9 +6,10 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use jobqueue_json::Value;
 use jobqueue_queue::admin::{FailedJob, Requeued};
 use jobqueue_queue::payload::bytes_in;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Registry;
 use super::filter::Filters;
@@ -162,7 +163,7 @@ fn line(job: &FailedJob) -> Result<String, String> {
         Value::String(text) if !text.trim_end_matches(['\n', '\r']).contains(['\n', '\r']) => {
             Ok(text.trim_end_matches(['\n', '\r']).to_owned())
         }
-        Value::String(text) => match serde_json::from_str::<Value>(text) {
+        Value::String(text) => match jobqueue_json::parse(text) {
             Ok(value) => Ok(value.to_string()),
             Err(_) => Err("its record has several lines and is not JSON; `failed show` prints it".to_owned()),
         },
@@ -208,8 +209,8 @@ fn confirmed(count: usize, output: Output) -> anyhow::Result<bool> {
 
 #[cfg(test)]
 mod tests {
+    use jobqueue_json::{Map, json};
     use jobqueue_queue::{Call, Serializer};
-    use serde_json::Map;
 
     use super::*;
 

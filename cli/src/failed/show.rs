@@ -4,11 +4,11 @@ use std::fmt::Write;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use clap::Args;
+use jobqueue_json::{Map, Value};
 use jobqueue_queue::PayloadLimits;
 use jobqueue_queue::admin::{Attempt, FailedJob};
 use jobqueue_queue::payload::readable;
 use serde::Serialize;
-use serde_json::{Map, Value};
 
 use super::Registry;
 use crate::exit::{Exit, Failure, queue_failure};

@@ -1,9 +1,9 @@
 //! Direct evaluation and the interpreter must give the same value for any expression and any record.
 
 use chrono::{DateTime, Utc};
+use jobqueue_json::{Map, Number, Value, json};
 use proptest::prelude::*;
 use proptest::sample::select;
-use serde_json::{Map, Value, json};
 
 use super::expression::Expression;
 use super::interpreter::{ItemVals, JobVals, Scope, interpreter};
@@ -43,6 +43,8 @@ fn value() -> impl Strategy<Value = Value> {
         1 => any::<i64>().prop_map(Value::from),
         1 => any::<u64>().prop_map(Value::from),
         1 => (-4.0..4.0_f64).prop_map(Value::from),
+        1 => select(&["1.10", "-0", "1e2", "1E400", "0.123456789012345678", "123456789012345678901234567890"][..])
+            .prop_map(|digits| Value::Number(Number::parse(digits).unwrap())),
         5 => text().prop_map(Value::from),
     ];
     leaf.prop_recursive(3, 24, 4, |inner| {
@@ -78,7 +80,7 @@ fn expression() -> impl Strategy<Value = String> {
         let e = inner.clone();
         let operator = select(&["+", "==", "!=", "<", "<=", ">", ">=", "&&", "||"][..]);
         let format = select(&["null", "\"iso\"", "\"%Y年%m月%d日\"", "[\"iso\", \"%Y年%m月%d日\"]"][..]);
-        let unary = select(&["text", "number", "decimal", "date", "datetime", "json", "!", "size"][..]);
+        let unary = select(&["text", "number", "decimal", "date", "datetime", "json", "!", "size", "string", "-"][..]);
         prop_oneof![
             4 => (e.clone(), operator, e.clone()).prop_map(|(a, op, b)| format!("({a} {op} {b})")),
             3 => (e.clone(), e.clone(), e.clone()).prop_map(|(a, b, c)| format!("({a} ? {b} : {c})")),
@@ -103,10 +105,10 @@ fn shaped() -> impl Strategy<Value = Value> {
     };
     let flat = || (texts(), numbers(), dates()).prop_map(|(t, n, d)| json!({"t": t, "n": n, "d": d}));
     (flat(), flat(), prop::collection::vec(flat(), 0..3), 0..20_u8).prop_map(|(mut record, map, list, gap)| {
-        record["m"] = map;
-        record["l"] = Value::from(list);
+        let fields = record.as_object_mut().unwrap();
+        fields.extend([("m".to_owned(), map), ("l".to_owned(), Value::from(list))]);
         if let Some(field) = ["t", "n", "d", "m", "l"].get(usize::from(gap)) {
-            record.as_object_mut().unwrap().remove(*field);
+            fields.remove(*field);
         }
         record
     })
@@ -180,7 +182,7 @@ fn both(source: &str, record: &Value, item: &Value) -> (Option<String>, Result<S
         id: "job",
         queue: "queue",
         function: Some("f").filter(|_| record.is_object()),
-        args: &args[..usize::from(!item.is_boolean())],
+        args: &args[..usize::from(!matches!(item, Value::Bool(_)))],
         kwargs: record.as_object().unwrap_or(&fields),
         fields: &fields,
         attempt: 1,

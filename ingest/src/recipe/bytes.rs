@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use jobqueue_json::{Map, Value};
 
 /// The key of the object that stands for bytes.
 const KEY: &str = "\0bytes";
@@ -44,9 +44,9 @@ pub(crate) fn shown(value: &Value) -> Cow<'_, Value> {
     Cow::Owned(match value {
         Value::Object(map) => match from_map(map) {
             Some(bytes) => Value::String(format!("\\x{}", hex(&bytes))),
-            None => map.iter().map(|(key, value)| (key.clone(), shown(value).into_owned())).collect(),
+            None => Value::Object(map.iter().map(|(key, value)| (key.clone(), shown(value).into_owned())).collect()),
         },
-        Value::Array(items) => items.iter().map(|item| shown(item).into_owned()).collect(),
+        Value::Array(items) => Value::Array(items.iter().map(|item| shown(item).into_owned()).collect()),
         scalar => scalar.clone(),
     })
 }
@@ -61,7 +61,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use jobqueue_json::json;
 
     use super::*;
 

@@ -10,10 +10,11 @@ use cel::common::types::{
 };
 use cel::common::value::Val;
 use chrono::{DateTime, FixedOffset, NaiveDate, NaiveDateTime, SecondsFormat, Utc};
-use serde_json::{Map, Number, Value};
+use jobqueue_json::{Map, Number, Value};
 
 use super::bytes;
 use super::calendar::{CalendarDate, CalendarTime};
+use super::written::{Written, written_text};
 use crate::SqlValue;
 
 /// What an expression evaluates to. Maps and lists are kept as JSON, borrowed from the record where possible.
@@ -23,7 +24,10 @@ pub(crate) enum Datum<'a> {
     Bool(bool),
     Int(i64),
     UInt(u64),
+    /// A number that an expression computed, or that stands in the recipe.
     Float(f64),
+    /// A number of the record in its own digits, unless it is an `Int` or a `UInt`. CEL computes with the nearest double.
+    Written(Cow<'a, str>),
     Text(Cow<'a, str>),
     Bytes(Vec<u8>),
     Date(NaiveDate),
@@ -34,7 +38,8 @@ pub(crate) enum Datum<'a> {
 }
 
 impl<'a> Datum<'a> {
-    /// A JSON value as CEL sees it: integers that fit `i64` are `int`, larger ones `uint`, the rest `double`.
+    /// A JSON value as CEL sees it: integers that fit `i64` are `int`, larger ones `uint`, the rest `double`, with
+    /// its text at hand.
     pub(crate) fn from_json(value: &'a Value) -> Self {
         match value {
             Value::Null => Self::Null,
@@ -55,6 +60,7 @@ impl<'a> Datum<'a> {
             Self::Int(i) => SqlValue::Int(i),
             Self::UInt(u) => SqlValue::UInt(u),
             Self::Float(f) => SqlValue::Float(f),
+            Self::Written(digits) => SqlValue::Number(digits.into_owned()),
             Self::Text(s) => SqlValue::Text(s.into_owned()),
             Self::Bytes(b) => SqlValue::Bytes(b),
             Self::Date(d) => SqlValue::Date(d),
@@ -89,6 +95,9 @@ impl<'a> Datum<'a> {
             Self::Float(f) => {
                 Value::Number(Number::from_f64(f).ok_or_else(|| format!("{f} cannot be written as JSON"))?)
             }
+            Self::Written(digits) => {
+                Value::Number(Number::parse(&digits).ok_or_else(|| format!("{digits} cannot be written as JSON"))?)
+            }
             Self::Text(s) => Value::String(s.into_owned()),
             Self::Bytes(b) => bytes::to_json(&b),
             Self::Date(_) | Self::DateTime(_) | Self::Timestamp(_) => Value::String(self.text().unwrap_or_default()),
@@ -104,7 +113,7 @@ impl<'a> Datum<'a> {
             Self::UInt(u) => u.to_string(),
             // As JSON writes it (`12.0`), and NaN and infinities, which JSON lacks, as Rust does.
             Self::Float(f) => Number::from_f64(*f).map_or_else(|| f.to_string(), |n| n.to_string()),
-            Self::Text(s) => s.to_string(),
+            Self::Written(s) | Self::Text(s) => s.to_string(),
             Self::Date(d) => d.format("%Y-%m-%d").to_string(),
             Self::DateTime(d) => d.format("%Y-%m-%dT%H:%M:%S%.f").to_string(),
             Self::Timestamp(t) => t.with_timezone(&Utc).to_rfc3339_opts(SecondsFormat::AutoSi, true),
@@ -117,7 +126,7 @@ impl<'a> Datum<'a> {
         match self {
             Self::Null => "null",
             Self::Bool(_) => "a boolean",
-            Self::Int(_) | Self::UInt(_) | Self::Float(_) => "a number",
+            Self::Int(_) | Self::UInt(_) | Self::Float(_) | Self::Written(_) => "a number",
             Self::Text(_) => "text",
             Self::Bytes(_) => "bytes",
             Self::Date(_) => "a date",
@@ -148,6 +157,7 @@ impl<'a> Datum<'a> {
             Self::Int(i) => Datum::Int(i),
             Self::UInt(u) => Datum::UInt(u),
             Self::Float(f) => Datum::Float(f),
+            Self::Written(s) => Datum::Written(Cow::Owned(s.into_owned())),
             Self::Text(s) => Datum::Text(Cow::Owned(s.into_owned())),
             Self::Bytes(b) => Datum::Bytes(b),
             Self::Date(d) => Datum::Date(d),
@@ -158,13 +168,17 @@ impl<'a> Datum<'a> {
     }
 
     /// The CEL value.
-    pub(crate) fn into_val(self) -> Box<dyn Val> {
+    pub(crate) fn into_val<'v>(self) -> Box<dyn Val + 'v>
+    where
+        'a: 'v,
+    {
         match self {
             Self::Null => Box::new(CelNull),
             Self::Bool(b) => Box::new(CelBool::from(b)),
             Self::Int(i) => Box::new(CelInt::from(i)),
             Self::UInt(u) => Box::new(CelUInt::from(u)),
             Self::Float(f) => Box::new(CelDouble::from(f)),
+            Self::Written(digits) => Box::new(Written::new(digits)),
             Self::Text(s) => Box::new(CelString::from(s.into_owned())),
             Self::Bytes(b) => Box::new(CelBytes::from(b)),
             Self::Date(d) => Box::new(CalendarDate(d)),
@@ -192,7 +206,7 @@ impl<'a> Datum<'a> {
             return Ok(Self::Int(*i.inner()));
         }
         if let Some(f) = val.downcast_ref::<CelDouble>() {
-            return Ok(Self::Float(*f.inner()));
+            return Ok(written_text(val).map_or(Self::Float(*f.inner()), |digits| Self::Written(Cow::Owned(digits))));
         }
         if let Some(b) = val.downcast_ref::<CelBool>() {
             return Ok(Self::Bool(*b.inner()));
@@ -243,14 +257,8 @@ pub(crate) fn quote(text: &str) -> String {
     }
 }
 
-fn number<'a>(n: &Number) -> Datum<'a> {
-    if let Some(i) = n.as_i64() {
-        Datum::Int(i)
-    } else if let Some(u) = n.as_u64() {
-        Datum::UInt(u)
-    } else {
-        Datum::Float(n.as_f64().unwrap_or(f64::NAN))
-    }
+fn number(n: &Number) -> Datum<'_> {
+    n.as_i64().map(Datum::Int).or_else(|| n.as_u64().map(Datum::UInt)).unwrap_or_else(|| Datum::Written(n.text()))
 }
 
 /// The CEL value of a JSON value; its text is borrowed.

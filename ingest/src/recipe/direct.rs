@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 use std::str::FromStr;
 
 use cel::common::ast::{CallExpr, Expr, IdedExpr, LiteralValue, operators};
-use serde_json::Value;
+use jobqueue_json::Value;
 
 use super::bytes;
 use super::calendar::Format;
@@ -40,6 +40,8 @@ pub(crate) enum Direct {
     Number(Box<[Direct; 2]>),
     Decimal(Box<[Direct; 2]>),
     Text(Box<Direct>),
+    /// CEL's `string`, of a number that is in its own digits.
+    String(Box<Direct>),
     /// `default(path, fallback)`
     DefaultPath(Path, Box<Direct>),
     /// `default(x, fallback)` for any other `x`.
@@ -112,6 +114,7 @@ impl Direct {
                 [a, b, c] => Self::Condition(Box::new([Self::compile(a)?, Self::compile(b)?, Self::compile(c)?])),
                 _ => return None,
             },
+            "string" if call.args.len() == 1 => Self::String(part(0)?),
             name => {
                 let with_default = |i: usize| {
                     let default = call.args.get(i).map_or(Some(Self::Literal(Datum::Null)), Self::compile)?;
@@ -176,6 +179,10 @@ impl Direct {
             Self::Text(x) => match x.evaluate(scope)? {
                 Datum::Json(_) => None,
                 scalar => helpers::text(scalar).ok(),
+            },
+            Self::String(x) => match x.evaluate(scope)? {
+                Datum::Written(digits) => Some(Datum::Text(digits)),
+                _ => None,
             },
             Self::DefaultPath(path, fallback) => match path.find(scope) {
                 Found::Value(Datum::Null) | Found::Missing => fallback.evaluate(scope),
@@ -318,8 +325,7 @@ fn add<'s>(a: Datum<'s>, b: Datum<'s>) -> Option<Datum<'s>> {
             Some(Datum::Text(Cow::Owned(text)))
         }
         (Datum::Int(a), Datum::Int(b)) => a.checked_add(b).map(Datum::Int),
-        (Datum::Float(a), Datum::Float(b)) => Some(Datum::Float(a + b)),
-        _ => None,
+        (a, b) => Some(Datum::Float(double(&a)? + double(&b)?)),
     }
 }
 
@@ -337,11 +343,22 @@ fn equal(a: &Datum<'_>, b: &Datum<'_>) -> Option<bool> {
     }
 }
 
+/// What CEL computes with.
+fn double(datum: &Datum<'_>) -> Option<f64> {
+    match datum {
+        Datum::Float(f) => Some(*f),
+        Datum::Written(digits) => digits.parse().ok(),
+        _ => None,
+    }
+}
+
 fn order(a: &Datum<'_>, b: &Datum<'_>) -> Option<Ordering> {
     match (a, b) {
         (Datum::Text(a), Datum::Text(b)) => Some(a.cmp(b)),
         (Datum::Int(a), Datum::Int(b)) => Some(a.cmp(b)),
-        (Datum::Float(a), Datum::Float(b)) => a.partial_cmp(b),
+        (Datum::Float(_) | Datum::Written(_), Datum::Float(_) | Datum::Written(_)) => {
+            double(a)?.partial_cmp(&double(b)?)
+        }
         (Datum::Date(a), Datum::Date(b)) => Some(a.cmp(b)),
         (Datum::DateTime(a), Datum::DateTime(b)) => Some(a.cmp(b)),
         _ => None,

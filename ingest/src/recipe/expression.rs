@@ -6,7 +6,7 @@ use cel::common::types::{CelBool, CelInt, CelString};
 use super::datum::{Datum, shorten};
 use super::diagnose::explain;
 use super::direct::Direct;
-use super::interpreter::{DURATION, GOES_ON, Scope, TIMESTAMP, evaluate};
+use super::interpreter::{DIGITS, DURATION, GOES_ON, Scope, TIMESTAMP, evaluate};
 use crate::TimeZone;
 
 /// Longest expression quoted in an error message, in characters.
@@ -22,12 +22,14 @@ pub(crate) struct Expression {
 }
 
 impl Expression {
-    /// Wraps a checked tree. `default(a.b, c)` is rewritten here, so that a missing `a.b` counts as null, loops, so that
-    /// they can be interrupted, and `timestamp(x)`, so that it knows the zone.
+    /// Wraps a checked tree. `default(a.b, c)` is rewritten here, so that a missing `a.b` counts as null, `string(x)`, so
+    /// that a number of the record keeps its digits, loops, so that they can be interrupted, and `timestamp(x)`, so that it
+    /// knows the zone.
     pub(crate) fn new(source: &str, mut ast: IdedExpr, zone: TimeZone) -> Self {
         let direct = Direct::compile(&ast);
         tell_the_zone(&mut ast, zone);
         expand_defaults(&mut ast);
+        keep_digits(&mut ast);
         make_loops_interruptible(&mut ast);
         Self { source: source.to_owned(), ast, direct }
     }
@@ -115,6 +117,19 @@ fn tell_the_zone(ast: &mut IdedExpr, zone: TimeZone) {
             DURATION.clone_into(&mut call.func_name);
         }
         _ => {}
+    }
+}
+
+/// `string(x)` becomes `string(@digits(x))`, in every place.
+fn keep_digits(ast: &mut IdedExpr) {
+    for child in children_mut(&mut ast.expr) {
+        keep_digits(child);
+    }
+    if let Expr::Call(CallExpr { func_name, target: None, args }) = &mut ast.expr
+        && func_name == "string"
+        && args.len() == 1
+    {
+        *args = vec![function(DIGITS, std::mem::take(args))];
     }
 }
 

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use serde_json::Value;
+use jobqueue_json::Value;
 
 use super::datum::Datum;
 use super::expression::Expression;

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime as Instant, Datelike as _, FixedOffset, NaiveDateTime, NaiveTime};
-use serde_json::Value;
+use jobqueue_json::{Digits, Value};
 use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use super::calendar::Format;
@@ -143,7 +143,7 @@ pub(crate) fn formats(helper: Helper, format: Option<&Datum<'_>>) -> Result<Vec<
 pub(crate) fn timestamp<'a>(x: &Datum<'_>, zone: TimeZone) -> Result<Datum<'a>, String> {
     match x {
         Datum::Timestamp(instant) => Ok(Datum::Timestamp(*instant)),
-        Datum::Int(_) | Datum::UInt(_) | Datum::Float(_) => since_1970(x, Unit::Seconds),
+        Datum::Int(_) | Datum::UInt(_) | Datum::Float(_) | Datum::Written(_) => since_1970(x, Unit::Seconds),
         Datum::DateTime(local) => in_zone(x, *local, zone),
         Datum::Text(text) => match moment::read(text) {
             Ok(Some(Moment::Instant(instant))) => {
@@ -218,6 +218,9 @@ pub(crate) fn instant<'a>(x: &Datum<'_>, unit: &Datum<'_>) -> Result<Datum<'a>, 
     }
 }
 
+/// No instant needs so many digits on either side of the point.
+const MOST_PLACES: usize = 40;
+
 /// Digit by digit: the fraction of a second would not survive a binary fraction.
 fn since_1970<'a>(x: &Datum<'_>, unit: Unit) -> Result<Datum<'a>, String> {
     let digits = match x {
@@ -226,6 +229,9 @@ fn since_1970<'a>(x: &Datum<'_>, unit: Unit) -> Result<Datum<'a>, String> {
         Datum::UInt(u) => u.to_string(),
         // The shortest digits that are this double, and no exponent.
         Datum::Float(f) => f.to_string(),
+        Datum::Written(digits) => {
+            Digits::parse(digits).and_then(|digits| digits.plain(MOST_PLACES)).ok_or_else(|| out_of_range(x))?
+        }
         other => return Err(format!("{} is {}, not a number", other.shown(), other.kind())),
     };
     let (negative, whole, fraction) = plain_number(&digits).ok_or_else(|| not_a_number(x))?;
@@ -302,6 +308,11 @@ pub(crate) fn number<'a>(x: &Datum<'_>, default: Option<&Datum<'_>>) -> Result<D
     match leading_number(x)? {
         None => default.map_or(Ok(Datum::Null), |d| number(d, None)),
         Some(Read::Double(f)) => Ok(Datum::Float(f)),
+        // A number of the record is a double like any other to CEL, unless there is none so large.
+        Some(Read::Written(digits)) => match digits.parse::<f64>() {
+            Ok(f) if f.is_finite() => Ok(Datum::Float(f)),
+            _ => Err(inexact()),
+        },
         Some(Read::Digits(digits)) => {
             let f: f64 = digits.parse().map_err(|_| not_a_number(x))?;
             exact(f, significant(&digits))
@@ -314,12 +325,14 @@ pub(crate) fn decimal<'a>(x: &Datum<'_>, default: Option<&Datum<'_>>) -> Result<
     match leading_number(x)? {
         None => default.map_or(Ok(Datum::Null), |d| decimal(d, None)),
         Some(Read::Double(f)) => Ok(Datum::Text(Cow::Owned(f.to_string()))),
-        Some(Read::Digits(digits)) => Ok(Datum::Text(Cow::Owned(digits))),
+        Some(Read::Written(digits) | Read::Digits(digits)) => Ok(Datum::Text(Cow::Owned(digits))),
     }
 }
 
 enum Read {
     Double(f64),
+    /// The text of a number of the record.
+    Written(String),
     /// Optional sign, digits, optional fraction, optional exponent: what `f64::from_str` takes.
     Digits(String),
 }
@@ -332,6 +345,7 @@ fn leading_number(x: &Datum<'_>) -> Result<Option<Read>, String> {
         Datum::Int(i) => Ok(Some(Read::Digits(i.to_string()))),
         Datum::UInt(u) => Ok(Some(Read::Digits(u.to_string()))),
         Datum::Float(f) => Ok(Some(Read::Double(*f))),
+        Datum::Written(digits) => Ok(Some(Read::Written(digits.to_string()))),
         Datum::Text(s) if s.trim().is_empty() => Ok(None),
         Datum::Text(s) => leading_digits(s.trim()).map(|d| Some(Read::Digits(d))).ok_or_else(|| not_a_number(x)),
         other => Err(format!("{} is {}, not a number", other.shown(), other.kind())),
@@ -421,13 +435,12 @@ pub(crate) fn json(x: Datum<'_>) -> Result<Datum<'static>, String> {
 /// A JSON document in text: where it is broken and how it starts. Nesting is limited by the parser, to 128 levels.
 pub(crate) fn parse_json(text: &str) -> Result<Value, String> {
     let body = text.strip_prefix('\u{feff}').unwrap_or(text);
-    serde_json::from_str(body).map_err(|error| {
-        let message = error.to_string();
-        let message = message.split(" at line ").next().unwrap_or_default();
+    jobqueue_json::parse(body).map_err(|error| {
         format!(
-            "not valid JSON at line {} column {}: {message}; the text is {}",
-            error.line(),
-            error.column(),
+            "not valid JSON at line {} column {}: {}; the text is {}",
+            error.line,
+            error.column,
+            error.message,
             quote(text)
         )
     })
@@ -435,7 +448,7 @@ pub(crate) fn parse_json(text: &str) -> Result<Value, String> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use jobqueue_json::json;
 
     use super::*;
 

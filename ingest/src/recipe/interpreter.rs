@@ -9,11 +9,12 @@ use cel::context::VariableResolver;
 use cel::parser::Expression as Ast;
 use cel::{Context, Env, ExecutionError, FunctionContext, Value as CelValue, extensions};
 use chrono::{DateTime, TimeDelta, Utc};
-use serde_json::Value;
+use jobqueue_json::Value;
 use strum::IntoEnumIterator;
 
 use super::datum::{Datum, borrowed_map, borrowed_val};
 use super::helpers::{self, Helper};
+use super::written::written_text;
 use crate::{Interrupt, JobInput};
 
 /// Holds the time of the job for `now()`; the `@` keeps expressions from naming it.
@@ -26,6 +27,9 @@ pub(super) const TIMESTAMP: &str = "@timestamp";
 
 /// What CEL's `duration` is called there: its own goes through a double, and loses digits of long ones.
 pub(super) const DURATION: &str = "@duration";
+/// `@digits(x)`: the text of a number that is in its own digits, else `x`. `string(x)` asks it first (see
+/// [`super::expression`]).
+pub(super) const DIGITS: &str = "@digits";
 
 /// The environment and the root context: building them costs a hundred times an evaluation.
 pub(crate) struct Interpreter {
@@ -59,6 +63,13 @@ impl Interpreter {
         }
         let duration: Callable = Box::new(duration);
         root.add_function(DURATION, duration).expect("no standard function has this name");
+        let digits: Callable = Box::new(|ftx| match ftx.args.first() {
+            Some(x) => {
+                Ok(written_text(x.as_ref()).map_or_else(|| x.clone(), |digits| CowVal::owned(CelString::from(digits))))
+            }
+            None => Err(ftx.error("write string(x)")),
+        });
+        root.add_function(DIGITS, digits).expect("no other function has an @");
         Self { env, root }
     }
 

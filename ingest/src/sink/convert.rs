@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _, Utc};
-use serde_json::Value;
+use jobqueue_json::{Digits, Value};
 
 use super::{
     DatabaseKind,
@@ -60,6 +60,9 @@ impl Cell<'_> {
 /// SQLite keeps a decimal as a double, which is faithful to this many digits.
 const EXACT_DIGITS: usize = 15;
 
+/// A number without an exponent is not written out longer than this on each side of the point.
+const MOST_DIGITS: usize = 400;
+
 /// Converts `value` for `column` of a database that is used in `zone`; the error says what is wrong with which value.
 pub(super) fn convert<'a>(
     (database, zone): (DatabaseKind, TimeZone),
@@ -73,7 +76,7 @@ pub(super) fn convert<'a>(
             Kind::Text { chars, bytes } => fit(as_text(value)?, *chars, *bytes, &column.declared)?,
             Kind::Integer { min, max } => as_integer(value, *min, *max, &column.declared)?,
             Kind::Decimal { precision, scale } => as_decimal(database, value, *precision, *scale, &column.declared)?,
-            Kind::Float => as_float(value)?,
+            Kind::Float => as_float(database, value, &column.declared)?,
             Kind::Bool => as_bool(value)?,
             Kind::Date => Cell::Text(as_date(value)?.into()),
             Kind::DateTime { fraction } => {
@@ -131,6 +134,7 @@ fn as_text(value: &SqlValue) -> Result<Cow<'_, str>, String> {
         SqlValue::Int(number) => number.to_string().into(),
         SqlValue::UInt(number) => number.to_string().into(),
         SqlValue::Float(number) => number.to_string().into(),
+        SqlValue::Number(digits) => Cow::Borrowed(digits.as_str()),
         SqlValue::Date(date) => print_date(*date)?.into(),
         SqlValue::DateTime(moment) => print_time(*moment, 6)?.into(),
         SqlValue::Timestamp(moment) => (print_time(moment.naive_utc(), 6)? + "+00:00").into(),
@@ -180,6 +184,13 @@ fn as_integer<'a>(value: &SqlValue, min: i128, max: i128, declared: &str) -> Res
         SqlValue::Bool(flag) => i128::from(*flag),
         #[expect(clippy::cast_possible_truncation, reason = "whole and far below the bound of i128")]
         SqlValue::Float(number) if number.fract() == 0.0 && number.abs() < 1e18 => *number as i128,
+        // `1.0` and `1e3` are whole. What is not is refused, though PostgreSQL and MySQL would round it.
+        SqlValue::Number(text) => match Digits::parse(text) {
+            Some(digits) if digits.places() == 0 => {
+                digits.to_integer().ok_or_else(|| format!("{} is out of the range of {declared}", show(text)))?
+            }
+            _ => return Err(format!("{} is not a whole number, for {declared}", show(text))),
+        },
         SqlValue::Text(text) => {
             text.trim().parse().map_err(|_| format!("{} is not a whole number, for {declared}", show(text)))?
         }
@@ -194,66 +205,91 @@ fn as_integer<'a>(value: &SqlValue, min: i128, max: i128, declared: &str) -> Res
         .map_err(|_| format!("{number} is out of the range of {declared}"))
 }
 
+/// Numbers that are too long for the column are rounded to its scale, as every database does; in a text they are refused.
 fn as_decimal<'a>(
     database: DatabaseKind,
-    value: &SqlValue,
+    value: &'a SqlValue,
     precision: Option<u32>,
     scale: Option<u32>,
     declared: &str,
 ) -> Result<Cell<'a>, String> {
-    let text = match value {
-        SqlValue::Int(_) | SqlValue::UInt(_) => as_text(value)?.into_owned(),
-        SqlValue::Bool(flag) => i32::from(*flag).to_string(),
-        // A double is not exact to begin with: it is rounded to the column's scale, as every database would.
-        SqlValue::Float(number) if number.is_finite() => match scale {
-            Some(scale) => format!("{number:.*}", scale as usize),
-            None => number.to_string(),
-        },
-        SqlValue::Text(text) => text.trim().to_owned(),
+    let text: Cow<'a, str> = match value {
+        SqlValue::Int(_) | SqlValue::UInt(_) | SqlValue::Number(_) => as_text(value)?,
+        SqlValue::Bool(flag) => i32::from(*flag).to_string().into(),
+        SqlValue::Float(number) if number.is_finite() => double_digits(database, *number, scale).into(),
+        SqlValue::Text(text) => text.trim().into(),
         other => return Err(format!("{} is not a number, for {declared}", show_value(other))),
     };
     let digits = Digits::parse(&text).ok_or_else(|| format!("{} is not a number, for {declared}", show(&text)))?;
+    let is_number = matches!(value, SqlValue::Number(_) | SqlValue::Float(_));
     if let Some(scale) = scale
-        && digits.fraction > scale as usize
+        && !is_number
+        && digits.places() > u64::from(scale)
     {
         return Err(format!("{} has more decimal places than {declared} keeps", show(&text)));
     }
+    let whole = match scale {
+        // SQLite rounds nothing.
+        Some(scale) if is_number && database != DatabaseKind::Sqlite => digits.whole_when_rounded(scale),
+        _ => digits.whole(),
+    };
     if let Some(precision) = precision
-        && digits.whole > (precision - scale.unwrap_or(0).min(precision)) as usize
+        && whole > u64::from(precision - scale.unwrap_or(0).min(precision))
     {
         return Err(format!("{} is out of the range of {declared}", show(&text)));
     }
-    if database == DatabaseKind::Sqlite && digits.whole + digits.fraction > EXACT_DIGITS {
-        return Err(format!("{} has more than {EXACT_DIGITS} digits, which SQLite cannot keep exactly", show(&text)));
+    if database == DatabaseKind::Sqlite { sqlite_number(&text) } else { Ok(Cell::Text(text)) }
+}
+
+/// The digits that the database itself takes from a double.
+fn double_digits(database: DatabaseKind, number: f64, scale: Option<u32>) -> String {
+    let faithful = || Digits::parse(&format!("{:.*e}", EXACT_DIGITS - 1, number))?.plain(MOST_DIGITS);
+    match (database, scale) {
+        (DatabaseKind::Postgres, _) => faithful().unwrap_or_else(|| number.to_string()),
+        (DatabaseKind::Sqlite, Some(scale)) => format!("{number:.*}", scale as usize),
+        (DatabaseKind::Mysql, _) | (DatabaseKind::Sqlite, None) => number.to_string(),
     }
-    Ok(Cell::Text(text.into()))
 }
 
-/// How many digits matter on each side of the decimal point.
-struct Digits {
-    whole: usize,
-    fraction: usize,
+/// The number as SQLite keeps it: an integer of 64 bits, or a double where that has the same digits.
+fn sqlite_number<'a>(text: &str) -> Result<Cell<'a>, String> {
+    let whole = Digits::parse(text).and_then(|digits| digits.to_integer());
+    match whole.and_then(|number| i64::try_from(number).ok()) {
+        Some(number) => Ok(Cell::Int(number)),
+        None => sqlite_double(text),
+    }
 }
 
-impl Digits {
-    /// A plain decimal number: sign, digits, point. Exponents are refused, since no column shows how many digits they mean.
-    fn parse(text: &str) -> Option<Self> {
-        let unsigned = text.strip_prefix(['-', '+']).unwrap_or(text);
-        let (whole, fraction) = unsigned.split_once('.').unwrap_or((unsigned, ""));
-        let digits = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-        if (whole.is_empty() && fraction.is_empty()) || !digits(whole) || !digits(fraction) {
-            return None;
+fn sqlite_double<'a>(text: &str) -> Result<Cell<'a>, String> {
+    let digits = Digits::parse(text).ok_or_else(|| format!("{} is not a number", show(text)))?;
+    match text.parse::<f64>() {
+        Ok(number) if digits.significant() == 0 => Ok(Cell::Float(number)),
+        Ok(number) if digits.significant() <= EXACT_DIGITS && number.is_normal() => Ok(Cell::Float(number)),
+        Ok(_) if digits.significant() > EXACT_DIGITS => {
+            Err(format!("{} has more than {EXACT_DIGITS} digits, which SQLite cannot keep exactly", show(text)))
         }
-        Some(Self { whole: whole.trim_start_matches('0').len(), fraction: fraction.trim_end_matches('0').len() })
+        _ => Err(format!("{} is out of the range of SQLite's numbers", show(text))),
     }
 }
 
-fn as_float<'a>(value: &SqlValue) -> Result<Cell<'a>, String> {
+fn as_float<'a>(database: DatabaseKind, value: &'a SqlValue, declared: &str) -> Result<Cell<'a>, String> {
     Ok(match value {
         SqlValue::Float(number) => Cell::Float(*number),
         SqlValue::Int(number) => Cell::Int(*number),
+        SqlValue::UInt(number) if database == DatabaseKind::Sqlite => Cell::Float(*number as f64),
         SqlValue::UInt(number) => Cell::UInt(*number),
         SqlValue::Bool(flag) => Cell::Int(i64::from(*flag)),
+        SqlValue::Number(text) => {
+            let number: f64 = text.parse().map_err(|_| format!("{} is not a number", show(text)))?;
+            let nearest = if declared == "real" { text.parse::<f32>().map_or(number, f64::from) } else { number };
+            // PostgreSQL refuses what is too small, too.
+            let vanishes = nearest == 0.0 && Digits::parse(text).is_some_and(|digits| digits.significant() > 0);
+            if nearest.is_infinite() || (vanishes && database == DatabaseKind::Postgres) {
+                return Err(format!("{} is out of the range of {declared}", show(text)));
+            }
+            // PostgreSQL gets the text: a `real` is not the nearest double, rounded once more.
+            if database == DatabaseKind::Postgres { Cell::Text(text.into()) } else { Cell::Float(number) }
+        }
         SqlValue::Text(text) => match text.trim().parse::<f64>() {
             Ok(number) if number.is_finite() => Cell::Float(number),
             _ => return Err(format!("{} is not a number", show(text))),
@@ -440,24 +476,71 @@ const BINARY_TYPES: [&str; 9] = [
 ];
 
 fn as_other<'a>(database: DatabaseKind, column: &Column, value: &'a SqlValue) -> Result<Cell<'a>, String> {
-    let is_choice = column.declared.starts_with("enum(") || column.declared.starts_with("set(");
-    if database == DatabaseKind::Mysql && is_choice {
-        return as_choice(value, &column.declared);
+    match database {
+        DatabaseKind::Postgres => as_other_postgres(column, value),
+        DatabaseKind::Mysql => as_other_mysql(column, value),
+        DatabaseKind::Sqlite => as_other_sqlite(column, value),
     }
+}
+
+/// Everything travels as text here.
+fn as_other_postgres<'a>(column: &Column, value: &'a SqlValue) -> Result<Cell<'a>, String> {
     match value {
-        SqlValue::Int(number) => Ok(Cell::Int(*number)),
-        SqlValue::UInt(number) if database != DatabaseKind::Sqlite => Ok(Cell::UInt(*number)),
+        SqlValue::Bytes(bytes) => Err(misplaced(bytes)),
         SqlValue::Float(number) => Ok(Cell::Float(*number)),
-        SqlValue::Bool(flag) => Ok(Cell::Bool(*flag)),
+        // `money` reads no exponent, and holds up to 92233720368547758.07.
+        SqlValue::Int(_) | SqlValue::UInt(_) | SqlValue::Number(_) if column.cast == "money" => {
+            let text = as_text(value)?;
+            let digits = Digits::parse(&text).filter(|digits| digits.whole_when_rounded(2) <= 17);
+            let plain = digits.and_then(|digits| digits.plain(MOST_DIGITS));
+            let plain = plain.ok_or_else(|| format!("{} is out of the range of money", show(&text)))?;
+            Ok(Cell::Text(plain.into()))
+        }
+        value => Ok(Cell::Text(as_text(value)?)),
+    }
+}
+
+fn as_other_mysql<'a>(column: &Column, value: &'a SqlValue) -> Result<Cell<'a>, String> {
+    let is_choice = column.declared.starts_with("enum(") || column.declared.starts_with("set(");
+    match value {
+        value if is_choice => as_choice(value, &column.declared),
         SqlValue::Bytes(bytes) => {
             let name = column.declared.split(['(', ' ']).next().unwrap_or_default().to_ascii_lowercase();
-            // SQLite's columns of no type, and of a type that it does not know, take anything.
-            let takes = match database {
-                DatabaseKind::Sqlite => true,
-                DatabaseKind::Mysql => BINARY_TYPES.contains(&name.as_str()),
-                DatabaseKind::Postgres => false,
-            };
-            if takes { Ok(Cell::Bytes(Cow::Borrowed(bytes))) } else { Err(misplaced(bytes)) }
+            if BINARY_TYPES.contains(&name.as_str()) {
+                Ok(Cell::Bytes(Cow::Borrowed(bytes)))
+            } else {
+                Err(misplaced(bytes))
+            }
+        }
+        SqlValue::Bool(flag) => Ok(Cell::Bool(*flag)),
+        value => Ok(Cell::Text(as_text(value)?)),
+    }
+}
+
+/// The declared type decides as SQLite does (<https://www.sqlite.org/datatype3.html#determination_of_column_affinity>), but
+/// a number that would lose digits is text where the column can hold one, else refused.
+fn as_other_sqlite<'a>(column: &Column, value: &'a SqlValue) -> Result<Cell<'a>, String> {
+    let declared = column.declared.to_ascii_uppercase();
+    let says = |words: &[&str]| words.iter().any(|word| declared.contains(word));
+    match value {
+        // Columns of no type, and of a type that SQLite does not know, take anything.
+        SqlValue::Bytes(bytes) => Ok(Cell::Bytes(Cow::Borrowed(bytes))),
+        SqlValue::Bool(flag) => Ok(Cell::Bool(*flag)),
+        SqlValue::Int(number) => Ok(Cell::Int(*number)),
+        SqlValue::Float(number) => Ok(Cell::Float(*number)),
+        SqlValue::UInt(_) | SqlValue::Number(_) => {
+            let text = as_text(value)?;
+            if !says(&["INT"]) && says(&["CHAR", "CLOB", "TEXT"]) {
+                Ok(Cell::Text(text))
+            } else if declared.is_empty() || says(&["BLOB"]) {
+                // Nothing is converted here: `1.0` stays apart from `1`.
+                let number = text.parse().map_or_else(|_| sqlite_double(&text), |number| Ok(Cell::Int(number)));
+                Ok(number.unwrap_or(Cell::Text(text)))
+            } else if !says(&["INT"]) && says(&["REAL", "FLOA", "DOUB"]) {
+                as_float(DatabaseKind::Sqlite, value, &column.declared)
+            } else {
+                sqlite_number(&text)
+            }
         }
         value => Ok(Cell::Text(as_text(value)?)),
     }
@@ -466,8 +549,8 @@ fn as_other<'a>(database: DatabaseKind, column: &Column, value: &'a SqlValue) ->
 /// MySQL takes a number, in digits too, for the place of a member, unless a member is written so.
 fn as_choice<'a>(value: &'a SqlValue, declared: &str) -> Result<Cell<'a>, String> {
     let text = as_text(value)?;
-    let is_number = !text.trim().is_empty() && text.trim().bytes().all(|byte| byte.is_ascii_digit());
-    if is_number && !members(declared).any(|member| member == text) {
+    let is_number = text.trim().parse::<i64>().is_ok();
+    if is_number && !members(declared).any(|member| member == text.trim_end()) {
         return Err(format!("{} is none of {declared}", show(&text)));
     }
     Ok(Cell::Text(text))

@@ -229,10 +229,7 @@ impl<S: Store> Engine<S> {
             outcomes[unit.0] = match self.commit_part(layout, part, true, Instant::now()).await {
                 Ok(mut landed) => landed.pop(),
                 Err(Setback::Outage(failure)) => return Err(failure),
-                Err(Setback::Answer(failure)) => {
-                    let rejection = blame::explain(&self.store, layout, &unit.1, failure.into_rejection()).await;
-                    Some(UnitOutcome::Rejected(rejection))
-                }
+                Err(Setback::Answer(failure)) => Some(UnitOutcome::Rejected(failure.into_rejection())),
             };
         }
         Ok(())

@@ -13,20 +13,28 @@ fn copies(table: &str, columns: &[&str]) -> Recipe {
     recipe(&json!([{"table": table, "columns": columns}]))
 }
 
-fn job<'a>(args: &'a [Value], none: &'a Map<String, Value>) -> JobInput<'a> {
+fn job<'a>(
+    args: &'a [jobqueue_json::Value],
+    none: &'a jobqueue_json::Map<String, jobqueue_json::Value>,
+) -> JobInput<'a> {
     let (kwargs, fields) = (none, none);
     JobInput { id: "j", queue: "q", function: None, args, kwargs, fields, attempt: 1, enqueued_at: None }
 }
 
-fn rows(recipe: &Recipe, record: Value) -> RowTree {
-    recipe.rows(&job(&[record], &Map::new()), Utc::now()).unwrap()
+/// As a payload's text is read.
+fn read(record: &Value) -> jobqueue_json::Value {
+    jobqueue_json::parse(&record.to_string()).unwrap()
+}
+
+fn rows(recipe: &Recipe, record: &Value) -> RowTree {
+    recipe.rows(&job(&[read(record)], &jobqueue_json::Map::new()), Utc::now()).unwrap()
 }
 
 /// What becomes of each record, as a job of its own.
 async fn written(db: &Database, recipe: &Recipe, records: &[Value]) -> Vec<UnitOutcome> {
     let mut outcomes = Vec::new();
     for record in records {
-        let unit = Unit { key: key(&record.to_string()), rows: rows(recipe, record.clone()) };
+        let unit = Unit { key: key(&record.to_string()), rows: rows(recipe, record) };
         outcomes.extend(db.sink.write(recipe, &[unit]).await.unwrap());
     }
     outcomes
@@ -85,7 +93,7 @@ pub(crate) async fn bytes_go_into_binary_columns_and_nowhere_else(db: Database) 
     let mut nested = with("k");
     nested["k"] = Value::Null;
     nested["d"] = json!({"photos": [bytes("ff")]});
-    let error = recipe.rows(&job(&[nested], &Map::new()), Utc::now()).unwrap_err().to_string();
+    let error = recipe.rows(&job(&[read(&nested)], &jobqueue_json::Map::new()), Utc::now()).unwrap_err().to_string();
     assert!(error.starts_with("digests.d: record['d']: a map has bytes in it, at .photos[0]"), "{error}");
 }
 
@@ -93,7 +101,7 @@ pub(crate) async fn bytes_go_into_binary_columns_and_nowhere_else(db: Database) 
 pub(crate) async fn rows_can_be_tried_without_a_trace(db: Database) {
     db.run("CREATE TABLE trials (a VARCHAR(3), b SMALLINT, c INTEGER NOT NULL CHECK (c < 10))").await;
     let recipe = copies("trials", &["a", "b", "c"]);
-    let tree = rows(&recipe, json!({"a": "toolong", "b": 99_999, "c": null}));
+    let tree = rows(&recipe, &json!({"a": "toolong", "b": 99_999, "c": null}));
     let misfits = db.sink.check(&recipe, &tree).await.unwrap();
     let found: Vec<(&str, Option<&str>)> =
         misfits.iter().map(|misfit| (misfit.column.as_str(), misfit.value.as_deref())).collect();
@@ -101,7 +109,7 @@ pub(crate) async fn rows_can_be_tried_without_a_trace(db: Database) {
     let words = misfits[0].to_string();
     assert!(words.starts_with("trials.a: record['a']: text too long: 7 characters for"), "{words}");
 
-    let unit = |c: i64| Unit { key: key("t"), rows: rows(&recipe, json!({"a": "x", "b": 1, "c": c})) };
+    let unit = |c: i64| Unit { key: key("t"), rows: rows(&recipe, &json!({"a": "x", "b": 1, "c": c})) };
     let (good, bad) = (unit(9), unit(10));
     assert_eq!(db.sink.check(&recipe, &bad.rows).await.unwrap(), []);
     assert_eq!(db.sink.rehearse(&recipe, &good).await.unwrap(), applied(1));
@@ -194,7 +202,9 @@ async fn an_upsert_names_the_column_that_postgres_does_not() {
     let outcome = written(&db, &recipe, &[json!({"k": "1", "a": "2 hours", "b": "many"})]).await;
     let (message, _) = rejected(&outcome[0]);
     assert!(
-        message.starts_with("spans.b: invalid input syntax for type interval: \"many days\" (SQLSTATE 22007) (from record.b + ' days')"),
+        message.starts_with(
+            "spans.b: invalid input syntax for type interval: \"many days\" (SQLSTATE 22007) (from record.b + ' days')"
+        ),
         "{message}"
     );
 }

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use chrono::DateTime;
+use jobqueue_json::{Map, Value};
 use redis::{Cmd, Value as Answer, cmd};
-use serde_json::{Map, Value};
 
 use super::failed::{Attempt, FailedJob};
 use crate::bookkeeping::{Place, STOPPED, Source};

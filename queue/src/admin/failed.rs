@@ -56,7 +56,7 @@ impl FailedJob {
     }
 
     /// The record as the producer sent it: the first argument.
-    pub fn record(&self) -> Option<&serde_json::Value> {
+    pub fn record(&self) -> Option<&jobqueue_json::Value> {
         self.call.as_ref()?.as_ref().ok()?.args.first()
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use serde_json::{Map, Value};
+use jobqueue_json::{Map, Value};
 
 /// The key of the object that stands for bytes; its value are their hexadecimal digits.
 pub const BYTES_KEY: &str = "\0bytes";
@@ -33,8 +33,8 @@ pub fn readable(value: Value) -> Value {
         return Value::String(as_python(&bytes));
     }
     match value {
-        Value::Array(items) => items.into_iter().map(readable).collect(),
-        Value::Object(map) => map.into_iter().map(|(key, value)| (key, readable(value))).collect(),
+        Value::Array(items) => Value::Array(items.into_iter().map(readable).collect()),
+        Value::Object(map) => Value::Object(map.into_iter().map(|(key, value)| (key, readable(value))).collect()),
         scalar => scalar,
     }
 }
@@ -58,7 +58,7 @@ fn as_python(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
+    use jobqueue_json::json;
 
     use super::*;
 

@@ -1,15 +1,16 @@
 //! JSON payloads (`rq.serializers.JSONSerializer`): measured before they are parsed, so that nesting and number of
 //! values are bounded before anything is allocated for them.
 
-use serde_json::Value;
+use jobqueue_json::Value;
 
 use super::{MAX_VALUES, malformed, too_large};
 use crate::{PayloadError, PayloadLimits};
 
 pub(super) fn decode(bytes: &[u8], limits: &PayloadLimits) -> Result<Value, PayloadError> {
     measure(bytes, limits.max_depth)?;
-    // serde_json's own recursion limit (128) stays in force whatever `max_depth` says.
-    serde_json::from_slice(bytes).map_err(|error| malformed(format!("JSON: {error}")))
+    let text = std::str::from_utf8(bytes).map_err(|error| malformed(format!("JSON: it is not UTF-8: {error}")))?;
+    // The parser's own limit of depth (128) stays in force whatever `max_depth` says.
+    jobqueue_json::parse(text).map_err(|error| malformed(format!("JSON: {error}")))
 }
 
 /// One pass over the bytes, valid JSON or not: how deep brackets nest, and how many values there can be at most.

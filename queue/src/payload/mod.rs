@@ -11,7 +11,7 @@ pub use bytes::{BYTES_KEY, bytes_in, bytes_value, readable};
 pub use encode::{encode_call, encode_result};
 
 use flate2::{Decompress, FlushDecompress, Status};
-use serde_json::Value;
+use jobqueue_json::Value;
 
 use crate::{Call, PayloadError, PayloadLimits, Serializer};
 

@@ -6,8 +6,9 @@ use std::process::{Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use flate2::{Compression, write::ZlibEncoder};
+use jobqueue_json::{Value, json};
 use proptest::prelude::*;
-use serde_json::{Map, Value, json};
+use serde_json::Map;
 
 use super::{BYTES_KEY, MAX_VALUES, bytes_value, decode, encode_call, encode_result};
 use crate::{Call, PayloadError, PayloadLimits, Serializer};
@@ -49,30 +50,12 @@ fn golden(name: &str) -> Value {
     match name {
         "text" => json!(["ACME;1"]),
         "chinese" => json!([r#"{"Name": "上海"}"#, "é".repeat(300)]),
-        "numbers" => json!([
-            0,
-            1,
-            255,
-            256,
-            65535,
-            65536,
-            -1,
-            -129,
-            1_u64 << 31,
-            1_u64 << 62,
-            i64::MIN,
-            1_u64 << 63,
-            u64::MAX,
-            "18446744073709551616",
-            "-9223372036854775809",
-            "10000000000000000000000000000000000000000",
-            true,
-            false,
-            null,
-            1.5,
-            -0.0,
-            1e300
-        ]),
+        "numbers" => jobqueue_json::parse(
+            "[0, 1, 255, 256, 65535, 65536, -1, -129, 2147483648, 4611686018427387904, -9223372036854775808,
+              9223372036854775808, 18446744073709551615, 18446744073709551616, -9223372036854775809,
+              10000000000000000000000000000000000000000, true, false, null, 1.5, -0.0, 1e+300]",
+        )
+        .unwrap(),
         "nonfinite" => json!(["NaN", "Infinity", "-Infinity"]),
         "containers" => json!([
             [1, [2, [3]]], {"a": {"b": []}}, [], [1, 2], [1, 2, 3], [1, 2, 3, 4], [7], [8], [["x"], ["x"]]
@@ -205,6 +188,29 @@ fn bytes_stay_bytes_and_the_text_of_python_2_is_text() {
 }
 
 #[test]
+fn floats_and_integers_have_the_digits_that_python_prints() {
+    let numbers =
+        "[0.1, 2.675, 1e-07, 1e-05, 0.0001, 1e+16, 1234567890123456.8, 5e-324, -0.0, 2**70, -2**64, 10**30, 3.0]";
+    let program = format!("import sys,pickle; sys.stdout.write(repr(pickle.dumps({numbers}, protocol=4).hex()))");
+    let printed = format!("print(str({numbers}).replace(' ', ''))");
+    let (Some(pickled), Some(printed)) = (python(&program, b""), python(&printed, b"")) else { return };
+    let hex = pickled.trim_matches('\'').as_bytes();
+    let bytes: Vec<u8> =
+        hex.chunks(2).map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect();
+    // Without PROTO (two bytes) and FRAME (nine), and without STOP.
+    let list = &bytes[11..bytes.len() - 1];
+    assert_eq!(decode(&call_with(list), &limits()).unwrap().args[0].to_string(), printed.trim());
+}
+
+#[test]
+fn json_numbers_keep_their_digits() {
+    let call =
+        decode(br#"["f", null, [0.10, 123456789012345678901234567890, 1E400], {"k": 2.675}]"#, &limits()).unwrap();
+    assert_eq!(Value::from(call.args).to_string(), "[0.10,123456789012345678901234567890,1E400]");
+    assert_eq!(call.kwargs["k"].to_string(), "2.675");
+}
+
+#[test]
 fn whatever_would_run_code_is_refused_by_name() {
     assert_eq!(refusal(&call_with(b"cos\nsystem\n\x8c\x02id\x85R")), "os.system");
     assert_eq!(refusal(&call_with(b"\x8c\x02os\x8c\x06system\x93\x8c\x02id\x85R")), "os.system");
@@ -325,6 +331,7 @@ fn python(program: &str, input: &[u8]) -> Option<String> {
 
 #[test]
 fn python_reads_our_results_and_calls() {
+    use serde_json::{Value, json};
     let value = json!({"id": 7, "name": "上海", "big": u64::MAX, "neg": i64::MIN, "rows": [1, 2.5, null, true, {}]});
     let dump = "import sys,pickle,json; print(json.dumps(pickle.loads(sys.stdin.buffer.read()), ensure_ascii=False))";
     let Some(read) = python(dump, &encode_result(&value, Serializer::Pickle)) else { return };
@@ -338,7 +345,8 @@ fn python_reads_our_results_and_calls() {
     assert_eq!(python(show, &json_call).unwrap().trim(), "['m.f', None, ['ACME;1'], {'k': [1]}]");
 }
 
-fn any_json() -> impl Strategy<Value = Value> {
+fn any_json() -> impl Strategy<Value = serde_json::Value> {
+    use serde_json::Value;
     let leaf = prop_oneof![
         Just(Value::Null),
         any::<bool>().prop_map(Value::from),
@@ -359,8 +367,10 @@ proptest! {
     #[test]
     fn calls_come_back_as_they_were(args in prop::collection::vec(any_json(), 0..4), pickled: bool) {
         let serializer = if pickled { Serializer::Pickle } else { Serializer::Json };
-        let kwargs = Map::from_iter([("k".to_owned(), Value::from(args.clone()))]);
+        let kwargs = Map::from_iter([("k".to_owned(), serde_json::Value::from(args.clone()))]);
         let bytes = encode_call("m.f", &args, &kwargs, serializer);
+        let args: Vec<Value> = args.into_iter().map(Value::from).collect();
+        let kwargs = jobqueue_json::Map::from_iter([("k".to_owned(), Value::from(args.clone()))]);
         let call = Call { function: "m.f".into(), args, kwargs, serializer };
         prop_assert_eq!(decode(&bytes, &limits()), Ok(call));
     }

@@ -79,13 +79,21 @@ fn words(error: &PgDatabaseError) -> String {
 /// Table and column of a value that a COPY could not read, from its context: `COPY table, line 1, column name: "value"`.
 fn of_copy(context: &str) -> Option<(&str, &str)> {
     let mut parts = context.strip_prefix("COPY ")?.split(": ").next()?.splitn(3, ", ");
-    let (table, column) = (parts.next()?, parts.nth(1)?);
-    Some((table, column.split_once(' ')?.1))
+    let (table, column) = (parts.next()?, parts.nth(1)?.split_once(' ')?.1);
+    Some((table, column.strip_suffix(", null input").unwrap_or(column)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_column_of_a_copy_is_in_its_context() {
+        assert_eq!(of_copy("COPY t, line 3, column price: \"1,5\""), Some(("t", "price")));
+        assert_eq!(of_copy("COPY t, line 3, column price, null input"), Some(("t", "price")));
+        assert_eq!(of_copy("COPY t, line 3: \"1\""), None);
+        assert_eq!(of_copy("PL/pgSQL function f() line 3"), None);
+    }
 
     #[test]
     fn states_are_sorted_into_what_to_do() {

@@ -12,8 +12,8 @@ mod zone;
 
 use std::borrow::Cow;
 
+use jobqueue_json::Value;
 use num_bigint::BigInt;
-use serde_json::Value;
 
 use self::allowed::Allowed;
 use self::node::{Id, Node};

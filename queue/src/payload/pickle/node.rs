@@ -4,11 +4,11 @@
 use std::borrow::Cow;
 
 use chrono::TimeDelta;
-use serde_json::{Map, Number, Value};
+use jobqueue_json::{Map, Number, Value};
 
 use super::allowed::Allowed;
-use crate::payload::bytes::{BYTES_KEY, bytes_value};
 use super::zone::Zone;
+use crate::payload::bytes::{BYTES_KEY, bytes_value};
 use crate::payload::{MAX_VALUES, malformed, shortened, too_large};
 use crate::{PayloadError, PayloadLimits};
 
@@ -64,10 +64,10 @@ impl Writer<'_, '_> {
             Node::None => Value::Null,
             Node::Bool(bool) => Value::Bool(*bool),
             Node::Int(int) => Value::from(*int),
-            Node::BigInt(digits) => match digits.parse::<u64>() {
-                Ok(int) => Value::from(int),
-                Err(_) => self.text(digits)?,
-            },
+            Node::BigInt(digits) => {
+                self.charge(digits.len())?;
+                Value::Number(Number::parse(digits).ok_or_else(|| malformed("an integer that is not one"))?)
+            }
             Node::Float(float) => float_value(*float),
             Node::Text(text) => self.text(text)?,
             Node::Bytes(bytes) => self.bytes(bytes)?,
@@ -155,9 +155,10 @@ impl Writer<'_, '_> {
     }
 }
 
-/// JSON has no infinities and no NaN: they become the text that databases and Python's `float()` read.
+/// A finite float as Python prints it. JSON has no infinities and no NaN: they become the text that databases and Python's
+/// `float()` read.
 fn float_value(float: f64) -> Value {
-    Number::from_f64(float).map_or_else(
+    Number::parse(&repr(float)).map_or_else(
         || {
             let text = if float.is_nan() {
                 "NaN"
@@ -170,6 +171,18 @@ fn float_value(float: f64) -> Value {
         },
         Value::Number,
     )
+}
+
+/// Python's `repr`: the digits and the bounds are Rust's, but an exponent has a sign and two digits.
+fn repr(float: f64) -> String {
+    let text = format!("{float:?}");
+    match text.split_once('e') {
+        None => text,
+        Some((mantissa, exponent)) => {
+            let (sign, digits) = exponent.strip_prefix('-').map_or(('+', exponent), |digits| ('-', digits));
+            format!("{mantissa}e{sign}{digits:0>2}")
+        }
+    }
 }
 
 /// A `timedelta` is its number of seconds, whole where it is whole.
