@@ -112,7 +112,7 @@ fn rows_are_written_and_rolled_back() {
     assert_eq!(ran.code, 3, "{}", ran.err);
     assert!(ran.err.contains("2 of 4 would fail, at tc"), "{}", ran.err);
     assert!(
-        ran.out.contains("UNIQUE constraint failed: tc.a (from record.a), the value is 7")
+        ran.out.contains("UNIQUE constraint failed: tc.a (code 2067) (from record.a), the value is 7")
             && ran.out.contains("CHECK constraint failed"),
         "{}",
         ran.out

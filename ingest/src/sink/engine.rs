@@ -620,6 +620,10 @@ impl<S: Store> Sink for Engine<S> {
             Err(failure) => match Setback::from(failure) {
                 Setback::Outage(failure) => Err(self.away(failure).await),
                 Setback::Answer(failure) => {
+                    if failure.is_dubious() {
+                        let well = self.must_be_well(recipe, &known.layout, room_for(&failure, &part), &failure).await;
+                        self.told(well).await?;
+                    }
                     let rejection = failure.into_rejection();
                     Ok(UnitOutcome::Rejected(blame::explain(&self.store, &known.layout, &part[0].1, rejection).await))
                 }
