@@ -197,7 +197,9 @@ struct FailedLine {
 
 #[derive(Serialize)]
 struct Failing<'a> {
-    rows: &'a [PreviewRow],
+    /// `None` where the recipe could not make them all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rows: Option<&'a [PreviewRow]>,
     problems: &'a [Problem],
 }
 
@@ -277,9 +279,10 @@ impl Trial<'_> {
             output.say(&format!("{place} becomes {} row(s); {}", count(&rows), self.verdict()));
             return Ok(Exit::Ok);
         }
+        let complete = !problems.iter().any(|problem| problem.of_recipe);
         if output.is_machine() {
-            output.document(&Failing { rows: &rows, problems: &problems })?;
-        } else if !problems.iter().any(|problem| problem.of_recipe) {
+            output.document(&Failing { rows: complete.then_some(&rows), problems: &problems })?;
+        } else if complete {
             output.data(&shown(&rows))?;
         }
         let message = match problems.as_slice() {

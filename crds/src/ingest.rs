@@ -33,6 +33,10 @@ pub struct IngestSpec {
         "self.onConflict != 'Update' || (has(self.key) && size(self.key) > 0)",
         "onConflict: Update needs key, the columns that identify a row",
     ),
+    rule(
+        "!('true' in self.columns || 'false' in self.columns)",
+        "no column can be called true or false: kubectl reads the bare words yes, on, y and no, off, n so; put the name in quotes",
+    ),
 ]))]
 pub struct TableSpec {
     /// Table name; `schema.table` is allowed.
@@ -74,6 +78,10 @@ pub struct TableSpec {
     rule(
         "self.onConflict != 'Update' || (has(self.key) && size(self.key) > 0)",
         "onConflict: Update needs key, the columns that identify a row",
+    ),
+    rule(
+        "!('true' in self.columns || 'false' in self.columns)",
+        "no column can be called true or false: kubectl reads the bare words yes, on, y and no, off, n so; put the name in quotes",
     ),
 ]))]
 pub struct ChildSpec {

@@ -223,6 +223,9 @@ mod tests {
         );
         JobQueue::from_yaml(&bare).expect("it is valid all the same");
         assert_eq!(JobQueue::yaml_warnings(&bare.replace(" no: ", " \"no\": ")), []);
+        // What kubectl makes of it is refused.
+        let read = error(&bare.replace(" no: ", " \"false\": "));
+        assert!(read.contains("spec.ingest[0].tables[0]") && read.contains("put the name in quotes"), "{read}");
         assert!(error("kind: JobQueue\n~: 1").contains("the bare key `null` is not text"));
     }
 

@@ -1,6 +1,7 @@
 //! The rules between fields, for those who have no API server: whoever changes one changes the CEL rule of the same
 //! message beside the type, and the other way round.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::{DatabaseSpec, JobQueueSpec, OnConflict, OnQueueFailure, Protocol, ScalingMode, ScalingSpec, ScheduleSpec};
@@ -146,6 +147,8 @@ fn database_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) 
 
 fn ingest_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) {
     const UPDATE: &str = "onConflict: Update needs key, the columns that identify a row";
+    const QUOTES: &str = "no column can be called true or false: kubectl reads the bare words yes, on, y and no, off, n so; put the name in quotes";
+    let quoted = |columns: &BTreeMap<String, String>| !columns.contains_key("true") && !columns.contains_key("false");
     let recipes = spec.ingest.as_deref().unwrap_or_default();
     rule(
         spec.queue.protocol == Protocol::Rq || recipes.iter().all(|recipe| recipe.functions.is_empty()),
@@ -156,9 +159,11 @@ fn ingest_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) {
         for (t, table) in recipe.tables.iter().enumerate() {
             let at = format!("spec.ingest[{r}].tables[{t}]");
             rule(table.on_conflict != OnConflict::Update || !table.key.is_empty(), &at, UPDATE);
+            rule(quoted(&table.columns), &at, QUOTES);
             for (c, child) in table.children.iter().enumerate() {
                 let at = format!("{at}.children[{c}]");
                 rule(child.on_conflict != OnConflict::Update || !child.key.is_empty(), &at, UPDATE);
+                rule(quoted(&child.columns), &at, QUOTES);
             }
         }
     }

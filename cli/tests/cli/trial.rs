@@ -48,6 +48,12 @@ fn every_column_that_refuses_its_value_is_told() {
     let first = &tally["failed"][0]["problems"][0];
     assert_eq!((&first["column"], &first["value"]), (&"a".into(), &"`toolong`".into()));
     assert_eq!(tally["failed"][0]["problems"].as_array().unwrap().len(), 3);
+    // Rows are there only where the recipe could make them all.
+    for (record, rows) in [(record, true), (r#"{"a": "x", "b": 1, "c": 0.1}"#, false)] {
+        let ran = jobqueue_with(&["try", "-f", &manifest, "--record", "-", "-o", "json"], record);
+        let told: serde_json::Value = serde_json::from_str(&ran.out).unwrap();
+        assert_eq!((ran.code, told.get("rows").is_some()), (3, rows), "{told}");
+    }
     let ran = jobqueue_with(&["try", "-f", &manifest, "--record", "-"], good);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert_eq!(postgres.sql(&url, "SELECT count(*) FROM tc").trim(), "0");
