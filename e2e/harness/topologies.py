@@ -28,7 +28,7 @@ class Replicated:
             port = free_port()
             (place / "sentinel.conf").write_text(
                 f"port {port}\nbind 127.0.0.1\nprotected-mode no\ndir {place}\nsentinel monitor {MASTER} 127.0.0.1 {self.nodes[0].port} 2\n"
-                f"sentinel down-after-milliseconds {MASTER} 1000\nsentinel failover-timeout {MASTER} 3000\nsentinel parallel-syncs {MASTER} 2\n",
+                f"sentinel down-after-milliseconds {MASTER} 2500\nsentinel failover-timeout {MASTER} 3000\nsentinel parallel-syncs {MASTER} 2\n",
                 encoding="ascii")
             process = Process([binary(), place / "sentinel.conf", "--sentinel"], place / "sentinel.log")
             process.port = port
