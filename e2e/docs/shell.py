@@ -25,7 +25,8 @@ class Shell:
         self.directory, self.notes, self.count = Path(directory), Path(notes), 0
         self.notes.mkdir(parents=True, exist_ok=True)
         with open(self.notes / "shell", "wb") as log:
-            self.child = subprocess.Popen(["bash", "--norc", "--noprofile"], stdin=subprocess.PIPE, stdout=log, stderr=log, text=True,
+            # Tests that were begun in the background ignore Ctrl-C, and so would all that they begin.
+            self.child = subprocess.Popen(["env", "--default-signal=INT", "bash", "--norc", "--noprofile"], stdin=subprocess.PIPE, stdout=log, stderr=log, text=True,
                                           cwd=directory, env=environment, start_new_session=True)
         # Job control: each command has a process group of its own, as in a terminal. Ctrl-C means the command, not the shell.
         self._send("set -m; trap : INT")
