@@ -282,7 +282,8 @@ class Mariadb(Database):
             # One address or all: an older MariaDB knows no list.
             self.listen, self.remote_url = "0.0.0.0", self.url.replace("127.0.0.1", host)
         subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={self.data}", f"--user={getpass.getuser()}",
-                        "--auth-root-authentication-method=normal", "--skip-test-db"], check=True, capture_output=True)
+                        "--auth-root-authentication-method=normal", "--skip-test-db", f"--tmpdir={self.data.parent}"],  # in one they may meet
+                       check=True, capture_output=True)
         self._start()
         self._setup()
 

@@ -25,8 +25,10 @@ impl MariaDb {
         let directory = TempDir::new().expect("a temporary directory");
         hand_over(directory.path(), ACCOUNT);
         let data = format!("--datadir={}", directory.path().join("data").display());
-        let install =
-            ["--no-defaults".into(), data, "--skip-test-db".into(), "--auth-root-authentication-method=normal".into()];
+        // Several that are made at once may meet in one temporary directory.
+        let temporary = format!("--tmpdir={}", directory.path().display());
+        let method = "--auth-root-authentication-method=normal".into();
+        let install = ["--no-defaults".into(), data, temporary, "--skip-test-db".into(), method];
         run(Some(ACCOUNT), "mariadb-install-db", &install);
         let port = free_port();
         let mut mariadb = Self { server: Self::launch(&directory, port), port, directory };
