@@ -312,7 +312,7 @@ fn as_bool<'a>(value: &SqlValue) -> Result<Cell<'a>, String> {
     }))
 }
 
-/// A date or time in a text.
+/// Reads a date or time; `what` names the expected type in the error.
 fn parse_moment(text: &str, what: &str) -> Result<Moment, String> {
     match moment::read(text) {
         Ok(Some(moment)) => Ok(moment),

@@ -1,8 +1,8 @@
 //! The one way in which every database takes a batch: the ledger first, then each table in the recipe's order, in one
 //! transaction; tried again where it collided with another, split where a unit is at fault.
 //!
-//! Whose fault an error is, its name does not tell: a trigger can raise any of them for one record. Where the answer leaves
-//! it open, an experiment decides: a database whose tables fit the recipe, and that takes a trial write, is well.
+//! An error's code does not say whose fault it is: a trigger can raise any code for a single record. Where that is open, a
+//! trial decides. The database is healthy if its tables still fit the recipe and a trial write succeeds.
 
 use std::{
     collections::HashMap,
@@ -60,7 +60,7 @@ const END_OF_PATIENCE: Duration = Duration::from_secs(60);
 /// How often a part of a batch that collided is tried before it is split further.
 const PART_ATTEMPTS: u32 = 2;
 
-/// Of a trial for room: at least and at most so many bytes.
+/// The least and the most that a trial for free room writes, in bytes.
 const ROOM: (usize, usize) = (256 << 10, 16 << 20);
 
 /// Why a transaction was not committed.
@@ -91,7 +91,7 @@ impl<S: Store> Engine<S> {
         failure.into_error(self.store.endpoint())
     }
 
-    /// The answer of a call.
+    /// Turns a failure into the error that callers see.
     async fn told<T>(&self, answer: Result<T, Failure>) -> Result<T, SinkError> {
         match answer {
             Ok(answer) => Ok(answer),
@@ -166,7 +166,7 @@ impl<S: Store> Engine<S> {
     ) -> Result<(), Failure> {
         let began = Instant::now();
         let mut pending = vec![batch];
-        // How much room trials have shown so far; none was made yet.
+        // Bytes of free room that trials have shown so far; `None` before the first trial.
         let mut served = None;
         let mut suspects = Vec::new();
         while let Some(part) = pending.pop() {
@@ -210,8 +210,8 @@ impl<S: Store> Engine<S> {
         self.judge(recipe, layout, suspects, batch.len(), outcomes).await
     }
 
-    /// Tries each unit that failed alone for a reason that may be the database's once more: it is at fault if the database
-    /// was well before and after it failed.
+    /// Tries each unit that failed alone, for a reason that may be the database's, once more. The unit is at fault if the
+    /// database was healthy before and after it failed.
     async fn judge(
         &self,
         recipe: &Recipe,
@@ -235,7 +235,7 @@ impl<S: Store> Engine<S> {
         Ok(())
     }
 
-    /// Asks by experiment whether the database is well: if it is not, `failure` is an outage, and no unit's fault.
+    /// Returns an error if a trial write fails too: then `failure` is an outage, and no unit's fault.
     async fn must_be_well(
         &self,
         recipe: &Recipe,
