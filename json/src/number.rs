@@ -117,7 +117,9 @@ impl Serialize for Number {
             return serializer.serialize_u64(int);
         }
         let double = self.as_f64();
-        if double.is_finite() && Digits::parse(&double.to_string()) == Digits::parse(text) {
+        // Half-way cases have two shortest texts: what counts is the one that will be written.
+        let written = serde_json::Number::from_f64(double).map(|number| number.to_string());
+        if written.is_some_and(|written| Digits::parse(&written) == Digits::parse(text)) {
             return serializer.serialize_f64(double);
         }
         serializer.serialize_str(text)
