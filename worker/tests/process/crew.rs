@@ -4,7 +4,7 @@ use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jobqueue_queue::producer::{Destination, JobOptions, Producer, Progress, Shape};
 use jobqueue_queue::{Connection, Serializer, Timeouts, TlsOptions};
@@ -208,11 +208,19 @@ impl Crew {
 
     /// Waits until every job is finished or failed, and nothing waits or runs.
     pub(crate) fn until_done(&self, jobs: usize, workers: &mut [Process]) {
-        jobqueue_testkit::until("every job is finished or failed", Duration::from_secs(300), || {
+        let start = Instant::now();
+        loop {
             workers.iter_mut().for_each(Process::assert_alive);
             let left = self.size("LLEN", "rq:queue:people").saturating_add(self.size("ZCARD", "rq:wip:people"));
-            left == 0 && self.size("ZCARD", "rq:scheduled:people") == 0 && self.over() == jobs
-        });
+            if left == 0 && self.size("ZCARD", "rq:scheduled:people") == 0 && self.over() == jobs {
+                return;
+            }
+            if start.elapsed() > Duration::from_secs(300) {
+                let logs: Vec<String> = workers.iter_mut().map(Process::last_words).collect();
+                panic!("{left} jobs wait or run, {} of {jobs} are over; {}", self.over(), logs.join("\n\n"));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     fn over(&self) -> usize {
@@ -296,6 +304,12 @@ impl Process {
         let code = self.child.wait().unwrap().code();
         self.wait_for_lines(usize::MAX, Duration::from_millis(200));
         (code, self.seen.join("\n"))
+    }
+
+    /// The end of its log.
+    fn last_words(&mut self) -> String {
+        self.wait_for_lines(usize::MAX, Duration::from_millis(200));
+        self.seen[self.seen.len().saturating_sub(20)..].join("\n")
     }
 
     /// Panics with the log if the process ended by itself.

@@ -11,6 +11,7 @@ mod schema;
 use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
+use nix::sys::statvfs::statvfs;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, Sqlite, SqliteConnection, SqlitePool,
     Transaction,
@@ -41,6 +42,24 @@ pub(super) struct SqliteStore {
     /// tasks of this process queue for it, and only processes have to poll the file's lock.
     pool: SqlitePool,
     options: SqliteConnectOptions,
+}
+
+/// With less free room than this on the file's disk, in bytes, the log is emptied after each commit.
+const SCARCE: u64 = 64 << 20;
+
+impl SqliteStore {
+    fn is_short_of_room(&self) -> bool {
+        statvfs(self.options.get_filename())
+            .is_ok_and(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()) < SCARCE)
+    }
+
+    /// Moves the write-ahead log into the file. A log that fills the disk leaves no room to do that later, so that no commit
+    /// would ever succeed again.
+    async fn empty_log(&self) {
+        if let Err(error) = self.pool.execute("PRAGMA wal_checkpoint(TRUNCATE)").await {
+            tracing::debug!(%error, "the write-ahead log keeps its room");
+        }
+    }
 }
 
 fn connect_options(url: &DatabaseUrl) -> Result<SqliteConnectOptions, SinkError> {
@@ -155,7 +174,11 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {
-        tx.commit().await.map_err(|error| classify(&error))
+        tx.commit().await.map_err(|error| classify(&error))?;
+        if self.is_short_of_room() {
+            self.empty_log().await;
+        }
+        Ok(())
     }
 
     async fn rollback(&self, tx: Self::Tx) -> bool {
