@@ -60,6 +60,11 @@ impl Failure {
         )
     }
 
+    /// True where the answer is about the rows of the statement.
+    pub(super) fn is_of_rows(&self) -> bool {
+        matches!(self, Self::Refused { .. } | Self::RepeatedKey(_))
+    }
+
     /// Adds which table the statement was for.
     pub(super) fn of_table(self, table: &str) -> Self {
         let with = |words: String| words_of(table, &words);

@@ -15,6 +15,10 @@ use super::{
 };
 use crate::TimeZone;
 
+/// The statements of [`Store::savepoint`] and [`Store::back_to_savepoint`], which all databases share.
+pub(super) const SAVEPOINT: &str = "SAVEPOINT jobqueue";
+pub(super) const BACK_TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT jobqueue";
+
 /// What a database has to bring.
 #[async_trait]
 pub(super) trait Store: Send + Sync {
@@ -56,6 +60,12 @@ pub(super) trait Store: Send + Sync {
 
     /// Writes one row under the plan's conflict policy and reports what became of it.
     async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure>;
+
+    /// Marks a place that the transaction can go back to, instead of the one before.
+    async fn savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure>;
+
+    /// Undoes what was written since then, as often as need be.
+    async fn back_to_savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure>;
 
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure>;
 

@@ -25,7 +25,7 @@ use super::{
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, ledger_ddl},
     schema::Table,
-    store::{Landed, Store},
+    store::{BACK_TO_SAVEPOINT, Landed, SAVEPOINT, Store},
     units::BoundRow,
     url::{Place, Target, address},
 };
@@ -291,6 +291,14 @@ impl Store for PostgresStore {
             }
         }
         None
+    }
+
+    async fn savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure> {
+        tx.execute(sqlx::raw_sql(SAVEPOINT)).await.map(drop).map_err(|error| classify(&error))
+    }
+
+    async fn back_to_savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure> {
+        tx.execute(sqlx::raw_sql(BACK_TO_SAVEPOINT)).await.map(drop).map_err(|error| classify(&error))
     }
 
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {

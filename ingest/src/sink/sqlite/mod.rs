@@ -27,7 +27,7 @@ use super::{
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, ledger_ddl},
     schema::Table,
-    store::{Landed, Store},
+    store::{BACK_TO_SAVEPOINT, Landed, SAVEPOINT, Store},
     units::BoundRow,
     url::{FileMode, Place},
 };
@@ -171,6 +171,14 @@ impl Store for SqliteStore {
 
     async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
         insert::one(tx, plan, row).await
+    }
+
+    async fn savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure> {
+        tx.execute(sqlx::raw_sql(SAVEPOINT)).await.map(drop).map_err(|error| classify(&error))
+    }
+
+    async fn back_to_savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure> {
+        tx.execute(sqlx::raw_sql(BACK_TO_SAVEPOINT)).await.map(drop).map_err(|error| classify(&error))
     }
 
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {

@@ -1,0 +1,120 @@
+//! A batch: in one transaction if all of it can be written, and otherwise without the units at fault.
+
+use std::{collections::HashSet, time::Duration};
+
+use tokio::time::Instant;
+
+use super::{
+    super::{UnitOutcome, blame, failure::Failure, layout::Layout, store::Store, units::Prepared},
+    Engine,
+    transaction::{Setback, Way, Written},
+    trial::room_for,
+};
+use crate::Recipe;
+
+/// What still collides after so long is given up as it is.
+const END_OF_PATIENCE: Duration = Duration::from_secs(60);
+
+impl<S: Store> Engine<S> {
+    /// Commits the batch: as a whole, without those units that fail in the same transaction, or, where the transaction cannot
+    /// go on after a failure, in halves until each bad unit stands alone.
+    pub(super) async fn write_prepared(
+        &self,
+        recipe: &Recipe,
+        layout: &Layout,
+        batch: &[(usize, Prepared<'_>)],
+        outcomes: &mut [Option<UnitOutcome>],
+    ) -> Result<(), Failure> {
+        let began = Instant::now();
+        let mut pending = vec![batch];
+        // Who was refused lately expects more of that, and saves the attempt that does not.
+        let mut sifts = batch.len() > 1 && self.refused.lately();
+        let mut sifted = sifts;
+        // Bytes of free room that trials have shown so far; `None` before the first trial.
+        let mut served = None;
+        let mut suspects = Vec::new();
+        while let Some(part) = pending.pop() {
+            if part.is_empty() {
+                continue;
+            }
+            let whole = part.len() == batch.len();
+            let way = if std::mem::take(&mut sifts) { Way::Sifted } else { Way::Whole };
+            let failure = match self.commit_part(layout, part, whole, way, began).await {
+                Ok(written) => {
+                    suspects.extend(self.record(layout, part, written, outcomes).await);
+                    continue;
+                }
+                Err(Setback::Outage(failure)) => return Err(failure),
+                Err(Setback::Answer(failure)) => failure,
+            };
+            if part.len() > 1 && !sifted && (failure.is_of_rows() || failure.is_dubious()) {
+                (sifts, sifted) = (true, true);
+                pending.push(part);
+                continue;
+            }
+            if failure.is_dubious() {
+                let room = room_for(&failure, part);
+                if served.is_none_or(|shown| shown < room) {
+                    self.must_be_well(recipe, layout, room, &failure).await?;
+                    served = Some(room);
+                }
+            }
+            let given_up = matches!(failure, Failure::Contention(_)) && began.elapsed() >= END_OF_PATIENCE;
+            if part.len() > 1 && !given_up {
+                let (first, second) = part.split_at(part.len() / 2);
+                pending.push(second);
+                pending.push(first);
+            } else if failure.is_dubious() {
+                suspects.push((&part[0], failure));
+            } else {
+                for unit in part {
+                    outcomes[unit.0] = Some(self.reject(layout, &unit.1, failure.clone()).await);
+                }
+            }
+        }
+        self.judge(recipe, layout, suspects, batch.len(), outcomes).await
+    }
+
+    /// Notes what became of a part that was committed. Returns the units that were left out without it being clear whose fault
+    /// that is: others were committed after them, which clears the database as far as those wrote to the same tables. Room is
+    /// another matter: there may have been just enough for the others.
+    async fn record<'p, 'u>(
+        &self,
+        layout: &Layout,
+        part: &'p [(usize, Prepared<'u>)],
+        written: Written,
+        outcomes: &mut [Option<UnitOutcome>],
+    ) -> Vec<(&'p (usize, Prepared<'u>), Failure)> {
+        let mut served = HashSet::new();
+        for ((_, unit), outcome) in part.iter().zip(&written) {
+            if matches!(outcome, Ok(UnitOutcome::Applied { .. })) {
+                served.extend(unit.rows.iter().map(|row| row.plan));
+            }
+        }
+        let cleared = |unit: &Prepared<'_>, failure: &Failure| {
+            !matches!(failure, Failure::Full(_)) && unit.rows.iter().all(|row| served.contains(&row.plan))
+        };
+        let mut suspects = Vec::new();
+        for (unit, outcome) in part.iter().zip(written) {
+            outcomes[unit.0] = match outcome {
+                Ok(outcome) => Some(outcome),
+                Err(failure) if failure.is_dubious() && !cleared(&unit.1, &failure) => {
+                    suspects.push((unit, failure));
+                    None
+                }
+                Err(failure) => Some(self.reject(layout, &unit.1, failure).await),
+            };
+        }
+        suspects
+    }
+
+    pub(super) async fn reject(&self, layout: &Layout, unit: &Prepared<'_>, failure: Failure) -> UnitOutcome {
+        self.refused.now();
+        let dubious = failure.is_dubious();
+        let rejection = failure.into_rejection();
+        if dubious {
+            return UnitOutcome::Rejected(rejection);
+        }
+        UnitOutcome::Rejected(blame::explain(&self.store, layout, unit, rejection).await)
+    }
+}

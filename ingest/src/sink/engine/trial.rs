@@ -1,0 +1,124 @@
+//! Whose fault a failure is, where its code leaves that open: a trigger can raise any code for a single record. The database is
+//! healthy if its tables still fit the recipe and a trial write succeeds.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{
+    super::{
+        LEDGER_TABLE, UnitOutcome,
+        failure::Failure,
+        layout::Layout,
+        ledger::Entry,
+        store::Store,
+        units::{BoundRow, Prepared},
+    },
+    Engine,
+    transaction::{Setback, Way},
+};
+use crate::Recipe;
+
+/// The least and the most that a trial for free room writes, in bytes.
+const ROOM: (usize, usize) = (256 << 10, 16 << 20);
+
+impl<S: Store> Engine<S> {
+    /// Tries each unit that failed alone, for a reason that may be the database's, once more. The unit is at fault if the
+    /// database was healthy before and after it failed.
+    pub(super) async fn judge(
+        &self,
+        recipe: &Recipe,
+        layout: &Layout,
+        suspects: Vec<(&(usize, Prepared<'_>), Failure)>,
+        batch: usize,
+        outcomes: &mut [Option<UnitOutcome>],
+    ) -> Result<(), Failure> {
+        let room = suspects.iter().map(|(unit, failure)| room_for(failure, std::slice::from_ref(*unit))).max();
+        if let (Some(room), Some((_, failure)), 2..) = (room, suspects.last(), batch) {
+            self.must_be_well(recipe, layout, room, failure).await?;
+        }
+        for (unit, _) in suspects {
+            let part = std::slice::from_ref(unit);
+            outcomes[unit.0] = match self.commit_part(layout, part, true, Way::Whole, Instant::now()).await {
+                Ok(mut written) => written.pop().and_then(Result::ok),
+                Err(Setback::Outage(failure)) => return Err(failure),
+                Err(Setback::Answer(failure)) => Some(self.reject(layout, &unit.1, failure).await),
+            };
+        }
+        Ok(())
+    }
+
+    /// Returns an error if a trial write fails too: then `failure` is an outage, and no unit's fault.
+    pub(super) async fn must_be_well(
+        &self,
+        recipe: &Recipe,
+        layout: &Layout,
+        room: usize,
+        failure: &Failure,
+    ) -> Result<(), Failure> {
+        let found = match tokio::time::timeout(self.options.answer_timeout, self.experiment(recipe, layout, room)).await
+        {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(found)) => found,
+            Err(_) => Failure::Away("no answer to a trial write in time".into()),
+        };
+        tracing::debug!(?found, ?failure, "the database fails a trial write, too");
+        Err(if matches!(found, Failure::Misfit(_)) { found } else { failure.clone() })
+    }
+
+    /// Whether the tables are what the recipe needs, a ledger entry can be committed, each table can be written to, and,
+    /// if asked for, there are `room` bytes left. Leaves nothing.
+    async fn experiment(&self, recipe: &Recipe, layout: &Layout, room: usize) -> Result<(), Failure> {
+        self.layout(recipe, Duration::ZERO).await?;
+        if self.store.table(LEDGER_TABLE).await?.is_none() {
+            return Err(Failure::Misfit(format!("the table {LEDGER_TABLE} is gone")));
+        }
+        self.trial_write().await?;
+        let mut tx = self.store.begin().await?;
+        for plan in layout.plans.iter().filter(|plan| !plan.columns.is_empty()) {
+            self.store.rehearse(&mut tx, plan).await?;
+        }
+        self.store.rollback(tx).await;
+        if room > 0 { self.trial_of_room(layout, room).await } else { Ok(()) }
+    }
+
+    /// Writes to the ledger, takes it back and commits.
+    pub(super) async fn trial_write(&self) -> Result<(), Failure> {
+        let entry = Entry::trial(String::new());
+        let mut tx = self.store.begin().await?;
+        self.store.enter(&mut tx, &[&entry]).await?;
+        self.store.forget(&mut tx, &entry).await?;
+        self.store.commit(tx).await
+    }
+
+    /// Fills the ledger with so many bytes and takes them back. That says nothing of tables that lie elsewhere.
+    async fn trial_of_room(&self, layout: &Layout, room: usize) -> Result<(), Failure> {
+        let elsewhere = || Failure::Full("the tables lie on another disk than the ledger".into());
+        if !self.store.shares_disk(&layout.plans).await? {
+            return Err(elsewhere());
+        }
+        let ballast = Entry::ballast(S::KIND, room);
+        let mut tx = self.store.begin().await?;
+        self.store.enter(&mut tx, &ballast.iter().collect::<Vec<_>>()).await?;
+        if S::WRITES_AT_ONCE {
+            self.store.rollback(tx).await;
+            return Ok(());
+        }
+        self.store.commit(tx).await?;
+        let mut tx = self.store.begin().await?;
+        for entry in &ballast {
+            self.store.forget(&mut tx, entry).await?;
+        }
+        self.store.commit(tx).await
+    }
+}
+
+/// How much room a database must show to have, so that `failure` is not its own: more than the part takes, indexes included.
+pub(super) fn room_for(failure: &Failure, part: &[(usize, Prepared<'_>)]) -> usize {
+    if !matches!(failure, Failure::Full(_)) {
+        return 0;
+    }
+    let rows = part.iter().flat_map(|(_, unit)| &unit.rows);
+    let size: usize = rows.map(|row| BoundRow { cells: &row.cells, parent: None }.size()).sum();
+    size.saturating_mul(2).clamp(ROOM.0, ROOM.1)
+}
