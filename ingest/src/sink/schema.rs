@@ -38,8 +38,7 @@ pub(super) struct Hooks {
 pub(super) enum TableKind {
     #[default]
     Table,
-    /// A view, or a table with row level security: rows go through rules that COPY does not know, and that may fill
-    /// what is missing.
+    /// A view, or a table with row level security: rows go through rules that may fill what is missing.
     Indirect,
 }
 

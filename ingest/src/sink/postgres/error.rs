@@ -65,35 +65,18 @@ fn words(error: &PgDatabaseError) -> String {
     };
     error.detail().into_iter().for_each(&mut add);
     error.constraint().into_iter().for_each(|name| add(&format!("constraint \"{name}\"")));
-    // The context of a COPY is the row's number among those of many jobs.
-    let context = error.r#where().and_then(|context| context.lines().next());
-    context.filter(|line| !line.starts_with("COPY ")).into_iter().for_each(add);
-    let place = match (error.table(), error.column(), context.and_then(of_copy)) {
-        (Some(table), Some(column), _) | (_, None, Some((table, column))) => format!("{table}.{column}: "),
-        (Some(table), None, None) => format!("{table}: "),
+    error.r#where().and_then(|context| context.lines().next()).into_iter().for_each(add);
+    let place = match (error.table(), error.column()) {
+        (Some(table), Some(column)) => format!("{table}.{column}: "),
+        (Some(table), None) => format!("{table}: "),
         _ => String::new(),
     };
     with_code(&format!("{place}{words}"), &format!("SQLSTATE {}", error.code()))
 }
 
-/// Table and column of a value that a COPY could not read, from its context: `COPY table, line 1, column name: "value"`.
-fn of_copy(context: &str) -> Option<(&str, &str)> {
-    let mut parts = context.strip_prefix("COPY ")?.split(": ").next()?.splitn(3, ", ");
-    let (table, column) = (parts.next()?, parts.nth(1)?.split_once(' ')?.1);
-    Some((table, column.strip_suffix(", null input").unwrap_or(column)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_column_of_a_copy_is_in_its_context() {
-        assert_eq!(of_copy("COPY t, line 3, column price: \"1,5\""), Some(("t", "price")));
-        assert_eq!(of_copy("COPY t, line 3, column price, null input"), Some(("t", "price")));
-        assert_eq!(of_copy("COPY t, line 3: \"1\""), None);
-        assert_eq!(of_copy("PL/pgSQL function f() line 3"), None);
-    }
 
     #[test]
     fn states_are_sorted_into_what_to_do() {
@@ -117,6 +100,7 @@ mod tests {
         }
         assert!(matches!(sort("23503"), Failure::Refused { may_pass: true, .. }));
     }
+
     #[test]
     fn what_ends_a_session_is_told_from_what_keeps_one_from_beginning() {
         let last = |state| last_word(state, String::new());
@@ -127,13 +111,5 @@ mod tests {
             assert!(matches!(last(state), Failure::Away(_)), "{state}");
         }
         assert!(matches!(last("28P01"), Failure::Denied(_)));
-    }
-    #[test]
-    fn the_column_of_a_copy_is_read_in_any_language() {
-        assert_eq!(of_copy("COPY u, line 3, column id: \"x, y: z\""), Some(("u", "id")));
-        assert_eq!(of_copy("COPY u, Zeile 3, Spalte id: »x«"), Some(("u", "id")));
-        assert_eq!(of_copy("COPY u, line 3, column id: null input"), Some(("u", "id")));
-        assert_eq!(of_copy("COPY u, line 3: \"a, b, c\""), None);
-        assert_eq!(of_copy("PL/pgSQL function f() line 3 at RAISE"), None);
     }
 }

@@ -1,4 +1,4 @@
-//! PostgreSQL: rows go in by `COPY`, or by `INSERT ... SELECT FROM unnest(...)` where a conflict policy needs it.
+//! PostgreSQL: the rows of a table go in by one `INSERT ... SELECT FROM unnest(...)`.
 
 mod error;
 mod insert;
