@@ -19,6 +19,9 @@ use crate::intake::Turn;
 use crate::metrics::Metrics;
 use crate::{heartbeat, slot, upkeep};
 
+/// Slots beyond those that write: one claims while another settles, so that no write waits for Redis.
+const WAITING_FOR_REDIS: usize = 2;
+
 /// How long the last words to Redis (releases, outcomes, deregistration) may take once the drain is overdue.
 pub(crate) const LAST_WORDS: Duration = Duration::from_secs(3);
 /// A ping that takes longer has failed.
@@ -123,7 +126,7 @@ impl Worker {
         let mut background = JoinSet::new();
         self.spawn_background(&mut background);
         let mut slots = JoinSet::new();
-        for _ in 0..=self.settings.concurrency.max(1) {
+        for _ in 0..self.settings.concurrency.max(1) + WAITING_FOR_REDIS {
             let worker = Arc::clone(self);
             slots.spawn(async move { slot::run(&worker).await });
         }

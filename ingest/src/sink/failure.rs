@@ -27,6 +27,8 @@ pub(super) enum Failure {
     ReadOnly(String),
     /// The answer of a database without room.
     Full(String),
+    /// The server ended a statement that took too long.
+    Slow(String),
     /// An option of the server forbids the statement. Which one, the error does not say: see [`super::store::Store::clarify`].
     Forbidden(String),
     /// The tables are not what the recipe needs, any more.
@@ -54,6 +56,7 @@ impl Failure {
             Self::Failing(_)
                 | Self::ReadOnly(_)
                 | Self::Full(_)
+                | Self::Slow(_)
                 | Self::Forbidden(_)
                 | Self::Misfit(_)
                 | Self::Denied(_)
@@ -74,6 +77,7 @@ impl Failure {
             Self::Failing(words) => Self::Failing(with(words)),
             Self::ReadOnly(words) => Self::ReadOnly(with(words)),
             Self::Full(words) => Self::Full(with(words)),
+            Self::Slow(words) => Self::Slow(with(words)),
             Self::Forbidden(words) => Self::Forbidden(with(words)),
             Self::Misfit(words) => Self::Misfit(with(words)),
             Self::Denied(words) => Self::Denied(with(words)),
@@ -96,6 +100,7 @@ impl Failure {
             | Self::Broken(cause)
             | Self::Busy(cause)
             | Self::Failing(cause)
+            | Self::Slow(cause)
             | Self::Forbidden(cause)
             | Self::Contention(cause)
             | Self::RepeatedKey(cause) => SinkError::Unavailable { endpoint, cause },
@@ -121,6 +126,7 @@ impl Failure {
             | Self::Failing(words)
             | Self::ReadOnly(words)
             | Self::Full(words)
+            | Self::Slow(words)
             | Self::Forbidden(words)
             | Self::Misfit(words)
             | Self::Denied(words)

@@ -48,6 +48,14 @@ pub struct SinkOptions {
     pub time_zone: Option<TimeZone>,
 }
 
+impl SinkOptions {
+    /// How long the server lets a statement take, so that it ends before we give it up: a statement that goes on by itself
+    /// holds its locks. The limits that a database or an account has of its own are kept.
+    fn statement_timeout(&self) -> Duration {
+        self.answer_timeout.mul_f64(0.9)
+    }
+}
+
 impl Default for SinkOptions {
     fn default() -> Self {
         Self {

@@ -61,6 +61,11 @@ pub(super) trait Store: Send + Sync {
     /// Writes one row under the plan's conflict policy and reports what became of it.
     async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure>;
 
+    /// Has the server end statements of this transaction that take longer, where it can.
+    async fn limit_statements(&self, _tx: &mut Self::Tx, _limit: Duration) -> Result<(), Failure> {
+        Ok(())
+    }
+
     /// Marks a place that the transaction can go back to, instead of the one before.
     async fn savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure>;
 

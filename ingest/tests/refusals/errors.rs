@@ -1,5 +1,7 @@
 //! Every error, raised for one record.
 
+use std::time::Duration;
+
 use futures::{StreamExt as _, stream};
 use jobqueue_ingest::SinkOptions;
 use serde_json::json;
@@ -9,7 +11,7 @@ use crate::{
     fixture::{Database, applied, companies, company_as, rejected},
     refused,
     sqlstates::SQLSTATES,
-    tags,
+    tag, tags,
 };
 
 /// So many batches at once: a pool is shared, and trials run beside the writes of others.
@@ -144,5 +146,32 @@ async fn each_way_of_writing_finds_the_one() {
             let (words, may_pass) = rejected(&outcomes[3]);
             assert!(words.starts_with("company: no") && may_pass, "{words}");
         }
+    }
+}
+
+/// The server ends it, in the batch and alone. Without that its transaction would go on for itself, and hold its locks.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_takes_too_long_fails_alone() {
+    let options = SinkOptions { answer_timeout: Duration::from_secs(2), ..SinkOptions::default() };
+    for (db, sleep) in [
+        (
+            Database::postgres().await,
+            "CREATE FUNCTION nap() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
+             IF new.label = 'slow' THEN PERFORM pg_sleep(600); END IF; RETURN new; END $$; \
+             CREATE TRIGGER nap BEFORE INSERT ON tag FOR EACH ROW EXECUTE FUNCTION nap()",
+        ),
+        (
+            Database::mariadb().await,
+            "CREATE TRIGGER nap BEFORE INSERT ON tag FOR EACH ROW IF NEW.label = 'slow' THEN SET NEW.weight = SLEEP(600); END IF",
+        ),
+    ] {
+        db.run(sleep).await;
+        let recipe = tags();
+        let sink = db.second_sink(options.clone()).await;
+        let units: Vec<_> = ["a", "b", "slow", "d"].map(|label| tag(&recipe, label)).into();
+        let outcomes = sink.write(&recipe, &units).await.unwrap();
+        assert_eq!(outcomes.iter().filter(|outcome| **outcome == applied(1)).count(), 3, "{outcomes:?}");
+        let (words, may_pass) = rejected(&outcomes[2]);
+        assert!(words.starts_with("tag: ") && may_pass, "{words}");
     }
 }

@@ -41,7 +41,7 @@ impl<S: Store> Engine<S> {
             let way = if std::mem::take(&mut sifts) { Way::Sifted } else { Way::Whole };
             let failure = match self.commit_part(layout, part, whole, way, began).await {
                 Ok(written) => {
-                    suspects.extend(self.record(layout, part, written, outcomes).await);
+                    suspects.extend(self.record(layout, part, written, outcomes).await?);
                     continue;
                 }
                 Err(Setback::Outage(failure)) => return Err(failure),
@@ -76,23 +76,26 @@ impl<S: Store> Engine<S> {
     }
 
     /// Notes what became of a part that was committed. Returns the units that were left out without it being clear whose fault
-    /// that is: others were committed after them, which clears the database as far as those wrote to the same tables. Room is
-    /// another matter: there may have been just enough for the others.
+    /// that is. The database is cleared where others were committed after them that wrote to the same tables and, if they
+    /// lacked room, room was found there as well.
     async fn record<'p, 'u>(
         &self,
         layout: &Layout,
         part: &'p [(usize, Prepared<'u>)],
         written: Written,
         outcomes: &mut [Option<UnitOutcome>],
-    ) -> Vec<(&'p (usize, Prepared<'u>), Failure)> {
+    ) -> Result<Vec<(&'p (usize, Prepared<'u>), Failure)>, Failure> {
         let mut served = HashSet::new();
         for ((_, unit), outcome) in part.iter().zip(&written) {
             if matches!(outcome, Ok(UnitOutcome::Applied { .. })) {
                 served.extend(unit.rows.iter().map(|row| row.plan));
             }
         }
+        let is_full = |failure: &Failure| matches!(failure, Failure::Full(_));
+        let lacked_room = written.iter().any(|outcome| outcome.as_ref().is_err_and(is_full));
+        let room_was_found = lacked_room && S::WRITES_AT_ONCE && self.store.shares_disk(&layout.plans).await?;
         let cleared = |unit: &Prepared<'_>, failure: &Failure| {
-            !matches!(failure, Failure::Full(_)) && unit.rows.iter().all(|row| served.contains(&row.plan))
+            (room_was_found || !is_full(failure)) && unit.rows.iter().all(|row| served.contains(&row.plan))
         };
         let mut suspects = Vec::new();
         for (unit, outcome) in part.iter().zip(written) {
@@ -105,7 +108,7 @@ impl<S: Store> Engine<S> {
                 Err(failure) => Some(self.reject(layout, &unit.1, failure).await),
             };
         }
-        suspects
+        Ok(suspects)
     }
 
     pub(super) async fn reject(&self, layout: &Layout, unit: &Prepared<'_>, failure: Failure) -> UnitOutcome {

@@ -34,9 +34,12 @@ impl<S: Store> Engine<S> {
                 .await
                 .map_err(|failure| failure.of_table(&plan.table))?;
         }
-        let outcome = |((_, unit), rows): (&(usize, Prepared<'_>), &Vec<Option<Landed>>)| match is_fresh(unit) {
-            true => UnitOutcome::Applied { rows: rows.iter().filter(|row| row.is_some()).count() as u64 },
-            false => UnitOutcome::AlreadyApplied,
+        let outcome = |((_, unit), rows): (&(usize, Prepared<'_>), &Vec<Option<Landed>>)| {
+            if is_fresh(unit) {
+                UnitOutcome::Applied { rows: rows.iter().filter(|row| row.is_some()).count() as u64 }
+            } else {
+                UnitOutcome::AlreadyApplied
+            }
         };
         Ok(part.iter().zip(&landed).map(outcome).collect())
     }

@@ -14,6 +14,7 @@ use super::{
         units::Prepared,
     },
     Engine,
+    trial::room_for,
 };
 
 /// Within one call, collisions are met with patience for this long.
@@ -99,11 +100,13 @@ impl<S: Store> Engine<S> {
 
     async fn attempt(&self, layout: &Layout, part: &[(usize, Prepared<'_>)], way: Way) -> Result<Written, Setback> {
         let transaction = async {
-            let mut tx = self.store.begin().await.map_err(|failure| Setback::Outage(failure.at_the_door()))?;
+            let begin = async { self.store.begin().await.map_err(|failure| Setback::Outage(failure.at_the_door())) };
+            let mut tx = self.in_time(begin).await?;
             match self.apply(&mut tx, layout, part, way).await {
-                Ok(written) => self.store.commit(tx).await.map(|()| written).map_err(Setback::from),
+                Ok(written) => self.in_time(self.store.commit(tx)).await.map(|()| written).map_err(Setback::from),
                 Err(failure) => {
-                    let alive = self.store.rollback(tx).await;
+                    let rollback = async { Ok::<_, Failure>(self.store.rollback(tx).await) };
+                    let alive = self.in_time(rollback).await.unwrap_or(false);
                     if failure.is_dubious() && !alive {
                         return Err(Setback::Outage(Failure::Broken(failure.into_words())));
                     }
@@ -111,11 +114,16 @@ impl<S: Store> Engine<S> {
                 }
             }
         };
-        // A network that swallows packets would keep us for as long as the kernel goes on trying.
+        // A sifted part may have several statements that are ended for their time: there, each has the limit for itself.
+        if way == Way::Sifted { transaction.await } else { self.in_time(transaction).await }
+    }
+
+    /// A network that swallows packets would keep us for as long as the kernel goes on trying.
+    async fn in_time<T, E: From<Failure>>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
         let limit = self.options.answer_timeout;
-        tokio::time::timeout(limit, transaction).await.unwrap_or_else(|_| {
-            Err(Setback::Outage(Failure::Away(format!("no answer within {} s", limit.as_secs_f64()))))
-        })
+        tokio::time::timeout(limit, answer)
+            .await
+            .unwrap_or_else(|_| Err(Failure::Away(format!("no answer within {} s", limit.as_secs_f64())).into()))
     }
 
     /// One transaction of one unit, which is not committed.
@@ -144,7 +152,7 @@ impl<S: Store> Engine<S> {
         // In one order everywhere, so that two writers of the same units wait for each other instead of deadlocking.
         let mut entries: Vec<&Entry> = part.iter().map(|(_, unit)| unit.entry).collect();
         entries.sort_unstable_by_key(|entry| entry.digest);
-        let fresh = self.store.enter(tx, &entries).await?;
+        let fresh = self.in_time(self.store.enter(tx, &entries)).await?;
         if way == Way::Sifted {
             return self.sift(tx, layout, part, &fresh).await;
         }
@@ -152,8 +160,8 @@ impl<S: Store> Engine<S> {
         Ok(written.into_iter().map(Ok).collect())
     }
 
-    /// Halves the part until each unit that fails stands alone. Those are tried once more after all others, and then left out,
-    /// with their ledger entries. An error where the transaction cannot go on.
+    /// Halves the part until each unit that fails stands alone. Those are tried once more after all others, when there is room
+    /// if that was what they lacked, and then left out, with their ledger entries. An error where the transaction cannot go on.
     async fn sift(
         &self,
         tx: &mut S::Tx,
@@ -162,8 +170,11 @@ impl<S: Store> Engine<S> {
         fresh: &HashSet<Digest>,
     ) -> Result<Written, Failure> {
         let mut written: Vec<Option<Result<UnitOutcome, Failure>>> = vec![None; part.len()];
-        let mut pending = vec![0..part.len()];
+        let all = 0..part.len();
+        let mut pending = vec![all];
         let mut failed = Vec::new();
+        // A record that takes too long is met several times on the way.
+        self.in_time(self.store.limit_statements(tx, self.options.statement_timeout() / 4)).await?;
         while let Some(range) = pending.pop() {
             match self.write_or_undo(tx, layout, &part[range.clone()], fresh).await? {
                 Ok(outcomes) => written[range].iter_mut().zip(outcomes).for_each(|(unit, it)| *unit = Some(Ok(it))),
@@ -174,6 +185,10 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
+        let room = failed.iter().map(|(index, failure)| room_for(failure, std::slice::from_ref(&part[*index]))).max();
+        if let (true, Some(room @ 1..)) = (S::WRITES_AT_ONCE, room) {
+            self.in_time(self.find_room(tx, room)).await?;
+        }
         for (index, failure) in failed {
             let unit = std::slice::from_ref(&part[index]);
             let mut again = Err(failure);
@@ -181,7 +196,7 @@ impl<S: Store> Engine<S> {
                 again = self.write_or_undo(tx, layout, unit, fresh).await?.map(|mut outcomes| outcomes.swap_remove(0));
             }
             if again.is_err() {
-                self.store.forget(tx, unit[0].1.entry).await?;
+                self.in_time(self.store.forget(tx, unit[0].1.entry)).await?;
             }
             written[index] = Some(again);
         }
@@ -196,15 +211,15 @@ impl<S: Store> Engine<S> {
         part: &[(usize, Prepared<'_>)],
         fresh: &HashSet<Digest>,
     ) -> Result<Result<Vec<UnitOutcome>, Failure>, Failure> {
-        self.store.savepoint(tx).await?;
+        self.in_time(self.store.savepoint(tx)).await?;
         let mut row_by_row = false;
         loop {
-            let failure = match self.write_tables(tx, layout, part, fresh, row_by_row).await {
+            let failure = match self.in_time(self.write_tables(tx, layout, part, fresh, row_by_row)).await {
                 Ok(outcomes) => return Ok(Ok(outcomes)),
                 Err(failure) if failure.is_of_rows() || failure.is_dubious() => failure,
                 Err(failure) => return Err(failure),
             };
-            self.store.back_to_savepoint(tx).await?;
+            self.in_time(self.store.back_to_savepoint(tx)).await?;
             if row_by_row || !matches!(failure, Failure::RepeatedKey(_)) {
                 return Ok(Err(failure));
             }

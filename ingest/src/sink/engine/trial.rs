@@ -93,23 +93,31 @@ impl<S: Store> Engine<S> {
 
     /// Fills the ledger with so many bytes and takes them back. That says nothing of tables that lie elsewhere.
     async fn trial_of_room(&self, layout: &Layout, room: usize) -> Result<(), Failure> {
-        let elsewhere = || Failure::Full("the tables lie on another disk than the ledger".into());
         if !self.store.shares_disk(&layout.plans).await? {
-            return Err(elsewhere());
+            return Err(Failure::Full("the tables lie on another disk than the ledger".into()));
         }
-        let ballast = Entry::ballast(S::KIND, room);
         let mut tx = self.store.begin().await?;
-        self.store.enter(&mut tx, &ballast.iter().collect::<Vec<_>>()).await?;
         if S::WRITES_AT_ONCE {
+            self.find_room(&mut tx, room).await?;
             self.store.rollback(tx).await;
             return Ok(());
         }
+        let ballast = Entry::ballast(S::KIND, room);
+        self.store.enter(&mut tx, &ballast.iter().collect::<Vec<_>>()).await?;
         self.store.commit(tx).await?;
         let mut tx = self.store.begin().await?;
         for entry in &ballast {
             self.store.forget(&mut tx, entry).await?;
         }
         self.store.commit(tx).await
+    }
+
+    /// The same within a transaction, for a database that takes the room when it writes.
+    pub(super) async fn find_room(&self, tx: &mut S::Tx, room: usize) -> Result<(), Failure> {
+        let ballast = Entry::ballast(S::KIND, room);
+        self.store.savepoint(tx).await?;
+        self.store.enter(tx, &ballast.iter().collect::<Vec<_>>()).await?;
+        self.store.back_to_savepoint(tx).await
     }
 }
 

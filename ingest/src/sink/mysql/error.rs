@@ -15,9 +15,11 @@ pub(super) fn classify(error: &sqlx::Error) -> Failure {
     by_number(error.number(), with_code(words(error.message()), &format!("error {}", error.number())))
 }
 
-/// Deadlock, lock wait, record changed since it was read, a statement to be prepared again, interrupted, and the two
-/// statement time-outs.
-const CONTENTION: &[u16] = &[1213, 1205, 1020, 1615, 1317, 1969, 3024];
+/// Deadlock, lock wait, record changed since it was read, a statement to be prepared again.
+const CONTENTION: &[u16] = &[1213, 1205, 1020, 1615];
+
+/// Interrupted, and the two statement time-outs.
+const SLOW: &[u16] = &[1317, 1969, 3024];
 
 /// Access to a database, wrong password, table, column, privilege, routine, plugin.
 const DENIED: &[u16] = &[1044, 1045, 1142, 1143, 1227, 1370, 1698];
@@ -53,6 +55,8 @@ const FOREIGN_KEY: &[u16] = &[1452, 1216];
 fn by_number(number: u16, words: String) -> Failure {
     if CONTENTION.contains(&number) {
         Failure::Contention(words)
+    } else if SLOW.contains(&number) {
+        Failure::Slow(words)
     } else if DENIED.contains(&number) {
         Failure::Denied(words)
     } else if MISFIT.contains(&number) {

@@ -87,10 +87,11 @@ impl MysqlSink {
         let first = if asked == TimeZone::Server { asked } else { TimeZone::default() };
         let (hosts, target) = servers(url, first)?;
         let lock_timeout = options.lock_timeout.as_secs().max(1);
+        let statement_timeout = options.statement_timeout();
         let pool = MySqlPoolOptions::new()
             .max_connections(options.max_connections.max(1))
             .acquire_timeout(options.acquire_timeout)
-            .after_connect(move |connection, _| Box::pin(set_up(connection, lock_timeout)));
+            .after_connect(move |connection, _| Box::pin(set_up(connection, lock_timeout, statement_timeout)));
         let endpoint = url.to_string();
         let away = |failure: Failure| failure.into_error(&endpoint);
         let (mut connection, packet) = first_look(&hosts, target).await.map_err(away)?;
@@ -164,7 +165,11 @@ async fn own(hosts: &[Host<MySql>], target: Option<Target>) -> Result<TimeZone, 
 
 /// Strict mode makes a value that does not fit an error instead of a truncation. A stopped worker must not hold its
 /// locks for ever; only MariaDB can see to that.
-async fn set_up(connection: &mut MySqlConnection, lock_timeout: u64) -> Result<(), sqlx::Error> {
+async fn set_up(
+    connection: &mut MySqlConnection,
+    lock_timeout: u64,
+    statement_timeout: Duration,
+) -> Result<(), sqlx::Error> {
     let settings = format!(
         "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO'), \
          SESSION innodb_lock_wait_timeout = {lock_timeout}, SESSION lock_wait_timeout = {lock_timeout}, SESSION autocommit = 1"
@@ -172,6 +177,13 @@ async fn set_up(connection: &mut MySqlConnection, lock_timeout: u64) -> Result<(
     connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
     if let Err(error) = connection.execute("SET SESSION idle_transaction_timeout = 60").await {
         tracing::debug!(%error, "the server has no idle_transaction_timeout");
+    }
+    let limit = format!(
+        "SET SESSION max_statement_time = IF(@@max_statement_time = 0, {}, @@max_statement_time)",
+        statement_timeout.as_secs_f64()
+    );
+    if let Err(error) = connection.execute(sqlx::raw_sql(AssertSqlSafe(limit))).await {
+        tracing::debug!(%error, "the server has no max_statement_time");
     }
     Ok(())
 }

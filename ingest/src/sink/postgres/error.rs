@@ -32,7 +32,8 @@ fn by_state(state: &str, words: String) -> Failure {
     match state {
         // serialization_failure, deadlock_detected, lock_not_available, query_canceled; then a prepared statement that a
         // pooler or a change of the schema took away: the next attempt prepares it anew
-        "40001" | "40P01" | "55P03" | "57014" | "26000" | "0A000" => Failure::Contention(words),
+        "57014" => Failure::Slow(words),
+        "40001" | "40P01" | "55P03" | "26000" | "0A000" => Failure::Contention(words),
         // ON CONFLICT DO UPDATE met a row twice
         "21000" => Failure::RepeatedKey(words),
         "23503" => Failure::Refused { words, may_pass: true },

@@ -86,21 +86,24 @@ impl PostgresSink {
             .max_connections(options.max_connections.max(1))
             .acquire_timeout(options.acquire_timeout);
         let hosts = Hosts::new(hosts, target, pool);
-        let begin = begin(options.lock_timeout, zone);
+        let begin = begin(&options, zone);
         let store = PostgresStore { endpoint: url.to_string(), hosts, zone, begin };
         store.diagnose().await.map_err(|failure| failure.into_error(&store.endpoint))?;
         Ok(Self::new(store, options))
     }
 }
 
-/// A stopped worker must not hold its locks for ever, and an acknowledged commit must be on disk whatever the account's
-/// defaults are. The settings end with the transaction: a pooler may give the connection to others after it.
-fn begin(lock_timeout: Duration, zone: TimeZone) -> String {
+/// A stopped worker must not hold its locks for ever, nor a statement that does not end, and an acknowledged commit must be
+/// on disk whatever the account's defaults are. The settings end with the transaction: a pooler may give the connection to
+/// others after it.
+fn begin(options: &SinkOptions, zone: TimeZone) -> String {
     format!(
         "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = 60000; {}; \
+         SELECT set_config('statement_timeout', '{}', true) WHERE current_setting('statement_timeout') = '0'; \
          SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'",
-        lock_timeout.as_millis(),
-        set_zone("LOCAL", zone)
+        options.lock_timeout.as_millis(),
+        set_zone("LOCAL", zone),
+        options.statement_timeout().as_millis(),
     )
 }
 
@@ -291,6 +294,11 @@ impl Store for PostgresStore {
             }
         }
         None
+    }
+
+    async fn limit_statements(&self, tx: &mut Self::Tx, limit: Duration) -> Result<(), Failure> {
+        let words = format!("SET LOCAL statement_timeout = {}", limit.as_millis());
+        tx.execute(sqlx::raw_sql(AssertSqlSafe(words))).await.map(drop).map_err(|error| classify(&error))
     }
 
     async fn savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure> {
