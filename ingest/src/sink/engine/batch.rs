@@ -41,23 +41,29 @@ impl<S: Store> Engine<S> {
             let way = if std::mem::take(&mut sifts) { Way::Sifted } else { Way::Whole };
             let failure = match self.commit_part(layout, part, whole, way, began).await {
                 Ok(written) => {
-                    suspects.extend(self.record(layout, part, written, outcomes).await?);
+                    suspects.extend(self.record(layout, part, written, outcomes).await);
                     continue;
                 }
                 Err(Setback::Outage(failure)) => return Err(failure),
                 Err(Setback::Answer(failure)) => failure,
             };
-            if part.len() > 1 && !sifted && (failure.is_of_rows() || failure.is_dubious()) {
-                (sifts, sifted) = (true, true);
-                pending.push(part);
-                continue;
-            }
-            if failure.is_dubious() {
+            let is_full = matches!(failure, Failure::Full(_));
+            // Once, or again when a trial has found room.
+            let sift = part.len() > 1
+                && (!sifted || is_full && served.is_none())
+                && (failure.is_of_rows() || failure.is_dubious());
+            // What a sifted part can tell of the database it tells by itself, but for room.
+            if failure.is_dubious() && (!sift || is_full) {
                 let room = room_for(&failure, part);
                 if served.is_none_or(|shown| shown < room) {
                     self.must_be_well(recipe, layout, room, &failure).await?;
                     served = Some(room);
                 }
+            }
+            if sift {
+                (sifts, sifted) = (true, true);
+                pending.push(part);
+                continue;
             }
             let given_up = matches!(failure, Failure::Contention(_)) && began.elapsed() >= END_OF_PATIENCE;
             if part.len() > 1 && !given_up {
@@ -76,39 +82,28 @@ impl<S: Store> Engine<S> {
     }
 
     /// Notes what became of a part that was committed. Returns the units that were left out without it being clear whose fault
-    /// that is. The database is cleared where others were committed after them that wrote to the same tables and, if they
-    /// lacked room, room was found there as well.
+    /// that is: the database is cleared where others that wrote to the same tables were committed after them.
     async fn record<'p, 'u>(
         &self,
         layout: &Layout,
         part: &'p [(usize, Prepared<'u>)],
         written: Written,
         outcomes: &mut [Option<UnitOutcome>],
-    ) -> Result<Vec<(&'p (usize, Prepared<'u>), Failure)>, Failure> {
-        let mut served = HashSet::new();
-        for ((_, unit), outcome) in part.iter().zip(&written) {
-            if matches!(outcome, Ok(UnitOutcome::Applied { .. })) {
-                served.extend(unit.rows.iter().map(|row| row.plan));
-            }
+    ) -> Vec<(&'p (usize, Prepared<'u>), Failure)> {
+        for (unit, outcome) in part.iter().zip(&written) {
+            outcomes[unit.0] = outcome.as_ref().ok().cloned();
         }
-        let is_full = |failure: &Failure| matches!(failure, Failure::Full(_));
-        let lacked_room = written.iter().any(|outcome| outcome.as_ref().is_err_and(is_full));
-        let room_was_found = lacked_room && S::WRITES_AT_ONCE && self.store.shares_disk(&layout.plans).await?;
-        let cleared = |unit: &Prepared<'_>, failure: &Failure| {
-            (room_was_found || !is_full(failure)) && unit.rows.iter().all(|row| served.contains(&row.plan))
-        };
+        let served = tables(part, |index| matches!(outcomes[index], Some(UnitOutcome::Applied { .. })));
+        let cleared = |unit: &Prepared<'_>| unit.rows.iter().all(|row| served.contains(&row.plan));
         let mut suspects = Vec::new();
         for (unit, outcome) in part.iter().zip(written) {
-            outcomes[unit.0] = match outcome {
-                Ok(outcome) => Some(outcome),
-                Err(failure) if failure.is_dubious() && !cleared(&unit.1, &failure) => {
-                    suspects.push((unit, failure));
-                    None
-                }
-                Err(failure) => Some(self.reject(layout, &unit.1, failure).await),
-            };
+            match outcome {
+                Ok(_) => {}
+                Err(failure) if failure.is_dubious() && !cleared(&unit.1) => suspects.push((unit, failure)),
+                Err(failure) => outcomes[unit.0] = Some(self.reject(layout, &unit.1, failure).await),
+            }
         }
-        Ok(suspects)
+        suspects
     }
 
     pub(super) async fn reject(&self, layout: &Layout, unit: &Prepared<'_>, failure: Failure) -> UnitOutcome {
@@ -120,4 +115,10 @@ impl<S: Store> Engine<S> {
         }
         UnitOutcome::Rejected(blame::explain(&self.store, layout, unit, rejection).await)
     }
+}
+
+/// The tables, as indexes into the layout's plans, to which the chosen units write; units are chosen by their index.
+pub(super) fn tables(part: &[(usize, Prepared<'_>)], chosen: impl Fn(usize) -> bool) -> HashSet<usize> {
+    let chosen = part.iter().filter(|(index, _)| chosen(*index));
+    chosen.flat_map(|(_, unit)| unit.rows.iter().map(|row| row.plan)).collect()
 }

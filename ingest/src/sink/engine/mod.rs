@@ -19,6 +19,7 @@ use async_trait::async_trait;
 use tokio::time::Instant;
 
 use self::{
+    batch::tables,
     transaction::{Setback, Way},
     trial::room_for,
 };
@@ -41,6 +42,8 @@ pub(super) struct Engine<S> {
     misfit: Lately,
     /// When a unit was last refused.
     refused: Lately,
+    /// When the tables were last seen to lie where the ledger does.
+    one_disk: Lately,
 }
 
 /// When something last happened.
@@ -74,7 +77,14 @@ const LATELY: Duration = Duration::from_secs(60);
 
 impl<S: Store> Engine<S> {
     pub(super) fn new(store: S, options: SinkOptions) -> Self {
-        Self { store, options, layout: Mutex::new(None), misfit: Lately::default(), refused: Lately::default() }
+        Self {
+            store,
+            options,
+            layout: Mutex::new(None),
+            misfit: Lately::default(),
+            refused: Lately::default(),
+            one_disk: Lately::default(),
+        }
     }
 
     async fn away(&self, failure: Failure) -> SinkError {
@@ -201,17 +211,19 @@ impl<S: Store> Sink for Engine<S> {
             if let Err(failure) = self.write_prepared(recipe, &known.layout, &batch, &mut outcomes).await {
                 return Err(self.interrupted(failure).await);
             }
-            let refused = |(index, _): &(usize, _)| matches!(outcomes[*index], Some(UnitOutcome::Rejected(_)));
-            // Before a job is refused for its rows: are the tables what the recipe needs, and were they just now?
-            if batch.iter().any(refused) {
-                let now = self.layout(recipe, Duration::ZERO).await;
-                let now = match now {
+            // Before a job is refused for its rows: are the tables what the recipe needs, and were they just now? Where others
+            // wrote to the same tables, they were lately.
+            let refused = tables(&batch, |index| matches!(outcomes[index], Some(UnitOutcome::Rejected(_))));
+            if !refused.is_empty() {
+                let written = tables(&batch, |index| matches!(outcomes[index], Some(UnitOutcome::Applied { .. })));
+                let age = if refused.is_subset(&written) { SCHEMA_TRUST } else { Duration::ZERO };
+                let now = match self.layout(recipe, age).await {
                     Ok(now) => now,
                     Err(failure) => return Err(self.interrupted(failure).await),
                 };
                 // Where the tables were found wanting, a row may have been refused a moment before that was put right.
                 if !again && (now.layout != known.layout || self.misfit.lately()) {
-                    (trust, again) = (Duration::MAX, true);
+                    again = true;
                     continue;
                 }
             }

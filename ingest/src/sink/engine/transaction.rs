@@ -185,8 +185,14 @@ impl<S: Store> Engine<S> {
                 }
             }
         }
-        let room = failed.iter().map(|(index, failure)| room_for(failure, std::slice::from_ref(&part[*index]))).max();
-        if let (true, Some(room @ 1..)) = (S::WRITES_AT_ONCE, room) {
+        let mut without_room = failed.iter().filter(|(_, failure)| matches!(failure, Failure::Full(_)));
+        if let Some((index, failure)) = without_room.next() {
+            // Several are rather the database's fault, and room in the ledger must say something of the tables. Else nothing
+            // is committed before a trial.
+            if without_room.next().is_some() || !S::WRITES_AT_ONCE || !self.one_disk.lately() {
+                return Err(failure.clone());
+            }
+            let room = room_for(failure, std::slice::from_ref(&part[*index]));
             self.in_time(self.find_room(tx, room)).await?;
         }
         for (index, failure) in failed {

@@ -96,6 +96,7 @@ impl<S: Store> Engine<S> {
         if !self.store.shares_disk(&layout.plans).await? {
             return Err(Failure::Full("the tables lie on another disk than the ledger".into()));
         }
+        self.one_disk.now();
         let mut tx = self.store.begin().await?;
         if S::WRITES_AT_ONCE {
             self.find_room(&mut tx, room).await?;
