@@ -77,7 +77,7 @@ pub(super) async fn forget(connection: &mut PgConnection, entry: &Entry) -> Resu
 /// All rows in one statement; `ids` adds explicit values for the id column.
 ///
 /// COPY would take less of the server's time, but the driver (sqlx 0.9.0) leaves Nagle's algorithm on, and COPY sends two
-/// packets one after the other: the second waits 40 ms for the answer to the first
+/// packets one after the other: the second may wait 40 ms for the answer to the first
 /// (<https://github.com/launchbadge/sqlx/issues/4335>).
 pub(super) async fn rows(
     connection: &mut PgConnection,
