@@ -13,6 +13,9 @@ use jobqueue_ingest::Rejection;
 use jobqueue_queue::{Command, Outcome};
 use tokio::time::Instant;
 
+/// Jobs that a shop takes at most: two batches of ten are being written, and two are on their way.
+const IN_HAND: usize = 40;
+
 fn push(queue: &Queue, jobs: usize) {
     for number in 0..jobs {
         queue.push(&format!("j{number}"), "{}");
@@ -88,7 +91,7 @@ async fn a_database_that_is_away_fails_no_job_and_is_found_again() {
     tokio::time::sleep(HOLD / 2).await;
     {
         let stock = queue.stock.lock().unwrap();
-        assert!((1..=30).contains(&stock.running.len()), "kept: {}", stock.running.len());
+        assert!((1..=IN_HAND).contains(&stock.running.len()), "kept: {}", stock.running.len());
         assert_eq!(stock.released, 0);
     }
     assert!(!shop.instruments.gate.is_open());
@@ -199,13 +202,13 @@ async fn a_drain_finishes_what_is_in_hand_and_claims_nothing_more() {
     *database.takes.lock().unwrap() = Duration::from_secs(5);
     push(&queue, 100);
     let shop = Shop::open(queue.clone(), database.clone()).await;
-    queue.until("claimed", |stock| stock.running.len() == 30).await;
+    queue.until("claimed", |stock| stock.running.len() == IN_HAND).await;
     let begin = Instant::now();
     queue.command.send(Command::Shutdown).unwrap();
     shop.closed().await;
     assert!(begin.elapsed() <= Duration::from_secs(11), "{:?}", begin.elapsed());
     let stock = queue.stock.lock().unwrap();
-    assert_eq!((stock.finished.len(), stock.waiting.len(), stock.running.len()), (30, 70, 0));
+    assert_eq!((stock.finished.len(), stock.waiting.len(), stock.running.len()), (IN_HAND, 100 - IN_HAND, 0));
 }
 
 #[tokio::test(start_paused = true)]
@@ -214,7 +217,7 @@ async fn a_drain_gives_back_what_cannot_be_finished_in_time() {
     *database.takes.lock().unwrap() = Duration::from_secs(3600);
     push(&queue, 100);
     let shop = Shop::open(queue.clone(), database.clone()).await;
-    queue.until("claimed", |stock| stock.running.len() == 30).await;
+    queue.until("claimed", |stock| stock.running.len() == IN_HAND).await;
     let begin = Instant::now();
     shop.close().await;
     assert_eq!(begin.elapsed().as_secs(), DRAIN.as_secs());
