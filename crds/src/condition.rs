@@ -121,8 +121,6 @@ pub enum Reason {
     Schedule,
     /// More workers would not raise the total rate, or the database reports errors.
     DatabaseSaturated,
-    /// The measured rate rests on too few jobs to send so many workers.
-    RateUncertain,
     /// `maxStep` limits this change.
     StepLimited,
     /// Workers with jobs in hand stay: `scaleDown.protectBusy`.

@@ -52,6 +52,8 @@ fn counters(worker: &WorkerStats) -> WorkerCounters {
         completed: worker.ended(),
         busy: worker.is_busy(),
         worked_seconds: worker.busy_seconds / f64::from(worker.concurrency.max(1)),
+        slots: worker.concurrency,
+        in_hand: worker.running,
     }
 }
 

@@ -59,7 +59,6 @@ pub fn limit_reason(limit: &Limit) -> Reason {
         Limit::Schedule { .. } => Reason::Schedule,
         Limit::Saturated { .. } | Limit::DatabaseErrors { .. } => Reason::DatabaseSaturated,
         Limit::ConnectionBudget { .. } => Reason::ConnectionBudget,
-        Limit::RateUncertain { .. } => Reason::RateUncertain,
         Limit::Step { .. } => Reason::StepLimited,
         Limit::ProtectBusy { .. } => Reason::ProtectBusy,
         Limit::Stabilizing { .. } => Reason::Stabilizing,

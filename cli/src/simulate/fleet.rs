@@ -89,6 +89,16 @@ impl Pod {
         self.busy_hands > 0
     }
 
+    /// Jobs that it does at once.
+    pub(crate) fn slots(&self) -> u32 {
+        u32::try_from(self.hands.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Jobs in hand.
+    pub(crate) fn in_hand(&self) -> u64 {
+        self.hands.iter().map(Hand::left).sum()
+    }
+
     fn is_going(&self) -> bool {
         matches!(self.state, State::Draining { .. })
     }

@@ -8,6 +8,9 @@ use jobqueue_scaling::{
 use super::{Foreman, Seen};
 use crate::simulate::fleet::{Goers, Pod};
 
+/// What a start may be measured to take, in seconds: workers are kept for so long where nothing else is said.
+const LONGEST_START: f64 = 600.0;
+
 /// The decision of the `scaling` crate.
 #[derive(Debug)]
 pub(crate) struct Ours {
@@ -48,7 +51,8 @@ impl Foreman for Ours {
         let started = pods.iter().filter(|pod| pod.has_started());
         let record = |pod: &Pod| {
             let Pod { completed, worked_seconds, .. } = *pod;
-            let counters = WorkerCounters { completed, busy: pod.is_busy(), worked_seconds };
+            let (busy, slots, in_hand) = (pod.is_busy(), pod.slots(), pod.in_hand());
+            let counters = WorkerCounters { completed, busy, worked_seconds, slots, in_hand };
             (pod.name.clone(), counters)
         };
         let rates = self.meter.sample(Sample { now, waiting, running, workers: started.map(record).collect() });
@@ -76,7 +80,9 @@ impl Foreman for Ours {
 
     fn settles_within(&self) -> f64 {
         let Policy { idle_seconds, scale_up, scale_down, .. } = &self.policy;
-        idle_seconds + scale_up.stabilization_seconds + scale_down.stabilization_seconds + 60.0
+        let seconds = [*idle_seconds, scale_up.stabilization_seconds, scale_down.stabilization_seconds];
+        let measured = if seconds.contains(&None) { LONGEST_START } else { 0.0 };
+        seconds.into_iter().flatten().sum::<f64>() + measured + 60.0
     }
 
     fn changes_at(&self) -> f64 {
