@@ -92,7 +92,8 @@ mod tests {
     fn jobs_that_are_due_wait_and_running_ones_are_work() {
         let look = Demand::default().look(0.0, &stats(3, 2, 2, 0));
         let backlog = Backlog { waiting: 5, running: 2, oldest_wait_seconds: Some(1.5) };
-        assert_eq!((look.backlog, look.busy, look.rates), (backlog, 1, Rates::default()));
+        assert_eq!((look.backlog, look.busy, look.rates.per_worker), (backlog, 1, None));
+        assert_eq!(look.rates.slots, 4);
     }
 
     #[test]

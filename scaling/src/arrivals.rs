@@ -68,6 +68,11 @@ impl Arrivals {
         *self = Self::default();
     }
 
+    /// All jobs that came so far.
+    pub(crate) fn came(&self) -> u64 {
+        self.came
+    }
+
     /// The jobs that wait, the oldest first.
     pub(crate) fn waiting(&self, waiting: u64) -> impl Iterator<Item = Group> {
         let taken = self.came.saturating_sub(waiting);

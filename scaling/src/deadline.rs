@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use crate::arrivals::Group;
 
 /// A worker that would be ready only this much before a deadline, in seconds, comes too late for it.
-const TOO_LATE_SECONDS: f64 = 0.5;
+pub(crate) const TOO_LATE_SECONDS: f64 = 0.5;
+/// What is late is to begin so soon after a worker that starts now is ready, in seconds, or within half the target.
+const SOON_SECONDS: f64 = 1.0;
 /// Less than half a job is none.
 const HALF_A_JOB: f64 = 0.5;
 
@@ -145,7 +147,7 @@ pub(crate) fn verdict(
         }
         // What a worker that is asked for now cannot save is to begin soon: no panic, since that saves nothing.
         let late = within < start + TOO_LATE_SECONDS;
-        let within = if late { start + start.max(target / 2.0) } else { within };
+        let within = if late { start + (target / 2.0).max(SOON_SECONDS) } else { within };
         let begun = if late { supply.begun_in(within) } else { begun };
         let lack = jobs - begun;
         let more = if lack > HALF_A_JOB { round_up(lack / supply.one_more(within, start)) } else { 0 };

@@ -111,6 +111,7 @@ fn automatic(
     memory.look(observation, backlog, passed);
     let idle = is_idle(observation, backlog);
     memory.idle_since = if idle { memory.idle_since.or(Some(memory.clock)) } else { None };
+    memory.learn_rhythm(policy, observation, idle);
     let hold = memory.starts.seconds().max(SHORTEST_HOLD_SECONDS);
     let idle_limit = policy.idle_seconds.unwrap_or(hold);
     let idle_for = memory.since(memory.idle_since);

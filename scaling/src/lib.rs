@@ -16,6 +16,7 @@ mod observation;
 mod policy;
 mod protect;
 mod reason;
+mod rhythm;
 mod saturation;
 mod schedule;
 mod starts;

@@ -6,10 +6,11 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::arrivals::Arrivals;
-use crate::need::{FLEETING_SECONDS, job_seconds};
+use crate::need::{FLEETING_SECONDS, circumstances, job_seconds};
+use crate::rhythm::Rhythm;
 use crate::saturation::Saturation;
 use crate::starts::Starts;
-use crate::{Backlog, Observation};
+use crate::{Backlog, Observation, Policy};
 
 /// A longer pause between two observations counts as this, in seconds: a clock that jumps ahead, or a process that was
 /// stopped, proves nothing about what went on meanwhile.
@@ -52,6 +53,9 @@ pub struct Memory {
     /// The same over a longer time, or the busy ones: what arrives keeps so many at work.
     #[serde(default)]
     pub(crate) offered: Option<f64>,
+    /// At which times work comes, where a target is shorter than a start.
+    #[serde(default)]
+    pub(crate) rhythm: Option<Box<Rhythm>>,
 }
 
 impl Memory {
@@ -82,6 +86,14 @@ impl Memory {
         self.occupied = seen.rates.occupied.map(|occupied| faded(self.occupied, occupied, passed, start));
         let window = job.map_or(OFFERED_SECONDS, |job| job.max(OFFERED_SECONDS));
         self.offered = job.map(|_| faded(self.offered, now, passed, window));
+    }
+
+    /// Learns at which times work comes, where workers must be there before it.
+    pub(crate) fn learn_rhythm(&mut self, policy: &Policy, seen: &Observation, idle: bool) {
+        if let Some(now) = circumstances(policy, seen, self.starts.seconds()) {
+            let (clock, came) = (self.clock, self.arrivals.came());
+            self.rhythm.get_or_insert_default().look(clock, idle, came, now);
+        }
     }
 
     /// Seconds since `moment`, by our clock.

@@ -1,16 +1,17 @@
 //! How many workers the work takes, before any limit: the rules, of which the largest answer wins.
 
-use crate::deadline::{Supply, Verdict, round_up, verdict};
+use crate::deadline::{Supply, TOO_LATE_SECONDS, Verdict, round_up, verdict};
 use crate::memory::Memory;
-use crate::{Backlog, Candidate, Deadline, Observation, Policy, Reason, erlang};
+use crate::rhythm::{Circumstances, Foretold};
+use crate::{Backlog, Candidate, Deadline, Observation, Policy, Reason, Targets, erlang};
 
 /// Without a target no job waits for longer than so many starts of a worker.
 const DEFAULT_STARTS: f64 = 2.0;
 /// A job that takes less, in seconds, comes and goes between two looks: the workers' accounts tell how many are in use, not
 /// who is busy at the moment of a look.
 pub(crate) const FLEETING_SECONDS: f64 = 0.5;
-/// Fewer busy workers on average than this, and nobody is kept for what arrives.
-const LEAST_LOAD: f64 = 0.05;
+/// A worker that comes for one job and goes costs its start, and as long again for which it is kept.
+const HOLDS: f64 = 2.0;
 
 /// The largest answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -102,6 +103,9 @@ pub(crate) fn need(
     if let Some((workers, reason)) = look.keep_up() {
         need.raise(workers, reason, workers);
     }
+    if let Some((workers, reason)) = look.foretold() {
+        need.raise(workers, reason, 0);
+    }
     if let Some(per_worker) = policy.targets.jobs_per_worker {
         let workers = look.per_worker(jobs, per_worker);
         need.raise(workers, Reason::JobsPerWorker { jobs, per_worker, workers }, workers);
@@ -135,6 +139,17 @@ pub(crate) fn is_idle(seen: &Observation, backlog: Backlog) -> bool {
 pub(crate) fn job_seconds(seen: &Observation) -> Option<f64> {
     let rate = seen.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0)?;
     Some(f64::from(seen.rates.slots.max(1)) / rate.jobs_per_second)
+}
+
+/// Under which circumstances workers must be there before the jobs; none where they need not.
+pub(crate) fn circumstances(policy: &Policy, seen: &Observation, start: f64) -> Option<Circumstances> {
+    let rate = seen.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0)?.jobs_per_second;
+    let slots = seen.rates.slots.max(1);
+    let job = f64::from(slots) / rate;
+    let Targets { max_wait_seconds, drain_seconds, .. } = policy.targets;
+    let wait = max_wait_seconds.into_iter().chain(drain_seconds.map(|seconds| (seconds - job).max(0.0)));
+    let wait = wait.reduce(f64::min).filter(|wait| *wait < start + TOO_LATE_SECONDS)?;
+    Some(Circumstances { start, wait, rate, slots })
 }
 
 fn supply(seen: &Observation, memory: &Memory) -> Option<Supply> {
@@ -225,11 +240,21 @@ impl Look<'_> {
     /// Where a target is shorter than a start, only workers that are there already can meet it: as many as random arrivals take,
     /// and no more than there are jobs to be had.
     fn keep_up(&self) -> Option<(u32, Reason)> {
-        let job = job_seconds(self.seen)?;
-        let wait = self.targets().map(|target| target.wait).reduce(f64::min)?;
-        let load = self.memory.offered.filter(|load| *load > LEAST_LOAD && wait < self.start + 0.5)?;
+        let Circumstances { wait, rate, slots, .. } = circumstances(self.policy, self.seen, self.start)?;
+        let (job, load) = (f64::from(slots) / rate, self.memory.offered.filter(|load| *load > 0.0)?);
         let workers = erlang::workers(load, job, wait, self.policy.max_replicas);
+        // To react costs a start and a hold for each arrival; to keep costs those who are not busy.
+        let idle = f64::from(workers) - load;
+        let react = HOLDS * self.start * load / job;
+        (idle <= load || idle <= react).then_some(())?;
         Some((workers, Reason::KeepUp { busy: load, wait, workers }))
+    }
+
+    /// What comes at regular times finds workers, as far as that pays.
+    fn foretold(&self) -> Option<(u32, Reason)> {
+        let now = circumstances(self.policy, self.seen, self.start)?;
+        let Foretold { within, right, of, workers } = self.memory.rhythm.as_ref()?.foretold(self.memory.clock, now)?;
+        Some((workers, Reason::Foretold { within, right, of, workers }))
     }
 
     /// What came and was done since the last look was work too, seen or not. That is no reason to add workers, since it got

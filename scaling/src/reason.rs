@@ -49,6 +49,17 @@ pub enum Reason {
         /// The answer.
         workers: u32,
     },
+    /// Work comes at regular times, and is about to.
+    Foretold {
+        /// In so many seconds.
+        within: f64,
+        /// Recent times at which it came as foretold...
+        right: u32,
+        /// ...of so many.
+        of: u32,
+        /// The answer.
+        workers: u32,
+    },
     /// There is work and nothing else says how many workers it takes.
     RateUnknown {
         /// Jobs waiting and running.
@@ -152,6 +163,10 @@ impl fmt::Display for Reason {
                     f,
                     "what arrives keeps {busy} busy on average, and must begin within {wait} s, sooner than a worker starts: {workers}"
                 )
+            }
+            Self::Foretold { within, right, of, workers } => {
+                let (within, workers) = (number(within), workers_text(workers));
+                write!(f, "jobs should come within {within} s, as foretold {right} of the last {of} times: {workers}")
             }
             Self::RateUnknown { jobs } => {
                 write!(f, "{} jobs, and the rate is not known yet: one worker will tell", count(jobs))

@@ -79,7 +79,11 @@ impl Foreman for Ours {
     }
 
     fn settles_within(&self) -> f64 {
-        let Policy { idle_seconds, scale_up, scale_down, .. } = &self.policy;
+        let Policy { idle_seconds, scale_up, scale_down, targets, .. } = &self.policy;
+        // What comes at regular times may be foretold.
+        if targets.max_wait_seconds.is_some() || targets.drain_seconds.is_some() {
+            return f64::INFINITY;
+        }
         let seconds = [*idle_seconds, scale_up.stabilization_seconds, scale_down.stabilization_seconds];
         let measured = if seconds.contains(&None) { LONGEST_START } else { 0.0 };
         seconds.into_iter().flatten().sum::<f64>() + measured + 60.0
