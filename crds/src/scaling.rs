@@ -113,10 +113,9 @@ pub struct ScaleUpSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_step: Option<u32>,
-    /// A need for more workers must last so many seconds before it is followed. Omitted: at once.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// A need for more workers must last so many seconds before it is followed. 0: at once.
     #[schemars(range(min = 0, max = 3600))]
-    pub stabilization_seconds: Option<u32>,
+    pub stabilization_seconds: u32,
 }
 
 /// Limits on shrinking.

@@ -24,7 +24,9 @@ pub fn policy(spec: &crds::JobQueueSpec) -> Policy {
         idle_seconds: scaling.idle_seconds.map(f64::from),
         scale_up: Ramp {
             max_step: scaling.scale_up.max_step,
-            stabilization_seconds: scaling.scale_up.stabilization_seconds.map(f64::from),
+            stabilization_seconds: Some(scaling.scale_up.stabilization_seconds)
+                .filter(|seconds| *seconds > 0)
+                .map(f64::from),
         },
         scale_down: Ramp {
             max_step: scaling.scale_down.max_step,

@@ -9,6 +9,8 @@ use crate::arrivals::Group;
 pub(crate) const TOO_LATE_SECONDS: f64 = 0.5;
 /// What is late is to begin so soon after a worker that starts now is ready, in seconds, or within half the target.
 const SOON_SECONDS: f64 = 1.0;
+/// Of times that vary by more than this the formula for many of them says too much.
+const MOST_VARIATION: f64 = 4.0;
 /// Less than half a job is none.
 const HALF_A_JOB: f64 = 0.5;
 
@@ -19,6 +21,8 @@ pub(crate) struct Supply {
     /// Jobs per second of a worker, and how many it has in hand at once.
     rate: f64,
     slots: f64,
+    /// How much the time of a job varies: its variance by the square of its mean.
+    variation: f64,
 }
 
 /// Workers that begin their next job at the same time.
@@ -32,9 +36,9 @@ struct Batch {
 }
 
 impl Supply {
-    /// Without workers yet, each of which does `rate` jobs per second, `slots` at once.
-    pub(crate) fn new(rate: f64, slots: u32) -> Self {
-        Self { batches: Vec::new(), rate, slots: f64::from(slots.max(1)) }
+    /// Without workers yet, each of which does `rate` jobs per second, `slots` at once; their time varies by so much.
+    pub(crate) fn new(rate: f64, slots: u32, variation: f64) -> Self {
+        Self { batches: Vec::new(), rate, slots: f64::from(slots.max(1)), variation: variation.min(MOST_VARIATION) }
     }
 
     /// How long a job takes, in seconds.
@@ -44,30 +48,34 @@ impl Supply {
 
     /// Workers that have nothing in hand in so many seconds.
     pub(crate) fn add_free(&mut self, workers: u32, at: f64) {
-        self.add(workers, at, self.slots);
+        self.add(f64::from(workers), at, self.slots);
     }
 
-    /// Workers that have been at their jobs for `age` seconds. What has run for longer than expected is expected to take a
-    /// part of the usual time more; of several jobs in hand one ends now, another then.
+    /// Workers that have been at their jobs for `age` seconds. Of jobs that take the usual time it is known when they end; what
+    /// has run for longer takes a part of the usual time more. Of jobs that vary as much as exponential ones, and of several in
+    /// hand, one ends now and another then, whatever their age.
     pub(crate) fn add_busy(&mut self, workers: u32, age: f64) {
         let job = self.job_seconds();
-        if self.slots > 1.0 {
-            self.add(workers, 0.0, 0.0);
-        } else {
-            self.add(workers, (job - age).max(job / 5.0), 1.0);
+        let random = if self.slots > 1.0 { 1.0 } else { self.variation.min(1.0) };
+        self.add(f64::from(workers) * random, 0.0, 0.0);
+        self.add(f64::from(workers) * (1.0 - random), (job - age).max(job / 5.0), 1.0);
+    }
+
+    fn add(&mut self, workers: f64, at: f64, first: f64) {
+        if workers > 0.0 {
+            self.batches.push(Batch { workers, at, first });
         }
     }
 
-    fn add(&mut self, workers: u32, at: f64, first: f64) {
-        if workers > 0 {
-            self.batches.push(Batch { workers: f64::from(workers), at, first });
-        }
-    }
-
-    /// How many jobs they will have begun in so many seconds.
+    /// How many jobs they will have begun in so many seconds: what may be relied on, one standard deviation below the mean.
+    /// Those that follow one another vary as many renewals do, whose variance is that of the jobs times their number.
     fn begun_in(&self, seconds: f64) -> f64 {
-        let begun = self.batches.iter().filter(|batch| batch.at <= seconds);
-        begun.map(|batch| batch.workers * (batch.first + (seconds - batch.at) * self.rate)).sum()
+        let (mut at_once, mut later) = (0.0, 0.0);
+        for Batch { workers, at, first } in self.batches.iter().filter(|batch| batch.at <= seconds) {
+            at_once += workers * first;
+            later += workers * (seconds - at) * self.rate;
+        }
+        at_once + (later - (self.variation * later).sqrt()).max(0.0)
     }
 
     /// How many jobs one more worker will have begun in so many seconds, if it is ready in `at`.
@@ -182,7 +190,7 @@ mod tests {
 
     #[test]
     fn what_the_workers_there_are_begin_in_time_needs_no_more() {
-        let mut supply = Supply::new(0.2, 1);
+        let mut supply = Supply::new(0.2, 1, 0.0);
         supply.add_free(2, 0.0);
         // Two begin two at once, and two more each five seconds: fourteen in thirty seconds.
         assert_eq!(of(&[group(0.0, 14)], 0.0, 30.0, &supply).more, 0);
@@ -194,7 +202,7 @@ mod tests {
 
     #[test]
     fn workers_that_start_count_from_when_they_are_ready_and_busy_ones_from_when_they_are_free() {
-        let mut supply = Supply::new(1.0 / 300.0, 1);
+        let mut supply = Supply::new(1.0 / 300.0, 1, 0.0);
         supply.add_busy(1, 290.0);
         supply.add_busy(1, 10.0);
         supply.add_free(3, 4.0);
@@ -204,7 +212,7 @@ mod tests {
 
     #[test]
     fn nobody_comes_for_what_nobody_can_save_and_what_is_late_begins_soon() {
-        let mut supply = Supply::new(1.0, 1);
+        let mut supply = Supply::new(1.0, 1, 0.0);
         supply.add_free(10, 2.0);
         // These ten are late, and begin in two seconds, before anybody else could.
         assert_eq!(of(&[group(0.0, 10)], 31.0, 30.0, &supply).more, 0);
@@ -215,7 +223,7 @@ mod tests {
 
     #[test]
     fn the_tightest_of_all_deadlines_says_how_many_could_go() {
-        let mut supply = Supply::new(1.0, 4);
+        let mut supply = Supply::new(1.0, 4, 0.0);
         supply.add_free(10, 0.0);
         let verdict = of(&[group(0.0, 40), group(20.0, 50)], 20.0, 30.0, &supply);
         // Five seconds before the first one, 90 have begun, of which 40 must: fifty less are five workers of nine each.

@@ -22,6 +22,8 @@ const LONGEST_GAP_SECONDS: f64 = 15.0;
 /// A worker that ends a job within this time, in seconds, is measured by the clock while a backlog waits: what passes
 /// between two short jobs counts as well. For longer ones its own account is exact enough.
 const SHORT_SECONDS: f64 = 2.0;
+/// With fewer completions, nobody can say how much they vary.
+const SOME_COMPLETIONS: f64 = 5.0;
 /// Below so many completions, those without a backlog count too.
 const CERTAIN_COMPLETIONS: f64 = 10.0;
 
@@ -63,6 +65,9 @@ pub struct Meter {
     saturated: Ratio,
     /// At other times.
     unsaturated: Ratio,
+    /// Jobs that ended one by one.
+    #[serde(default)]
+    singles: Moments,
     arrivals: Ratio,
     completions: Ratio,
     /// Jobs that ended between the last two samples.
@@ -120,6 +125,29 @@ impl Ratio {
     }
 }
 
+/// Lengths of time, and their squares; the past fades with their number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Moments {
+    count: f64,
+    sum: f64,
+    squares: f64,
+}
+
+impl Moments {
+    fn add(&mut self, value: f64) {
+        let fade = if self.count > KEPT_COMPLETIONS { KEPT_COMPLETIONS / self.count } else { 1.0 };
+        self.count = self.count * fade + 1.0;
+        self.sum = self.sum * fade + value;
+        self.squares = self.squares * fade + value * value;
+    }
+
+    /// The variance by the square of the mean.
+    fn variation(&self) -> Option<f64> {
+        let enough = self.count >= SOME_COMPLETIONS && self.sum > 0.0;
+        enough.then(|| (self.squares * self.count / (self.sum * self.sum) - 1.0).max(0.0))
+    }
+}
+
 impl Meter {
     /// Takes a sample; answers the rates.
     pub fn sample(&mut self, sample: Sample) -> Rates {
@@ -163,7 +191,11 @@ impl Meter {
             if done > 0 {
                 seconds += took(*before, *worker, (sample.now, passed), backlogged);
             }
-            own += worked(before.counters, *worker);
+            let alone = worked(before.counters, *worker);
+            if done == 1 && alone > 0.0 {
+                self.singles.add(alone);
+            }
+            own += alone;
             tells |= worker.worked_seconds > 0.0;
         }
         self.ended = completed;
@@ -191,11 +223,14 @@ impl Meter {
         let Some(last) = &self.last else { return Ratio::default() };
         let mean = if ended.events > 0.0 { f64::from(self.slots.max(1)) * ended.seconds / ended.events } else { 0.0 };
         let busy = last.workers.values().filter(|worker| worker.counters.busy);
+        if ended.events < 1.0 {
+            // As long as none has ended, a job takes as long as the oldest has run.
+            let oldest = busy.max_by(|a, b| b.since.total_cmp(&a.since));
+            let age = oldest.map_or(0.0, |worker| last.now - worker.since);
+            return oldest.map_or_else(Ratio::default, |worker| running(worker.counters, age));
+        }
         let long = busy.map(|worker| (worker.counters, last.now - worker.since)).filter(|(_, age)| *age > mean);
-        long.fold(Ratio::default(), |sum, (counters, age)| {
-            let jobs = counters.in_hand.clamp(1, counters.slots.max(1).into());
-            sum.with(Ratio { events: jobs as f64, seconds: age })
-        })
+        long.fold(Ratio::default(), |sum, (counters, age)| sum.with(running(counters, age)))
     }
 
     fn rates(&self) -> Rates {
@@ -209,6 +244,7 @@ impl Meter {
             ended: self.ended,
             occupied: self.occupied,
             slots: self.slots,
+            variation: self.singles.variation(),
             ages: self.ages(),
         }
     }
@@ -217,6 +253,12 @@ impl Meter {
         let Some(last) = &self.last else { return Ages::default() };
         Ages::of(last.workers.values().filter(|worker| worker.counters.busy).map(|worker| last.now - worker.since))
     }
+}
+
+/// A worker's jobs as if they ended now, after `age` seconds.
+fn running(counters: WorkerCounters, age: f64) -> Ratio {
+    let jobs = counters.in_hand.clamp(1, counters.slots.max(1).into());
+    if age > 0.0 { Ratio { events: jobs as f64, seconds: age } } else { Ratio::default() }
 }
 
 /// How long the jobs took that a worker ended in the `passed` seconds before `now`.

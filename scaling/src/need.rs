@@ -100,11 +100,11 @@ pub(crate) fn need(
             need.raise(workers, reason, workers);
         }
     }
-    if let Some((workers, reason)) = look.keep_up() {
-        need.raise(workers, reason, workers);
-    }
+    // Whoever knows when the next job comes needs nobody until then.
     if let Some((workers, reason)) = look.foretold() {
         need.raise(workers, reason, 0);
+    } else if let Some((workers, reason)) = look.keep_up() {
+        need.raise(workers, reason, workers);
     }
     if let Some(per_worker) = policy.targets.jobs_per_worker {
         let workers = look.per_worker(jobs, per_worker);
@@ -154,7 +154,9 @@ pub(crate) fn circumstances(policy: &Policy, seen: &Observation, start: f64) -> 
 
 fn supply(seen: &Observation, memory: &Memory) -> Option<Supply> {
     let rate = seen.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0)?;
-    let mut supply = Supply::new(rate.jobs_per_second, seen.rates.slots);
+    // Of what nobody knows, no more than of exponential times is expected.
+    let variation = seen.rates.variation.unwrap_or(1.0);
+    let mut supply = Supply::new(rate.jobs_per_second, seen.rates.slots, variation);
     // Those that drain are busy too, and begin nothing more.
     let ready = seen.workers.ready.min(seen.workers.desired);
     let busy = seen.workers.busy.min(ready);
@@ -246,7 +248,7 @@ impl Look<'_> {
         // To react costs a start and a hold for each arrival; to keep costs those who are not busy.
         let idle = f64::from(workers) - load;
         let react = HOLDS * self.start * load / job;
-        (idle <= load || idle <= react).then_some(())?;
+        (idle <= load + react).then_some(())?;
         Some((workers, Reason::KeepUp { busy: load, wait, workers }))
     }
 

@@ -65,6 +65,10 @@ pub struct Rates {
     /// Jobs that a worker does at once; 0 where it is not known, which counts as one.
     #[serde(default)]
     pub slots: u32,
+    /// How much the time of a job varies: its variance by the square of its mean. None while too few jobs were seen to end one
+    /// by one.
+    #[serde(default)]
+    pub variation: Option<f64>,
     /// For how long the busy workers have been at what they do now.
     #[serde(default)]
     pub ages: Ages,

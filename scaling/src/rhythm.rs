@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 /// So many beginnings are remembered.
 const KEPT: usize = 8;
 /// With fewer, nothing is foretold.
-const ENOUGH: usize = 3;
+const ENOUGH: usize = 2;
 /// Three of four must have been foretold.
 const FORETOLD_PART: f64 = 0.75;
 /// To react costs a start, and as long again for which the worker is kept.
@@ -74,7 +74,7 @@ pub(crate) struct Foretold {
     pub(crate) right: u32,
     /// Of how many.
     pub(crate) of: u32,
-    /// The workers that it takes.
+    /// The workers that there should be now: none as long as it is too early.
     pub(crate) workers: u32,
 }
 
@@ -98,12 +98,12 @@ impl Rhythm {
         self.measure(clock, came, now);
     }
 
-    /// How many workers there should be now for what is foretold.
+    /// What is foretold, if it may be relied on.
     pub(crate) fn foretold(&self, clock: f64, now: Circumstances) -> Option<Foretold> {
         let (began, _) = (self.began?, self.idle?);
         let (from, to) = self.times(now)?;
         let passed = clock - began;
-        if self.account.len() < ENOUGH || passed < from - now.start || passed > to {
+        if self.account.len() < ENOUGH || passed > to {
             return None;
         }
         let right = self.account.iter().filter(|hindsight| hindsight.foretold).count();
@@ -113,6 +113,7 @@ impl Rhythm {
         let mut workers: Vec<u32> = self.workers.iter().copied().collect();
         workers.sort_unstable();
         let workers = *workers.get(workers.len().saturating_sub(1) * 3 / 4)?;
+        let workers = if passed < from - now.start { 0 } else { workers };
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let within = (from - passed).max(0.0);
         pays.then_some(Foretold { within, right: count(right), of: count(of), workers })
@@ -196,7 +197,7 @@ mod tests {
             let came = 4 * times.clone().filter(|at| *at <= clock).count() as u64;
             let busy = times.clone().any(|at| (at..at + 10.0).contains(&clock));
             rhythm.look(clock, !busy, came, NOW);
-            if let Some(foretold) = rhythm.foretold(clock, NOW) {
+            if let Some(foretold) = rhythm.foretold(clock, NOW).filter(|foretold| foretold.workers > 0) {
                 told.push((clock, foretold.workers));
             }
         }
@@ -206,9 +207,9 @@ mod tests {
     #[test]
     fn what_comes_every_minute_finds_workers() {
         let told = foretold((1..30).map(|minute| f64::from(minute) * 60.0));
-        // The times of three intervals, tried on three more; then always.
+        // The times of two intervals, tried on two more; then always.
         let before = |minute: f64| told.iter().filter(|(at, _)| (minute - 6.75..minute).contains(at)).count();
-        assert_eq!((before(360.0), before(480.0), before(1680.0)), (0, 27, 27));
+        assert_eq!((before(300.0), before(360.0), before(1680.0)), (0, 27, 27));
         assert!(told.iter().all(|(at, workers)| *workers == 4 && at % 60.0 >= 53.25), "{told:?}");
     }
 

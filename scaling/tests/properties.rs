@@ -67,12 +67,13 @@ prop_compose! {
         ended in prop_oneof![3 => Just(0_u64), 1 => 0_u64..2_000],
         occupied in prop::option::of(0.0_f64..40.0),
         slots in 0_u32..5,
+        variation in prop::option::of(0.0_f64..9.0),
         ages in prop::collection::vec(0.0_f64..400.0, 0..12),
     ) -> Rates {
         let per_worker = per_worker
             .map(|(jobs_per_second, completions)| WorkerRate { jobs_per_second, completions });
         let ages = Ages::of(ages.into_iter());
-        Rates { per_worker, arrivals_per_second, completions_per_second: None, ended, occupied, slots, ages }
+        Rates { per_worker, arrivals_per_second, completions_per_second: None, ended, occupied, slots, variation, ages }
     }
 }
 
