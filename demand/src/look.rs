@@ -54,6 +54,7 @@ fn counters(worker: &WorkerStats) -> WorkerCounters {
         worked_seconds: worker.busy_seconds / f64::from(worker.concurrency.max(1)),
         slots: worker.concurrency,
         in_hand: worker.running,
+        ..WorkerCounters::default()
     }
 }
 

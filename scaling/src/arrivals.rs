@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::Backlog;
 
 /// So many groups of jobs are told apart; of more, the two that came closest to each other become one.
-const MOST_GROUPS: usize = 64;
+const MOST_GROUPS: usize = 32;
 /// A backlog that is seen for the first time came evenly since its oldest job did: in so many groups.
 const FIRST_GROUPS: u64 = 8;
 
@@ -54,7 +54,7 @@ impl Arrivals {
         if waiting > 0 && self.groups.back().is_none_or(|(_, up_to)| *up_to < self.came) {
             self.groups.push_back((clock, self.came));
         }
-        if waiting == 0 {
+        if waiting == 0 && self.groups.capacity() > 0 {
             // Most queues are empty most of the time: nothing is kept for those.
             self.groups = VecDeque::new();
         }
@@ -161,6 +161,6 @@ mod tests {
         assert!(seen.len() <= MOST_GROUPS, "{}", seen.len());
         assert_eq!(seen.last().map(|(_, up_to)| *up_to), Some(29_997));
         let widest = seen.windows(2).map(|pair| pair[1].0 - pair[0].0).fold(0.0, f64::max);
-        assert!(seen.is_sorted_by(|a, b| a < b) && widest <= 2.0 * 2_500.0 / 64.0, "{widest}");
+        assert!(seen.is_sorted_by(|a, b| a < b) && widest <= 2.0 * 2_500.0 / 32.0, "{widest}");
     }
 }

@@ -18,6 +18,8 @@ const HALF_A_JOB: f64 = 0.5;
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Supply {
     batches: Vec<Batch>,
+    /// Busy workers of whom one begins its next job now, another then.
+    random: f64,
     /// Jobs per second of a worker, and how many it has in hand at once.
     rate: f64,
     slots: f64,
@@ -38,7 +40,13 @@ struct Batch {
 impl Supply {
     /// Without workers yet, each of which does `rate` jobs per second, `slots` at once; their time varies by so much.
     pub(crate) fn new(rate: f64, slots: u32, variation: f64) -> Self {
-        Self { batches: Vec::new(), rate, slots: f64::from(slots.max(1)), variation: variation.min(MOST_VARIATION) }
+        Self {
+            batches: Vec::with_capacity(10),
+            random: 0.0,
+            rate,
+            slots: f64::from(slots.max(1)),
+            variation: variation.min(MOST_VARIATION),
+        }
     }
 
     /// How long a job takes, in seconds.
@@ -57,7 +65,7 @@ impl Supply {
     pub(crate) fn add_busy(&mut self, workers: u32, age: f64) {
         let job = self.job_seconds();
         let random = if self.slots > 1.0 { 1.0 } else { self.variation.min(1.0) };
-        self.add(f64::from(workers) * random, 0.0, 0.0);
+        self.random += f64::from(workers) * random;
         self.add(f64::from(workers) * (1.0 - random), (job - age).max(job / 5.0), 1.0);
     }
 
@@ -70,10 +78,12 @@ impl Supply {
     /// How many jobs they will have begun in so many seconds: what may be relied on, one standard deviation below the mean.
     /// Those that follow one another vary as many renewals do, whose variance is that of the jobs times their number.
     fn begun_in(&self, seconds: f64) -> f64 {
-        let (mut at_once, mut later) = (0.0, 0.0);
-        for Batch { workers, at, first } in self.batches.iter().filter(|batch| batch.at <= seconds) {
-            at_once += workers * first;
-            later += workers * (seconds - at) * self.rate;
+        let (mut at_once, mut later) = (0.0, self.random * seconds * self.rate);
+        for batch in &self.batches {
+            if batch.at <= seconds {
+                at_once += batch.workers * batch.first;
+                later += batch.workers * (seconds - batch.at) * self.rate;
+            }
         }
         at_once + (later - (self.variation * later).sqrt()).max(0.0)
     }

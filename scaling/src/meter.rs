@@ -55,12 +55,15 @@ pub struct WorkerCounters {
     /// Jobs in hand; 0 if it does not say.
     #[serde(default)]
     pub in_hand: u64,
+    /// Since when it is busy, or ended a job last, in the time of the samples. The meter finds that out by itself.
+    #[serde(default)]
+    pub since: f64,
 }
 
 /// Measures rates from one [`Sample`] after another.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Meter {
-    last: Option<Seen>,
+    last: Option<Sample>,
     /// With a backlog waiting all along.
     saturated: Ratio,
     /// At other times.
@@ -78,25 +81,6 @@ pub struct Meter {
     /// Jobs that a worker does at once; 0 as long as none was seen.
     #[serde(default)]
     slots: u32,
-}
-
-/// The last sample.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-struct Seen {
-    now: f64,
-    waiting: u64,
-    running: u64,
-    workers: BTreeMap<String, Worker>,
-}
-
-/// One worker of the last sample.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-struct Worker {
-    #[serde(flatten)]
-    counters: WorkerCounters,
-    /// Since when it is busy, or ended a job last; of an idle one, the time of the sample.
-    #[serde(default)]
-    since: f64,
 }
 
 /// Events per second, the past fading.
@@ -150,24 +134,12 @@ impl Moments {
 
 impl Meter {
     /// Takes a sample; answers the rates.
-    pub fn sample(&mut self, sample: Sample) -> Rates {
+    pub fn sample(&mut self, mut sample: Sample) -> Rates {
         (self.ended, self.occupied) = (0, None);
-        let slots = sample.workers.values().map(|worker| worker.slots.max(1)).max();
-        self.slots = slots.unwrap_or(self.slots);
         let last = self.last.take();
         let last = last.filter(|last| (0.0..=LONGEST_GAP_SECONDS).contains(&(sample.now - last.now)));
-        if let Some(last) = last.as_ref().filter(|last| sample.now > last.now) {
-            self.learn(last, &sample);
-        }
-        let Sample { now, waiting, running, workers } = sample;
-        let worker = |(name, counters): (String, WorkerCounters)| {
-            let before = last.as_ref().and_then(|last| last.workers.get(&name));
-            let same = before.filter(|before| {
-                before.counters.busy && counters.busy && before.counters.completed == counters.completed
-            });
-            (name, Worker { counters, since: same.map_or(now, |before| before.since) })
-        };
-        self.last = Some(Seen { now, waiting, running, workers: workers.into_iter().map(worker).collect() });
+        self.learn(last.as_ref(), &mut sample);
+        self.last = Some(sample);
         self.rates()
     }
 
@@ -178,26 +150,40 @@ impl Meter {
         self.rates()
     }
 
-    fn learn(&mut self, last: &Seen, sample: &Sample) {
-        let passed = sample.now - last.now;
-        let backlogged = last.waiting > 0 && sample.waiting > 0;
-        let (mut completed, mut seconds, mut own, mut tells) = (0, 0.0, 0.0, false);
-        for (name, worker) in &sample.workers {
+    /// Learns from what happened since the last sample, if there is one, and notes since when each worker is at what it does.
+    fn learn(&mut self, last: Option<&Sample>, sample: &mut Sample) {
+        let now = sample.now;
+        let passed = last.map_or(0.0, |last| now - last.now);
+        let backlogged = sample.waiting > 0 && last.is_some_and(|last| last.waiting > 0);
+        let (mut completed, mut seconds, mut own, mut tells, mut slots) = (0, 0.0, 0.0, false, 0);
+        for (name, worker) in &mut sample.workers {
+            slots = slots.max(worker.slots.max(1));
+            worker.since = now;
             // What a worker did before it was first seen may be long ago.
-            let Some(before) = last.workers.get(name) else { continue };
+            let Some(before) = last.and_then(|last| last.workers.get(name)) else { continue };
             // A counter that fell belongs to a new process of the same name.
-            let done = worker.completed.checked_sub(before.counters.completed).unwrap_or(worker.completed);
-            completed += done;
-            if done > 0 {
-                seconds += took(*before, *worker, (sample.now, passed), backlogged);
+            let done = worker.completed.checked_sub(before.completed).unwrap_or(worker.completed);
+            if done == 0 && worker.busy && before.busy {
+                worker.since = before.since;
             }
-            let alone = worked(before.counters, *worker);
+            if passed <= 0.0 {
+                continue;
+            }
+            let alone = worked(*before, *worker);
+            if done > 0 {
+                completed += done;
+                seconds += took(*before, *worker, alone, (now, passed), backlogged);
+            }
             if done == 1 && alone > 0.0 {
                 self.singles.add(alone);
             }
             own += alone;
             tells |= worker.worked_seconds > 0.0;
         }
+        if slots > 0 {
+            self.slots = slots;
+        }
+        let Some(last) = last.filter(|_| passed > 0.0) else { return };
         self.ended = completed;
         self.occupied = tells.then_some(own / passed);
         let completed = completed as f64;
@@ -222,14 +208,14 @@ impl Meter {
     fn censored(&self, ended: Ratio) -> Ratio {
         let Some(last) = &self.last else { return Ratio::default() };
         let mean = if ended.events > 0.0 { f64::from(self.slots.max(1)) * ended.seconds / ended.events } else { 0.0 };
-        let busy = last.workers.values().filter(|worker| worker.counters.busy);
+        let busy = last.workers.values().filter(|worker| worker.busy);
         if ended.events < 1.0 {
             // As long as none has ended, a job takes as long as the oldest has run.
             let oldest = busy.max_by(|a, b| b.since.total_cmp(&a.since));
             let age = oldest.map_or(0.0, |worker| last.now - worker.since);
-            return oldest.map_or_else(Ratio::default, |worker| running(worker.counters, age));
+            return oldest.map_or_else(Ratio::default, |worker| running(*worker, age));
         }
-        let long = busy.map(|worker| (worker.counters, last.now - worker.since)).filter(|(_, age)| *age > mean);
+        let long = busy.map(|worker| (*worker, last.now - worker.since)).filter(|(_, age)| *age > mean);
         long.fold(Ratio::default(), |sum, (counters, age)| sum.with(running(counters, age)))
     }
 
@@ -250,8 +236,9 @@ impl Meter {
     }
 
     fn ages(&self) -> Ages {
-        let Some(last) = &self.last else { return Ages::default() };
-        Ages::of(last.workers.values().filter(|worker| worker.counters.busy).map(|worker| last.now - worker.since))
+        // They matter for what waits.
+        let Some(last) = self.last.as_ref().filter(|last| last.waiting > 0) else { return Ages::default() };
+        Ages::of(last.workers.values().filter(|worker| worker.busy).map(|worker| last.now - worker.since))
     }
 }
 
@@ -261,11 +248,10 @@ fn running(counters: WorkerCounters, age: f64) -> Ratio {
     if age > 0.0 { Ratio { events: jobs as f64, seconds: age } } else { Ratio::default() }
 }
 
-/// How long the jobs took that a worker ended in the `passed` seconds before `now`.
-fn took(before: Worker, worker: WorkerCounters, (now, passed): (f64, f64), backlogged: bool) -> f64 {
+/// How long the jobs took that a worker ended in the `passed` seconds before `now`; `own`: what it says itself.
+fn took(before: WorkerCounters, worker: WorkerCounters, own: f64, (now, passed): (f64, f64), backlogged: bool) -> f64 {
     // Whoever ended a job and was seen idle was busy at some time between the looks.
-    let clock = if before.counters.busy { now - before.since } else { passed / 2.0 };
-    let own = worked(before.counters, worker);
+    let clock = if before.busy { now - before.since } else { passed / 2.0 };
     if worker.worked_seconds <= 0.0 || (backlogged && clock <= SHORT_SECONDS) { clock } else { own }
 }
 

@@ -52,7 +52,7 @@ struct Look<'a> {
     memory: &'a Memory,
     /// What a start takes, in seconds.
     start: f64,
-    /// What the workers will begin; none while nothing is known of their rate.
+    /// What the workers will begin; none where nothing waits, and while nothing is known of their rate.
     supply: Option<Supply>,
 }
 
@@ -92,7 +92,14 @@ pub(crate) fn need(
     memory: &Memory,
     (idle_seconds, idle_limit): (f64, f64),
 ) -> Need {
-    let look = Look { policy, seen, backlog, memory, start: memory.starts.seconds(), supply: supply(seen, memory) };
+    let look = Look {
+        policy,
+        seen,
+        backlog,
+        memory,
+        start: memory.starts.seconds(),
+        supply: if backlog.waiting > 0 { supply(seen, memory) } else { None },
+    };
     let mut need = Need { workers: 0, reason: Reason::Empty, candidates: Vec::new(), lasting: 0, without_idle: 0 };
     let (workers, jobs) = (seen.workers, backlog.jobs());
     for target in look.targets() {
@@ -111,7 +118,7 @@ pub(crate) fn need(
         need.raise(workers, Reason::JobsPerWorker { jobs, per_worker, workers }, workers);
     }
     if jobs > 0 {
-        let unknown = look.supply.is_none() && policy.targets.jobs_per_worker.is_none();
+        let unknown = look.rate() <= 0.0 && policy.targets.jobs_per_worker.is_none();
         need.raise(1, if unknown { Reason::RateUnknown { jobs } } else { Reason::AtLeastOne { jobs } }, 1);
     }
     // A busy worker is never surplus: the same work takes the same worker-seconds, and stopping it may undo some.
@@ -179,7 +186,7 @@ impl Look<'_> {
     /// What is asked of the jobs.
     fn targets(&self) -> impl Iterator<Item = Target> {
         let targets = self.policy.targets;
-        let job = self.supply.as_ref().map_or(0.0, Supply::job_seconds);
+        let job = job_seconds(self.seen).unwrap_or(0.0);
         let wait = targets.max_wait_seconds.map(|seconds| Target { kind: Kind::MaxWait, seconds, wait: seconds });
         let begin = |seconds: f64| (seconds - job).max(0.0);
         let drain = targets.drain_seconds.map(|seconds| Target { kind: Kind::Drain, seconds, wait: begin(seconds) });
@@ -265,7 +272,7 @@ impl Look<'_> {
         let ended = Some(self.seen.rates.ended).filter(|ended| *ended > 0)?;
         let at_once = self.backlog.jobs().saturating_add(ended);
         let peak = self.policy.targets.jobs_per_worker.map_or(0, |per_worker| self.per_worker(at_once, per_worker));
-        let base = if self.supply.is_some() { self.in_use() } else { 0 };
+        let base = if self.rate() > 0.0 { self.in_use() } else { 0 };
         let keep = peak.max(base).max(1).min(self.seen.workers.desired);
         Some((keep, Reason::Passing { ended, workers: keep }))
     }

@@ -77,7 +77,7 @@ pub struct Rates {
 /// For how long busy workers have been at the job that they have in hand, in a few groups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ages {
-    groups: [(f32, u32); 8],
+    groups: [(f32, u32); 4],
 }
 
 impl Ages {
@@ -86,7 +86,7 @@ impl Ages {
         #[expect(clippy::cast_possible_truncation, reason = "seconds")]
         let mut ages: Vec<f32> = ages.map(|age| age.max(0.0) as f32).collect();
         ages.sort_by(f32::total_cmp);
-        let mut groups = [(0.0, 0); 8];
+        let mut groups = [(0.0, 0); 4];
         let size = ages.len().div_ceil(groups.len()).max(1);
         for (group, ages) in groups.iter_mut().zip(ages.chunks(size)) {
             let workers = u32::try_from(ages.len()).unwrap_or(u32::MAX);

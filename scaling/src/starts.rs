@@ -15,6 +15,9 @@ const LONGEST_SECONDS: f64 = 600.0;
 /// The median of so many measurements counts: one that took a new node is no rule.
 const KEPT: usize = 9;
 
+/// So many groups of workers that start are told apart.
+const MOST_GROUPS: usize = 4;
+
 /// The workers that start, and how long others took.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Starts {
@@ -24,6 +27,8 @@ pub(crate) struct Starts {
     pending: VecDeque<Pending>,
     /// What recent starts took, in seconds.
     took: VecDeque<f32>,
+    /// Their median; none before the first.
+    median: Option<f32>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -59,13 +64,7 @@ impl Starts {
 
     /// What a start takes, in seconds.
     pub(crate) fn seconds(&self) -> f64 {
-        let mut took = [f32::INFINITY; KEPT];
-        for (sorted, seconds) in took.iter_mut().zip(&self.took) {
-            *sorted = *seconds;
-        }
-        took.sort_by(f32::total_cmp);
-        let median = (!self.took.is_empty()).then(|| f64::from(took[(self.took.len() - 1) / 2]));
-        median.map_or(UNKNOWN_SECONDS, |seconds| seconds.max(SHORTEST_SECONDS))
+        self.median.map_or(UNKNOWN_SECONDS, |seconds| f64::from(seconds).max(SHORTEST_SECONDS))
     }
 
     /// The workers that start: how many, and in how many seconds each group should be ready.
@@ -78,7 +77,7 @@ impl Starts {
             return;
         }
         // A crowd that grows at every look needs no finer account.
-        let full = self.pending.len() >= KEPT;
+        let full = self.pending.len() >= MOST_GROUPS;
         match self.pending.back_mut() {
             Some(last) if last.asked == asked && (full || last.since >= since) => {
                 last.workers = last.workers.saturating_add(workers);
@@ -111,6 +110,9 @@ impl Starts {
                 }
                 #[expect(clippy::cast_possible_truncation, reason = "seconds of a start")]
                 self.took.push_back(took as f32);
+                let mut sorted: Vec<f32> = self.took.iter().copied().collect();
+                sorted.sort_by(f32::total_cmp);
+                self.median = Some(sorted[(sorted.len() - 1) / 2]);
             }
             if first.workers == 0 {
                 self.pending.pop_front();

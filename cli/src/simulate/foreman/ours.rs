@@ -52,7 +52,8 @@ impl Foreman for Ours {
         let record = |pod: &Pod| {
             let Pod { completed, worked_seconds, .. } = *pod;
             let (busy, slots, in_hand) = (pod.is_busy(), pod.slots(), pod.in_hand());
-            let counters = WorkerCounters { completed, busy, worked_seconds, slots, in_hand };
+            let counters =
+                WorkerCounters { completed, busy, worked_seconds, slots, in_hand, ..WorkerCounters::default() };
             (pod.name.clone(), counters)
         };
         let rates = self.meter.sample(Sample { now, waiting, running, workers: started.map(record).collect() });
