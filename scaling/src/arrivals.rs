@@ -1,7 +1,5 @@
 //! The arrival curve: when the jobs that wait came, as far as the looks tell.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 
 use crate::Backlog;
@@ -19,7 +17,7 @@ pub(crate) struct Arrivals {
     /// All that came so far.
     came: u64,
     /// Groups of jobs of which some wait: when the first of each came, and how many had come with the last.
-    groups: VecDeque<(f64, u64)>,
+    groups: Vec<(f64, u64)>,
 }
 
 /// Jobs that came together.
@@ -40,7 +38,7 @@ impl Arrivals {
             if grown > 0 {
                 self.came = self.came.saturating_add(grown);
                 // They may have come right after the look before.
-                self.groups.push_back((since, self.came));
+                self.groups.push((since, self.came));
             }
         } else {
             self.begin(clock, backlog);
@@ -48,15 +46,14 @@ impl Arrivals {
         // Jobs that went back to the queue did not come anew; they are at its head.
         self.came = self.came.max(waiting);
         let taken = self.came - waiting;
-        while self.groups.front().is_some_and(|(_, up_to)| *up_to <= taken) {
-            self.groups.pop_front();
-        }
-        if waiting > 0 && self.groups.back().is_none_or(|(_, up_to)| *up_to < self.came) {
-            self.groups.push_back((clock, self.came));
+        let gone = self.groups.iter().take_while(|(_, up_to)| *up_to <= taken).count();
+        self.groups.drain(..gone);
+        if waiting > 0 && self.groups.last().is_none_or(|(_, up_to)| *up_to < self.came) {
+            self.groups.push((clock, self.came));
         }
         if waiting == 0 && self.groups.capacity() > 0 {
             // Most queues are empty most of the time: nothing is kept for those.
-            self.groups = VecDeque::new();
+            self.groups = Vec::new();
         }
         if self.groups.len() > MOST_GROUPS {
             self.merge();
@@ -88,7 +85,7 @@ impl Arrivals {
         for group in 1..=groups {
             let part = (group - 1) as f64 / groups as f64;
             let up_to = if group == groups { waiting } else { waiting / groups * group };
-            self.groups.push_back((clock - oldest * (1.0 - part), up_to));
+            self.groups.push((clock - oldest * (1.0 - part), up_to));
         }
     }
 
@@ -96,7 +93,8 @@ impl Arrivals {
     fn merge(&mut self) {
         let apart = |index: usize| self.groups[index + 1].0 - self.groups[index].0;
         let closest = (0..self.groups.len() - 1).min_by(|a, b| apart(*a).total_cmp(&apart(*b)));
-        if let Some((index, (_, up_to))) = closest.and_then(|index| Some((index, self.groups.remove(index + 1)?))) {
+        if let Some(index) = closest {
+            let (_, up_to) = self.groups.remove(index + 1);
             self.groups[index].1 = up_to;
         }
     }

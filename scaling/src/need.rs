@@ -52,8 +52,6 @@ struct Look<'a> {
     memory: &'a Memory,
     /// What a start takes, in seconds.
     start: f64,
-    /// What the workers will begin; none where nothing waits, and while nothing is known of their rate.
-    supply: Option<Supply>,
 }
 
 /// One target, as a time in which every job must begin.
@@ -92,19 +90,14 @@ pub(crate) fn need(
     memory: &Memory,
     (idle_seconds, idle_limit): (f64, f64),
 ) -> Need {
-    let look = Look {
-        policy,
-        seen,
-        backlog,
-        memory,
-        start: memory.starts.seconds(),
-        supply: if backlog.waiting > 0 { supply(seen, memory) } else { None },
-    };
+    let look = Look { policy, seen, backlog, memory, start: memory.starts.seconds() };
     let mut need = Need { workers: 0, reason: Reason::Empty, candidates: Vec::new(), lasting: 0, without_idle: 0 };
     let (workers, jobs) = (seen.workers, backlog.jobs());
-    for target in look.targets() {
-        if let Some((workers, reason)) = look.deadline(target) {
-            need.raise(workers, reason, workers);
+    if let Some(supply) = supply(seen, backlog, memory) {
+        for target in look.targets() {
+            if let Some((workers, reason)) = look.deadline(target, &supply) {
+                need.raise(workers, reason, workers);
+            }
         }
     }
     // Whoever knows when the next job comes needs nobody until then.
@@ -159,7 +152,9 @@ pub(crate) fn circumstances(policy: &Policy, seen: &Observation, start: f64) -> 
     Some(Circumstances { start, wait, rate, slots })
 }
 
-fn supply(seen: &Observation, memory: &Memory) -> Option<Supply> {
+/// What the workers will begin; none where nothing waits, and while nothing is known of their rate.
+fn supply(seen: &Observation, backlog: Backlog, memory: &Memory) -> Option<Supply> {
+    (backlog.waiting > 0).then_some(())?;
     let rate = seen.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0)?;
     // Of what nobody knows, no more than of exponential times is expected.
     let variation = seen.rates.variation.unwrap_or(1.0);
@@ -197,8 +192,7 @@ impl Look<'_> {
 
     /// What the deadlines of one target ask for. Workers that there are are kept as far as the deadlines take them, or as they
     /// have work for as long as a start takes: no sooner is it worth having stopped one.
-    fn deadline(&self, target: Target) -> Option<(u32, Reason)> {
-        let supply = self.supply.as_ref()?;
+    fn deadline(&self, target: Target, supply: &Supply) -> Option<(u32, Reason)> {
         let waiting = self.memory.arrivals.waiting(self.backlog.waiting);
         let verdict = verdict(waiting, self.memory.clock, target.wait, supply, self.start)?;
         let have = self.seen.workers.desired;

@@ -1,7 +1,5 @@
 //! How long a worker takes from being asked for to being ready: measured, and what it means for those that start now.
 
-use std::collections::VecDeque;
-
 use serde::{Deserialize, Serialize};
 
 use crate::Workers;
@@ -24,9 +22,9 @@ pub(crate) struct Starts {
     /// What was seen at the last look, and when.
     last: Option<(f64, Workers)>,
     /// Workers that are not ready yet: when they were asked for, how many; the oldest first.
-    pending: VecDeque<Pending>,
+    pending: Vec<Pending>,
     /// What recent starts took, in seconds.
-    took: VecDeque<f32>,
+    took: Vec<f32>,
     /// Their median; none before the first.
     median: Option<f32>,
 }
@@ -58,7 +56,7 @@ impl Starts {
         self.add(clock, missing.saturating_sub(known), false);
         self.remove_newest(known.saturating_sub(missing));
         if self.pending.is_empty() && self.pending.capacity() > 0 {
-            self.pending = VecDeque::new();
+            self.pending = Vec::new();
         }
     }
 
@@ -78,44 +76,44 @@ impl Starts {
         }
         // A crowd that grows at every look needs no finer account.
         let full = self.pending.len() >= MOST_GROUPS;
-        match self.pending.back_mut() {
+        match self.pending.last_mut() {
             Some(last) if last.asked == asked && (full || last.since >= since) => {
                 last.workers = last.workers.saturating_add(workers);
             }
-            _ => self.pending.push_back(Pending { since, workers, asked }),
+            _ => self.pending.push(Pending { since, workers, asked }),
         }
     }
 
     /// Kubernetes takes those first that have been there for the shortest time.
     fn remove_newest(&mut self, mut workers: u32) {
-        while let Some(last) = self.pending.back_mut().filter(|_| workers > 0) {
+        while let Some(last) = self.pending.last_mut().filter(|_| workers > 0) {
             let gone = last.workers.min(workers);
             last.workers -= gone;
             workers -= gone;
             if last.workers == 0 {
-                self.pending.pop_back();
+                self.pending.pop();
             }
         }
     }
 
     fn remove_oldest(&mut self, mut workers: u32, clock: f64) {
-        while let Some(first) = self.pending.front_mut().filter(|_| workers > 0) {
+        while let Some(first) = self.pending.first_mut().filter(|_| workers > 0) {
             let ready = first.workers.min(workers);
             first.workers -= ready;
             workers -= ready;
             let took = clock - first.since;
             if first.asked && took > 0.0 && took <= LONGEST_SECONDS {
                 if self.took.len() >= KEPT {
-                    self.took.pop_front();
+                    self.took.remove(0);
                 }
                 #[expect(clippy::cast_possible_truncation, reason = "seconds of a start")]
-                self.took.push_back(took as f32);
-                let mut sorted: Vec<f32> = self.took.iter().copied().collect();
+                self.took.push(took as f32);
+                let mut sorted = self.took.clone();
                 sorted.sort_by(f32::total_cmp);
                 self.median = Some(sorted[(sorted.len() - 1) / 2]);
             }
             if first.workers == 0 {
-                self.pending.pop_front();
+                self.pending.remove(0);
             }
         }
     }
