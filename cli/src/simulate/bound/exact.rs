@@ -1,15 +1,20 @@
 //! The least cost with whole workers, by dynamic programming: for the parts of a load in which few jobs overlap.
 //!
-//! The state at a boundary is the work that has been done, in worker-steps, and the number of workers. Both curves are rounded
-//! up to whole worker-steps: the number of workers is constant within a step, so that whoever did as much as possible is at a
+//! The state at a boundary is the work that has been done, in slots by steps, and the number of workers. Both curves are rounded
+//! up to whole ones: the number of workers is constant within a step, so that whoever did as much as possible is at a
 //! whole number wherever the earliest course does not hold him back, and rounding that up only helps him.
 
 use super::tube::Tube;
+
+/// The most slots of a worker that are told apart; more are taken for so many.
+const SLOTS: u32 = 8;
 
 /// A part that is worth solving exactly.
 #[derive(Debug)]
 pub(super) struct Whole {
     step: f64,
+    /// Slots of a worker: units of work that it does in a step.
+    slots: u64,
     latest: Vec<u64>,
     earliest: Vec<u64>,
     /// More workers than this have nothing to do.
@@ -19,15 +24,17 @@ pub(super) struct Whole {
 impl Whole {
     /// With at most `most` workers.
     pub(super) fn new(tube: &Tube, most: u32) -> Self {
+        let slots = tube.slots.min(SLOTS);
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and saturates")]
-        let up = |value: &f64| (value / tube.step - 1e-6).ceil().max(0.0) as u64;
+        let up = |value: &f64| (value / tube.step * f64::from(slots) - 1e-6).ceil().max(0.0) as u64;
         let latest: Vec<u64> = tube.latest.iter().map(up).collect();
         let earliest: Vec<u64> = tube.earliest.iter().map(up).collect();
         let open = latest.iter().zip(&earliest[1..]).map(|(latest, earliest)| earliest - latest.min(earliest));
         let present = tube.present.iter().map(|present| up(&(present * tube.step)));
         let useful = open.zip(present).map(|(open, present)| open.min(present)).max().unwrap_or(0);
-        let most = usize::try_from(useful).unwrap_or(usize::MAX).min(most as usize);
-        Self { step: tube.step, latest, earliest, most }
+        let slots = u64::from(slots);
+        let most = usize::try_from(useful.div_ceil(slots)).unwrap_or(usize::MAX).min(most as usize);
+        Self { step: tube.step, slots, latest, earliest, most }
     }
 
     /// How many states there are.
@@ -55,7 +62,7 @@ impl Whole {
                 next.clear();
                 next.resize(last + 1, f64::INFINITY);
                 // What was `late` by now is not enough by the next boundary; what is done `early` there comes from nothing less.
-                let reached = from + workers as u64;
+                let reached = from + workers as u64 * self.slots;
                 let late = usize::try_from(to.saturating_sub(reached)).expect("less than there is to do");
                 let early = usize::try_from(reached.saturating_sub(to)).expect("less than there is to do");
                 let known = costs.get(late..).unwrap_or_default();

@@ -33,6 +33,8 @@ impl Target {
 pub(super) struct Tube {
     /// Seconds between two boundaries.
     pub(super) step: f64,
+    /// How many jobs a worker has in hand at once.
+    pub(super) slots: u32,
     /// Worker-seconds that must have been done by a boundary.
     pub(super) latest: Vec<f64>,
     /// Worker-seconds that can have been done by it.
@@ -88,7 +90,7 @@ impl Ramps {
 #[derive(Debug)]
 pub(super) struct Demand {
     target: Target,
-    slots: f64,
+    slots: u32,
     latest: Ramps,
     earliest: Ramps,
     /// Jobs that come, less those that have ended even if they were begun as late as may be, for each step.
@@ -99,13 +101,13 @@ impl Demand {
     /// Nothing yet; for workers with so many slots, and a run of so many steps.
     pub(super) fn new(target: Target, slots: u32, step: f64, steps: usize) -> Self {
         let ramps = || Ramps::new(step, steps);
-        Self { target, slots: f64::from(slots), latest: ramps(), earliest: ramps(), present: vec![0.0; steps + 1] }
+        Self { target, slots, latest: ramps(), earliest: ramps(), present: vec![0.0; steps + 1] }
     }
 
     /// These jobs as well.
     pub(super) fn add(&mut self, lot: &Lot) {
         let Lot { arrived, jobs, each } = *lot;
-        let slope = jobs as f64 / self.slots;
+        let slope = jobs as f64 / f64::from(self.slots);
         self.earliest.add(arrived, each, slope);
         let late = arrived + self.target.wait(each);
         self.latest.add(late, each, slope);
@@ -137,7 +139,7 @@ impl Demand {
             sum += *present;
             *present = sum;
         }
-        Tube { step, latest, earliest, present, kept }
+        Tube { step, slots: self.slots, latest, earliest, present, kept }
     }
 }
 
@@ -153,6 +155,7 @@ impl Tube {
         let cut = |curve: &[f64]| curve[from..=to].iter().map(|value| (value - before).max(0.0)).collect();
         Self {
             step: self.step,
+            slots: self.slots,
             latest: cut(&self.latest),
             earliest: cut(&self.earliest),
             present: self.present[from..to].to_vec(),
@@ -197,6 +200,7 @@ impl Tube {
         let present = self.present.chunks(times).map(|steps| steps.iter().copied().fold(0.0, f64::max)).collect();
         Self {
             step: self.step * times as f64,
+            slots: self.slots,
             latest: cut(&self.latest),
             earliest: cut(&self.earliest),
             present,
