@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jobqueue_scaling::{
-    Backlog, Calendar, Decision, Memory, Meter, Observation, Policy, Sample, WorkerCounters, Workers, decide,
+    Backlog, Calendar, Decision, Memory, Meter, Observation, Policy, Rates, Sample, WorkerCounters, Workers, decide,
 };
 
 use super::{Foreman, Seen};
@@ -22,13 +22,14 @@ pub(crate) struct Ours {
     memory: Memory,
     meter: Meter,
     decision: Option<Decision>,
+    rates: Rates,
 }
 
 impl Ours {
     /// With an empty memory; the run starts at `start`.
     pub(crate) fn new(policy: Policy, protect_busy: bool, calendar: Calendar, start: DateTime<Utc>) -> Self {
         let (memory, meter) = (Memory::default(), Meter::default());
-        Self { policy, calendar, start, protect_busy, memory, meter, decision: None }
+        Self { policy, calendar, start, protect_busy, memory, meter, decision: None, rates: Rates::default() }
     }
 
     /// `now` by the calendar, to a millisecond; none where that ends.
@@ -57,6 +58,7 @@ impl Foreman for Ours {
             (pod.name.clone(), counters)
         };
         let rates = self.meter.sample(Sample { now, waiting, running, workers: started.map(record).collect() });
+        self.rates = rates;
         let workers = Workers {
             desired,
             ready: number(pods.iter().filter(|pod| pod.is_ready()).count()),
@@ -73,6 +75,10 @@ impl Foreman for Ours {
 
     fn why(&self) -> String {
         self.decision.as_ref().map(ToString::to_string).unwrap_or_default()
+    }
+
+    fn decision(&self) -> Option<(&Decision, &Rates)> {
+        Some((self.decision.as_ref()?, &self.rates))
     }
 
     fn goers(&self) -> Goers {
