@@ -8,12 +8,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Rates, WorkerRate};
+use crate::{JobVariation, Rates, WorkerRate};
 
 /// How far back rates look, in seconds.
 const WINDOW_SECONDS: f64 = 30.0;
 /// Completions that are remembered however long ago they were.
 const KEPT_COMPLETIONS: f64 = 30.0;
+/// The variation of jobs is that of about so many.
+const VARIATION_SAMPLES: f64 = 200.0;
 /// Between two samples further apart than this, in seconds, too much may have happened.
 const LONGEST_GAP_SECONDS: f64 = 15.0;
 
@@ -51,6 +53,8 @@ pub struct Meter {
     unsaturated: Ratio,
     arrivals: Ratio,
     completions: Ratio,
+    #[serde(default)]
+    variation: Variation,
     /// Jobs that ended between the last two samples.
     ended: u64,
 }
@@ -107,6 +111,7 @@ impl Meter {
             // A counter that fell belongs to a new process of the same name.
             let done = worker.completed.checked_sub(before.completed).unwrap_or(worker.completed);
             completed += done;
+            self.variation.add(done, worker.worked_seconds - before.worked_seconds);
             busy_seconds += if backlogged {
                 passed * share(*before, *worker, done)
             } else {
@@ -132,7 +137,38 @@ impl Meter {
             arrivals_per_second: self.arrivals.per_second(),
             completions_per_second: self.completions.per_second(),
             ended: self.ended,
+            job_variation: self.variation.known(),
         }
+    }
+}
+
+/// How unlike each other jobs are: the mean and the squared deviations of their times, of the last hundred or so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Variation {
+    jobs: f64,
+    samples: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Variation {
+    /// A worker took `seconds` for `jobs` jobs. A mean of so many deviates by the square root of their number less.
+    fn add(&mut self, jobs: u64, seconds: f64) {
+        if jobs == 0 || seconds <= 0.0 {
+            return;
+        }
+        let (jobs, seconds) = (jobs as f64, seconds / jobs as f64);
+        let keep = (1.0 - 1.0 / VARIATION_SAMPLES).max(0.0);
+        self.jobs = self.jobs * keep + jobs;
+        self.samples = self.samples * keep + 1.0;
+        let off = seconds - self.mean;
+        self.mean += off * jobs / self.jobs;
+        self.squares = self.squares * keep + jobs * off * (seconds - self.mean);
+    }
+
+    fn known(&self) -> Option<JobVariation> {
+        let squared = self.squares / self.samples / (self.mean * self.mean);
+        (self.samples >= 2.0).then_some(JobVariation { squared, samples: self.samples })
     }
 }
 

@@ -58,6 +58,18 @@ pub struct Rates {
     pub completions_per_second: Option<f64>,
     /// Jobs that ended since the look before: work that no look may have seen waiting or running.
     pub ended: u64,
+    /// How unlike each other the jobs are; none: nobody says how long each took.
+    #[serde(default)]
+    pub job_variation: Option<JobVariation>,
+}
+
+/// How unlike each other jobs are.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct JobVariation {
+    /// The variance of the time that a job takes, by the square of its mean.
+    pub squared: f64,
+    /// How many samples that rests on.
+    pub samples: f64,
 }
 
 /// What one busy worker does.

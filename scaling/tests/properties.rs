@@ -65,7 +65,7 @@ prop_compose! {
     ) -> Rates {
         let per_worker = per_worker
             .map(|(jobs_per_second, completions)| WorkerRate { jobs_per_second, completions });
-        Rates { per_worker, arrivals_per_second, completions_per_second: None, ended }
+        Rates { per_worker, arrivals_per_second, ended, ..Rates::default() }
     }
 }
 

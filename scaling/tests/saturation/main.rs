@@ -1,5 +1,8 @@
 //! A database that serves only so many jobs a second, and what is no such database: simulated second by second.
 
+mod found;
+mod jobs;
+
 use std::collections::BTreeMap;
 
 use jobqueue_scaling::{

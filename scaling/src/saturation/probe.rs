@@ -1,0 +1,85 @@
+//! For a while there are fewer workers, to see whether they do as much.
+
+use serde::{Deserialize, Serialize};
+
+use super::levels::{Level, Levels};
+use crate::{Limit, Observation, eta_seconds};
+
+/// What the workers that there are do must be known so well: the relative variance of their rate.
+const KNOWN_VARIANCE: f64 = 0.025;
+/// A backlog that is gone so soon, in seconds, is not worth it.
+const BACKLOG_SECONDS: f64 = 300.0;
+/// How long it may take, in seconds, until there are fewer, and then to see what they do.
+const REACH_SECONDS: f64 = 150.0;
+const PROBE_SECONDS: f64 = 150.0;
+/// The time between two of them that found nothing, at first and at most, in seconds.
+const FIRST_PAUSE: f64 = 600.0;
+const LONGEST_PAUSE: f64 = 4800.0;
+
+/// Whether fewer are tried, or when they may be.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Probing {
+    pub(super) probe: Option<Probe>,
+    not_before: f64,
+    pause: f64,
+}
+
+/// Fewer are being tried.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct Probe {
+    /// What there was before.
+    pub(super) more: Level,
+    /// How many are tried.
+    pub(super) fewer: u32,
+    /// When it ends at the latest.
+    until: f64,
+    reached: bool,
+}
+
+impl Probing {
+    /// Whether fewer are worth a trial, the level `now` being known, and nothing else telling.
+    pub(super) fn is_due(&self, clock: f64, now: Level, levels: &Levels, seen: &Observation, waiting: u64) -> bool {
+        let rates = seen.rates;
+        let (ended, come) = (rates.completions_per_second, rates.arrivals_per_second);
+        let eta = eta_seconds(waiting, ended.unwrap_or(0.0), come.unwrap_or(0.0));
+        let lasts = eta.is_none_or(|eta| eta > BACKLOG_SECONDS);
+        let is_known = now.variance(levels.dispersion()) <= KNOWN_VARIANCE;
+        self.probe.is_none() && clock >= self.not_before && lasts && is_known && now.workers > 1
+    }
+
+    /// Begins: half as many.
+    pub(super) fn begin(&mut self, clock: f64, more: Level) {
+        self.probe = Some(Probe { more, fewer: more.workers / 2, until: clock + REACH_SECONDS, reached: false });
+    }
+
+    /// Ends without a finding.
+    pub(super) fn give_up(&mut self, clock: f64) {
+        self.probe = None;
+        self.pause = (2.0 * self.pause).clamp(FIRST_PAUSE, LONGEST_PAUSE);
+        self.not_before = clock + self.pause;
+    }
+
+    /// What was found out is of the past.
+    pub(super) fn forget(&mut self) {
+        *self = Self::default();
+    }
+
+    /// The limit that holds meanwhile.
+    pub(super) fn answer(&mut self, clock: f64) -> Option<(Limit, u32)> {
+        let Probe { more, fewer, until, .. } = self.probe?;
+        if clock >= until {
+            self.give_up(clock);
+            return None;
+        }
+        Some((Limit::Probing { workers: more.workers, rate: more.rate(), fewer }, fewer))
+    }
+}
+
+impl Probe {
+    /// So few are measured; the time for it begins.
+    pub(super) fn reach(&mut self, clock: f64) {
+        if !std::mem::replace(&mut self.reached, true) {
+            self.until = clock + PROBE_SECONDS;
+        }
+    }
+}
