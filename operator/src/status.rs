@@ -58,6 +58,7 @@ pub fn limit_reason(limit: &Limit) -> Reason {
         Limit::MaxReplicas { .. } => Reason::MaxReplicas,
         Limit::Schedule { .. } => Reason::Schedule,
         Limit::Saturated { .. } | Limit::DatabaseErrors { .. } => Reason::DatabaseSaturated,
+        Limit::Probing { .. } => Reason::Probing,
         Limit::ConnectionBudget { .. } => Reason::ConnectionBudget,
         Limit::RateUncertain { .. } => Reason::RateUncertain,
         Limit::Step { .. } => Reason::StepLimited,

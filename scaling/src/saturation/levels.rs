@@ -20,8 +20,8 @@ const COMPARABLE: f64 = 0.8;
 const KEPT: f64 = 0.88;
 /// ...and so many standard errors exclude that they kept all of it.
 const CONFIDENCE: f64 = 3.3;
-/// Workers help if they keep more than this part of their rate but for a standard error.
-const HELPFUL: f64 = 0.8;
+/// ...and as many decide that they kept more than that.
+const HELPFUL: f64 = 1.3;
 /// So many standard errors decide whether a verdict holds once it is followed.
 const CHECKED: f64 = 3.0;
 /// A rate that is so many times another, or as many times less, and by so many standard errors, is that of other jobs or of
@@ -92,7 +92,7 @@ impl Level {
         if kept < KEPT.ln() && kept + doubt * error < 0.0 {
             return Finding::Saturated;
         }
-        if kept - error > HELPFUL.ln() { Finding::Helps } else { Finding::Unknown }
+        if kept - HELPFUL * error > KEPT.ln() { Finding::Helps } else { Finding::Unknown }
     }
 
     /// Whether these, which are fewer than `more`, do as much together (`true`) or only as much each (`false`).
@@ -196,7 +196,7 @@ impl Levels {
 
     /// Whether the workers that there are do something else than before: the jobs or the database are others now, and what all
     /// others did is of the past. Then it is forgotten.
-    pub(super) fn is_new(&mut self, clock: f64) -> bool {
+    pub(super) fn is_new(&mut self) -> bool {
         let Some(now) = self.current() else { return false };
         let dispersion = self.dispersion();
         let level = |(jobs, seconds): (f64, f64)| Level { jobs, seconds, ..now };
@@ -208,7 +208,8 @@ impl Levels {
         let error = (latest.variance(dispersion) + before.variance(dispersion)).sqrt();
         let change = (latest.rate() / before.rate()).ln().abs();
         if change > CHANGE.ln() && change > SURPRISE * error {
-            self.known = vec![Level { last: clock, ..latest }];
+            self.known.clear();
+            self.scatter = Scatter::default();
             self.latest = (0.0, 0.0);
             return true;
         }

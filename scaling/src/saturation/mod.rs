@@ -66,8 +66,8 @@ impl Saturation {
     /// A second more is known of the workers that there are.
     fn judge(&mut self, clock: f64, seen: &Observation, backlog: Backlog) {
         let Some(Measured { levels, probing }) = self.measured.as_deref_mut() else { return };
-        if levels.is_new(clock) && probing.probe.is_none() {
-            probing.forget();
+        if levels.is_new() {
+            probing.forget(clock);
         }
         let Some(now) = levels.current() else { return };
         let dispersion = levels.dispersion();
@@ -78,8 +78,8 @@ impl Saturation {
                 Finding::Saturated => self.find(clock, now, more, now),
                 Finding::Helps => {
                     probing.give_up(clock);
-                    if let Some(claim) = self.verdict.as_mut().and_then(|verdict| verdict.claim.as_mut()) {
-                        claim.is_lowest = true;
+                    if let Some(verdict) = &mut self.verdict {
+                        verdict.is_lowest(clock);
                     }
                 }
                 Finding::Unknown => {}

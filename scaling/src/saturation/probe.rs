@@ -60,8 +60,8 @@ impl Probing {
     }
 
     /// What was found out is of the past.
-    pub(super) fn forget(&mut self) {
-        *self = Self::default();
+    pub(super) fn forget(&mut self, clock: f64) {
+        (self.probe, self.not_before) = (None, clock);
     }
 
     /// The limit that holds meanwhile.

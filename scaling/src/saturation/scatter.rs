@@ -18,6 +18,8 @@ const PRIOR_SAMPLES: f64 = 12.0;
 const PRIOR_PAIRS: f64 = 8.0;
 /// Times have a long tail: so many say as much as a pair of batches.
 const SAMPLES_IN_PAIR: f64 = 3.0;
+/// A square that is so many times the mean is a change, no scatter; it counts as so much.
+const UNUSUAL: f64 = 12.0;
 /// The past counts as so many pairs at most.
 const REMEMBERED_PAIRS: f64 = 64.0;
 /// Batches shorter than so many jobs say nothing about longer ones.
@@ -60,7 +62,8 @@ impl Scatter {
             let sum = before + count;
             if sum > 0.0 {
                 let keep = 1.0 - 1.0 / REMEMBERED_PAIRS;
-                length.sum = length.sum * keep + (count - before).powi(2) / sum;
+                let usual = (PRIOR + length.sum) / (1.0 + length.pairs);
+                length.sum = length.sum * keep + ((count - before).powi(2) / sum).min(UNUSUAL * usual);
                 length.pairs = length.pairs * keep + 1.0;
             }
             count = sum;

@@ -59,6 +59,14 @@ impl Verdict {
         Self { limit, cap, until: clock + pause, pause, trial: None, claim }
     }
 
+    /// Fewer than the cap do less: it stands from now.
+    pub(super) fn is_lowest(&mut self, clock: f64) {
+        if let Some(claim) = &mut self.claim {
+            claim.is_lowest = true;
+        }
+        self.until = clock + self.pause;
+    }
+
     /// Stands again, twice as long, after a trial.
     pub(super) fn renew(&mut self, clock: f64) {
         self.pause = (2.0 * self.pause).min(LONGEST_PAUSE);
