@@ -18,10 +18,8 @@ const SETTLE_JOBS: f64 = 2.0;
 const COMPARABLE: f64 = 0.8;
 /// Workers that keep less than this part of their rate as they become more are too many...
 const KEPT: f64 = 0.88;
-/// ...and so many standard errors exclude that they kept all of it.
-const CONFIDENCE: f64 = 3.3;
-/// ...and as many decide that they kept more than that.
-const HELPFUL: f64 = 1.3;
+/// ...if there is no doubt that they kept less than all of it. So many standard errors say that they kept more than that part.
+const HELPFUL: f64 = 2.0;
 /// So many standard errors decide whether a verdict holds once it is followed.
 const CHECKED: f64 = 3.0;
 /// A rate that is so many times another, or as many times less, and by so many standard errors, is that of other jobs or of
@@ -79,6 +77,12 @@ impl Level {
         (dispersion.index + f64::from(self.workers) / self.jobs) / self.jobs + DISTURBANCE / self.seconds
     }
 
+    /// Whether it is known so well that twice the rate, or half of it, could be told from it.
+    pub(super) fn is_known(&self, dispersion: Dispersion) -> bool {
+        // The other will be known twice as well.
+        dispersion.doubt() * (1.5 * self.variance(dispersion)).sqrt() < std::f64::consts::LN_2
+    }
+
     /// Compares what each of these workers did with what each of `more` did.
     pub(super) fn compare(&self, more: &Self, dispersion: Dispersion) -> Finding {
         let comparable = f64::from(self.workers) <= COMPARABLE * f64::from(more.workers);
@@ -87,8 +91,7 @@ impl Level {
         }
         let kept = (more.each() / self.each()).ln();
         let error = (self.variance(dispersion) + more.variance(dispersion)).sqrt();
-        // With few batches the variance itself is uncertain: Student's quantile, by its first terms.
-        let doubt = CONFIDENCE * (1.0 + (CONFIDENCE * CONFIDENCE + 1.0) / (4.0 * dispersion.freedom));
+        let doubt = dispersion.doubt();
         if kept < KEPT.ln() && kept + doubt * error < 0.0 {
             return Finding::Saturated;
         }

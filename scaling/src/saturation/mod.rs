@@ -110,7 +110,8 @@ impl Saturation {
             Some(_) => true,
             None => false,
         };
-        let fewer: Vec<_> = levels.fewer(now.workers, clock).map(|fewer| (fewer.compare(&now, dispersion), fewer)).collect();
+        let fewer: Vec<_> =
+            levels.fewer(now.workers, clock).map(|fewer| (fewer.compare(&now, dispersion), fewer)).collect();
         if let Some((_, fewer)) = fewer.iter().find(|(finding, _)| *finding == Finding::Saturated) {
             return self.find(clock, *fewer, now, now);
         }

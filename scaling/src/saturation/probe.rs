@@ -5,8 +5,6 @@ use serde::{Deserialize, Serialize};
 use super::levels::{Level, Levels};
 use crate::{Limit, Observation, eta_seconds};
 
-/// What the workers that there are do must be known so well: the relative variance of their rate.
-const KNOWN_VARIANCE: f64 = 0.025;
 /// A backlog that is gone so soon, in seconds, is not worth it.
 const BACKLOG_SECONDS: f64 = 300.0;
 /// How long it may take, in seconds, until there are fewer, and then to see what they do.
@@ -43,7 +41,7 @@ impl Probing {
         let (ended, come) = (rates.completions_per_second, rates.arrivals_per_second);
         let eta = eta_seconds(waiting, ended.unwrap_or(0.0), come.unwrap_or(0.0));
         let lasts = eta.is_none_or(|eta| eta > BACKLOG_SECONDS);
-        let is_known = now.variance(levels.dispersion()) <= KNOWN_VARIANCE;
+        let is_known = now.is_known(levels.dispersion());
         self.probe.is_none() && clock >= self.not_before && lasts && is_known && now.workers > 1
     }
 

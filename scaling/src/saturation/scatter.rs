@@ -20,6 +20,8 @@ const PRIOR_PAIRS: f64 = 8.0;
 const SAMPLES_IN_PAIR: f64 = 3.0;
 /// A square that is so many times the mean is a change, no scatter; it counts as so much.
 const UNUSUAL: f64 = 12.0;
+/// So many standard errors of a normal distribution leave no doubt: one in two thousand.
+const CONFIDENCE: f64 = 3.3;
 /// The past counts as so many pairs at most.
 const REMEMBERED_PAIRS: f64 = 64.0;
 /// Batches shorter than so many jobs say nothing about longer ones.
@@ -48,6 +50,13 @@ pub(super) struct Dispersion {
     pub(super) index: f64,
     /// How many squares that rests on (degrees of freedom).
     pub(super) freedom: f64,
+}
+
+impl Dispersion {
+    /// So many standard errors leave no doubt: Student's quantile by its first terms, since the error itself is uncertain.
+    pub(super) fn doubt(&self) -> f64 {
+        CONFIDENCE * (1.0 + (CONFIDENCE * CONFIDENCE + 1.0) / (4.0 * self.freedom))
+    }
 }
 
 impl Scatter {
@@ -86,16 +95,13 @@ impl Scatter {
             index: (PRIOR * PRIOR_SAMPLES + squared * samples) / weight,
             freedom: weight / SAMPLES_IN_PAIR,
         };
-        let mut most = prior;
-        let mut seconds = 1.0;
-        for length in &self.lengths {
-            let pairs = PRIOR_PAIRS + length.pairs;
-            let index = (prior.index * PRIOR_PAIRS + length.sum) / pairs;
-            if seconds >= JOBS_IN_BATCH * job_seconds && index > most.index {
-                most = Dispersion { index, freedom: prior.freedom + length.pairs };
-            }
-            seconds *= 2.0;
-        }
-        most
+        let long_enough = |power: usize| f64::from(1_u32 << power) >= JOBS_IN_BATCH * job_seconds;
+        let lengths =
+            self.lengths.iter().enumerate().filter(|(power, _)| long_enough(*power)).map(|(_, length)| length);
+        lengths.fold(prior, |most, length| {
+            let index = (prior.index * PRIOR_PAIRS + length.sum) / (PRIOR_PAIRS + length.pairs);
+            let freedom = prior.freedom + length.pairs;
+            Dispersion { index: most.index.max(index), freedom: most.freedom.max(freedom) }
+        })
     }
 }

@@ -117,7 +117,8 @@ impl Shop {
     fn scale(&mut self, desired: u32) {
         self.desired = desired;
         let desired = desired as usize;
-        let mut staying: Vec<u64> = self.workers.iter().filter(|(_, worker)| !worker.is_going).map(|(id, _)| *id).collect();
+        let mut staying: Vec<u64> =
+            self.workers.iter().filter(|(_, worker)| !worker.is_going).map(|(id, _)| *id).collect();
         while staying.len() < desired {
             let ready_at = self.now + self.length(5.0, 0.1);
             let worker = Worker { completed: 0, worked_seconds: 0.0, ready_at, busy_since: None, is_going: false };
@@ -146,7 +147,8 @@ impl Shop {
     }
 
     fn live(&mut self, to: f64) {
-        self.waiting += Poisson::new(self.setting.arrivals * (to - self.now)).map_or(0, |jobs| jobs.sample(&mut self.chance) as u64);
+        self.waiting += Poisson::new(self.setting.arrivals * (to - self.now))
+            .map_or(0, |jobs| jobs.sample(&mut self.chance) as u64);
         let idle: Vec<u64> = self
             .workers
             .iter()
@@ -160,7 +162,8 @@ impl Shop {
         let speed = (self.setting.ceiling / wanted).min(1.0);
         let (from, began) = (self.now, self.clock);
         let end = began + speed * (to - from);
-        while let Some(Reverse((at, id))) = self.ends.peek().copied().filter(|Reverse((at, _))| *at as f64 / 1e6 <= end) {
+        while let Some(Reverse((at, id))) = self.ends.peek().copied().filter(|Reverse((at, _))| *at as f64 / 1e6 <= end)
+        {
             self.ends.pop();
             self.clock = at as f64 / 1e6;
             self.now = from + (self.clock - began) / speed;

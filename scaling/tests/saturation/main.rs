@@ -145,7 +145,8 @@ fn pods_that_become_ready_one_by_one_hide_nothing() {
             let mut plant = Plant::new(10_000_000.0, 100.0, 120.0);
             (plant.policy.max_replicas, plant.stagger_seconds) = (most, stagger_seconds);
             plant.policy.scale_down.stabilization_seconds = 0.0;
-            let _ = plant.run(20.0 + stagger_seconds * f64::from(most));
+            // Where none of the smaller numbers lasted, half of the workers are tried.
+            let _ = plant.run(45.0 + stagger_seconds * f64::from(most));
             assert!(plant.is_saturated(), "{most}, one every {stagger_seconds} s: {:?}", plant.limits);
             let _ = plant.run(50.0);
             assert!(plant.desired <= 3, "{most}, one every {stagger_seconds} s: {} {:?}", plant.desired, plant.limits);
