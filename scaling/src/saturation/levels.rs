@@ -20,8 +20,11 @@ const COMPARABLE: f64 = 0.8;
 const KEPT: f64 = 0.88;
 /// ...if there is no doubt that they kept less than all of it. So many standard errors say that they kept more than that part.
 const HELPFUL: f64 = 2.0;
-/// So many standard errors decide whether a verdict holds once it is followed.
-const CHECKED: f64 = 3.0;
+/// So many times as much, or so many standard errors more, is not the same.
+const SAME: f64 = 1.1;
+const SURELY: f64 = 1.5;
+/// The logarithm of the odds that decides whether a verdict holds once it is followed.
+const EVIDENCE: f64 = 4.0;
 /// A rate that is so many times another, or as many times less, and by so many standard errors, is that of other jobs or of
 /// another database. It is looked for in the last jobs: in so many seconds at most, or in those that tell it so well.
 const CHANGE: f64 = 1.2;
@@ -98,18 +101,29 @@ impl Level {
         if kept - HELPFUL * error > KEPT.ln() { Finding::Helps } else { Finding::Unknown }
     }
 
-    /// Whether these, which are fewer than `more`, do as much together (`true`) or only as much each (`false`).
-    pub(super) fn does_as_much(&self, more: &Self, dispersion: Dispersion) -> Option<bool> {
-        if self.jobs < 1.0 || more.jobs < 1.0 || self.workers >= more.workers {
+    /// How many like these do what `more` do together: as many as these, unless it is sure to be more.
+    pub(super) fn worth(&self, more: &Self, dispersion: Dispersion) -> u32 {
+        let ratio = more.rate() / self.rate();
+        let error = (self.variance(dispersion) + more.variance(dispersion)).sqrt();
+        if ratio < SAME.max(1.0 + SURELY * error) {
+            return self.workers;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped right after")]
+        let worth = (ratio * f64::from(self.workers)).round() as u32;
+        worth.clamp(self.workers, more.workers - 1)
+    }
+
+    /// Whether each of these does as much as each of the `fewer` did (`true`) or only as much as each of the `more`.
+    pub(super) fn is_like(&self, fewer: &Self, more: &Self, dispersion: Dispersion) -> Option<bool> {
+        if self.jobs < 1.0 {
             return None;
         }
-        let middle = (f64::from(self.workers) / f64::from(more.workers)).ln() / 2.0;
-        let kept = (self.rate() / more.rate()).ln();
-        let error = CHECKED * (self.variance(dispersion) + more.variance(dispersion)).sqrt();
-        if kept + error < middle {
-            return Some(false);
-        }
-        (kept - error > middle).then_some(true)
+        let unlikely = |other: &Self| {
+            let variance = self.variance(dispersion) + other.variance(dispersion);
+            (self.each() / other.each()).ln().powi(2) / (2.0 * variance)
+        };
+        let evidence = unlikely(more) - unlikely(fewer);
+        (evidence.abs() > EVIDENCE).then_some(evidence > 0.0)
     }
 }
 

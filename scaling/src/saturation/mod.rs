@@ -19,9 +19,6 @@ use levels::{Finding, Level, Levels};
 use probe::Probing;
 use verdict::{Answer, Claim, Verdict};
 
-/// A cap that is above the fewer workers by no more than this part may be too high as well.
-const ABOVE: f64 = 1.1;
-
 /// What is remembered of it. What most queues have none of is boxed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Saturation {
@@ -90,7 +87,7 @@ impl Saturation {
             Some(verdict) if verdict.trial.is_none() => {
                 let Some(claim) = verdict.claim.as_mut().filter(|_| now.workers <= verdict.cap) else { return };
                 if !claim.confirmed {
-                    match now.does_as_much(&claim.more, dispersion) {
+                    match now.is_like(&claim.fewer, &claim.more, dispersion) {
                         Some(true) => claim.confirmed = true,
                         // The jobs are others than before.
                         Some(false) => {
@@ -127,26 +124,27 @@ impl Saturation {
 
     /// `more` workers do not do as much more as they are more than `fewer`. `now` is what is measured.
     fn find(&mut self, clock: f64, fewer: Level, more: Level, now: Level) {
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped right after")]
-        let worth = (more.rate() / fewer.each()).round() as u32;
-        let is_lowest = f64::from(worth) > ABOVE * f64::from(fewer.workers);
-        let cap = if is_lowest { worth.min(more.workers - 1) } else { fewer.workers };
+        let Some(measured) = self.measured.as_deref_mut() else { return };
+        let cap = fewer.worth(&more, measured.levels.dispersion());
         let limit = Limit::Saturated {
             fewer: fewer.workers,
             fewer_rate: fewer.rate(),
             more: more.workers,
             more_rate: more.rate(),
         };
-        let before = self.verdict.as_ref().filter(|verdict| verdict.cap == cap).and_then(|verdict| verdict.claim);
-        let is_lowest = is_lowest || before.is_some_and(|claim| claim.is_lowest);
-        let claim = Claim { more, confirmed: now.workers == cap, is_lowest };
+        // What a trial confirms was known before.
+        let before = self.verdict.as_ref().and_then(|verdict| verdict.claim);
+        let claim = Claim {
+            fewer,
+            more,
+            confirmed: now.workers == cap || before.is_some_and(|claim| claim.confirmed),
+            is_lowest: cap > fewer.workers || before.is_some_and(|claim| claim.is_lowest && claim.fewer.workers <= cap),
+        };
         let verdict = Verdict::new(limit, cap, Some(claim), clock, self.verdict.as_deref());
         self.verdict = Some(Box::new(verdict));
-        if let Some(measured) = &mut self.measured {
-            // What fewer did was before the jobs or the database may have changed.
-            measured.levels.keep_only(if now.workers == fewer.workers { fewer.workers } else { 0 });
-            measured.probing.probe = None;
-        }
+        // What others did was before the jobs or the database may have changed.
+        measured.levels.keep_only(if now.workers == fewer.workers { fewer.workers } else { 0 });
+        measured.probing.probe = None;
     }
 
     /// Some workers get nothing done and others do.
@@ -162,9 +160,19 @@ impl Saturation {
         let Some(verdict) = self.verdict.as_deref_mut() else { return probe };
         let held = self.errors.last() || probe.is_some();
         let job_seconds = self.measured.as_ref().map_or(0.0, |measured| measured.levels.job_seconds());
-        let Answer::Cap(cap) = verdict.answer(clock, desired, held, job_seconds) else {
-            self.end_trial(clock);
-            return self.verdict.as_ref().map(|verdict| (verdict.limit, verdict.cap));
+        let cap = match verdict.answer(clock, desired, held, job_seconds) {
+            Answer::Cap(cap) => cap,
+            Answer::TrialBegins(cap) => {
+                // What more of them did was before.
+                if let Some(measured) = &mut self.measured {
+                    measured.levels.keep_only(verdict.cap);
+                }
+                cap
+            }
+            Answer::TrialIsOver => {
+                self.end_trial(clock);
+                return self.verdict.as_ref().map(|verdict| (verdict.limit, verdict.cap));
+            }
         };
         Some(probe.filter(|(_, fewer)| *fewer < cap).unwrap_or((verdict.limit, cap)))
     }

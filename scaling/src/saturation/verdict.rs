@@ -28,9 +28,10 @@ pub(super) struct Verdict {
     pub(super) claim: Option<Claim>,
 }
 
-/// The cap does as much as these did.
+/// Each of the cap does as much as each of the fewer did, and all of them as much as the more.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub(super) struct Claim {
+    pub(super) fewer: Level,
     pub(super) more: Level,
     /// It was seen to.
     pub(super) confirmed: bool,
@@ -43,6 +44,8 @@ pub(super) struct Claim {
 pub(super) enum Answer {
     /// So many workers there may be.
     Cap(u32),
+    /// The same, and they are more than so far.
+    TrialBegins(u32),
     /// The trial is over without a finding.
     TrialIsOver,
 }
@@ -83,8 +86,10 @@ impl Verdict {
             if self.trial.is_some() {
                 return Answer::TrialIsOver;
             }
-            self.trial = Some(self.cap.saturating_mul(2));
+            let more = self.cap.saturating_mul(2);
+            self.trial = Some(more);
             self.until = clock + TRIAL_SECONDS.max(TRIAL_JOBS * job_seconds);
+            return Answer::TrialBegins(more);
         }
         Answer::Cap(self.trial.unwrap_or(self.cap))
     }
