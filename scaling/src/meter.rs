@@ -142,7 +142,7 @@ impl Meter {
     }
 }
 
-/// How unlike each other jobs are: the mean and the squared deviations of their times, of the last hundred or so.
+/// How unlike each other jobs are: the mean and the squared deviations of their times, of the last two hundred or so.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 struct Variation {
     jobs: f64,
@@ -158,7 +158,7 @@ impl Variation {
             return;
         }
         let (jobs, seconds) = (jobs as f64, seconds / jobs as f64);
-        let keep = (1.0 - 1.0 / VARIATION_SAMPLES).max(0.0);
+        let keep = 1.0 - 1.0 / VARIATION_SAMPLES;
         self.jobs = self.jobs * keep + jobs;
         self.samples = self.samples * keep + 1.0;
         let off = seconds - self.mean;
@@ -257,6 +257,32 @@ mod tests {
         }
         close(rates.per_worker.map(|rate| rate.jobs_per_second), 1000.0);
         close(rates.arrivals_per_second, 4.0);
+    }
+
+    #[test]
+    fn sees_how_unlike_each_other_jobs_are() {
+        // Every fourth job takes three seconds, the others a third of one: the mean is 1, the variance 4/3.
+        let seconds = |job: u64| if job.is_multiple_of(4) { 3.0 } else { 1.0 / 3.0 };
+        for at_once in [1, 4] {
+            let (mut meter, mut rates) = (Meter::default(), Rates::default());
+            let (mut completed, mut worked_seconds) = (0, 0.0);
+            for look in 0..400_u32 {
+                // Portions of four are all alike: that says nothing else than that jobs differ less than they do.
+                for _ in 0..at_once {
+                    worked_seconds += seconds(completed);
+                    completed += 1;
+                }
+                let worker = WorkerCounters { completed, busy: true, worked_seconds };
+                let workers = BTreeMap::from([("w".to_owned(), worker)]);
+                rates = meter.sample(Sample { now: f64::from(look) * 4.0, waiting: 9, running: 1, workers });
+            }
+            let JobVariation { squared, samples } = rates.job_variation.expect("measured");
+            let expected = if at_once == 1 { 4.0 / 3.0 } else { 0.0 };
+            assert!((squared - expected).abs() < 0.05 && samples > 100.0, "{at_once}: {squared} {samples}");
+        }
+        let mut silent = Meter::default();
+        let _ = silent.sample(sample(0.0, 9, 1, &[0]));
+        assert_eq!(silent.sample(sample(1.0, 9, 1, &[5])).job_variation, None);
     }
 
     #[test]

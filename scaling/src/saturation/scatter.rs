@@ -105,3 +105,39 @@ impl Scatter {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_that_hang_together_scatter_more_in_long_batches() {
+        let mut scatter = Scatter::default();
+        // Ten seconds with few jobs, ten with many: their neighbours are like them.
+        for second in 0..640 {
+            scatter.add(if second / 10 % 2 == 0 { 80.0 } else { 120.0 });
+        }
+        let jobs = Some(JobVariation { squared: 0.25, samples: 200.0 });
+        let (short, long) = (scatter.lengths[0], scatter.dispersion(0.0, jobs));
+        assert!(short.sum / short.pairs < 1.0 && long.index > 5.0, "{short:?} {long:?}");
+        // Batches that are shorter than some jobs do not count.
+        let (all, longest) = (scatter.dispersion(0.0, None), scatter.dispersion(100.0, None));
+        assert!(all.index > longest.index && all.freedom > longest.freedom, "{all:?} {longest:?}");
+    }
+
+    #[test]
+    fn little_is_known_at_first_and_a_gap_joins_nothing() {
+        let mut scatter = Scatter::default();
+        let first = scatter.dispersion(0.01, None);
+        assert!((first.index - PRIOR).abs() < 1e-9 && first.doubt() > 1.5 * CONFIDENCE, "{first:?}");
+        for _ in 0..50 {
+            scatter.add(1.0);
+            scatter.interrupt();
+            scatter.add(1000.0);
+            scatter.interrupt();
+        }
+        assert_eq!(scatter.dispersion(0.01, None), first);
+        let known = scatter.dispersion(0.01, Some(JobVariation { squared: 9.0, samples: 200.0 }));
+        assert!(known.index > 8.0 && known.doubt() < 1.1 * CONFIDENCE, "{known:?}");
+    }
+}

@@ -26,6 +26,11 @@ pub(crate) struct Setting {
     pub(crate) arrivals: f64,
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "not negative, and small enough")]
+fn whole(value: f64) -> u64 {
+    value as u64
+}
+
 struct Worker {
     completed: u64,
     worked_seconds: f64,
@@ -127,7 +132,7 @@ impl Shop {
             self.next += 1;
         }
         while staying.len() > desired {
-            let chosen = self.chance.next_u64() as usize % staying.len();
+            let chosen = usize::try_from(self.chance.next_u64() % staying.len() as u64).expect("few");
             let id = staying.swap_remove(chosen);
             let worker = self.workers.get_mut(&id).expect("it stays");
             worker.is_going = true;
@@ -148,7 +153,7 @@ impl Shop {
 
     fn live(&mut self, to: f64) {
         self.waiting += Poisson::new(self.setting.arrivals * (to - self.now))
-            .map_or(0, |jobs| jobs.sample(&mut self.chance) as u64);
+            .map_or(0, |jobs| whole(jobs.sample(&mut self.chance)));
         let idle: Vec<u64> = self
             .workers
             .iter()
@@ -178,7 +183,7 @@ impl Shop {
         }
         self.waiting -= 1;
         let Setting { job_seconds, variation, .. } = self.setting;
-        let ends = ((self.clock + self.length(job_seconds, variation)) * 1e6) as u64;
+        let ends = whole((self.clock + self.length(job_seconds, variation)) * 1e6);
         self.ends.push(Reverse((ends, id)));
         self.workers.get_mut(&id).expect("it is there").busy_since = Some(self.now);
     }
