@@ -96,7 +96,8 @@ impl Level {
         let error = (self.variance(dispersion) + more.variance(dispersion)).sqrt();
         let doubt = dispersion.doubt();
         if kept < KEPT.ln() && kept + doubt * error < 0.0 {
-            return Finding::Saturated;
+            // The last worker may be needed for a part of it.
+            return if self.worth(more, dispersion) < more.workers { Finding::Saturated } else { Finding::Helps };
         }
         if kept - HELPFUL * error > KEPT.ln() { Finding::Helps } else { Finding::Unknown }
     }
@@ -110,7 +111,7 @@ impl Level {
         }
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped right after")]
         let worth = (ratio * f64::from(self.workers)).round() as u32;
-        worth.clamp(self.workers, more.workers - 1)
+        worth.clamp(self.workers, more.workers)
     }
 
     /// Whether each of these does as much as each of the `fewer` did (`true`) or only as much as each of the `more`.
@@ -136,6 +137,8 @@ pub(super) struct Levels {
     changed: f64,
     /// When workers were added the last time.
     grown: f64,
+    /// What waited when the first of their seconds was counted, and when that was.
+    waited: Option<(f64, u64)>,
     /// The second that is being counted: since when, jobs, most busy workers.
     second: (f64, u64, u32),
     scatter: Scatter,
@@ -156,7 +159,7 @@ impl Levels {
                 self.grown = clock;
             }
             (self.ready, self.changed) = (workers.ready, clock);
-            self.latest = (0.0, 0.0);
+            (self.latest, self.waited) = ((0.0, 0.0), None);
         }
         self.variation = seen.rates.job_variation;
         let rate = seen.rates.completions_per_second.unwrap_or(0.0);
@@ -182,6 +185,7 @@ impl Levels {
             self.scatter.interrupt();
             return false;
         }
+        self.waited.get_or_insert((clock, backlog.waiting));
         self.add(clock, jobs as f64, passed);
         true
     }
@@ -249,6 +253,13 @@ impl Levels {
     /// What is known of fewer than so many workers, as it counts at `clock`.
     pub(super) fn fewer(&self, workers: u32, clock: f64) -> impl Iterator<Item = Level> {
         self.known.iter().filter(move |level| level.workers < workers).map(move |level| level.at(clock))
+    }
+
+    /// In how many seconds nothing would wait any more, if what waits goes on as since there are so many workers; none: never.
+    pub(super) fn clears_in(&self, clock: f64, waiting: u64) -> Option<f64> {
+        let (since, before) = self.waited?;
+        let gone = before.saturating_sub(waiting);
+        (gone > 0).then(|| waiting as f64 * (clock - since) / gone as f64)
     }
 
     /// How much counts scatter.

@@ -117,7 +117,7 @@ impl Saturation {
             return;
         }
         let is_steady = seen.workers.desired == now.workers;
-        if !trial && is_steady && !self.errors.last() && probing.is_due(clock, now, levels, seen, backlog.waiting) {
+        if !trial && is_steady && !self.errors.last() && probing.is_due(clock, now, levels, backlog.waiting) {
             probing.begin(clock, now);
         }
     }

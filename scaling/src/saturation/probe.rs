@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::levels::{Level, Levels};
-use crate::{Limit, Observation, eta_seconds};
+use crate::Limit;
 
 /// A backlog that is gone so soon, in seconds, is not worth it.
 const BACKLOG_SECONDS: f64 = 300.0;
@@ -36,11 +36,8 @@ pub(super) struct Probe {
 
 impl Probing {
     /// Whether fewer are worth a trial, the level `now` being known, and nothing else telling.
-    pub(super) fn is_due(&self, clock: f64, now: Level, levels: &Levels, seen: &Observation, waiting: u64) -> bool {
-        let rates = seen.rates;
-        let (ended, come) = (rates.completions_per_second, rates.arrivals_per_second);
-        let eta = eta_seconds(waiting, ended.unwrap_or(0.0), come.unwrap_or(0.0));
-        let lasts = eta.is_none_or(|eta| eta > BACKLOG_SECONDS);
+    pub(super) fn is_due(&self, clock: f64, now: Level, levels: &Levels, waiting: u64) -> bool {
+        let lasts = levels.clears_in(clock, waiting).is_none_or(|seconds| seconds > BACKLOG_SECONDS);
         let is_known = now.is_known(levels.dispersion());
         self.probe.is_none() && clock >= self.not_before && lasts && is_known && now.workers > 1
     }
