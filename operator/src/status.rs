@@ -58,6 +58,7 @@ pub fn limit_reason(limit: &Limit) -> Reason {
         Limit::MaxReplicas { .. } => Reason::MaxReplicas,
         Limit::Schedule { .. } => Reason::Schedule,
         Limit::Saturated { .. } | Limit::DatabaseErrors { .. } => Reason::DatabaseSaturated,
+        Limit::Probing { .. } => Reason::Probing,
         Limit::ConnectionBudget { .. } => Reason::ConnectionBudget,
         Limit::Step { .. } => Reason::StepLimited,
         Limit::ProtectBusy { .. } => Reason::ProtectBusy,

@@ -121,7 +121,7 @@ fn automatic(
     let caps = Caps::of(policy);
     let bounded = wanted.min(caps.lowest());
     let mut limits = caps.binding(wanted);
-    let saturated = memory.saturation.look(memory.clock, observation, backlog);
+    let saturated = memory.saturation.look(memory.clock, observation, backlog, wanted > bounded);
     // A floor stands whatever the database does, and the windows remember it: who goes after its end waits as after any need.
     let helpful = saturated.map_or(bounded, |(_, cap)| bounded.min(cap.max(policy.floor())));
     if let Some((limit, _)) = saturated.filter(|_| helpful < bounded) {

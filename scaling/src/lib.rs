@@ -25,7 +25,7 @@ pub use deadline::Deadline;
 pub use decide::{Candidate, Decision, Limited, decide};
 pub use memory::Memory;
 pub use meter::{Meter, Sample, WorkerCounters};
-pub use observation::{Ages, Backlog, Observation, Rates, WorkerRate, Workers, eta_seconds};
+pub use observation::{Ages, Backlog, JobVariation, Observation, Rates, WorkerRate, Workers, eta_seconds};
 pub use policy::{ConnectionBudget, Mode, OnQueueFailure, Policy, Ramp, Targets};
 pub use protect::protect;
 pub use reason::{Limit, Reason};

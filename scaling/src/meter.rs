@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Ages, Rates, WorkerRate};
+use crate::{Ages, JobVariation, Rates, WorkerRate};
 
 /// How far back a worker's rate looks, in seconds.
 const WINDOW_SECONDS: f64 = 30.0;
@@ -17,13 +17,15 @@ const WINDOW_SECONDS: f64 = 30.0;
 const FLOW_SECONDS: f64 = 30.0;
 /// Completions that are remembered however long ago they were.
 const KEPT_COMPLETIONS: f64 = 30.0;
+/// The variation of jobs is that of about so many.
+const VARIATION_SAMPLES: f64 = 200.0;
 /// Between two samples further apart than this, in seconds, too much may have happened.
 const LONGEST_GAP_SECONDS: f64 = 15.0;
 /// A worker that ends a job within this time, in seconds, is measured by the clock while a backlog waits: what passes
 /// between two short jobs counts as well. For longer ones its own account is exact enough.
 const SHORT_SECONDS: f64 = 2.0;
-/// With fewer completions, nobody can say how much they vary.
-const SOME_COMPLETIONS: f64 = 5.0;
+/// With fewer samples, nobody can say how much jobs vary.
+const SOME_SAMPLES: f64 = 5.0;
 /// Below so many completions, those without a backlog count too.
 const CERTAIN_COMPLETIONS: f64 = 10.0;
 
@@ -68,11 +70,11 @@ pub struct Meter {
     saturated: Ratio,
     /// At other times.
     unsaturated: Ratio,
-    /// Jobs that ended one by one.
-    #[serde(default)]
-    singles: Moments,
     arrivals: Ratio,
     completions: Ratio,
+    /// How unlike each other jobs are.
+    #[serde(default)]
+    variation: Variation,
     /// Jobs that ended between the last two samples.
     ended: u64,
     /// How many workers were at work on average between the last two samples, by their own accounts.
@@ -106,29 +108,6 @@ impl Ratio {
 
     fn per_second(self) -> Option<f64> {
         (self.seconds > 0.0).then(|| self.events / self.seconds)
-    }
-}
-
-/// Lengths of time, and their squares; the past fades with their number.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-struct Moments {
-    count: f64,
-    sum: f64,
-    squares: f64,
-}
-
-impl Moments {
-    fn add(&mut self, value: f64) {
-        let fade = if self.count > KEPT_COMPLETIONS { KEPT_COMPLETIONS / self.count } else { 1.0 };
-        self.count = self.count * fade + 1.0;
-        self.sum = self.sum * fade + value;
-        self.squares = self.squares * fade + value * value;
-    }
-
-    /// The variance by the square of the mean.
-    fn variation(&self) -> Option<f64> {
-        let enough = self.count >= SOME_COMPLETIONS && self.sum > 0.0;
-        enough.then(|| (self.squares * self.count / (self.sum * self.sum) - 1.0).max(0.0))
     }
 }
 
@@ -174,9 +153,7 @@ impl Meter {
                 completed += done;
                 seconds += took(*before, *worker, alone, (now, passed), backlogged);
             }
-            if done == 1 && alone > 0.0 {
-                self.singles.add(alone);
-            }
+            self.variation.add(done, alone);
             own += alone;
             tells |= worker.worked_seconds > 0.0;
         }
@@ -230,7 +207,7 @@ impl Meter {
             ended: self.ended,
             occupied: self.occupied,
             slots: self.slots,
-            variation: self.singles.variation(),
+            job_variation: self.variation.known(),
             ages: self.ages(),
         }
     }
@@ -239,6 +216,36 @@ impl Meter {
         // They matter for what waits.
         let Some(last) = self.last.as_ref().filter(|last| last.waiting > 0) else { return Ages::default() };
         Ages::of(last.workers.values().filter(|worker| worker.busy).map(|worker| last.now - worker.since))
+    }
+}
+
+/// How unlike each other jobs are: the mean and the squared deviations of their times, of the last two hundred or so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Variation {
+    jobs: f64,
+    samples: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Variation {
+    /// A worker took `seconds` for `jobs` jobs. A mean of so many deviates by the square root of their number less.
+    fn add(&mut self, jobs: u64, seconds: f64) {
+        if jobs == 0 || seconds <= 0.0 {
+            return;
+        }
+        let (jobs, seconds) = (jobs as f64, seconds / jobs as f64);
+        let keep = 1.0 - 1.0 / VARIATION_SAMPLES;
+        self.jobs = self.jobs * keep + jobs;
+        self.samples = self.samples * keep + 1.0;
+        let off = seconds - self.mean;
+        self.mean += off * jobs / self.jobs;
+        self.squares = self.squares * keep + jobs * off * (seconds - self.mean);
+    }
+
+    fn known(&self) -> Option<JobVariation> {
+        let squared = self.squares / self.samples / (self.mean * self.mean);
+        (self.samples >= SOME_SAMPLES).then_some(JobVariation { squared, samples: self.samples })
     }
 }
 
@@ -330,6 +337,32 @@ mod tests {
         }
         close(rates.per_worker.map(|rate| rate.jobs_per_second), 1000.0);
         close(rates.arrivals_per_second, 4.0);
+    }
+
+    #[test]
+    fn sees_how_unlike_each_other_jobs_are() {
+        // Every fourth job takes three seconds, the others a third of one: the mean is 1, the variance 4/3.
+        let seconds = |job: u64| if job.is_multiple_of(4) { 3.0 } else { 1.0 / 3.0 };
+        for at_once in [1, 4] {
+            let (mut meter, mut rates) = (Meter::default(), Rates::default());
+            let (mut completed, mut worked_seconds) = (0, 0.0);
+            for look in 0..400_u32 {
+                // Portions of four are all alike: that says nothing else than that jobs differ less than they do.
+                for _ in 0..at_once {
+                    worked_seconds += seconds(completed);
+                    completed += 1;
+                }
+                let worker = WorkerCounters { completed, busy: true, worked_seconds, ..WorkerCounters::default() };
+                let workers = BTreeMap::from([("w".to_owned(), worker)]);
+                rates = meter.sample(Sample { now: f64::from(look) * 4.0, waiting: 9, running: 1, workers });
+            }
+            let JobVariation { squared, samples } = rates.job_variation.expect("measured");
+            let expected = if at_once == 1 { 4.0 / 3.0 } else { 0.0 };
+            assert!((squared - expected).abs() < 0.05 && samples > 100.0, "{at_once}: {squared} {samples}");
+        }
+        let mut silent = Meter::default();
+        let _ = silent.sample(sample(0.0, 9, 1, &[0]));
+        assert_eq!(silent.sample(sample(1.0, 9, 1, &[5])).job_variation, None);
     }
 
     #[test]

@@ -157,7 +157,7 @@ fn supply(seen: &Observation, backlog: Backlog, memory: &Memory) -> Option<Suppl
     (backlog.waiting > 0).then_some(())?;
     let rate = seen.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0)?;
     // Of what nobody knows, no more than of exponential times is expected.
-    let variation = seen.rates.variation.unwrap_or(1.0);
+    let variation = seen.rates.job_variation.map_or(1.0, |jobs| jobs.squared);
     let mut supply = Supply::new(rate.jobs_per_second, seen.rates.slots, variation);
     // Those that drain are busy too, and begin nothing more.
     let ready = seen.workers.ready.min(seen.workers.desired);

@@ -65,10 +65,9 @@ pub struct Rates {
     /// Jobs that a worker does at once; 0 where it is not known, which counts as one.
     #[serde(default)]
     pub slots: u32,
-    /// How much the time of a job varies: its variance by the square of its mean. None while too few jobs were seen to end one
-    /// by one.
+    /// How unlike each other jobs are; none while too few have ended, and where nobody says how long they took.
     #[serde(default)]
-    pub variation: Option<f64>,
+    pub job_variation: Option<JobVariation>,
     /// For how long the busy workers have been at what they do now.
     #[serde(default)]
     pub ages: Ages,
@@ -99,6 +98,15 @@ impl Ages {
     pub(crate) fn groups(&self) -> impl Iterator<Item = (f64, u32)> {
         self.groups.iter().filter(|(_, workers)| *workers > 0).map(|(age, workers)| (f64::from(*age), *workers))
     }
+}
+
+/// How unlike each other jobs are.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct JobVariation {
+    /// The variance of the time that a job takes, by the square of its mean.
+    pub squared: f64,
+    /// How many samples that rests on.
+    pub samples: f64,
 }
 
 /// What one busy worker does.

@@ -225,6 +225,15 @@ pub enum Limit {
         /// ...no more than that.
         more_rate: f64,
     },
+    /// Fewer workers are tried for a while: they may do as much.
+    Probing {
+        /// So many workers...
+        workers: u32,
+        /// ...did so many jobs per second.
+        rate: f64,
+        /// So many are tried.
+        fewer: u32,
+    },
     /// The database takes nothing from some workers.
     DatabaseErrors {
         /// How many.
@@ -268,6 +277,10 @@ impl fmt::Display for Limit {
                 let (fewer, more) = (workers_text(fewer), workers_text(more));
                 let (fewer_rate, more_rate) = (number(fewer_rate), number(more_rate));
                 write!(f, "the database is saturated ({more} did {more_rate} jobs/s, {fewer} did {fewer_rate}/s)")
+            }
+            Self::Probing { workers, rate, fewer } => {
+                let (workers, fewer, rate) = (workers_text(workers), count(u64::from(fewer)), number(rate));
+                write!(f, "seeing whether {fewer} do as much ({workers} did {rate} jobs/s)")
             }
             Self::DatabaseErrors { workers, of } => {
                 let (workers, of) = (count(u64::from(workers)), workers_text(of));

@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 
 use chrono::DateTime;
 use jobqueue_scaling::{
-    Ages, Backlog, Bound, Bounds, ConnectionBudget, Decision, Limit, Limited, Memory, Observation, OnQueueFailure,
-    Policy, Ramp, Rates, Targets, WorkerRate, Workers, decide,
+    Ages, Backlog, Bound, Bounds, ConnectionBudget, Decision, JobVariation, Limit, Limited, Memory, Observation,
+    OnQueueFailure, Policy, Ramp, Rates, Targets, WorkerRate, Workers, decide,
 };
 use proptest::prelude::*;
 
@@ -67,13 +67,14 @@ prop_compose! {
         ended in prop_oneof![3 => Just(0_u64), 1 => 0_u64..2_000],
         occupied in prop::option::of(0.0_f64..40.0),
         slots in 0_u32..5,
-        variation in prop::option::of(0.0_f64..9.0),
+        variation in prop::option::of((0.0_f64..9.0, 5.0_f64..200.0)),
         ages in prop::collection::vec(0.0_f64..400.0, 0..12),
     ) -> Rates {
         let per_worker = per_worker
             .map(|(jobs_per_second, completions)| WorkerRate { jobs_per_second, completions });
         let ages = Ages::of(ages.into_iter());
-        Rates { per_worker, arrivals_per_second, completions_per_second: None, ended, occupied, slots, variation, ages }
+        let job_variation = variation.map(|(squared, samples)| JobVariation { squared, samples });
+        Rates { per_worker, arrivals_per_second, completions_per_second: None, ended, occupied, slots, job_variation, ages }
     }
 }
 

@@ -1,5 +1,8 @@
 //! A database that serves only so many jobs a second, and what is no such database: simulated second by second.
 
+mod found;
+mod jobs;
+
 use std::collections::BTreeMap;
 
 use jobqueue_scaling::{
@@ -142,7 +145,8 @@ fn pods_that_become_ready_one_by_one_hide_nothing() {
             let mut plant = Plant::new(10_000_000.0, 100.0, 120.0);
             (plant.policy.max_replicas, plant.stagger_seconds) = (most, stagger_seconds);
             plant.policy.scale_down.stabilization_seconds = Some(0.0);
-            let _ = plant.run(20.0 + stagger_seconds * f64::from(most));
+            // Where none of the smaller numbers lasted, half of the workers are tried.
+            let _ = plant.run(45.0 + stagger_seconds * f64::from(most));
             assert!(plant.is_saturated(), "{most}, one every {stagger_seconds} s: {:?}", plant.limits);
             let _ = plant.run(50.0);
             assert!(plant.desired <= 3, "{most}, one every {stagger_seconds} s: {} {:?}", plant.desired, plant.limits);
@@ -197,8 +201,9 @@ fn workers_that_the_database_refuses_go_and_come_back_later() {
     let _ = plant.run(80.0);
     assert_eq!(plant.desired, 10, "{:?}", plant.limits);
     plant.connections = 100;
-    let _ = plant.run(1_200.0);
-    assert_eq!(plant.desired, 40, "{:?}", plant.limits);
+    // Once all are back, fewer are tried now and then, since the backlog lasts.
+    let back = plant.run(1_200.0);
+    assert!(back.contains(&40) && !plant.is_saturated(), "{back:?} {:?}", plant.limits);
 }
 
 #[test]
