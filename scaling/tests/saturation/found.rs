@@ -144,6 +144,27 @@ fn jobs_that_get_longer_are_not_taken_for_a_limit_for_long() {
     }
 }
 
+/// For how many seconds of fifteen minutes fewer were tried, by `most` workers that nothing limits, with too much to do.
+fn tried(most: u32, job_seconds: f64, seed: u64) -> f64 {
+    let arrivals = 1.5 * f64::from(most) / job_seconds;
+    let mut shop = Shop::new(Setting { job_seconds, variation: 1.0, ceiling: f64::INFINITY, arrivals }, seed);
+    shop.policy.max_replicas = most;
+    let mut seconds = 0.0;
+    shop.run(900.0, |_, decision| {
+        let tries = decision.limits.iter().any(|limited| matches!(limited.limit, Limit::Probing { .. }));
+        seconds += if tries { 0.25 } else { 0.0 };
+    });
+    seconds
+}
+
+#[test]
+fn a_trial_that_can_tell_nothing_ends_and_two_or_three_workers_see_none() {
+    let mean = |most| (0..8).map(|seed| tried(most, 2.0, seed)).sum::<f64>() / 8.0;
+    let seconds = [2, 3, 4, 20].map(mean);
+    assert!(seconds[0] + seconds[1] < 0.1, "{seconds:?}");
+    assert!(seconds[2] > 0.0 && seconds[2] < 110.0 && seconds[3] > 0.0 && seconds[3] < 110.0, "{seconds:?}");
+}
+
 /// What is stated of found and false, run by run: `cargo test -p jobqueue-scaling --test saturation -- --ignored --nocapture
 /// monte_carlo`, with the number of `RUNS`, and `ONLY` settings whose title contains that.
 #[test]
