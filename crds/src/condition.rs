@@ -121,8 +121,8 @@ pub enum Reason {
     Schedule,
     /// More workers would not raise the total rate, or the database reports errors.
     DatabaseSaturated,
-    /// The measured rate rests on too few jobs to send so many workers.
-    RateUncertain,
+    /// Fewer workers are tried for a while: they may do as much.
+    Probing,
     /// `maxStep` limits this change.
     StepLimited,
     /// Workers with jobs in hand stay: `scaleDown.protectBusy`.

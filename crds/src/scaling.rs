@@ -33,11 +33,14 @@ pub struct ScalingSpec {
     /// The most workers.
     #[schemars(range(min = 1, max = 10_000))]
     pub max_replicas: u32,
-    /// What the number of workers must achieve; the largest answer wins. Without any: jobsPerWorker 100.
+    /// What the number of workers must achieve; the largest answer wins. Without any, every job begins within two starts
+    /// of a worker, as measured.
     pub targets: TargetsSpec,
-    /// How long the queue must be empty and the workers idle before `minReplicas: 0` is reached, in seconds.
+    /// How long the queue must be empty and the workers idle before `minReplicas: 0` is reached, in seconds. Omitted: as long
+    /// as starting a worker takes, which is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86400))]
-    pub idle_seconds: u32,
+    pub idle_seconds: Option<u32>,
     /// Limits on growing.
     pub scale_up: ScaleUpSpec,
     /// Limits on shrinking.
@@ -62,7 +65,7 @@ impl Default for ScalingSpec {
             min_replicas: 0,
             max_replicas: 10,
             targets: TargetsSpec::default(),
-            idle_seconds: 120,
+            idle_seconds: None,
             scale_up: ScaleUpSpec::default(),
             scale_down: ScaleDownSpec::default(),
             schedules: Vec::new(),
@@ -88,15 +91,15 @@ pub enum ScalingMode {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TargetsSpec {
-    /// Jobs waiting and running, per worker.
+    /// Jobs waiting and running, per worker; no more workers than have work for as long as a start takes, once that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1))]
     pub jobs_per_worker: Option<u32>,
-    /// Clear today's backlog within so many seconds, at the measured rate.
+    /// Every job has ended so many seconds after it came, at the measured rate.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 604_800))]
     pub drain_seconds: Option<u32>,
-    /// No job waits longer than so many seconds.
+    /// Every job has begun so many seconds after it came.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 604_800))]
     pub max_wait_seconds: Option<u32>,
@@ -116,25 +119,21 @@ pub struct ScaleUpSpec {
 }
 
 /// Limits on shrinking.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ScaleDownSpec {
     /// The most workers removed at once. Omitted: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 10_000))]
     pub max_step: Option<u32>,
-    /// A need for fewer workers must last so many seconds before it is followed.
+    /// A need for fewer workers must last so many seconds before it is followed. Omitted: as long as starting a worker takes,
+    /// which is measured: a worker without work is kept for about what it costs to start it again.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
-    pub stabilization_seconds: u32,
+    pub stabilization_seconds: Option<u32>,
     /// Remove idle workers only, in every mode; the number waits for busy ones to become idle. For long jobs; one that comes
     /// to a worker as it is removed still has worker.drainSeconds.
     pub protect_busy: bool,
-}
-
-impl Default for ScaleDownSpec {
-    fn default() -> Self {
-        Self { max_step: None, stabilization_seconds: 60, protect_busy: false }
-    }
 }
 
 /// A floor, a ceiling or both, from each `start` to the next `end`.

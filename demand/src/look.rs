@@ -52,6 +52,9 @@ fn counters(worker: &WorkerStats) -> WorkerCounters {
         completed: worker.ended(),
         busy: worker.is_busy(),
         worked_seconds: worker.busy_seconds / f64::from(worker.concurrency.max(1)),
+        slots: worker.concurrency,
+        in_hand: worker.running,
+        ..WorkerCounters::default()
     }
 }
 
@@ -90,7 +93,8 @@ mod tests {
     fn jobs_that_are_due_wait_and_running_ones_are_work() {
         let look = Demand::default().look(0.0, &stats(3, 2, 2, 0));
         let backlog = Backlog { waiting: 5, running: 2, oldest_wait_seconds: Some(1.5) };
-        assert_eq!((look.backlog, look.busy, look.rates), (backlog, 1, Rates::default()));
+        assert_eq!((look.backlog, look.busy, look.rates.per_worker), (backlog, 1, None));
+        assert_eq!(look.rates.slots, 4);
     }
 
     #[test]

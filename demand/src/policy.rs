@@ -21,14 +21,16 @@ pub fn policy(spec: &crds::JobQueueSpec) -> Policy {
             drain_seconds: scaling.targets.drain_seconds.map(f64::from),
             max_wait_seconds: scaling.targets.max_wait_seconds.map(f64::from),
         },
-        idle_seconds: f64::from(scaling.idle_seconds),
+        idle_seconds: scaling.idle_seconds.map(f64::from),
         scale_up: Ramp {
             max_step: scaling.scale_up.max_step,
-            stabilization_seconds: f64::from(scaling.scale_up.stabilization_seconds),
+            stabilization_seconds: Some(scaling.scale_up.stabilization_seconds)
+                .filter(|seconds| *seconds > 0)
+                .map(f64::from),
         },
         scale_down: Ramp {
             max_step: scaling.scale_down.max_step,
-            stabilization_seconds: f64::from(scaling.scale_down.stabilization_seconds),
+            stabilization_seconds: scaling.scale_down.stabilization_seconds.map(f64::from),
         },
         on_queue_failure: match (scaling.on_queue_failure, scaling.static_replicas) {
             (crds::OnQueueFailure::Static, Some(replicas)) => OnQueueFailure::Static { replicas },
@@ -78,9 +80,9 @@ mod tests {
             min_replicas: 1,
             max_replicas: 7,
             targets: Targets { jobs_per_worker: Some(2.0), drain_seconds: Some(3.0), max_wait_seconds: Some(4.0) },
-            idle_seconds: 5.0,
-            scale_up: Ramp { max_step: Some(6), stabilization_seconds: 8.0 },
-            scale_down: Ramp { max_step: Some(9), stabilization_seconds: 10.0 },
+            idle_seconds: Some(5.0),
+            scale_up: Ramp { max_step: Some(6), stabilization_seconds: Some(8.0) },
+            scale_down: Ramp { max_step: Some(9), stabilization_seconds: Some(10.0) },
             on_queue_failure: OnQueueFailure::Static { replicas: 2 },
             connections: None,
             ..Policy::default()

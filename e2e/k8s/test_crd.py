@@ -302,8 +302,8 @@ def test_defaults(namespace):
         "consumerGroup": "jobqueue", "limits": {"maxBytes": 16 << 20, "maxInflatedBytes": 64 << 20, "maxDepth": 128}}
     assert spec["retry"] == {"maxAttempts": 5, "backoffSeconds": 1, "maxBackoffSeconds": 300}
     assert spec["scaling"] == {
-        "mode": "Auto", "minReplicas": 0, "maxReplicas": 10, "targets": {}, "idleSeconds": 120, "scaleUp": {"stabilizationSeconds": 0},
-        "scaleDown": {"stabilizationSeconds": 60, "protectBusy": False}, "onQueueFailure": "Hold"}
+        "mode": "Auto", "minReplicas": 0, "maxReplicas": 10, "targets": {}, "scaleUp": {"stabilizationSeconds": 0},
+        "scaleDown": {"protectBusy": False}, "onQueueFailure": "Hold"}
     assert spec["worker"] == {"concurrency": 4, "batchSize": 200, "drainSeconds": 60}
     assert spec["database"] == {"urlSecretKeyRef": REFERENCE, "holdSeconds": 60, "ledgerRetentionDays": 7}
     assert spec["ingest"][0]["tables"][0] == {**TABLE, "onConflict": "Fail", "id": "id"}

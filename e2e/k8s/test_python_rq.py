@@ -84,12 +84,11 @@ def test_long_jobs_are_never_cut(namespace, redis, mails):
         namespace.patch({"spec": {"scaling": {"minReplicas": 4, "maxReplicas": 4}}}, name="mails")
 
 
-def test_few_jobs_do_not_send_many_workers(namespace, redis, mails):
-    """The measured rate asks for more workers than there were completions to measure it by."""
+def test_jobs_that_have_not_ended_tell_how_long_they_take(namespace, redis, mails):
+    """Jobs that run and have not ended tell how long they take: the workers that it takes come before the first has ended."""
     mails(scaling={"maxReplicas": 4, "targets": {"jobsPerWorker": None, "drainSeconds": 1}})
     queue = Queue("mails", connection=redis)
     for _ in range(20):
         queue.enqueue("time.sleep", 3)
-    said = namespace.reaches("ScalingLimited", "True", "RateUncertain", name="mails", within=90)
-    assert "completions only" in said["message"], said
+    # One worker tells; the others come while its first jobs run.
     namespace.scales(4, name="mails", within=90)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("operator")
 @pytest.mark.takes(15)
 @pytest.mark.usefixtures("warehouse")
 def test_a_sawtooth_does_not_make_it_swing(namespace, redis, producer):
-    """Every second as much work as takes three workers, done in a moment: they stay until the need is gone for the window."""
+    """Every second 300 jobs, done in a moment: three workers come for the first, and what it turns out to take stays."""
     namespace.apply(manifest(scaling={"idleSeconds": 0, "targets": {"jobsPerWorker": 100, "drainSeconds": None, "maxWaitSeconds": None},
                                       "scaleDown": {"stabilizationSeconds": 6}}))
     namespace.reaches("Ready", "True", "Idle")
@@ -29,10 +29,10 @@ def test_a_sawtooth_does_not_make_it_swing(namespace, redis, producer):
             end = time.monotonic() + 1
             producer.enqueue(lines, first=1000 * tooth)
             until(lambda end=end: time.monotonic() > end and not redis.llen("rq:queue:companies"), "the next tooth", 30)
-        assert watch.values(replicas) == [0, 3], "no way back while the teeth come"
+        assert watch.values(replicas) in ([0, 3], [0, 3, 1]), "no way back up, and none to zero, while the teeth come"
         namespace.scales(0, within=40)
         steps = watch.values(replicas)
-    assert steps[:2] == [0, 3] and steps[1:] == sorted(steps[1:], reverse=True), steps
+    assert steps[:2] == [0, 3] and steps[-1] == 0 and steps[1:] == sorted(steps[1:], reverse=True), steps
 
 
 @pytest.mark.usefixtures("warehouse")

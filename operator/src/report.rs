@@ -6,7 +6,7 @@ use std::time::Duration;
 use jobqueue_crds::{
     CandidateStatus, ConditionType, DecisionStatus, JobQueue, JobQueueStatus, LimitStatus, QueueStatus, Reason,
 };
-use jobqueue_scaling::{Candidate, Decision, Limit, Limited, eta_seconds};
+use jobqueue_scaling::{Candidate, Decision, Limited, eta_seconds};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
@@ -140,7 +140,7 @@ impl Known {
             decision: tracked.decision.as_ref().map(|decision| decided(decision, sentence(tracked, decision))),
             scaling: tracked.decision.as_ref().map(|decision| Scaling {
                 replicas: decision.replicas,
-                wanted: wanted(decision),
+                wanted: decision.wanted,
                 message: sentence(tracked, decision),
                 limit: tracked.held.or_else(|| decision.limits.last().map(|limited| limit_reason(&limited.limit))),
             }),
@@ -164,12 +164,6 @@ fn sentence(tracked: &Tracked, decision: &Decision) -> String {
     tracked.held.map_or_else(|| decision.to_string(), |_| held())
 }
 
-/// Workers that the work takes. An uncertain rate is taken at its word here: that is what it limits.
-fn wanted(decision: &Decision) -> u32 {
-    let uncertain = decision.limits.iter().filter(|limited| matches!(limited.limit, Limit::RateUncertain { .. }));
-    uncertain.map(|limited| limited.without).fold(decision.wanted, u32::max)
-}
-
 fn decided(decision: &Decision, message: String) -> DecisionStatus {
     let Decision { replicas: _, wanted: _, reason, limits, candidates } = decision;
     let candidate = |Candidate { workers, reason }: &Candidate| CandidateStatus {
@@ -185,7 +179,7 @@ fn decided(decision: &Decision, message: String) -> DecisionStatus {
     DecisionStatus {
         reason: reason.name().into(),
         message,
-        wanted: count(wanted(decision)),
+        wanted: count(decision.wanted),
         candidates: candidates.iter().map(candidate).collect(),
         limits: limits.iter().map(limit).collect(),
     }

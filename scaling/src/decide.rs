@@ -12,6 +12,8 @@ use crate::{Backlog, Limit, Memory, Mode, Observation, OnQueueFailure, Policy, R
 const STEP_UP_SECONDS: f64 = 1.0;
 /// Steps down are at least this far apart, in seconds, where `maxStep` limits them.
 const STEP_DOWN_SECONDS: f64 = 10.0;
+/// However soon a worker starts, one without work is kept for so long, in seconds.
+const SHORTEST_HOLD_SECONDS: f64 = 2.0;
 /// How long the queue must be unreadable before `staticReplicas` counts, in seconds.
 const UNREADABLE_SECONDS: f64 = 5.0;
 
@@ -62,13 +64,13 @@ impl fmt::Display for Decision {
 /// Decides how many workers there should be. The returned memory goes into the next call.
 pub fn decide(policy: &Policy, observation: &Observation, memory: &Memory) -> (Decision, Memory) {
     let mut memory = memory.clone();
-    memory.advance(observation.now);
+    let passed = memory.advance(observation.now);
     let current = observation.workers.desired;
     let decision = match (policy.mode, observation.backlog) {
         (Mode::Manual { replicas }, _) => fixed(&mut memory, replicas, Reason::Manual { replicas }),
         (Mode::Paused, _) => fixed(&mut memory, current, Reason::Paused),
         (Mode::Auto, None) => unreadable(policy, current, &mut memory),
-        (Mode::Auto, Some(backlog)) => automatic(policy, observation, backlog, &mut memory),
+        (Mode::Auto, Some(backlog)) => automatic(policy, observation, backlog, passed, &mut memory),
     };
     (decision, memory)
 }
@@ -77,6 +79,7 @@ pub fn decide(policy: &Policy, observation: &Observation, memory: &Memory) -> (D
 fn fixed(memory: &mut Memory, replicas: u32, reason: Reason) -> Decision {
     forget_windows(memory);
     memory.idle_since = None;
+    memory.arrivals.forget();
     Decision { replicas, wanted: replicas, reason, limits: Vec::new(), candidates: Vec::new() }
 }
 
@@ -97,27 +100,40 @@ fn unreadable(policy: &Policy, current: u32, memory: &mut Memory) -> Decision {
     decision
 }
 
-fn automatic(policy: &Policy, observation: &Observation, backlog: Backlog, memory: &mut Memory) -> Decision {
+fn automatic(
+    policy: &Policy,
+    observation: &Observation,
+    backlog: Backlog,
+    passed: f64,
+    memory: &mut Memory,
+) -> Decision {
     memory.unreadable_since = None;
+    memory.look(observation, backlog, passed);
     let idle = is_idle(observation, backlog);
     memory.idle_since = if idle { memory.idle_since.or(Some(memory.clock)) } else { None };
-    let Need { workers: wanted, reason, candidates, if_certain } =
-        need(policy, observation, backlog, memory.since(memory.idle_since));
+    memory.learn_rhythm(policy, observation, idle);
+    let hold = memory.starts.seconds().max(SHORTEST_HOLD_SECONDS);
+    let idle_limit = policy.idle_seconds.unwrap_or(hold);
+    let idle_for = memory.since(memory.idle_since);
+    let Need { workers: wanted, reason, candidates, lasting, without_idle } =
+        need(policy, observation, backlog, memory, (idle_for, idle_limit));
 
     let caps = Caps::of(policy);
     let bounded = wanted.min(caps.lowest());
     let mut limits = caps.binding(wanted);
-    if let Some((certain, limit)) = if_certain {
-        limits.push(Limited { limit, without: certain.min(caps.lowest()) });
-    }
-    let saturated = memory.saturation.look(memory.clock, observation, backlog);
+    let saturated = memory.saturation.look(memory.clock, observation, backlog, wanted > bounded);
     // A floor stands whatever the database does, and the windows remember it: who goes after its end waits as after any need.
     let helpful = saturated.map_or(bounded, |(_, cap)| bounded.min(cap.max(policy.floor())));
     if let Some((limit, _)) = saturated.filter(|_| helpful < bounded) {
         limits.push(Limited { limit, without: bounded });
     }
     let current = observation.workers.desired;
-    let ramped = ramp(policy, current, helpful, memory, &mut limits);
+    // Whoever says how long the last worker stays does not mean as long again for what was needed before.
+    let over = idle && policy.idle_seconds.is_some() && idle_for >= idle_limit;
+    let down = policy.scale_down.stabilization_seconds;
+    let worth = if down.is_some() { without_idle } else { lasting }.min(helpful);
+    let hold = down.unwrap_or(if over { 0.0 } else { hold });
+    let ramped = ramp(policy, current, (helpful, worth), hold, memory, &mut limits);
     // Bounds hold at once, whatever the ramps say: a person set them.
     let mut replicas = ramped.max(policy.floor()).min(caps.lowest());
     if !idle {
@@ -127,26 +143,33 @@ fn automatic(policy: &Policy, observation: &Observation, backlog: Backlog, memor
     Decision { replicas, wanted, reason, limits, candidates }
 }
 
-/// `bounded` as far as stabilization and steps let it be reached from `current` now.
-fn ramp(policy: &Policy, current: u32, bounded: u32, memory: &mut Memory, limits: &mut Vec<Limited>) -> u32 {
-    let (up, down) = (policy.scale_up, policy.scale_down);
+/// `bounded` as far as stabilization and steps let it be reached from `current` now. Of it, `worth` is what is remembered for
+/// `hold` seconds should the need fall.
+fn ramp(
+    policy: &Policy,
+    current: u32,
+    (bounded, worth): (u32, u32),
+    hold: f64,
+    memory: &mut Memory,
+    limits: &mut Vec<Limited>,
+) -> u32 {
     let clock = memory.clock;
-    let (lowest, up_lasted) = memory.lowest.push(clock, up.stabilization_seconds, bounded, |new, old| new <= old);
-    let (highest, down_lasted) = memory.highest.push(clock, down.stabilization_seconds, bounded, |new, old| new >= old);
-    let (stable, ramp, last_step, pause) = match bounded.cmp(&current) {
+    let up = policy.scale_up.stabilization_seconds.unwrap_or(0.0);
+    let (lowest, up_lasted) = memory.lowest.push(clock, up, bounded, |new, old| new <= old);
+    let (highest, down_lasted) = memory.highest.push(clock, hold, worth, |new, old| new >= old);
+    let (stable, ramp, seconds, last_step, pause) = match bounded.cmp(&current) {
         std::cmp::Ordering::Equal => return current,
         std::cmp::Ordering::Greater => {
             let stable = if up_lasted { lowest.max(current) } else { current };
-            (stable, up, memory.stepped_up, STEP_UP_SECONDS)
+            (stable, policy.scale_up, up, memory.stepped_up, STEP_UP_SECONDS)
         }
         std::cmp::Ordering::Less => {
-            let stable = if down_lasted { highest.min(current) } else { current };
-            (stable, down, memory.stepped_down, STEP_DOWN_SECONDS)
+            let stable = if down_lasted { highest.max(bounded).min(current) } else { current };
+            (stable, policy.scale_down, hold, memory.stepped_down, STEP_DOWN_SECONDS)
         }
     };
     if stable != bounded {
-        let limit = Limit::Stabilizing { seconds: ramp.stabilization_seconds };
-        limits.push(Limited { limit, without: bounded });
+        limits.push(Limited { limit: Limit::Stabilizing { seconds }, without: bounded });
     }
     let Some(max_step) = ramp.max_step else { return stable };
     let too_soon = last_step.is_some_and(|at| clock - at < pause);

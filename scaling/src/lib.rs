@@ -5,7 +5,10 @@
 //! Kubernetes (`clippy.toml` sees to that): the operator, local mode and a simulator drive the same code. Times are
 //! seconds since any fixed moment; a clock that jumps is survived, not believed.
 
+mod arrivals;
+mod deadline;
 mod decide;
+mod erlang;
 mod memory;
 mod meter;
 mod need;
@@ -13,13 +16,16 @@ mod observation;
 mod policy;
 mod protect;
 mod reason;
+mod rhythm;
 mod saturation;
 mod schedule;
+mod starts;
 
+pub use deadline::Deadline;
 pub use decide::{Candidate, Decision, Limited, decide};
 pub use memory::Memory;
 pub use meter::{Meter, Sample, WorkerCounters};
-pub use observation::{Backlog, Observation, Rates, WorkerRate, Workers, eta_seconds};
+pub use observation::{Ages, Backlog, JobVariation, Observation, Rates, WorkerRate, Workers, eta_seconds};
 pub use policy::{ConnectionBudget, Mode, OnQueueFailure, Policy, Ramp, Targets};
 pub use protect::protect;
 pub use reason::{Limit, Reason};

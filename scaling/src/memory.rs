@@ -5,11 +5,19 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::arrivals::Arrivals;
+use crate::need::{FLEETING_SECONDS, circumstances, job_seconds};
+use crate::rhythm::Rhythm;
 use crate::saturation::Saturation;
+use crate::starts::Starts;
+use crate::{Backlog, Observation, Policy};
 
 /// A longer pause between two observations counts as this, in seconds: a clock that jumps ahead, or a process that was
 /// stopped, proves nothing about what went on meanwhile.
 const LONGEST_GAP_SECONDS: f64 = 15.0;
+
+/// The offered load is averaged over so long, in seconds, or as long as a job takes.
+const OFFERED_SECONDS: f64 = 120.0;
 
 /// What [`crate::decide`] remembers. Start with `Memory::default()`; after a restart that is safe: windows begin anew.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -33,23 +41,71 @@ pub struct Memory {
     /// Whether more workers still help.
     #[serde(default)]
     pub(crate) saturation: Saturation,
+    /// When the jobs that wait came.
+    #[serde(default)]
+    pub(crate) arrivals: Arrivals,
+    /// The workers that start, and how long that takes.
+    #[serde(default)]
+    pub(crate) starts: Starts,
+    /// Workers at work, by their own accounts, on average over about a start; none where they do not say.
+    #[serde(default)]
+    pub(crate) occupied: Option<f64>,
+    /// The same over a longer time, or the busy ones: what arrives keeps so many at work.
+    #[serde(default)]
+    pub(crate) offered: Option<f64>,
+    /// At which times work comes, where a target is shorter than a start.
+    #[serde(default)]
+    pub(crate) rhythm: Option<Box<Rhythm>>,
 }
 
 impl Memory {
-    /// Advances the clock to the caller's `now`.
-    pub(crate) fn advance(&mut self, now: f64) {
+    /// Advances the clock to the caller's `now`; answers by how much.
+    pub(crate) fn advance(&mut self, now: f64) -> f64 {
         if !now.is_finite() {
+            return 0.0;
+        }
+        let passed = self.last_now.map_or(0.0, |last| now - last).clamp(0.0, LONGEST_GAP_SECONDS);
+        self.clock += passed;
+        self.last_now = Some(now);
+        passed
+    }
+
+    /// Takes in a look, `passed` seconds after the one before it.
+    pub(crate) fn look(&mut self, seen: &Observation, backlog: Backlog, passed: f64) {
+        let ended = if passed > 0.0 { seen.rates.ended } else { 0 };
+        self.starts.look(self.clock, seen.workers);
+        self.arrivals.look(self.clock, backlog, ended);
+        if passed <= 0.0 {
             return;
         }
-        let passed = self.last_now.map_or(0.0, |last| now - last);
-        self.clock += passed.clamp(0.0, LONGEST_GAP_SECONDS);
-        self.last_now = Some(now);
+        let start = self.starts.seconds();
+        let busy = f64::from(seen.workers.busy.min(seen.workers.desired));
+        let job = job_seconds(seen);
+        let fleeting = job.is_some_and(|job| job < FLEETING_SECONDS);
+        let now = seen.rates.occupied.filter(|_| fleeting).unwrap_or(busy);
+        self.occupied = seen.rates.occupied.map(|occupied| faded(self.occupied, occupied, passed, start));
+        let window = job.map_or(OFFERED_SECONDS, |job| job.max(OFFERED_SECONDS));
+        self.offered = job.map(|_| faded(self.offered, now, passed, window));
+    }
+
+    /// Learns at which times work comes, where workers must be there before it.
+    pub(crate) fn learn_rhythm(&mut self, policy: &Policy, seen: &Observation, idle: bool) {
+        if let Some(now) = circumstances(policy, seen, self.starts.seconds()) {
+            let (clock, came) = (self.clock, self.arrivals.came());
+            self.rhythm.get_or_insert_default().look(clock, idle, came, now);
+        }
     }
 
     /// Seconds since `moment`, by our clock.
     pub(crate) fn since(&self, moment: Option<f64>) -> f64 {
         moment.map_or(0.0, |moment| self.clock - moment)
     }
+}
+
+/// An average that fades within `window` seconds, `passed` seconds after the last value.
+fn faded(before: Option<f64>, value: f64, passed: f64, window: f64) -> f64 {
+    let before = before.unwrap_or(0.0);
+    before + (1.0 - (-passed / window).exp()) * (value - before)
 }
 
 /// The extreme of recent values: a queue in which only values that can still become the extreme are kept.

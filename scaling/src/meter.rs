@@ -1,21 +1,33 @@
 //! Rates, measured from the counters that workers leave in Redis.
 //!
-//! A worker's rate is completions per second of a busy worker, over the last half minute of busy time or the last
-//! thirty completions, whichever is more. Where a backlog was waiting all along, that is what a worker *can* do; other
-//! times only say what it was given, and count as long as nothing better is known.
+//! A worker's rate is completions per second of a busy worker, over the last half minute of busy time or the last thirty
+//! completions, whichever is more. Where a backlog was waiting all along, that is what a worker *can* do; other times only
+//! say what it was given, and count as long as nothing better is known. Jobs that have run for longer than a job takes on
+//! average count as if they ended now (censored observations): what has not ended tells how long jobs are as well.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Rates, WorkerRate};
+use crate::{Ages, JobVariation, Rates, WorkerRate};
 
-/// How far back rates look, in seconds.
+/// How far back a worker's rate looks, in seconds.
 const WINDOW_SECONDS: f64 = 30.0;
+/// How far back the rates of arrivals and completions look, in seconds, at least: where jobs are long, as long as a job.
+const FLOW_SECONDS: f64 = 30.0;
 /// Completions that are remembered however long ago they were.
 const KEPT_COMPLETIONS: f64 = 30.0;
+/// The variation of jobs is that of about so many.
+const VARIATION_SAMPLES: f64 = 200.0;
 /// Between two samples further apart than this, in seconds, too much may have happened.
 const LONGEST_GAP_SECONDS: f64 = 15.0;
+/// A worker that ends a job within this time, in seconds, is measured by the clock while a backlog waits: what passes
+/// between two short jobs counts as well. For longer ones its own account is exact enough.
+const SHORT_SECONDS: f64 = 2.0;
+/// With fewer samples, nobody can say how much jobs vary.
+const SOME_SAMPLES: f64 = 5.0;
+/// Below so many completions, those without a backlog count too.
+const CERTAIN_COMPLETIONS: f64 = 10.0;
 
 /// One look at the counters.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -39,6 +51,15 @@ pub struct WorkerCounters {
     pub busy: bool,
     /// Seconds spent on jobs that ended; where it does several at once, divided by how many. 0 if it does not say.
     pub worked_seconds: f64,
+    /// Jobs that it does at once; 0 if it does not say, which counts as one.
+    #[serde(default)]
+    pub slots: u32,
+    /// Jobs in hand; 0 if it does not say.
+    #[serde(default)]
+    pub in_hand: u64,
+    /// Since when it is busy, or ended a job last, in the time of the samples. The meter finds that out by itself.
+    #[serde(default)]
+    pub since: f64,
 }
 
 /// Measures rates from one [`Sample`] after another.
@@ -51,8 +72,17 @@ pub struct Meter {
     unsaturated: Ratio,
     arrivals: Ratio,
     completions: Ratio,
+    /// How unlike each other jobs are.
+    #[serde(default)]
+    variation: Variation,
     /// Jobs that ended between the last two samples.
     ended: u64,
+    /// How many workers were at work on average between the last two samples, by their own accounts.
+    #[serde(default)]
+    occupied: Option<f64>,
+    /// Jobs that a worker does at once; 0 as long as none was seen.
+    #[serde(default)]
+    slots: u32,
 }
 
 /// Events per second, the past fading.
@@ -63,12 +93,17 @@ struct Ratio {
 }
 
 impl Ratio {
-    /// Adds `events` in `seconds`, of which `passed` seconds by the clock; keeps at least `kept` events.
-    fn add(&mut self, events: f64, seconds: f64, passed: f64, kept: f64) {
-        let fade = (-passed / WINDOW_SECONDS).exp();
+    /// Adds `events` in `seconds`, of which `passed` seconds by the clock, to those of the last `window` seconds; keeps at
+    /// least `kept` events.
+    fn add(&mut self, events: f64, seconds: f64, passed: f64, (window, kept): (f64, f64)) {
+        let fade = (-passed / window).exp();
         let fade = if self.events > 0.0 { fade.max((kept / self.events).min(1.0)) } else { fade };
         self.events = self.events * fade + events;
         self.seconds = self.seconds * fade + seconds;
+    }
+
+    fn with(self, other: Self) -> Self {
+        Self { events: self.events + other.events, seconds: self.seconds + other.seconds }
     }
 
     fn per_second(self) -> Option<f64> {
@@ -78,14 +113,11 @@ impl Ratio {
 
 impl Meter {
     /// Takes a sample; answers the rates.
-    pub fn sample(&mut self, sample: Sample) -> Rates {
-        self.ended = 0;
-        if let Some(last) = self.last.take() {
-            let passed = sample.now - last.now;
-            if passed > 0.0 && passed <= LONGEST_GAP_SECONDS {
-                self.learn(&last, &sample, passed);
-            }
-        }
+    pub fn sample(&mut self, mut sample: Sample) -> Rates {
+        (self.ended, self.occupied) = (0, None);
+        let last = self.last.take();
+        let last = last.filter(|last| (0.0..=LONGEST_GAP_SECONDS).contains(&(sample.now - last.now)));
+        self.learn(last.as_ref(), &mut sample);
         self.last = Some(sample);
         self.rates()
     }
@@ -93,62 +125,146 @@ impl Meter {
     /// The queue could not be read: what passes until the next sample teaches nothing.
     pub fn miss(&mut self) -> Rates {
         self.last = None;
-        self.ended = 0;
+        (self.ended, self.occupied) = (0, None);
         self.rates()
     }
 
-    fn learn(&mut self, last: &Sample, sample: &Sample, passed: f64) {
-        let backlogged = last.waiting > 0 && sample.waiting > 0;
-        let mut completed = 0;
-        let mut busy_seconds = 0.0;
-        for (name, worker) in &sample.workers {
+    /// Learns from what happened since the last sample, if there is one, and notes since when each worker is at what it does.
+    fn learn(&mut self, last: Option<&Sample>, sample: &mut Sample) {
+        let now = sample.now;
+        let passed = last.map_or(0.0, |last| now - last.now);
+        let backlogged = sample.waiting > 0 && last.is_some_and(|last| last.waiting > 0);
+        let (mut completed, mut seconds, mut own, mut tells, mut slots) = (0, 0.0, 0.0, false, 0);
+        for (name, worker) in &mut sample.workers {
+            slots = slots.max(worker.slots.max(1));
+            worker.since = now;
             // What a worker did before it was first seen may be long ago.
-            let Some(before) = last.workers.get(name) else { continue };
+            let Some(before) = last.and_then(|last| last.workers.get(name)) else { continue };
             // A counter that fell belongs to a new process of the same name.
             let done = worker.completed.checked_sub(before.completed).unwrap_or(worker.completed);
-            completed += done;
-            busy_seconds += if backlogged {
-                passed * share(*before, *worker, done)
-            } else {
-                worked(*before, *worker, passed, done)
-            };
+            if done == 0 && worker.busy && before.busy {
+                worker.since = before.since;
+            }
+            if passed <= 0.0 {
+                continue;
+            }
+            let alone = worked(*before, *worker);
+            if done > 0 {
+                completed += done;
+                seconds += took(*before, *worker, alone, (now, passed), backlogged);
+            }
+            self.variation.add(done, alone);
+            own += alone;
+            tells |= worker.worked_seconds > 0.0;
         }
+        if slots > 0 {
+            self.slots = slots;
+        }
+        let Some(last) = last.filter(|_| passed > 0.0) else { return };
         self.ended = completed;
+        self.occupied = tells.then_some(own / passed);
         let completed = completed as f64;
-        if busy_seconds > 0.0 {
+        if seconds > 0.0 {
             let ratio = if backlogged { &mut self.saturated } else { &mut self.unsaturated };
-            ratio.add(completed, busy_seconds, passed, KEPT_COMPLETIONS);
+            ratio.add(completed, seconds, passed, (WINDOW_SECONDS, KEPT_COMPLETIONS));
         }
+        let job = self.best().per_second().map_or(0.0, |rate| f64::from(self.slots.max(1)) / rate);
+        let window = (job.max(FLOW_SECONDS), 0.0);
         let growth = (sample.waiting + sample.running) as f64 - (last.waiting + last.running) as f64;
-        self.arrivals.add((growth + completed).max(0.0), passed, passed, 0.0);
-        self.completions.add(completed, passed, passed, 0.0);
+        self.arrivals.add((growth + completed).max(0.0), passed, passed, window);
+        self.completions.add(completed, passed, passed, window);
+    }
+
+    /// What completed jobs tell.
+    fn best(&self) -> Ratio {
+        let enough = self.saturated.events >= CERTAIN_COMPLETIONS || self.saturated.events >= self.unsaturated.events;
+        if enough { self.saturated } else { self.saturated.with(self.unsaturated) }
+    }
+
+    /// What running jobs tell besides: those that have run for longer than a job takes.
+    fn censored(&self, ended: Ratio) -> Ratio {
+        let Some(last) = &self.last else { return Ratio::default() };
+        let mean = if ended.events > 0.0 { f64::from(self.slots.max(1)) * ended.seconds / ended.events } else { 0.0 };
+        let busy = last.workers.values().filter(|worker| worker.busy);
+        if ended.events < 1.0 {
+            // As long as none has ended, a job takes as long as the oldest has run.
+            let oldest = busy.max_by(|a, b| b.since.total_cmp(&a.since));
+            let age = oldest.map_or(0.0, |worker| last.now - worker.since);
+            return oldest.map_or_else(Ratio::default, |worker| running(*worker, age));
+        }
+        let long = busy.map(|worker| (*worker, last.now - worker.since)).filter(|(_, age)| *age > mean);
+        long.fold(Ratio::default(), |sum, (counters, age)| sum.with(running(counters, age)))
     }
 
     fn rates(&self) -> Rates {
-        let best = if self.saturated.events >= 1.0 { self.saturated } else { self.unsaturated };
-        let rate = best.per_second().filter(|_| best.events >= 1.0);
+        let ended = self.best();
+        let known = ended.with(self.censored(ended));
+        let rate = known.per_second().filter(|_| known.events >= 1.0);
         Rates {
-            per_worker: rate.map(|rate| WorkerRate { jobs_per_second: rate, completions: best.events }),
+            per_worker: rate.map(|rate| WorkerRate { jobs_per_second: rate, completions: known.events }),
             arrivals_per_second: self.arrivals.per_second(),
             completions_per_second: self.completions.per_second(),
             ended: self.ended,
+            occupied: self.occupied,
+            slots: self.slots,
+            job_variation: self.variation.known(),
+            ages: self.ages(),
         }
     }
-}
 
-/// Which part of the time between two looks a worker was busy, as far as the looks tell.
-fn share(before: WorkerCounters, now: WorkerCounters, done: u64) -> f64 {
-    let share = f64::from(u8::from(before.busy) + u8::from(now.busy)) / 2.0;
-    // Whoever completed something was busy at some time between the looks.
-    if done > 0 { share.max(0.5) } else { share }
-}
-
-/// How long a worker was busy in `passed` seconds. Its own account is finer than the looks: a thousand jobs of a
-/// millisecond each are a second's work however they fall between them.
-fn worked(before: WorkerCounters, now: WorkerCounters, passed: f64, done: u64) -> f64 {
-    if now.worked_seconds <= 0.0 {
-        return passed * share(before, now, done);
+    fn ages(&self) -> Ages {
+        // They matter for what waits.
+        let Some(last) = self.last.as_ref().filter(|last| last.waiting > 0) else { return Ages::default() };
+        Ages::of(last.workers.values().filter(|worker| worker.busy).map(|worker| last.now - worker.since))
     }
+}
+
+/// How unlike each other jobs are: the mean and the squared deviations of their times, of the last two hundred or so.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+struct Variation {
+    jobs: f64,
+    samples: f64,
+    mean: f64,
+    squares: f64,
+}
+
+impl Variation {
+    /// A worker took `seconds` for `jobs` jobs. A mean of so many deviates by the square root of their number less.
+    fn add(&mut self, jobs: u64, seconds: f64) {
+        if jobs == 0 || seconds <= 0.0 {
+            return;
+        }
+        let (jobs, seconds) = (jobs as f64, seconds / jobs as f64);
+        let keep = 1.0 - 1.0 / VARIATION_SAMPLES;
+        self.jobs = self.jobs * keep + jobs;
+        self.samples = self.samples * keep + 1.0;
+        let off = seconds - self.mean;
+        self.mean += off * jobs / self.jobs;
+        self.squares = self.squares * keep + jobs * off * (seconds - self.mean);
+    }
+
+    fn known(&self) -> Option<JobVariation> {
+        let squared = self.squares / self.samples / (self.mean * self.mean);
+        (self.samples >= SOME_SAMPLES).then_some(JobVariation { squared, samples: self.samples })
+    }
+}
+
+/// A worker's jobs as if they ended now, after `age` seconds.
+fn running(counters: WorkerCounters, age: f64) -> Ratio {
+    let jobs = counters.in_hand.clamp(1, counters.slots.max(1).into());
+    if age > 0.0 { Ratio { events: jobs as f64, seconds: age } } else { Ratio::default() }
+}
+
+/// How long the jobs took that a worker ended in the `passed` seconds before `now`; `own`: what it says itself.
+fn took(before: WorkerCounters, worker: WorkerCounters, own: f64, (now, passed): (f64, f64), backlogged: bool) -> f64 {
+    // Whoever ended a job and was seen idle was busy at some time between the looks.
+    let clock = if before.busy { now - before.since } else { passed / 2.0 };
+    if worker.worked_seconds <= 0.0 || (backlogged && clock <= SHORT_SECONDS) { clock } else { own }
+}
+
+/// How long a worker worked between two looks, by its own account, which is finer than the looks: a thousand jobs of a
+/// millisecond each are a second's work however they fall between them.
+fn worked(before: WorkerCounters, now: WorkerCounters) -> f64 {
     let since = now.worked_seconds - before.worked_seconds;
     if since < 0.0 { now.worked_seconds } else { since }
 }
@@ -159,7 +275,7 @@ mod tests {
 
     fn sample(now: f64, waiting: u64, running: u64, completed: &[u64]) -> Sample {
         let worker = |(index, completed): (usize, &u64)| {
-            (format!("w{index}"), WorkerCounters { completed: *completed, busy: true, worked_seconds: 0.0 })
+            (format!("w{index}"), WorkerCounters { completed: *completed, busy: true, ..WorkerCounters::default() })
         };
         Sample { now, waiting, running, workers: completed.iter().enumerate().map(worker).collect() }
     }
@@ -172,7 +288,7 @@ mod tests {
     #[test]
     fn measures_what_one_busy_worker_does() {
         let mut meter = Meter::default();
-        assert_eq!(meter.sample(sample(0.0, 1000, 2, &[0, 0])), Rates::default());
+        assert_eq!(meter.sample(sample(0.0, 1000, 2, &[0, 0])).per_worker, None);
         let rates = meter.sample(sample(1.0, 880, 2, &[70, 50]));
         close(rates.per_worker.map(|rate| rate.jobs_per_second), 60.0);
         close(rates.per_worker.map(|rate| rate.completions), 120.0);
@@ -203,10 +319,10 @@ mod tests {
         let _ = meter.sample(sample(0.0, 0, 1, &[0]));
         let rate = |rates: Rates| rates.per_worker.map(|rate| rate.jobs_per_second);
         close(rate(meter.sample(sample(1.0, 0, 1, &[5]))), 5.0);
-        let _ = meter.sample(sample(2.0, 500, 1, &[5]));
-        close(rate(meter.sample(sample(3.0, 400, 1, &[105]))), 100.0);
-        let _ = meter.sample(sample(4.0, 0, 1, &[106]));
-        close(rate(meter.sample(sample(5.0, 0, 1, &[107]))), 100.0);
+        let _ = meter.sample(sample(2.0, 500, 1, &[6]));
+        close(rate(meter.sample(sample(3.0, 400, 1, &[106]))), 100.0);
+        let _ = meter.sample(sample(4.0, 0, 1, &[107]));
+        close(rate(meter.sample(sample(5.0, 0, 1, &[108]))), 100.0);
     }
 
     #[test]
@@ -214,13 +330,39 @@ mod tests {
         let mut meter = Meter::default();
         let mut rates = Rates::default();
         for look in 0..100_u32 {
-            let worker =
-                WorkerCounters { completed: u64::from(look), busy: false, worked_seconds: f64::from(look) / 1000.0 };
+            let (completed, worked_seconds) = (u64::from(look), f64::from(look) / 1000.0);
+            let worker = WorkerCounters { completed, worked_seconds, ..WorkerCounters::default() };
             let workers = BTreeMap::from([("w".to_owned(), worker)]);
             rates = meter.sample(Sample { now: f64::from(look) / 4.0, waiting: 0, running: 0, workers });
         }
         close(rates.per_worker.map(|rate| rate.jobs_per_second), 1000.0);
         close(rates.arrivals_per_second, 4.0);
+    }
+
+    #[test]
+    fn sees_how_unlike_each_other_jobs_are() {
+        // Every fourth job takes three seconds, the others a third of one: the mean is 1, the variance 4/3.
+        let seconds = |job: u64| if job.is_multiple_of(4) { 3.0 } else { 1.0 / 3.0 };
+        for at_once in [1, 4] {
+            let (mut meter, mut rates) = (Meter::default(), Rates::default());
+            let (mut completed, mut worked_seconds) = (0, 0.0);
+            for look in 0..400_u32 {
+                // Portions of four are all alike: that says nothing else than that jobs differ less than they do.
+                for _ in 0..at_once {
+                    worked_seconds += seconds(completed);
+                    completed += 1;
+                }
+                let worker = WorkerCounters { completed, busy: true, worked_seconds, ..WorkerCounters::default() };
+                let workers = BTreeMap::from([("w".to_owned(), worker)]);
+                rates = meter.sample(Sample { now: f64::from(look) * 4.0, waiting: 9, running: 1, workers });
+            }
+            let JobVariation { squared, samples } = rates.job_variation.expect("measured");
+            let expected = if at_once == 1 { 4.0 / 3.0 } else { 0.0 };
+            assert!((squared - expected).abs() < 0.05 && samples > 100.0, "{at_once}: {squared} {samples}");
+        }
+        let mut silent = Meter::default();
+        let _ = silent.sample(sample(0.0, 9, 1, &[0]));
+        assert_eq!(silent.sample(sample(1.0, 9, 1, &[5])).job_variation, None);
     }
 
     #[test]
@@ -241,7 +383,7 @@ mod tests {
         }
         let last = last.expect("measured");
         assert!(last.completions > 25.0, "{last:?}");
-        assert!((last.jobs_per_second - 0.05).abs() < 0.003, "{last:?}");
+        assert!((last.jobs_per_second - 0.05).abs() < 0.005, "{last:?}");
     }
 
     #[test]
@@ -249,10 +391,11 @@ mod tests {
         let mut meter = Meter::default();
         let _ = meter.sample(sample(0.0, 100, 1, &[50]));
         close(meter.sample(sample(1.0, 95, 1, &[5])).completions_per_second, 5.0);
-        let before = Rates { ended: 0, ..meter.sample(sample(2.0, 90, 1, &[10])) };
-        assert_eq!(meter.sample(sample(-500.0, 90, 1, &[10_000])), before);
-        assert_eq!(meter.sample(sample(90_000.0, 90, 1, &[20_000])), before);
-        assert_eq!(meter.miss(), before);
-        assert_eq!(meter.sample(sample(90_001.0, 90, 1, &[30_000])), before);
+        let known = |rates: Rates| (rates.per_worker, rates.arrivals_per_second, rates.completions_per_second);
+        let before = known(meter.sample(sample(2.0, 90, 1, &[10])));
+        assert_eq!(known(meter.sample(sample(-500.0, 90, 1, &[10_000]))), before);
+        assert_eq!(known(meter.sample(sample(90_000.0, 90, 1, &[20_000]))), before);
+        assert_eq!(known(meter.miss()), before);
+        assert_eq!(known(meter.sample(sample(90_001.0, 90, 1, &[30_000]))), before);
     }
 }

@@ -1,12 +1,17 @@
 //! How many workers the work takes, before any limit: the rules, of which the largest answer wins.
 
-use crate::{Backlog, Candidate, Limit, Observation, Policy, Reason, WorkerRate};
+use crate::deadline::{Supply, TOO_LATE_SECONDS, Verdict, round_up, verdict};
+use crate::memory::Memory;
+use crate::rhythm::{Circumstances, Foretold};
+use crate::{Backlog, Candidate, Deadline, Observation, Policy, Reason, Targets, erlang};
 
-/// With fewer completions than this the measured rate may not send more workers than there were completions.
-const CERTAIN_COMPLETIONS: f64 = 10.0;
-
-/// An overdue backlog is to be cleared within this part of `maxWaitSeconds`.
-const OVERDUE_PART: f64 = 0.1;
+/// Without a target no job waits for longer than so many starts of a worker.
+const DEFAULT_STARTS: f64 = 2.0;
+/// A job that takes less, in seconds, comes and goes between two looks: the workers' accounts tell how many are in use, not
+/// who is busy at the moment of a look.
+pub(crate) const FLEETING_SECONDS: f64 = 0.5;
+/// A worker that comes for one job and goes costs its start, and as long again for which it is kept.
+const HOLDS: f64 = 2.0;
 
 /// The largest answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,135 +22,252 @@ pub(crate) struct Need {
     pub(crate) reason: Reason,
     /// Every rule's answer.
     pub(crate) candidates: Vec<Candidate>,
-    /// The answer if the measured rate were trusted, where it is not yet.
-    pub(crate) if_certain: Option<(u32, Limit)>,
+    /// How many of them are worth keeping for a while, should the need fall.
+    pub(crate) lasting: u32,
+    /// As many as there would be if the last worker did not stay while nothing is to do.
+    pub(crate) without_idle: u32,
 }
 
-/// The need of a readable queue. `idle_seconds`: for how long nothing has been to do.
-pub(crate) fn need(policy: &Policy, observation: &Observation, backlog: Backlog, idle_seconds: f64) -> Need {
-    let mut best = measured(policy, observation, backlog);
-    let mut raise = |workers: u32, reason: Reason| {
+impl Need {
+    /// One more rule, of whose answer so many are `lasting`.
+    fn raise(&mut self, workers: u32, reason: Reason, lasting: u32) {
         if workers > 0 {
-            best.candidates.push(Candidate { workers, reason });
+            self.candidates.push(Candidate { workers, reason });
         }
-        if workers > best.workers {
-            best.workers = workers;
-            best.reason = reason;
+        if workers > self.workers {
+            (self.workers, self.reason) = (workers, reason);
         }
-    };
-    let jobs = backlog.jobs();
-    if let Some(per_worker) = policy.targets.jobs_per_worker() {
-        let workers = per_worker_rule(jobs, per_worker);
-        raise(workers, Reason::JobsPerWorker { jobs, per_worker, workers });
+        self.lasting = self.lasting.max(lasting.min(workers));
+        if !matches!(reason, Reason::Idle { .. }) {
+            self.without_idle = self.without_idle.max(workers);
+        }
+    }
+}
+
+/// What the rules have in common.
+struct Look<'a> {
+    policy: &'a Policy,
+    seen: &'a Observation,
+    backlog: Backlog,
+    memory: &'a Memory,
+    /// What a start takes, in seconds.
+    start: f64,
+}
+
+/// One target, as a time in which every job must begin.
+#[derive(Debug, Clone, Copy)]
+struct Target {
+    kind: Kind,
+    /// As it is written.
+    seconds: f64,
+    /// After it came, a job must begin in so many seconds.
+    wait: f64,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Kind {
+    MaxWait,
+    Drain,
+    TwoStarts,
+}
+
+impl Target {
+    fn reason(self, deadline: Deadline) -> Reason {
+        let Self { kind, seconds, .. } = self;
+        match kind {
+            Kind::MaxWait => Reason::MaxWait { seconds, deadline },
+            Kind::Drain => Reason::Drain { seconds, deadline },
+            Kind::TwoStarts => Reason::TwoStarts { seconds, deadline },
+        }
+    }
+}
+
+/// The need of a readable queue. `idle`: for how long nothing has been to do, and for how long the last worker stays then.
+pub(crate) fn need(
+    policy: &Policy,
+    seen: &Observation,
+    backlog: Backlog,
+    memory: &Memory,
+    (idle_seconds, idle_limit): (f64, f64),
+) -> Need {
+    let look = Look { policy, seen, backlog, memory, start: memory.starts.seconds() };
+    let mut need = Need { workers: 0, reason: Reason::Empty, candidates: Vec::new(), lasting: 0, without_idle: 0 };
+    let (workers, jobs) = (seen.workers, backlog.jobs());
+    if let Some(supply) = supply(seen, backlog, memory) {
+        for target in look.targets() {
+            if let Some((workers, reason)) = look.deadline(target, &supply) {
+                need.raise(workers, reason, workers);
+            }
+        }
+    }
+    // Whoever knows when the next job comes needs nobody until then.
+    if let Some((workers, reason)) = look.foretold() {
+        need.raise(workers, reason, 0);
+    } else if let Some((workers, reason)) = look.keep_up() {
+        need.raise(workers, reason, workers);
+    }
+    if let Some(per_worker) = policy.targets.jobs_per_worker {
+        let workers = look.per_worker(jobs, per_worker);
+        need.raise(workers, Reason::JobsPerWorker { jobs, per_worker, workers }, workers);
     }
     if jobs > 0 {
-        let unknown = observation.rates.per_worker.is_none() && policy.targets.jobs_per_worker.is_none();
-        raise(1, if unknown { Reason::RateUnknown { jobs } } else { Reason::AtLeastOne { jobs } });
+        let unknown = look.rate() <= 0.0 && policy.targets.jobs_per_worker.is_none();
+        need.raise(1, if unknown { Reason::RateUnknown { jobs } } else { Reason::AtLeastOne { jobs } }, 1);
     }
     // A busy worker is never surplus: the same work takes the same worker-seconds, and stopping it may undo some.
-    let workers = observation.workers;
     let busy = workers.busy.min(workers.desired);
-    raise(busy, Reason::Busy { workers: busy });
-    if let Some((workers, reason)) = passing(policy, observation, backlog) {
-        raise(workers, reason);
+    need.raise(busy, Reason::Busy { workers: busy }, look.in_use());
+    if let Some((workers, reason)) = look.passing() {
+        need.raise(workers, reason, workers);
     }
-    if is_idle(observation, backlog) && workers.desired > 0 && idle_seconds < policy.idle_seconds {
-        raise(1, Reason::Idle { seconds: idle_seconds, limit: policy.idle_seconds });
+    if is_idle(seen, backlog) && workers.desired > 0 && idle_seconds < idle_limit {
+        need.raise(1, Reason::Idle { seconds: idle_seconds, limit: idle_limit }, 0);
     }
-    raise(policy.min_replicas, Reason::MinReplicas { replicas: policy.min_replicas });
+    need.raise(policy.min_replicas, Reason::MinReplicas { replicas: policy.min_replicas }, policy.min_replicas);
     if let Some(bound) = policy.bounds.floor {
-        raise(bound.replicas, Reason::Schedule { bound });
+        need.raise(bound.replicas, Reason::Schedule { bound }, bound.replicas);
     }
-    best.if_certain = best.if_certain.filter(|(certain, _)| *certain > best.workers);
-    best
+    need
 }
 
 /// Nothing is to do, and nothing was since the last look.
-pub(crate) fn is_idle(observation: &Observation, backlog: Backlog) -> bool {
-    backlog.jobs() == 0 && observation.workers.busy == 0 && observation.rates.ended == 0
+pub(crate) fn is_idle(seen: &Observation, backlog: Backlog) -> bool {
+    backlog.jobs() == 0 && seen.workers.busy == 0 && seen.rates.ended == 0
 }
 
-/// The rules that rest on measured rates, with their answer held back while the rate is uncertain.
-fn measured(policy: &Policy, observation: &Observation, backlog: Backlog) -> Need {
-    let nothing = Need { workers: 0, reason: Reason::Empty, candidates: Vec::new(), if_certain: None };
-    let Some(rate) = observation.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0) else { return nothing };
-    let arrivals = arrivals(observation);
-    let answers =
-        [drain(policy, backlog, rate, arrivals), keep_up(policy, rate, arrivals), max_wait(policy, backlog, rate)];
-    let candidates: Vec<Candidate> =
-        answers.into_iter().flatten().map(|(workers, reason)| Candidate { workers, reason }).collect();
-    let largest = candidates.iter().copied().reduce(|a, b| if b.workers > a.workers { b } else { a });
-    let Some(Candidate { workers, reason }) = largest else { return nothing };
-    if rate.completions >= CERTAIN_COMPLETIONS {
-        return Need { workers, reason, candidates, if_certain: None };
+/// How long a job takes, in seconds, if that is known.
+pub(crate) fn job_seconds(seen: &Observation) -> Option<f64> {
+    let rate = seen.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0)?;
+    Some(f64::from(seen.rates.slots.max(1)) / rate.jobs_per_second)
+}
+
+/// Under which circumstances workers must be there before the jobs; none where they need not.
+pub(crate) fn circumstances(policy: &Policy, seen: &Observation, start: f64) -> Option<Circumstances> {
+    let rate = seen.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0)?.jobs_per_second;
+    let slots = seen.rates.slots.max(1);
+    let job = f64::from(slots) / rate;
+    let Targets { max_wait_seconds, drain_seconds, .. } = policy.targets;
+    let wait = max_wait_seconds.into_iter().chain(drain_seconds.map(|seconds| (seconds - job).max(0.0)));
+    let wait = wait.reduce(f64::min).filter(|wait| *wait < start + TOO_LATE_SECONDS)?;
+    Some(Circumstances { start, wait, rate, slots })
+}
+
+/// What the workers will begin; none where nothing waits, and while nothing is known of their rate.
+fn supply(seen: &Observation, backlog: Backlog, memory: &Memory) -> Option<Supply> {
+    (backlog.waiting > 0).then_some(())?;
+    let rate = seen.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0)?;
+    // Of what nobody knows, no more than of exponential times is expected.
+    let variation = seen.rates.job_variation.map_or(1.0, |jobs| jobs.squared);
+    let mut supply = Supply::new(rate.jobs_per_second, seen.rates.slots, variation);
+    // Those that drain are busy too, and begin nothing more.
+    let ready = seen.workers.ready.min(seen.workers.desired);
+    let busy = seen.workers.busy.min(ready);
+    supply.add_free(ready - busy, 0.0);
+    let mut left = busy;
+    for (age, workers) in seen.rates.ages.groups() {
+        let workers = workers.min(left);
+        supply.add_busy(workers, age);
+        left -= workers;
     }
-    let allowed = workers.min(round_up(rate.completions.floor().max(1.0)));
-    let limit = Limit::RateUncertain { completions: rate.completions };
-    Need { workers: allowed, reason, candidates, if_certain: Some((workers, limit)) }
+    // Of those of whom nothing else is known, one is as far as the other.
+    supply.add_busy(left, supply.job_seconds() / 2.0);
+    for (workers, at) in memory.starts.pending(memory.clock, memory.starts.seconds()) {
+        supply.add_free(workers, at);
+    }
+    Some(supply)
 }
 
-fn arrivals(observation: &Observation) -> f64 {
-    observation.rates.arrivals_per_second.unwrap_or(0.0).max(0.0)
-}
+impl Look<'_> {
+    /// What is asked of the jobs.
+    fn targets(&self) -> impl Iterator<Item = Target> {
+        let targets = self.policy.targets;
+        let job = job_seconds(self.seen).unwrap_or(0.0);
+        let wait = targets.max_wait_seconds.map(|seconds| Target { kind: Kind::MaxWait, seconds, wait: seconds });
+        let begin = |seconds: f64| (seconds - job).max(0.0);
+        let drain = targets.drain_seconds.map(|seconds| Target { kind: Kind::Drain, seconds, wait: begin(seconds) });
+        let seconds = DEFAULT_STARTS * self.start;
+        let default = targets.are_default().then_some(Target { kind: Kind::TwoStarts, seconds, wait: seconds });
+        [wait, drain, default].into_iter().flatten()
+    }
 
-fn per_worker_rule(jobs: u64, per_worker: f64) -> u32 {
-    round_up(jobs as f64 / per_worker.max(f64::MIN_POSITIVE))
-}
+    /// What the deadlines of one target ask for. Workers that there are are kept as far as the deadlines take them, or as they
+    /// have work for as long as a start takes: no sooner is it worth having stopped one.
+    fn deadline(&self, target: Target, supply: &Supply) -> Option<(u32, Reason)> {
+        let waiting = self.memory.arrivals.waiting(self.backlog.waiting);
+        let verdict = verdict(waiting, self.memory.clock, target.wait, supply, self.start)?;
+        let have = self.seen.workers.desired;
+        let workers = if verdict.more > 0 { self.more(verdict) } else { self.kept(verdict) };
+        Some((workers, target.reason(verdict.deadline(supply, have, workers))))
+    }
 
-/// What came and was done since the last look was work too, seen or not: up to `jobs + ended` were there at once, and
-/// Little's law says how many workers the flow keeps busy. That is no reason to add workers, since the flow got done, but
-/// one to keep them.
-fn passing(policy: &Policy, observation: &Observation, backlog: Backlog) -> Option<(u32, Reason)> {
-    let Observation { rates, workers, .. } = observation;
-    let ended = Some(rates.ended).filter(|ended| *ended > 0)?;
-    let at_once = backlog.jobs().saturating_add(ended);
-    let peak = policy.targets.jobs_per_worker().map_or(0, |per_worker| per_worker_rule(at_once, per_worker));
-    let base = rates
-        .per_worker
-        .filter(|rate| rate.jobs_per_second > 0.0)
-        .map_or(0, |rate| round_up(arrivals(observation) / rate.jobs_per_second));
-    let keep = peak.max(base).max(1).min(workers.desired);
-    Some((keep, Reason::Passing { ended, workers: keep }))
-}
+    /// No more than one worker per job can help.
+    fn more(&self, verdict: Verdict) -> u32 {
+        let have = self.seen.workers.desired;
+        let useful = round_up(self.backlog.jobs() as f64 / f64::from(self.seen.rates.slots.max(1)));
+        have.saturating_add(verdict.more).min(useful.max(have))
+    }
 
-/// Little's law for what arrives meanwhile, plus the backlog spread over `drainSeconds`.
-fn drain(policy: &Policy, backlog: Backlog, rate: WorkerRate, arrivals: f64) -> Option<(u32, Reason)> {
-    let target = policy.targets.drain_seconds.filter(|_| backlog.jobs() > 0)?;
-    let (jobs, rate) = (backlog.jobs(), rate.jobs_per_second);
-    let workers = round_up((arrivals + jobs as f64 / target.max(f64::MIN_POSITIVE)) / rate);
-    let capacity = rate * f64::from(workers);
-    let net = if capacity > arrivals { capacity - arrivals } else { capacity };
-    Some((workers, Reason::Drain { jobs, rate, seconds: jobs as f64 / net, workers }))
-}
+    fn kept(&self, verdict: Verdict) -> u32 {
+        let have = self.seen.workers.desired;
+        let work = self.backlog.waiting as f64 / (self.rate() * self.start.max(f64::MIN_POSITIVE));
+        let with_work = round_up(self.load() + work);
+        have.saturating_sub(verdict.spare).max(with_work.min(have))
+    }
 
-/// Little's law with headroom by its square root (square-root staffing: Halfin and Whitt, 1981). Below one worker it
-/// says nothing: whether there is a last worker is a matter of `idleSeconds`.
-fn keep_up(policy: &Policy, rate: WorkerRate, arrivals: f64) -> Option<(u32, Reason)> {
-    let targets = policy.targets;
-    let wanted = targets.drain_seconds.is_some() || targets.max_wait_seconds.is_some();
-    let base = arrivals / rate.jobs_per_second;
-    let staffed = base + base.sqrt();
-    let workers = round_up(staffed);
-    let reason = Reason::KeepUp { arrivals, rate: rate.jobs_per_second, workers };
-    (wanted && staffed > 1.0).then_some((workers, reason))
-}
+    fn rate(&self) -> f64 {
+        self.seen.rates.per_worker.map_or(0.0, |rate| rate.jobs_per_second)
+    }
 
-/// The last job in the queue waits for all before it: `waiting / (rate x workers)` must not exceed the limit. Once the
-/// oldest has waited longer than that, what waits is to be gone soon.
-fn max_wait(policy: &Policy, backlog: Backlog, rate: WorkerRate) -> Option<(u32, Reason)> {
-    let limit = policy.targets.max_wait_seconds.filter(|_| backlog.waiting > 0)?;
-    let oldest = backlog.oldest_wait_seconds.unwrap_or(0.0);
-    let within = if oldest > limit { limit * OVERDUE_PART } else { limit };
-    let waiting = backlog.waiting;
-    let workers = round_up(waiting as f64 / (within.max(f64::MIN_POSITIVE) * rate.jobs_per_second));
-    // No more than one worker per job can help.
-    let workers = workers.min(u32::try_from(backlog.jobs()).unwrap_or(u32::MAX));
-    Some((workers, Reason::MaxWait { waiting, oldest, limit, workers }))
-}
+    /// Workers at work.
+    fn load(&self) -> f64 {
+        let busy = f64::from(self.seen.workers.busy.min(self.seen.workers.desired));
+        let fleeting = job_seconds(self.seen).is_some_and(|job| job < FLEETING_SECONDS);
+        self.memory.occupied.filter(|_| fleeting).unwrap_or(busy)
+    }
 
-/// A number of workers that is at least `value`; a rounding error is not a worker.
-fn round_up(value: f64) -> u32 {
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; NaN is 0")]
-    let workers = (value - 1e-9).ceil().max(0.0) as u32;
-    workers
+    fn in_use(&self) -> u32 {
+        round_up(self.load())
+    }
+
+    /// `jobsPerWorker`: no more workers than have work for as long as they take to start, where that is known.
+    fn per_worker(&self, jobs: u64, per_worker: f64) -> u32 {
+        let workers = round_up(jobs as f64 / per_worker.max(f64::MIN_POSITIVE));
+        let rate = self.rate();
+        if rate <= 0.0 || jobs == 0 {
+            return workers;
+        }
+        let with_work = round_up(jobs as f64 / (rate * self.start.max(f64::MIN_POSITIVE)));
+        workers.min(with_work.max(1))
+    }
+
+    /// Where a target is shorter than a start, only workers that are there already can meet it: as many as random arrivals take,
+    /// and no more than there are jobs to be had.
+    fn keep_up(&self) -> Option<(u32, Reason)> {
+        let Circumstances { wait, rate, slots, .. } = circumstances(self.policy, self.seen, self.start)?;
+        let (job, load) = (f64::from(slots) / rate, self.memory.offered.filter(|load| *load > 0.0)?);
+        let workers = erlang::workers(load, job, wait, self.policy.max_replicas);
+        // To react costs a start and a hold for each arrival; to keep costs those who are not busy.
+        let idle = f64::from(workers) - load;
+        let react = HOLDS * self.start * load / job;
+        (idle <= load + react).then_some(())?;
+        Some((workers, Reason::KeepUp { busy: load, wait, workers }))
+    }
+
+    /// What comes at regular times finds workers, as far as that pays.
+    fn foretold(&self) -> Option<(u32, Reason)> {
+        let now = circumstances(self.policy, self.seen, self.start)?;
+        let Foretold { within, right, of, workers } = self.memory.rhythm.as_ref()?.foretold(self.memory.clock, now)?;
+        Some((workers, Reason::Foretold { within, right, of, workers }))
+    }
+
+    /// What came and was done since the last look was work too, seen or not. That is no reason to add workers, since it got
+    /// done, but one to keep those it takes.
+    fn passing(&self) -> Option<(u32, Reason)> {
+        let ended = Some(self.seen.rates.ended).filter(|ended| *ended > 0)?;
+        let at_once = self.backlog.jobs().saturating_add(ended);
+        let peak = self.policy.targets.jobs_per_worker.map_or(0, |per_worker| self.per_worker(at_once, per_worker));
+        let base = if self.rate() > 0.0 { self.in_use() } else { 0 };
+        let keep = peak.max(base).max(1).min(self.seen.workers.desired);
+        Some((keep, Reason::Passing { ended, workers: keep }))
+    }
 }

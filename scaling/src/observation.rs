@@ -58,6 +58,55 @@ pub struct Rates {
     pub completions_per_second: Option<f64>,
     /// Jobs that ended since the look before: work that no look may have seen waiting or running.
     pub ended: u64,
+    /// How many workers were at work on average since the look before, by their own accounts of what has ended; none where
+    /// they do not say.
+    #[serde(default)]
+    pub occupied: Option<f64>,
+    /// Jobs that a worker does at once; 0 where it is not known, which counts as one.
+    #[serde(default)]
+    pub slots: u32,
+    /// How unlike each other jobs are; none while too few have ended, and where nobody says how long they took.
+    #[serde(default)]
+    pub job_variation: Option<JobVariation>,
+    /// For how long the busy workers have been at what they do now.
+    #[serde(default)]
+    pub ages: Ages,
+}
+
+/// For how long busy workers have been at the job that they have in hand, in a few groups.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+pub struct Ages {
+    groups: [(f32, u32); 4],
+}
+
+impl Ages {
+    /// Groups these ages, in seconds.
+    pub fn of(ages: impl Iterator<Item = f64>) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "seconds")]
+        let mut ages: Vec<f32> = ages.map(|age| age.max(0.0) as f32).collect();
+        ages.sort_by(f32::total_cmp);
+        let mut groups = [(0.0, 0); 4];
+        let size = ages.len().div_ceil(groups.len()).max(1);
+        for (group, ages) in groups.iter_mut().zip(ages.chunks(size)) {
+            let workers = u32::try_from(ages.len()).unwrap_or(u32::MAX);
+            *group = (ages.iter().sum::<f32>() / workers as f32, workers);
+        }
+        Self { groups }
+    }
+
+    /// Each group: its mean age in seconds, and how many workers it has.
+    pub(crate) fn groups(&self) -> impl Iterator<Item = (f64, u32)> {
+        self.groups.iter().filter(|(_, workers)| *workers > 0).map(|(age, workers)| (f64::from(*age), *workers))
+    }
+}
+
+/// How unlike each other jobs are.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct JobVariation {
+    /// The variance of the time that a job takes, by the square of its mean.
+    pub squared: f64,
+    /// How many samples that rests on.
+    pub samples: f64,
 }
 
 /// What one busy worker does.

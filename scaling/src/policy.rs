@@ -18,8 +18,9 @@ pub struct Policy {
     pub bounds: Bounds,
     /// What the number of workers must achieve.
     pub targets: Targets,
-    /// How long the queue must be empty and the workers idle before the last one goes, in seconds.
-    pub idle_seconds: f64,
+    /// How long the queue must be empty and the workers idle before the last one goes, in seconds. None: as long as starting
+    /// one takes.
+    pub idle_seconds: Option<f64>,
     /// Limits on growing.
     pub scale_up: Ramp,
     /// Limits on shrinking.
@@ -39,9 +40,9 @@ impl Default for Policy {
             max_replicas: 10,
             bounds: Bounds::default(),
             targets: Targets::default(),
-            idle_seconds: 120.0,
-            scale_up: Ramp { max_step: None, stabilization_seconds: 0.0 },
-            scale_down: Ramp { max_step: None, stabilization_seconds: 60.0 },
+            idle_seconds: None,
+            scale_up: Ramp::default(),
+            scale_down: Ramp::default(),
             on_queue_failure: OnQueueFailure::Hold,
             connections: None,
         }
@@ -69,32 +70,33 @@ pub enum Mode {
     Paused,
 }
 
-/// What the number of workers must achieve; the largest answer wins. Without any, 100 jobs per worker.
+/// What the number of workers must achieve; the largest answer wins. Without any, no job waits for longer than two starts of
+/// a worker.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Targets {
     /// Jobs waiting and running, per worker.
     pub jobs_per_worker: Option<f64>,
-    /// Clear the backlog within so many seconds, at the measured rate.
+    /// Every job has ended so many seconds after it came.
     pub drain_seconds: Option<f64>,
-    /// No job waits longer than so many seconds.
+    /// Every job has begun so many seconds after it came.
     pub max_wait_seconds: Option<f64>,
 }
 
 impl Targets {
-    /// `jobs_per_worker`, or its default where no target is given at all.
-    pub(crate) fn jobs_per_worker(&self) -> Option<f64> {
-        let none = self.drain_seconds.is_none() && self.max_wait_seconds.is_none();
-        self.jobs_per_worker.or(none.then_some(100.0))
+    /// Whether none is given.
+    pub(crate) fn are_default(&self) -> bool {
+        self.jobs_per_worker.is_none() && self.drain_seconds.is_none() && self.max_wait_seconds.is_none()
     }
 }
 
 /// Limits on one direction.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ramp {
     /// The most workers in one step. Steps up are at least a second apart, steps down ten.
     pub max_step: Option<u32>,
-    /// How long a need must last before it is followed, in seconds.
-    pub stabilization_seconds: f64,
+    /// How long a need must last before it is followed, in seconds. None: for more workers no time, for fewer as long as
+    /// keeping one costs no more than starting it anew.
+    pub stabilization_seconds: Option<f64>,
 }
 
 /// What happens while the queue cannot be read. The number of workers never falls for that reason.

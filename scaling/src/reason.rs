@@ -5,21 +5,31 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::Bound;
+use crate::{Bound, Deadline};
 
 /// Why there should be so many workers.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, strum::IntoStaticStr, strum::VariantNames)]
 pub enum Reason {
-    /// `drainSeconds`.
+    /// `drainSeconds`: every job has ended so many seconds after it came.
     Drain {
-        /// Jobs waiting and running.
-        jobs: u64,
-        /// Jobs per second of one worker.
-        rate: f64,
-        /// How long it takes with `workers`, in seconds.
+        /// The target, in seconds.
         seconds: f64,
-        /// The answer.
-        workers: u32,
+        /// The deadline that decides.
+        deadline: Deadline,
+    },
+    /// `maxWaitSeconds`: every job has begun so many seconds after it came.
+    MaxWait {
+        /// The target, in seconds.
+        seconds: f64,
+        /// The deadline that decides.
+        deadline: Deadline,
+    },
+    /// There is no target: every job begins within two starts of a worker.
+    TwoStarts {
+        /// Two starts, as measured, in seconds.
+        seconds: f64,
+        /// The deadline that decides.
+        deadline: Deadline,
     },
     /// `jobsPerWorker`.
     JobsPerWorker {
@@ -30,23 +40,23 @@ pub enum Reason {
         /// The answer.
         workers: u32,
     },
-    /// Arrivals alone keep so many busy.
+    /// Workers that are there already, since the target is shorter than a start.
     KeepUp {
-        /// Jobs that arrive, per second.
-        arrivals: f64,
-        /// Jobs per second of one worker.
-        rate: f64,
+        /// Workers that what arrives keeps busy, on average.
+        busy: f64,
+        /// The time in which a job must begin, in seconds.
+        wait: f64,
         /// The answer.
         workers: u32,
     },
-    /// `maxWaitSeconds`.
-    MaxWait {
-        /// Jobs that wait.
-        waiting: u64,
-        /// How long the oldest has waited, in seconds.
-        oldest: f64,
-        /// The target, in seconds.
-        limit: f64,
+    /// Work comes at regular times, and is about to.
+    Foretold {
+        /// In so many seconds.
+        within: f64,
+        /// Recent times at which it came as foretold...
+        right: u32,
+        /// ...of so many.
+        of: u32,
         /// The answer.
         workers: u32,
     },
@@ -76,7 +86,7 @@ pub enum Reason {
     Idle {
         /// For how long, in seconds.
         seconds: f64,
-        /// `idleSeconds`.
+        /// How long the last worker stays: `idleSeconds`, or as long as its start takes.
         limit: f64,
     },
     /// Nothing to do.
@@ -117,25 +127,46 @@ impl Reason {
     }
 }
 
+fn write_deadline(f: &mut fmt::Formatter<'_>, deadline: Deadline, target: fmt::Arguments<'_>) -> fmt::Result {
+    let Deadline { jobs, within, late, have, begun, rate, workers } = deadline;
+    let (within, late) = (number(within), if late { ", which is too late for some" } else { "" });
+    write!(f, "{} jobs are to begin within {within} s ({target}{late}), and ", count(jobs))?;
+    if have == 0 {
+        return write!(f, "a worker does {}/s: {}", number(rate), workers_text(workers));
+    }
+    let each = format!("{} at {}/s each begin", workers_text(have), number(rate));
+    if workers <= have {
+        return write!(f, "{each} them in time: {}", workers_text(workers));
+    }
+    write!(f, "{each} {} of them: {}", count(begun), workers_text(workers))
+}
+
 impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match *self {
-            Self::Drain { jobs, rate, seconds, workers } => {
-                let (jobs, rate, seconds) = (count(jobs), number(rate), number(seconds));
-                write!(f, "{jobs} jobs at {rate}/s per worker clear in {seconds} s with {}", workers_text(workers))
+            Self::Drain { seconds, deadline } => {
+                write_deadline(f, deadline, format_args!("drainSeconds {}", number(seconds)))
+            }
+            Self::MaxWait { seconds, deadline } => {
+                write_deadline(f, deadline, format_args!("maxWaitSeconds {}", number(seconds)))
+            }
+            Self::TwoStarts { seconds, deadline } => {
+                write_deadline(f, deadline, format_args!("no target: two starts of a worker, {} s", number(seconds)))
             }
             Self::JobsPerWorker { jobs, per_worker, workers } => {
                 let (jobs, per_worker) = (count(jobs), number(per_worker));
                 write!(f, "{jobs} jobs waiting and running at {per_worker} per worker take {}", workers_text(workers))
             }
-            Self::KeepUp { arrivals, rate, workers } => {
-                let (arrivals, rate) = (number(arrivals), number(rate));
-                write!(f, "{arrivals} jobs/s arrive at {rate}/s per worker: {} keep up", workers_text(workers))
+            Self::KeepUp { busy, wait, workers } => {
+                let (busy, wait, workers) = (number(busy), number(wait), workers_text(workers));
+                write!(
+                    f,
+                    "what arrives keeps {busy} busy on average, and must begin within {wait} s, sooner than a worker starts: {workers}"
+                )
             }
-            Self::MaxWait { waiting, oldest, limit, workers } => {
-                let (waiting, oldest, limit) = (count(waiting), number(oldest), number(limit));
-                let workers = workers_text(workers);
-                write!(f, "{waiting} jobs wait, the oldest for {oldest} s of {limit} s allowed: {workers}")
+            Self::Foretold { within, right, of, workers } => {
+                let (within, workers) = (number(within), workers_text(workers));
+                write!(f, "jobs should come within {within} s, as foretold {right} of the last {of} times: {workers}")
             }
             Self::RateUnknown { jobs } => {
                 write!(f, "{} jobs, and the rate is not known yet: one worker will tell", count(jobs))
@@ -194,17 +225,21 @@ pub enum Limit {
         /// ...no more than that.
         more_rate: f64,
     },
+    /// Fewer workers are tried for a while: they may do as much.
+    Probing {
+        /// So many workers...
+        workers: u32,
+        /// ...did so many jobs per second.
+        rate: f64,
+        /// So many are tried.
+        fewer: u32,
+    },
     /// The database takes nothing from some workers.
     DatabaseErrors {
         /// How many.
         workers: u32,
         /// Of how many.
         of: u32,
-    },
-    /// Few completions have been seen: the measured rate may send no more workers than that.
-    RateUncertain {
-        /// How many.
-        completions: f64,
     },
     /// `scaleUp.maxStep` or `scaleDown.maxStep`.
     Step {
@@ -243,12 +278,13 @@ impl fmt::Display for Limit {
                 let (fewer_rate, more_rate) = (number(fewer_rate), number(more_rate));
                 write!(f, "the database is saturated ({more} did {more_rate} jobs/s, {fewer} did {fewer_rate}/s)")
             }
+            Self::Probing { workers, rate, fewer } => {
+                let (workers, fewer, rate) = (workers_text(workers), count(u64::from(fewer)), number(rate));
+                write!(f, "seeing whether {fewer} do as much ({workers} did {rate} jobs/s)")
+            }
             Self::DatabaseErrors { workers, of } => {
                 let (workers, of) = (count(u64::from(workers)), workers_text(of));
                 write!(f, "the database takes nothing from {workers} of {of}")
-            }
-            Self::RateUncertain { completions } => {
-                write!(f, "the rate rests on {} completions only", number(completions))
             }
             Self::Step { max_step } => write!(f, "at most {max_step} in one step"),
             Self::ProtectBusy { busy } => write!(f, "busy workers are protected: {}", count(u64::from(busy))),
@@ -295,8 +331,12 @@ mod tests {
 
     #[test]
     fn sentences_have_their_numbers() {
-        let drain = Reason::Drain { jobs: 8400, rate: 210.0, seconds: 10.0, workers: 4 };
-        assert_eq!(drain.to_string(), "8,400 jobs at 210/s per worker clear in 10 s with 4 workers");
+        let deadline = Deadline { jobs: 8400, within: 58.0, late: false, have: 2, begun: 4000, rate: 35.0, workers: 4 };
+        let drain = Reason::Drain { seconds: 60.0, deadline };
+        assert_eq!(
+            drain.to_string(),
+            "8,400 jobs are to begin within 58 s (drainSeconds 60), and 2 workers at 35/s each begin 4,000 of them: 4 workers"
+        );
         assert_eq!(drain.name(), "Drain");
         let idle = Reason::Idle { seconds: 1.04, limit: 120.0 };
         assert_eq!(idle.to_string(), "nothing to do for 1 s of 120 s");

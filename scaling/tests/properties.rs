@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 
 use chrono::DateTime;
 use jobqueue_scaling::{
-    Backlog, Bound, Bounds, ConnectionBudget, Decision, Limit, Limited, Memory, Observation, OnQueueFailure, Policy,
-    Ramp, Rates, Targets, WorkerRate, Workers, decide,
+    Ages, Backlog, Bound, Bounds, ConnectionBudget, Decision, JobVariation, Limit, Limited, Memory, Observation,
+    OnQueueFailure, Policy, Ramp, Rates, Targets, WorkerRate, Workers, decide,
 };
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ prop_compose! {
         jobs_per_worker in prop::option::of(1.0_f64..200.0),
         drain_seconds in prop::option::of(1.0_f64..600.0),
         max_wait_seconds in prop::option::of(1.0_f64..120.0),
-        idle_seconds in 0.0_f64..60.0,
+        idle_seconds in prop::option::of(0.0_f64..60.0),
         up in ramps(),
         down in ramps(),
         connections in prop::option::of((4_u32..120, 1_u32..5)),
@@ -52,7 +52,10 @@ prop_compose! {
 }
 
 prop_compose! {
-    fn ramps()(max_step in prop::option::of(1_u32..10), window in prop_oneof![Just(0.0), 0.0_f64..30.0]) -> Ramp {
+    fn ramps()(
+        max_step in prop::option::of(1_u32..10),
+        window in prop::option::of(prop_oneof![Just(0.0), 0.0_f64..30.0]),
+    ) -> Ramp {
         Ramp { max_step, stabilization_seconds: window }
     }
 }
@@ -62,10 +65,16 @@ prop_compose! {
         per_worker in prop::option::of((0.01_f64..1000.0, 1.0_f64..100.0)),
         arrivals_per_second in prop::option::of(0.0_f64..500.0),
         ended in prop_oneof![3 => Just(0_u64), 1 => 0_u64..2_000],
+        occupied in prop::option::of(0.0_f64..40.0),
+        slots in 0_u32..5,
+        variation in prop::option::of((0.0_f64..9.0, 5.0_f64..200.0)),
+        ages in prop::collection::vec(0.0_f64..400.0, 0..12),
     ) -> Rates {
         let per_worker = per_worker
             .map(|(jobs_per_second, completions)| WorkerRate { jobs_per_second, completions });
-        Rates { per_worker, arrivals_per_second, completions_per_second: None, ended }
+        let ages = Ages::of(ages.into_iter());
+        let job_variation = variation.map(|(squared, samples)| JobVariation { squared, samples });
+        Rates { per_worker, arrivals_per_second, completions_per_second: None, ended, occupied, slots, job_variation, ages }
     }
 }
 
@@ -174,7 +183,7 @@ proptest! {
             }
             // Only a ceiling takes workers that came a moment ago.
             let lowered = cap(policy) < desired;
-            let early = seen.now - last_up < policy.scale_down.stabilization_seconds;
+            let early = seen.now - last_up < policy.scale_down.stabilization_seconds.unwrap_or(0.0);
             prop_assert!(decision.replicas >= desired || lowered || !early, "{desired} -> {decision}");
             Ok(())
         })?;
@@ -232,9 +241,9 @@ proptest! {
         // within the window.
         let policy = Policy {
             max_replicas: 100,
-            idle_seconds: 0.0,
+            idle_seconds: Some(0.0),
             targets: Targets { jobs_per_worker: Some(per_worker as f64), ..Targets::default() },
-            scale_down: Ramp { max_step: None, stabilization_seconds: window },
+            scale_down: Ramp { max_step: None, stabilization_seconds: Some(window) },
             ..Policy::default()
         };
         let mut memory = Memory::default();
@@ -303,7 +312,7 @@ proptest! {
                 last_up = seen.now;
             }
             if decision.replicas < seen.workers.desired {
-                prop_assert!(seen.now - last_up >= policy.scale_down.stabilization_seconds);
+                prop_assert!(seen.now - last_up >= policy.scale_down.stabilization_seconds.unwrap_or(0.0));
             }
             Ok(())
         })?;
@@ -333,8 +342,15 @@ proptest! {
 
     #[test]
     fn settles_when_nothing_changes(policy in policies(), look in looks(), from in 0_u32..40) {
-        // Moves go one way only, and come to an end.
+        // Moves come to an end, and do not go back and forth: as jobs that nobody takes grow old, and as the load that is
+        // reported builds up in its average, workers that were not needed may be needed again, once.
         let mut memory = Memory::default();
+        for (now, ready) in [(-2.0, 0), (-1.0, 1)] {
+            // What a start takes is known: no longer than between two looks.
+            let workers = Workers { desired: ready, ready, busy: 0 };
+            let seen = Observation { now, backlog: Some(Backlog::default()), workers, ..Observation::default() };
+            memory = decide(&policy, &seen, &memory).1;
+        }
         let mut counts = vec![from];
         for step in 0..400_u32 {
             let desired = counts[counts.len() - 1];
@@ -344,9 +360,9 @@ proptest! {
             memory = next;
             counts.push(decision.replicas);
         }
-        let up = counts.is_sorted();
-        let down = counts.is_sorted_by(|a, b| a >= b);
-        prop_assert!(up || down, "{counts:?}");
+        let lowest = (0..counts.len()).min_by_key(|index| counts[*index]).expect("some");
+        let valley = counts[..=lowest].is_sorted_by(|a, b| a >= b) && counts[lowest..].is_sorted();
+        prop_assert!(valley, "{counts:?}");
         prop_assert_eq!(counts[counts.len() - 2], counts[counts.len() - 1]);
     }
 
@@ -360,7 +376,7 @@ proptest! {
         let mut policy = policy;
         policy.min_replicas = 0;
         policy.bounds.floor = None;
-        policy.scale_down.stabilization_seconds = 100.0;
+        policy.scale_down.stabilization_seconds = Some(100.0);
         let mut memory = Memory::default();
         let busy = Observation {
             now: 0.0,
@@ -369,7 +385,7 @@ proptest! {
             rates: Rates::default(),
             troubled: 0,
         };
-        policy.scale_up = Ramp { max_step: None, stabilization_seconds: 0.0 };
+        policy.scale_up = Ramp::default();
         let (first, next) = decide(&policy, &busy, &memory);
         memory = next;
         prop_assume!(first.replicas > 0);

@@ -50,7 +50,8 @@ fn says((replicas_told, told): (u32, String), replicas: u32, sentence: &str) {
 #[test]
 fn a_burst_is_answered_at_once_and_idle_workers_go_after_a_while() {
     let per_worker = Targets { jobs_per_worker: Some(50.0), ..Targets::default() };
-    let mut story = Story::new(targets(per_worker));
+    let scale_down = Ramp { max_step: None, stabilization_seconds: Some(60.0) };
+    let mut story = Story::new(Policy { scale_down, idle_seconds: Some(120.0), ..targets(per_worker) });
     says(story.at(0.0, 0, 0), 0, "nothing to do");
     says(story.at(0.25, 1000, 0), 20, "1,000 jobs waiting and running at 50 per worker take 20 workers");
     says(story.at(10.0, 480, 20), 20, "workers with jobs in hand: 20");
@@ -63,18 +64,31 @@ fn a_burst_is_answered_at_once_and_idle_workers_go_after_a_while() {
     for second in 76..150 {
         assert!(story.at(f64::from(second), 0, 0).0 >= 1);
     }
-    says(story.at(150.0, 0, 0), 1, "nothing to do; the need must last 60 s, otherwise 0");
-    for second in 151..200 {
-        let _ = story.at(f64::from(second), 0, 0);
+    // The two holds do not add up.
+    says(story.at(150.0, 0, 0), 0, "nothing to do");
+}
+
+#[test]
+fn without_settings_idle_workers_stay_about_as_long_as_they_take_to_start() {
+    let per_worker = Targets { jobs_per_worker: Some(50.0), ..Targets::default() };
+    let mut story = Story::new(targets(per_worker));
+    says(story.at(0.0, 1000, 0), 20, "1,000 jobs waiting and running at 50 per worker take 20 workers");
+    let mut gone = Vec::new();
+    for look in 1..80_u32 {
+        let (replicas, _) = story.at(f64::from(look) / 4.0, 0, if look < 40 { 3 } else { 0 });
+        if gone.last().is_none_or(|(_, last)| *last != replicas) {
+            gone.push((f64::from(look) / 4.0, replicas));
+        }
     }
-    assert_eq!(story.at(212.0, 0, 0).0, 0);
+    // They were ready at the next look, and no start counts as shorter than a second: the shortest hold is two.
+    assert_eq!(gone, [(0.25, 20), (2.25, 3), (12.0, 0)]);
 }
 
 #[test]
 fn bursts_that_are_over_before_the_next_look_keep_their_workers() {
     let per_worker = Targets { jobs_per_worker: Some(100.0), ..Targets::default() };
-    let scale_down = Ramp { max_step: None, stabilization_seconds: 6.0 };
-    let mut story = Story::new(Policy { scale_down, idle_seconds: 0.0, ..targets(per_worker) });
+    let scale_down = Ramp { max_step: None, stabilization_seconds: Some(6.0) };
+    let mut story = Story::new(Policy { scale_down, idle_seconds: Some(0.0), ..targets(per_worker) });
     // The first burst finds no worker and is seen waiting; all others are done in a moment.
     says(story.at(0.0, 300, 0), 3, "300 jobs waiting and running at 100 per worker take 3 workers");
     for look in 1..80_u32 {
@@ -99,39 +113,66 @@ fn bursts_that_are_over_before_the_next_look_keep_their_workers() {
 }
 
 #[test]
-fn a_measured_rate_says_how_many_clear_the_backlog_in_time() {
+fn a_measured_rate_says_how_many_end_the_backlog_in_time() {
     let drain = Targets { drain_seconds: Some(60.0), ..Targets::default() };
     let mut story = Story::new(targets(drain));
     says(story.at(0.0, 50_400, 0), 1, "50,400 jobs, and the rate is not known yet: one worker will tell");
     story.rate(210.0, 3.0);
     says(
         story.at(0.5, 50_399, 1),
-        3,
-        "50,400 jobs at 210/s per worker clear in 60 s with 4 workers; the rate rests on 3 completions only, otherwise 4",
+        5,
+        "50,399 jobs are to begin within 59 s (drainSeconds 60), and 1 worker at 210/s each begin 12,382 of them: 5 workers",
     );
-    story.rate(210.0, 40.0);
-    says(story.at(1.0, 50_397, 3), 4, "50,400 jobs at 210/s per worker clear in 60 s with 4 workers");
+    // What arrives has deadlines of its own; what there is is on its way.
     story.seen.rates.arrivals_per_second = Some(420.0);
-    says(story.at(1.5, 50_396, 4), 6, "50,400 jobs at 210/s per worker clear in 60 s with 6 workers");
+    says(
+        story.at(1.0, 50_396, 4),
+        5,
+        "50,396 jobs are to begin within 59 s (drainSeconds 60), and 5 workers at 210/s each begin them in time: 5 workers",
+    );
 }
 
 #[test]
-fn arrivals_alone_keep_workers_with_headroom() {
-    let drain = Targets { drain_seconds: Some(60.0), ..Targets::default() };
-    let mut story = Story::new(targets(drain));
-    story.rate(1.0, 1000.0);
-    story.seen.rates.arrivals_per_second = Some(16.0);
-    says(story.at(0.0, 0, 0), 20, "16 jobs/s arrive at 1/s per worker: 20 workers keep up");
+fn arrivals_alone_keep_workers_only_where_a_target_is_shorter_than_a_start() {
+    let busy = |wait: f64| {
+        let mut story = Story::new(targets(Targets { max_wait_seconds: Some(wait), ..Targets::default() }));
+        story.rate(1.0, 1000.0);
+        story.seen.workers.desired = 30;
+        story.seen.workers.ready = 30;
+        let mut told = (0, String::new());
+        for look in 0..4_000_u32 {
+            told = story.at(f64::from(look) / 4.0, 0, 16);
+        }
+        told
+    };
+    says(busy(30.0), 16, "workers with jobs in hand: 16");
+    // Erlang's formula: with 20 workers, 3.5 of 100 jobs wait longer than half a second.
+    says(
+        busy(0.5),
+        20,
+        "what arrives keeps 16 busy on average, and must begin within 0.5 s, sooner than a worker starts: 20 workers",
+    );
 }
 
 #[test]
-fn a_wait_over_the_limit_is_made_up_for() {
+fn jobs_that_are_late_begin_soon_without_a_panic() {
     let wait = Targets { max_wait_seconds: Some(30.0), ..Targets::default() };
     let mut story = Story::new(targets(wait));
     story.rate(1.0, 1000.0);
-    says(story.at(0.0, 90, 0), 3, "90 jobs wait, the oldest for 0 s of 30 s allowed: 3 workers");
-    story.seen.backlog = Some(Backlog { waiting: 90, running: 3, oldest_wait_seconds: Some(31.0) });
-    says(story.decide(), 30, "90 jobs wait, the oldest for 31 s of 30 s allowed: 30 workers");
+    says(
+        story.at(0.0, 90, 0),
+        4,
+        "90 jobs are to begin within 30 s (maxWaitSeconds 30), and a worker does 1/s: 4 workers",
+    );
+    let mut late = Story::new(targets(wait));
+    late.rate(1.0, 1000.0);
+    (late.seen.workers.desired, late.seen.workers.ready, late.seen.workers.busy) = (3, 3, 3);
+    late.seen.backlog = Some(Backlog { waiting: 90, running: 3, oldest_wait_seconds: Some(31.0) });
+    says(
+        late.decide(),
+        10,
+        "33 jobs are to begin within 6.8 s (maxWaitSeconds 30), and 3 workers at 1/s each begin 15 of them: 10 workers",
+    );
 }
 
 #[test]
@@ -151,7 +192,7 @@ fn each_cap_says_what_would_be_without_it() {
 #[test]
 fn steps_are_taken_one_after_another() {
     let per_worker = Targets { jobs_per_worker: Some(1.0), ..Targets::default() };
-    let step = |max_step| Ramp { max_step: Some(max_step), stabilization_seconds: 0.0 };
+    let step = |max_step| Ramp { max_step: Some(max_step), stabilization_seconds: Some(0.0) };
     let mut story = Story::new(Policy { scale_up: step(8), scale_down: step(5), ..targets(per_worker) });
     let up: Vec<u32> = (0..5).map(|half| story.at(f64::from(half) / 2.0, 20, 0).0).collect();
     assert_eq!(up, [8, 8, 16, 16, 20]);
@@ -162,7 +203,7 @@ fn steps_are_taken_one_after_another() {
 #[test]
 fn growth_that_must_last_waits_for_it() {
     let per_worker = Targets { jobs_per_worker: Some(1.0), ..Targets::default() };
-    let scale_up = Ramp { max_step: None, stabilization_seconds: 10.0 };
+    let scale_up = Ramp { max_step: None, stabilization_seconds: Some(10.0) };
     let mut story = Story::new(Policy { scale_up, ..targets(per_worker) });
     says(
         story.at(0.0, 4, 0),
@@ -206,7 +247,7 @@ fn a_person_decides_in_manual_and_nobody_in_paused() {
 fn due_work_of_a_dead_worker_wakes_one() {
     let mut story = Story::new(targets(Targets { drain_seconds: Some(60.0), ..Targets::default() }));
     story.rate(100.0, 1000.0);
-    says(story.at(0.0, 0, 1), 1, "1 jobs at 100/s per worker clear in 0.01 s with 1 worker");
+    says(story.at(0.0, 0, 1), 1, "1 jobs take at least one worker");
 }
 
 #[test]

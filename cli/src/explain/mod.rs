@@ -5,6 +5,8 @@ mod advice;
 mod cluster;
 mod text;
 
+pub(crate) use text::answers;
+
 use clap::Args;
 use jobqueue_crds::{DecisionStatus, JobQueue, LastScale, QueueStatus, ScalingMode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;

@@ -77,7 +77,8 @@ fn rates_line(queue: &QueueStatus) -> Option<String> {
     Some(format!("{arrivals} arrive and {completions} end per second{eta}"))
 }
 
-fn answers(decision: &DecisionStatus) -> String {
+/// What each rule asked for, and the limits.
+pub(crate) fn answers(decision: &DecisionStatus) -> String {
     let mut text = String::new();
     let DecisionStatus { candidates, limits, .. } = decision;
     if !candidates.is_empty() {

@@ -26,9 +26,11 @@ first one's. Policies:
   keda         KEDA 2.20 with its defaults, and its HPA; sees the length of the list only, and has no schedules
   keda-1s      the same, polling every second
   per-worker   waiting jobs divided by a number at every look, without memory
+  bound        no policy: what whoever had known all jobs beforehand would have had to spend at least
 
-A trace is a CSV file with the header `seconds,jobs` (so many arrive at that moment) or `seconds,arrivals_per_second`
-(at random, so many on average, until the next row; the last row ends the load).
+A trace is a CSV file with the header `seconds,jobs` (so many arrive at that moment), `seconds,job_seconds` (one arrives and
+takes so long; a line for each job) or `seconds,arrivals_per_second` (at random, so many on average, until the next row; the last
+row ends the load).
 
 The same seed gives the same result. What the model leaves out is in docs/simulate.md.";
 
@@ -42,7 +44,7 @@ pub(crate) struct SimulateArgs {
     /// A load that comes with the command, measured by what maxReplicas workers can do; may be repeated
     #[arg(long, value_enum, value_name = "NAME")]
     pub(super) shape: Vec<Shape>,
-    /// What to compare; may be repeated [default: all five]
+    /// What to compare; may be repeated [default: all six]
     #[arg(long, value_name = "NAME")]
     pub(super) policy: Vec<PolicyArg>,
     /// How long a run is: 90s, 20m, 1000h [default: as long as the shape, or a trace and 15 minutes]
@@ -62,6 +64,34 @@ pub(crate) struct SimulateArgs {
     /// Tell every change of the number of workers, with its reason
     #[arg(long)]
     pub(super) changes: bool,
+    /// Explain what ours decided at that time since the start (90s, 20m) or at that moment: what was seen, what each rule
+    /// asked for, and the limits
+    #[arg(long, value_name = "MOMENT", value_parser = Instant::from_str)]
+    pub(super) explain: Option<Instant>,
+}
+
+/// A moment of a run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Instant {
+    /// So many seconds after its start.
+    After(f64),
+    /// By the calendar.
+    At(DateTime<FixedOffset>),
+}
+
+impl FromStr for Instant {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(at) = moment(text) {
+            return Ok(Self::At(at));
+        }
+        if text.parse() == Ok(0.0) {
+            return Ok(Self::After(0.0));
+        }
+        let expected = "it is a time since the start such as 90s or 20m, or a moment such as 2026-11-23T00:00:00+01:00";
+        seconds(text).map(Self::After).map_err(|_| expected.into())
+    }
 }
 
 /// What the manifest does not know.
@@ -90,6 +120,10 @@ pub(super) struct Circumstances {
     /// maxWaitSeconds or drainSeconds]
     #[arg(long, value_name = "JOBS", value_parser = positive)]
     pub(super) list_length: Option<f64>,
+    /// How long a job may wait, for bound [default: maxWaitSeconds, and what drainSeconds leaves; else how long the last of
+    /// jobsPerWorker waits; else two starts of a pod]
+    #[arg(long, value_name = "SECONDS", value_parser = not_negative)]
+    pub(super) bound_wait: Option<f64>,
 }
 
 /// A policy by its name.
@@ -105,11 +139,14 @@ pub(crate) enum PolicyArg {
     KedaTuned,
     /// The list's length by a number.
     PerWorker,
+    /// None: the least that any could have spent.
+    Bound,
 }
 
 impl PolicyArg {
     /// All.
-    pub(super) const ALL: [Self; 5] = [Self::Ours, Self::Fixed(None), Self::Keda, Self::KedaTuned, Self::PerWorker];
+    pub(super) const ALL: [Self; 6] =
+        [Self::Ours, Self::Fixed(None), Self::Keda, Self::KedaTuned, Self::PerWorker, Self::Bound];
 }
 
 impl FromStr for PolicyArg {
@@ -122,10 +159,11 @@ impl FromStr for PolicyArg {
             "keda" => Ok(Self::Keda),
             "keda-1s" => Ok(Self::KedaTuned),
             "per-worker" => Ok(Self::PerWorker),
+            "bound" => Ok(Self::Bound),
             _ => {
                 let workers = text.strip_prefix("fixed:").and_then(|workers| workers.parse().ok());
                 let policy = workers.map(|workers| Self::Fixed(Some(workers)));
-                policy.ok_or_else(|| "it is one of ours, fixed, fixed:N, keda, keda-1s, per-worker".into())
+                policy.ok_or_else(|| "it is one of ours, fixed, fixed:N, keda, keda-1s, per-worker, bound".into())
             }
         }
     }
@@ -163,6 +201,15 @@ mod tests {
         for text in ["", "h", "-3s", "0", "x", "1w", "infs"] {
             assert!(seconds(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_moment_is_a_time_since_the_start_or_one_of_the_calendar() {
+        assert_eq!("20m".parse(), Ok(Instant::After(1200.0)));
+        assert_eq!("0".parse(), Ok(Instant::After(0.0)));
+        let at = moment("2026-11-23T00:00:00+01:00").unwrap();
+        assert_eq!("2026-11-23T00:00:00+01:00".parse(), Ok(Instant::At(at)));
+        assert!("noon".parse::<Instant>().unwrap_err().contains("90s"));
     }
 
     #[test]

@@ -2,13 +2,22 @@
 
 use std::collections::VecDeque;
 
-/// Jobs that arrived at one moment.
+/// Jobs that arrived at one moment and take equally long.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Lot {
     /// When, in seconds since the start.
     pub(crate) arrived: f64,
     /// How many.
     pub(crate) jobs: u64,
+    /// How long a slot takes for one of them, in seconds, where the database is not slow.
+    pub(crate) each: f64,
+}
+
+impl Lot {
+    /// How long a slot takes for all of them.
+    pub(crate) fn seconds(&self) -> f64 {
+        self.jobs as f64 * self.each
+    }
 }
 
 /// First in, first out.
@@ -48,7 +57,7 @@ impl Fifo {
         while left > 0 {
             let Some(head) = self.lots.front_mut() else { break };
             let jobs = head.jobs.min(left);
-            hand.push(Lot { arrived: head.arrived, jobs });
+            hand.push(Lot { jobs, ..*head });
             left -= jobs;
             head.jobs -= jobs;
             if head.jobs == 0 {
@@ -76,11 +85,11 @@ mod tests {
     fn what_came_first_goes_first() {
         let mut fifo = Fifo::default();
         for (arrived, jobs) in [(0.0, 3), (1.0, 0), (2.0, 5)] {
-            fifo.push(Lot { arrived, jobs });
+            fifo.push(Lot { arrived, jobs, each: 1.0 });
         }
         let mut hand = Vec::new();
         assert_eq!(fifo.take(4, &mut hand), 4);
-        assert_eq!(hand, [Lot { arrived: 0.0, jobs: 3 }, Lot { arrived: 2.0, jobs: 1 }]);
+        assert_eq!(hand, [Lot { arrived: 0.0, jobs: 3, each: 1.0 }, Lot { arrived: 2.0, jobs: 1, each: 1.0 }]);
         assert_eq!((fifo.waiting(), fifo.oldest()), (4, Some(2.0)));
         fifo.give_back(&hand);
         assert_eq!((fifo.waiting(), fifo.oldest()), (8, Some(0.0)));

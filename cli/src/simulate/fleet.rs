@@ -89,6 +89,16 @@ impl Pod {
         self.busy_hands > 0
     }
 
+    /// Jobs that it does at once.
+    pub(crate) fn slots(&self) -> u32 {
+        u32::try_from(self.hands.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Jobs in hand.
+    pub(crate) fn in_hand(&self) -> u64 {
+        self.hands.iter().map(Hand::left).sum()
+    }
+
     fn is_going(&self) -> bool {
         matches!(self.state, State::Draining { .. })
     }
@@ -302,7 +312,7 @@ impl Fleet {
             self.free.push_back((pod.id, slot));
             return;
         }
-        let at = self.clock + self.work.seconds(jobs, &mut self.chance);
+        let at = self.clock + hand.lots.iter().map(Lot::seconds).sum::<f64>();
         (hand.since, hand.jobs, hand.begins, hand.ends) = (now, jobs, self.clock, at);
         pod.busy_hands += 1;
         self.busy_hands += 1;
@@ -376,7 +386,7 @@ mod tests {
         let start = Spread { mean: 0.0, variation: 0.0 };
         let mut fleet = Fleet::new(work, start, 0.5, ChaCha8Rng::seed_from_u64(1));
         let mut fifo = Fifo::default();
-        fifo.push(Lot { arrived: 0.0, jobs: 1000 });
+        fifo.push(Lot { arrived: 0.0, jobs: 1000, each: 0.001 });
         // A hundred jobs a second instead of a thousand.
         let database = Database { ceiling: None, slumps: vec![Slump { from: 0.0, to: 9.0, ceiling: 100.0 }] };
         fleet.scale(1, Goers::Any, 0.0, &mut fifo);

@@ -25,13 +25,24 @@ pub(crate) struct Burst {
     pub(crate) jobs: u64,
 }
 
-/// All that arrives; both lists are in the order of time, and stretches do not overlap.
+/// One job whose length is known.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Given {
+    /// When it arrives, in seconds since the start.
+    pub(crate) at: f64,
+    /// How long a slot takes for it.
+    pub(crate) seconds: f64,
+}
+
+/// All that arrives; the lists are in the order of time, and stretches do not overlap.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Load {
     /// Arrivals at random, so many per second on average.
     pub(crate) stretches: Vec<Stretch>,
     /// Arrivals at given moments, exactly so many.
     pub(crate) bursts: Vec<Burst>,
+    /// Jobs one by one.
+    pub(crate) given: Vec<Given>,
 }
 
 impl Load {
@@ -54,6 +65,7 @@ impl Load {
                 ..*one
             }));
             load.bursts.extend(self.bursts.iter().map(|one| Burst { at: one.at + offset, ..*one }));
+            load.given.extend(self.given.iter().map(|one| Given { at: one.at + offset, ..*one }));
             offset += period;
         }
         load
@@ -62,7 +74,16 @@ impl Load {
     /// Where the last stretch or burst ends.
     pub(crate) fn end(&self) -> f64 {
         let stretch = self.stretches.last().map_or(0.0, |stretch| stretch.to);
-        self.bursts.last().map_or(stretch, |burst| burst.at.max(stretch))
+        let burst = self.bursts.last().map_or(stretch, |burst| burst.at.max(stretch));
+        self.given.last().map_or(burst, |job| job.at.max(burst))
+    }
+}
+
+impl Load {
+    /// How long a job takes on average, if that is known of each.
+    pub(crate) fn job_seconds(&self) -> Option<f64> {
+        let sum: f64 = self.given.iter().map(|job| job.seconds).sum();
+        (!self.given.is_empty()).then(|| sum / self.given.len() as f64)
     }
 }
 
@@ -89,12 +110,13 @@ pub(crate) struct Arrivals<'a> {
     chance: ChaCha8Rng,
     stretch: usize,
     burst: usize,
+    given: usize,
 }
 
 impl<'a> Arrivals<'a> {
     /// From the start.
     pub(crate) fn new(load: &'a Load, chance: ChaCha8Rng) -> Self {
-        Self { load, chance, stretch: 0, burst: 0 }
+        Self { load, chance, stretch: 0, burst: 0, given: 0 }
     }
 
     /// How many arrive from `from` on and before `to`. Each step begins where the one before ended, or later where
@@ -116,6 +138,14 @@ impl<'a> Arrivals<'a> {
         jobs + self.at_random(expected)
     }
 
+    /// The jobs whose length is known and that arrive before `to`, after those that this has given before.
+    pub(crate) fn given(&mut self, to: f64) -> &'a [Given] {
+        let rest = &self.load.given[self.given..];
+        let coming = &rest[..rest.partition_point(|job| job.at < to)];
+        self.given += coming.len();
+        coming
+    }
+
     fn at_random(&mut self, expected: f64) -> u64 {
         let Ok(poisson) = Poisson::new(expected) else { return 0 };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a count")]
@@ -128,10 +158,8 @@ impl<'a> Arrivals<'a> {
         let stretches = self.load.stretches[self.stretch.min(self.load.stretches.len())..].iter();
         let stretch = stretches.filter(|stretch| !stretch.is_quiet()).map(|stretch| stretch.from.max(now)).next();
         let burst = self.load.bursts.get(self.burst).map(|burst| burst.at.max(now));
-        match (stretch, burst) {
-            (Some(stretch), Some(burst)) => Some(stretch.min(burst)),
-            (either, other) => either.or(other),
-        }
+        let given = self.load.given.get(self.given).map(|job| job.at.max(now));
+        [stretch, burst, given].into_iter().flatten().reduce(f64::min)
     }
 }
 

@@ -1,12 +1,16 @@
 //! `jobqueue simulate`: what a manifest's scaling would do with a load, beside what others would do with it.
 //!
 //! [`world`] is the model, without clock, chance or I/O of its own: a [`load`] fills a [`fifo`], a [`fleet`] of pods
-//! empties it, and a [`foreman`] says how many pods there are. The rest reads what to run and shows what came of it.
+//! empties it, and a [`foreman`] says how many pods there are. [`bound`] is the least that any foreman could have spent. The
+//! rest reads what to run and shows what came of it.
 
 mod args;
+mod bound;
+mod explained;
 mod fifo;
 mod fleet;
 mod foreman;
+mod incoming;
 mod load;
 mod plot;
 mod report;

@@ -24,14 +24,16 @@ struct Panel {
     title: &'static str,
     unit: &'static str,
     of: fn(&Point) -> f64,
+    /// Whether the bound is a height in it.
+    bounded: bool,
 }
 
 const PANELS: [Panel; 5] = [
-    Panel { title: "waiting", unit: "jobs", of: |point| point.waiting },
-    Panel { title: "oldest wait", unit: "seconds", of: |point| point.oldest_wait },
-    Panel { title: "desired", unit: "pods asked for", of: |point| point.desired },
-    Panel { title: "workers", unit: "pods that exist", of: |point| point.workers },
-    Panel { title: "cost", unit: "worker-seconds", of: |point| point.worker_seconds },
+    Panel { title: "waiting", unit: "jobs", of: |point| point.waiting, bounded: false },
+    Panel { title: "oldest wait", unit: "seconds", of: |point| point.oldest_wait, bounded: false },
+    Panel { title: "desired", unit: "pods asked for", of: |point| point.desired, bounded: false },
+    Panel { title: "workers", unit: "pods that exist", of: |point| point.workers, bounded: false },
+    Panel { title: "cost", unit: "worker-seconds", of: |point| point.worker_seconds, bounded: true },
 ];
 
 /// Draws the report into a file.
@@ -90,8 +92,11 @@ fn legend(svg: &mut String, policies: &[&str]) {
 
 fn draw(svg: &mut String, panel: &Panel, (left, top): (f64, f64), rows: &[&Row], policies: &[&str], last: bool) {
     let seconds = rows.iter().map(|row| row.seconds).fold(1.0, f64::max);
-    let points = rows.iter().flat_map(|row| &row.outcome.series.points);
-    let most = points.map(panel.of).fold(0.0, f64::max).max(1.0);
+    let runs = || rows.iter().filter_map(|row| Some((*row, &row.outcome()?.series)));
+    let bounds: Vec<(&Row, f64)> = rows.iter().filter_map(|row| Some((*row, row.bound()?))).collect();
+    let bounds = if panel.bounded { &bounds[..] } else { &[] };
+    let points = runs().flat_map(|(_, series)| series.points.iter().map(panel.of));
+    let most = points.chain(bounds.iter().map(|(_, bound)| *bound)).fold(1.0, f64::max);
     let step = round_step(most / 4.0);
     let most = (most / step).ceil() * step;
     let bottom = top + HEIGHT;
@@ -116,19 +121,24 @@ fn draw(svg: &mut String, panel: &Panel, (left, top): (f64, f64), rows: &[&Row],
         text(svg, (left + WIDTH / 2.0, bottom + 32.0), "text-anchor=\"middle\"", &format!("{unit} since the start"));
     }
     line(svg, &format!("M{left:.0} {bottom:.0}h{WIDTH:.0}"), "#888", "", 1.0);
+    let index = |row: &Row| policies.iter().position(|policy| *policy == row.policy).unwrap_or(0);
+    // No run that keeps to the target ends below it.
+    for (row, bound) in bounds {
+        let (colour, dashes) = LINES[index(row) % LINES.len()];
+        line(svg, &format!("M{left:.0} {:.1}h{WIDTH:.0}", bottom - HEIGHT * bound / most), colour, dashes, 1.6);
+    }
     // The first policy is drawn last, over the others.
-    for row in rows.iter().rev() {
-        let index = policies.iter().position(|policy| *policy == row.policy).unwrap_or(0);
+    for (row, series) in runs().collect::<Vec<_>>().into_iter().rev() {
+        let index = index(row);
         let (colour, dashes) = LINES[index % LINES.len()];
         let height = |point: &Point| bottom - HEIGHT * (panel.of)(point) / most;
-        let heights: Vec<String> =
-            row.outcome.series.points.iter().map(|point| format!("{:.1}", height(point))).collect();
+        let heights: Vec<String> = series.points.iter().map(|point| format!("{:.1}", height(point))).collect();
         let mut path = String::new();
         for (number, y) in heights.iter().enumerate() {
             // Within a level stretch there is nothing to draw.
             let level = number > 0 && heights[number - 1] == *y && heights.get(number + 1) == Some(y);
             if !level {
-                let x = left + WIDTH * row.outcome.series.step * number as f64 / seconds;
+                let x = left + WIDTH * series.step * number as f64 / seconds;
                 let _ = write!(path, "{}{x:.1} {y}", if number == 0 { "M" } else { "L" });
             }
         }

@@ -35,6 +35,8 @@ pub(crate) struct Case {
     pub(crate) slumps: Vec<Slump>,
     /// How long pods take to start, where that is what it is about, in seconds.
     pub(crate) start_seconds: Option<f64>,
+    /// How long a job takes on average, where the load says how long each one takes, in seconds.
+    pub(crate) job_seconds: Option<f64>,
 }
 
 const DAY: f64 = 86_400.0;
@@ -74,7 +76,7 @@ impl Shape {
         let seconds = seconds.unwrap_or(period);
         let name = self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default();
         let start_seconds = (self == Self::SlowPods).then_some(60.0);
-        Case { name, load: load.repeated(period, seconds), seconds, slumps, start_seconds }
+        Case { name, load: load.repeated(period, seconds), seconds, slumps, start_seconds, job_seconds: None }
     }
 }
 

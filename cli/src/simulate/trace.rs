@@ -1,8 +1,8 @@
-//! A recorded load: a CSV file with a header, and a row for each moment.
+//! A recorded load: a CSV file with a header, and a row for each moment or each job.
 
 use std::str::FromStr;
 
-use super::load::{Burst, Load};
+use super::load::{Burst, Given, Load};
 
 /// What a file's second column means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -11,13 +11,17 @@ enum Column {
     Jobs,
     /// Arrivals per second from that moment until the next row's; the last row ends the load.
     Rate,
+    /// One job that arrives at that moment, and how long it takes.
+    JobSeconds,
 }
 
 /// What is wrong with a trace, and where.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 pub(crate) enum TraceError {
     /// No header.
-    #[error("line 1: the header must be `seconds,jobs` or `seconds,arrivals_per_second`, not `{0}`")]
+    #[error(
+        "line 1: the header must be `seconds,jobs`, `seconds,job_seconds` or `seconds,arrivals_per_second`, not `{0}`"
+    )]
     Header(String),
     /// Not two columns.
     #[error("line {line}: {columns} column(s) where two are expected")]
@@ -63,6 +67,7 @@ pub(crate) fn parse(text: &str) -> Result<Load, TraceError> {
     let column = match cells(header).as_slice() {
         ["seconds", "jobs"] => Column::Jobs,
         ["seconds", "arrivals_per_second"] => Column::Rate,
+        ["seconds", "job_seconds"] => Column::JobSeconds,
         _ => return Err(TraceError::Header(header.to_owned())),
     };
     let mut load = Load::default();
@@ -76,6 +81,7 @@ pub(crate) fn parse(text: &str) -> Result<Load, TraceError> {
         }
         match column {
             Column::Jobs => load.bursts.push(Burst { at: seconds, jobs: count(line, value)? }),
+            Column::JobSeconds => load.given.push(Given { at: seconds, seconds: length(line, value)? }),
             Column::Rate => {
                 let (from, rate) = before.unwrap_or((0.0, 0.0));
                 if seconds > from {
@@ -106,6 +112,12 @@ fn number(line: usize, column: &'static str, text: &str) -> Result<f64, TraceErr
     value.ok_or_else(|| TraceError::Number { line, column, text: text.to_owned(), expected })
 }
 
+fn length(line: usize, text: &str) -> Result<f64, TraceError> {
+    let value = f64::from_str(text).ok().filter(|value| value.is_finite() && *value > 0.0);
+    let (column, expected) = ("job_seconds", "a number above zero");
+    value.ok_or_else(|| TraceError::Number { line, column, text: text.to_owned(), expected })
+}
+
 fn count(line: usize, text: &str) -> Result<u64, TraceError> {
     let expected = "a whole number";
     u64::from_str(text).map_err(|_| TraceError::Number { line, column: "jobs", text: text.to_owned(), expected })
@@ -120,6 +132,8 @@ mod tests {
     fn jobs_come_at_once_and_rates_hold_until_the_next_row() {
         let load = parse("seconds,jobs\n0,5\n\n# lunch\n10.5, 700\n").unwrap();
         assert_eq!(load.bursts, [Burst { at: 0.0, jobs: 5 }, Burst { at: 10.5, jobs: 700 }]);
+        let load = parse("seconds,job_seconds\n0,5\n0,0.25\n").unwrap();
+        assert_eq!(load.given, [Given { at: 0.0, seconds: 5.0 }, Given { at: 0.0, seconds: 0.25 }]);
         let load = parse("\u{feff}seconds,arrivals_per_second\r\n5,2.5\r\n15,0\r\n20,1\r\n60,9\r\n").unwrap();
         let stretch = |from, to, rate| Stretch { from, to, first: rate, last: rate };
         let expected =
@@ -131,11 +145,12 @@ mod tests {
     fn mistakes_are_told_with_their_line() {
         let cases = [
             ("", "the file is empty"),
-            ("time,jobs\n", "line 1: the header must be `seconds,jobs` or"),
+            ("time,jobs\n", "line 1: the header must be `seconds,jobs`, "),
             ("seconds,jobs\n", "no row after the header"),
             ("seconds,jobs\n1,2,3\n", "line 2: 3 column(s)"),
             ("seconds,jobs\n1,2\n\nx,3\n", "line 4: seconds `x` is not a number"),
             ("seconds,jobs\n1,2.5\n", "line 2: jobs `2.5` is not a whole number"),
+            ("seconds,job_seconds\n1,0\n", "line 2: job_seconds `0` is not a number above zero"),
             ("seconds,jobs\n9,1\n8,1\n", "line 3: 8 s comes after 9 s"),
             ("seconds,arrivals_per_second\n0,-1\n", "line 2: arrivals_per_second `-1`"),
             ("seconds,arrivals_per_second\n0,NaN\n", "line 2: arrivals_per_second `NaN`"),

@@ -3,6 +3,8 @@
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, LogNormal, StandardNormal};
 
+use super::fifo::Lot;
+
 /// Jobs shorter than this, in seconds, are taken several at a time.
 const GRAIN_SECONDS: f64 = 0.25;
 
@@ -44,6 +46,8 @@ pub(crate) struct Work {
     pub(crate) job: Spread,
     /// The most that a slot takes at a time.
     pub(crate) grain: u64,
+    /// How many slots of the worker count as one of these.
+    shared: f64,
 }
 
 impl Work {
@@ -51,12 +55,13 @@ impl Work {
     /// slots of a worker count as a fast one, which takes a quarter of a second's worth at a time.
     pub(crate) fn new(concurrency: u32, job: Spread) -> Self {
         if job.mean >= GRAIN_SECONDS {
-            return Self { slots: concurrency, job, grain: 1 };
+            return Self { slots: concurrency, job, grain: 1, shared: 1.0 };
         }
-        let job = Spread { mean: job.mean / f64::from(concurrency), ..job };
+        let shared = f64::from(concurrency);
+        let job = Spread { mean: job.mean / shared, ..job };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at least one, saturates")]
         let grain = (GRAIN_SECONDS / job.mean).max(1.0) as u64;
-        Self { slots: 1, job, grain }
+        Self { slots: 1, job, grain, shared }
     }
 
     /// Jobs per second of a worker whose slots are all busy.
@@ -64,9 +69,24 @@ impl Work {
         f64::from(self.slots) / self.job.mean
     }
 
-    /// How long `jobs` of them take in one slot.
-    pub(crate) fn seconds(&self, jobs: u64, chance: &mut ChaCha8Rng) -> f64 {
-        self.job.sum(jobs, chance)
+    /// `jobs` jobs that arrive at one moment, each as long as chance will have it. Of those that are taken several at a
+    /// time, all are as long as their mean.
+    pub(crate) fn draw(&self, arrived: f64, jobs: u64, chance: &mut ChaCha8Rng, lots: &mut Vec<Lot>) {
+        if jobs == 0 {
+            return;
+        }
+        if self.job.variation <= 0.0 {
+            lots.push(Lot { arrived, jobs, each: self.job.mean });
+        } else if self.grain > 1 {
+            lots.push(Lot { arrived, jobs, each: self.job.sum(jobs, chance) / jobs as f64 });
+        } else {
+            lots.extend((0..jobs).map(|_| Lot { arrived, jobs: 1, each: self.job.sample(chance) }));
+        }
+    }
+
+    /// A job that takes a worker so many seconds in one of its slots.
+    pub(crate) fn given(&self, arrived: f64, seconds: f64) -> Lot {
+        Lot { arrived, jobs: 1, each: seconds / self.shared }
     }
 }
 

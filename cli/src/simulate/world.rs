@@ -4,10 +4,12 @@ use rand_chacha::ChaCha8Rng;
 use rand_chacha::rand_core::SeedableRng;
 use serde::Serialize;
 
+use super::explained::Explained;
 use super::fifo::{Fifo, Lot};
 use super::fleet::Fleet;
 use super::foreman::{Foreman, Seen};
-use super::load::{Arrivals, Load};
+use super::incoming::Incoming;
+use super::load::Load;
 use super::series::{Point, Series};
 use super::work::{Database, Spread, Work};
 
@@ -16,6 +18,7 @@ pub(crate) const LOOK_SECONDS: f64 = 0.25;
 /// The parts of a run that depend on chance, each with a stream of its own: what one of them draws changes no other.
 const ARRIVALS: u64 = 1;
 const PODS: u64 = 2;
+const JOBS: u64 = 4;
 
 /// Everything but the foreman.
 #[derive(Debug, Clone)]
@@ -34,6 +37,8 @@ pub(crate) struct World {
     pub(crate) database: Database,
     /// Where chance begins.
     pub(crate) seed: u64,
+    /// When a decision is to be explained, in seconds since the start.
+    pub(crate) explain: Option<f64>,
 }
 
 /// What came of it.
@@ -52,6 +57,8 @@ pub(crate) struct Outcome {
     pub(crate) p50_wait_seconds: f64,
     /// 95 of 100 jobs.
     pub(crate) p95_wait_seconds: f64,
+    /// 99 of 100 jobs.
+    pub(crate) p99_wait_seconds: f64,
     /// All jobs.
     pub(crate) max_wait_seconds: f64,
     /// On average.
@@ -67,6 +74,9 @@ pub(crate) struct Outcome {
     /// Each of those changes.
     #[serde(skip)]
     pub(crate) scalings: Vec<Scaling>,
+    /// The decision that was to be explained.
+    #[serde(skip)]
+    pub(crate) explained: Option<Explained>,
     /// What went on.
     #[serde(skip)]
     pub(crate) series: Series,
@@ -89,7 +99,7 @@ pub(crate) struct Scaling {
 /// A run that goes on.
 struct Run<'a> {
     world: &'a World,
-    arrivals: Arrivals<'a>,
+    incoming: Incoming<'a>,
     fifo: Fifo,
     fleet: Fleet,
     desired: u32,
@@ -104,6 +114,9 @@ struct Run<'a> {
     still_since: Option<f64>,
     /// When the foreman's rule will be another.
     rule_until: f64,
+    /// The look that is to be explained: the last one not later than that moment.
+    explain: Option<f64>,
+    explained: Option<Explained>,
     series: Series,
 }
 
@@ -115,11 +128,16 @@ fn chance(seed: u64, part: u64) -> ChaCha8Rng {
 }
 
 impl World {
-    /// Runs it with this foreman. The same seed gives the same outcome; arrivals are the same for every foreman.
+    /// The jobs in the order in which they come.
+    pub(crate) fn incoming(&self) -> Incoming<'_> {
+        Incoming::new(&self.load, self.work, chance(self.seed, ARRIVALS), chance(self.seed, JOBS))
+    }
+
+    /// Runs it with this foreman. The same seed gives the same outcome; the jobs are the same for every foreman.
     pub(crate) fn run(&self, foreman: &mut dyn Foreman) -> Outcome {
         let mut run = Run {
             world: self,
-            arrivals: Arrivals::new(&self.load, chance(self.seed, ARRIVALS)),
+            incoming: self.incoming(),
             fifo: Fifo::default(),
             fleet: Fleet::new(self.work, self.start, self.grace, chance(self.seed, PODS)),
             desired: 0,
@@ -131,6 +149,8 @@ impl World {
             longest_backlog: 0.0,
             still_since: None,
             rule_until: f64::INFINITY,
+            explain: self.explain.map(|at| (at / LOOK_SECONDS + 1e-9).floor() * LOOK_SECONDS),
+            explained: None,
             series: Series::new(self.seconds),
         };
         let looks = self.seconds / LOOK_SECONDS;
@@ -158,14 +178,18 @@ impl Run<'_> {
             pods: self.fleet.pods(),
         };
         let to = foreman.look(seen);
+        if self.explain.is_some_and(|at| (at - now).abs() < LOOK_SECONDS / 2.0) {
+            self.explained = foreman.decision().map(|(decision, rates)| Explained::new(&seen, decision, rates));
+        }
         if to != self.desired {
             self.scalings.push(Scaling { at: now, from: self.desired, to, why: foreman.why() });
             self.desired = to;
         }
         self.fleet.scale(to, foreman.goers(), now, &mut self.fifo);
-        let jobs = self.arrivals.between(now, now + LOOK_SECONDS);
-        self.arrived += jobs;
-        self.fifo.push(Lot { arrived: now, jobs });
+        for lot in self.incoming.between(now, now + LOOK_SECONDS) {
+            self.arrived += lot.jobs;
+            self.fifo.push(*lot);
+        }
         self.fleet.serve(now, &mut self.fifo);
         self.note(now);
     }
@@ -195,9 +219,10 @@ impl Run<'_> {
             if self.scalings.last().is_some_and(|scaling| scaling.at >= now) {
                 self.still_since = Some(now);
             } else if now - since > foreman.settles_within() {
-                let next = self.arrivals.next(now + LOOK_SECONDS).map_or(f64::INFINITY, |at| at / LOOK_SECONDS);
+                let next = self.incoming.next(now + LOOK_SECONDS).map_or(f64::INFINITY, |at| at / LOOK_SECONDS);
                 let change = (self.rule_until / LOOK_SECONDS).ceil() - 1.0;
-                return next.floor().min(change).max(look + 1.0);
+                let explained = self.explain.filter(|at| *at > now).map_or(f64::INFINITY, |at| at / LOOK_SECONDS);
+                return next.floor().min(change).min(explained).max(look + 1.0);
             }
         }
         look + 1.0
@@ -222,10 +247,10 @@ impl Run<'_> {
         self.note((end - LOOK_SECONDS).max(0.0));
         let left = self.fifo.waiting() + self.fleet.running();
         let mut waits = std::mem::take(&mut self.fleet.waits);
-        for Lot { arrived, jobs } in self.fifo.lots() {
+        for Lot { arrived, jobs, .. } in self.fifo.lots() {
             waits.add(end - arrived, jobs);
         }
-        for (taken, Lot { arrived, jobs }) in self.fleet.in_hand() {
+        for (taken, Lot { arrived, jobs, .. }) in self.fleet.in_hand() {
             waits.add(taken - arrived, jobs);
         }
         Outcome {
@@ -235,6 +260,7 @@ impl Run<'_> {
             interrupted: self.fleet.interrupted,
             p50_wait_seconds: waits.quantile(0.5),
             p95_wait_seconds: waits.quantile(0.95),
+            p99_wait_seconds: waits.quantile(0.99),
             max_wait_seconds: waits.longest(),
             mean_wait_seconds: waits.mean(),
             longest_backlog_seconds: self.longest_backlog,
@@ -242,6 +268,7 @@ impl Run<'_> {
             most_workers: self.most_workers,
             changes: self.scalings.len(),
             scalings: self.scalings,
+            explained: self.explained,
             series: self.series,
         }
     }
@@ -265,6 +292,7 @@ mod tests {
             grace: 30.0,
             database: Database::default(),
             seed: 1,
+            explain: None,
         }
     }
 

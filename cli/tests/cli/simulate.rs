@@ -35,7 +35,9 @@ fn document(args: &[&str]) -> serde_json::Value {
 fn a_burst_is_told_for_every_policy() {
     let ran = simulate(&["--shape", "burst"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    for words in ["P95", "WORKER-SECONDS", "ours", "fixed:6", "keda", "keda-1s", "per-worker"] {
+    for words in
+        ["P95", "P99", "WORKER-SECONDS", "ours", "fixed:6", "keda", "keda-1s", "per-worker", "bound", "BY BOUND"]
+    {
         assert!(ran.out.contains(words), "{words}: {}", ran.out);
     }
     let report = document(&["--shape", "burst", "--policy", "ours", "--policy", "keda", "--changes"]);
@@ -175,6 +177,69 @@ fn manifests_are_compared_each_by_its_name() {
 }
 
 #[test]
+fn the_bound_is_labelled_and_below_every_run_that_keeps_to_it() {
+    let report = document(&["--shape", "sawtooth", "--bound-wait", "30"]);
+    let (bounds, runs): (Vec<_>, Vec<_>) =
+        report["runs"].as_array().unwrap().iter().partition(|run| run["isBound"] == true);
+    let [bound] = bounds[..] else { panic!("{report}") };
+    let labels = [&bound["policy"], &bound["targetWaitSeconds"], &bound["targetKept"], &bound["p95WaitSeconds"]];
+    assert_eq!(labels, [&"bound".into(), &30.0.into(), &true.into(), &serde_json::Value::Null]);
+    let cost = bound["workerSeconds"].as_f64().unwrap();
+    let kept = runs.iter().filter(|run| run["maxWaitSeconds"].as_f64() <= Some(30.0));
+    let costs: Vec<f64> = kept.map(|run| run["workerSeconds"].as_f64().unwrap()).collect();
+    assert!(costs.len() >= 2 && costs.iter().all(|spent| *spent >= cost) && cost > 1000.0, "{report}");
+    assert!(runs.iter().all(|run| run["p99WaitSeconds"].as_f64() >= run["p95WaitSeconds"].as_f64()));
+    // Six workers of two slots do 360 jobs of a second in half a minute, and the burst is 720.
+    let ran = simulate(&["--shape", "burst", "--policy", "bound", "--bound-wait", "1"]);
+    let line: Vec<&str> = ran.out.lines().nth(1).unwrap().split_whitespace().collect();
+    assert!(line[1] == "bound" && line[5] == "<=fixed" && line[6].starts_with(">="), "{}", ran.out);
+}
+
+#[test]
+fn a_trace_says_how_long_each_job_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let trace = file(directory.path(), "jobs.csv", "seconds,job_seconds\n60,100\n60,2\n300,7\n");
+    let report = document(&["--load", text(&trace), "--policy", "fixed:3", "--policy", "bound", "--bound-wait", "0"]);
+    let [fixed, bound] = report["runs"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    assert_eq!((&fixed["done"], &fixed["maxWaitSeconds"]), (&3.into(), &0.0.into()));
+    // Two slots: one worker for the first two jobs, and one for the third; five seconds to start each.
+    assert_eq!(bound["workerSeconds"].as_f64(), Some(5.0 + 100.0 + 5.0 + 7.0), "{bound}");
+}
+
+#[test]
+fn a_moment_is_explained_with_what_was_seen() {
+    let args = ["--shape", "burst", "--policy", "ours", "--policy", "keda", "--explain"];
+    let ran = simulate(&[&args[..], &["30.3s"]].concat());
+    let expected = "
+burst, ours, 30.25 s after the start (2026-01-05T00:00:30.250+00:00)
+
+720 jobs waiting and running at 20 per worker take 36 workers; maxReplicas is 6, otherwise 36
+
+Workers      0 -> 6 asked for; 0 starting, 0 ready, 0 busy, 0 draining; the work takes 36
+Backlog      720 waiting, 0 running; the oldest waits 0.2s
+";
+    assert!(ran.code == 0 && ran.out.contains(expected), "{}", ran.out);
+    for words in ["ASKED BY", "JobsPerWorker", "LIMIT", "MaxReplicas", "a busy worker does not known"] {
+        assert!(ran.out.contains(words), "{words}: {}", ran.out);
+    }
+    // Long after it: nothing happens there, and it is looked at all the same.
+    let report = document(&[&args[..], &["2026-01-05T00:15:00Z"]].concat());
+    let [ours, keda] = report["runs"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    let explained = &ours["explained"];
+    assert_eq!((&explained["at"], &explained["ready"], &explained["desired"]), (&900.0.into(), &0.into(), &0.into()));
+    assert_eq!((&explained["decision"]["wanted"], keda.get("explained")), (&0.into(), None));
+    let cases = [
+        (["--policy", "keda", "--explain", "9s"], "--policy ours"),
+        (["--policy", "ours", "--explain", "3h"], "1200 s long"),
+        (["--policy", "ours", "--explain", "noon"], "90s or 20m"),
+    ];
+    for (options, words) in cases {
+        let ran = simulate(&[&["--shape", "burst"], &options[..]].concat());
+        assert!(ran.code == 2 && ran.err.contains(words), "{options:?}: {}", ran.err);
+    }
+}
+
+#[test]
 fn mistakes_are_told_with_what_to_do() {
     let directory = tempfile::tempdir().unwrap();
     let trace = file(directory.path(), "x.csv", "seconds,jobs\n1,2\n0,2\n");
@@ -209,17 +274,19 @@ fn the_table_and_the_picture_of_the_readme_are_what_the_commands_beside_them_giv
     let ran = jobqueue(&[&simulate[..], &options.split(' ').collect::<Vec<_>>()].concat());
     let cells = ran.out.lines().skip(1).map(|line| {
         let columns: Vec<&str> = line.split_whitespace().collect();
-        (columns[3].trim_end_matches('s').to_owned(), columns[5].to_owned())
+        // Of the bound there is no wait.
+        let wait = columns[3].trim_end_matches('s').trim_matches('-');
+        (wait.to_owned(), columns[6].trim_start_matches(">=").to_owned())
     });
     let header = |line: &&str| line.starts_with("| load | ours ");
     let rows = readme.lines().skip_while(|line| !header(line)).skip(2).take_while(|line| line.starts_with('|'));
     let shown = rows.flat_map(|row| row.split('|').skip(2).filter(|cell| !cell.trim().is_empty())).map(|cell| {
-        let (wait, cost) = cell.split_once(" s, ").unwrap();
+        let (wait, cost) = cell.split_once(" s, ").unwrap_or(("", cell));
         (wait.trim().to_owned(), cost.trim().replace(',', ""))
     });
     let (cells, shown): (Vec<_>, Vec<_>) = (cells.collect(), shown.collect());
-    assert_eq!(cells.len(), 25, "five loads, five policies: {}", ran.out);
-    assert_eq!(shown, cells);
+    assert_eq!(cells.len(), 30, "five loads, five policies, and the bound: {}", ran.out);
+    assert_eq!(shown, cells, "scripts/readme-simulation writes it anew");
 
     let directory = tempfile::tempdir().unwrap();
     let picture = directory.path().join("simulate.svg");
@@ -230,5 +297,8 @@ fn the_table_and_the_picture_of_the_readme_are_what_the_commands_beside_them_giv
     let ran = jobqueue(&[&simulate[..], &rate, &shapes, &["--plot", text(&picture)]].concat());
     assert_eq!(ran.code, 0, "{}", ran.err);
     let drawn = std::fs::read_to_string(&picture).unwrap();
-    assert!(drawn == std::fs::read_to_string(root.join("docs/simulate.svg")).unwrap(), "docs/simulate.svg is another");
+    assert!(
+        drawn == std::fs::read_to_string(root.join("docs/simulate.svg")).unwrap(),
+        "docs/simulate.svg is another: scripts/readme-simulation"
+    );
 }

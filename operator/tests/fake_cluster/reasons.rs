@@ -434,7 +434,7 @@ fn working(workers: &[(&str, u64, u64)]) -> QueueStats {
 }
 
 #[tokio::test(start_paused = true)]
-async fn jobs_that_no_look_sees_keep_their_workers() {
+async fn jobs_that_no_look_sees_keep_the_worker_they_take() {
     let server = cluster();
     let operator = operator(&server);
     look(&server, &operator, Ok(&waiting(300))).await;
@@ -446,7 +446,8 @@ async fn jobs_that_no_look_sees_keep_their_workers() {
         let done = QueueStats { running: 0, ..working(&[("a", each, 0), ("b", each, 0), ("c", each, 0)]) };
         operator.sweep(Ok(&done)).await;
     }
-    assert_eq!(server.replicas(), [0, 3]);
+    // Three hundred at 800/s are the work of one, and that one stays.
+    assert_eq!(server.replicas(), [0, 3, 1]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,6 +10,8 @@ pub(crate) use keda::Keda;
 pub(crate) use ours::Ours;
 pub(crate) use per_worker::PerWorker;
 
+use jobqueue_scaling::{Decision, Rates};
+
 use super::fleet::{Goers, Pod};
 
 /// What there is to be seen at one look.
@@ -36,6 +38,11 @@ pub(crate) trait Foreman {
 
     /// Why the last look said so.
     fn why(&self) -> String;
+
+    /// The last decision, and the rates by which it was made, if it is one that can be explained.
+    fn decision(&self) -> Option<(&Decision, &Rates)> {
+        None
+    }
 
     /// Which pods go first.
     fn goers(&self) -> Goers {

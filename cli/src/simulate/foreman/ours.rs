@@ -2,11 +2,14 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jobqueue_scaling::{
-    Backlog, Calendar, Decision, Memory, Meter, Observation, Policy, Sample, WorkerCounters, Workers, decide,
+    Backlog, Calendar, Decision, Memory, Meter, Observation, Policy, Rates, Sample, WorkerCounters, Workers, decide,
 };
 
 use super::{Foreman, Seen};
 use crate::simulate::fleet::{Goers, Pod};
+
+/// What a start may be measured to take, in seconds: workers are kept for so long where nothing else is said.
+const LONGEST_START: f64 = 600.0;
 
 /// The decision of the `scaling` crate.
 #[derive(Debug)]
@@ -19,13 +22,14 @@ pub(crate) struct Ours {
     memory: Memory,
     meter: Meter,
     decision: Option<Decision>,
+    rates: Rates,
 }
 
 impl Ours {
     /// With an empty memory; the run starts at `start`.
     pub(crate) fn new(policy: Policy, protect_busy: bool, calendar: Calendar, start: DateTime<Utc>) -> Self {
         let (memory, meter) = (Memory::default(), Meter::default());
-        Self { policy, calendar, start, protect_busy, memory, meter, decision: None }
+        Self { policy, calendar, start, protect_busy, memory, meter, decision: None, rates: Rates::default() }
     }
 
     /// `now` by the calendar, to a millisecond; none where that ends.
@@ -48,10 +52,13 @@ impl Foreman for Ours {
         let started = pods.iter().filter(|pod| pod.has_started());
         let record = |pod: &Pod| {
             let Pod { completed, worked_seconds, .. } = *pod;
-            let counters = WorkerCounters { completed, busy: pod.is_busy(), worked_seconds };
+            let (busy, slots, in_hand) = (pod.is_busy(), pod.slots(), pod.in_hand());
+            let counters =
+                WorkerCounters { completed, busy, worked_seconds, slots, in_hand, ..WorkerCounters::default() };
             (pod.name.clone(), counters)
         };
         let rates = self.meter.sample(Sample { now, waiting, running, workers: started.map(record).collect() });
+        self.rates = rates;
         let workers = Workers {
             desired,
             ready: number(pods.iter().filter(|pod| pod.is_ready()).count()),
@@ -70,13 +77,23 @@ impl Foreman for Ours {
         self.decision.as_ref().map(ToString::to_string).unwrap_or_default()
     }
 
+    fn decision(&self) -> Option<(&Decision, &Rates)> {
+        Some((self.decision.as_ref()?, &self.rates))
+    }
+
     fn goers(&self) -> Goers {
         if self.protect_busy { Goers::IdleOnly } else { Goers::IdleFirst }
     }
 
     fn settles_within(&self) -> f64 {
-        let Policy { idle_seconds, scale_up, scale_down, .. } = &self.policy;
-        idle_seconds + scale_up.stabilization_seconds + scale_down.stabilization_seconds + 60.0
+        let Policy { idle_seconds, scale_up, scale_down, targets, .. } = &self.policy;
+        // What comes at regular times may be foretold.
+        if targets.max_wait_seconds.is_some() || targets.drain_seconds.is_some() {
+            return f64::INFINITY;
+        }
+        let seconds = [*idle_seconds, scale_up.stabilization_seconds, scale_down.stabilization_seconds];
+        let measured = if seconds.contains(&None) { LONGEST_START } else { 0.0 };
+        seconds.into_iter().flatten().sum::<f64>() + measured + 60.0
     }
 
     fn changes_at(&self) -> f64 {

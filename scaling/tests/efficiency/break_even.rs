@@ -1,0 +1,60 @@
+//! A worker without work is kept for about as long as its start costs: so it is never much dearer than whoever knows when the
+//! next job comes, whatever the gaps between the jobs (ski rental: at most twice as dear).
+
+use crate::simulation::{LOOK, Simulation};
+use jobqueue_scaling::Targets;
+use proptest::prelude::*;
+
+/// The least that the workers can cost: a start for the first job, and in each gap the cheaper of keeping and starting anew.
+fn optimum(start: f64, job: f64, gaps: &[f64]) -> f64 {
+    let work = job * (gaps.len() + 1) as f64;
+    start + work + gaps.iter().map(|gap| gap.min(start)).sum::<f64>()
+}
+
+fn cost(start: f64, job: f64, gaps: &[f64]) -> f64 {
+    let mut simulation = Simulation::new(Targets::default(), start, job);
+    // What a start takes is measured by a first job, which does not count.
+    let first = 2.0 * start + job + 10.0 * LOOK;
+    simulation.run(first + 200.0, &mut [0.0].into_iter());
+    let before = simulation.cost;
+    let mut at = first + 200.0;
+    // A gap is from the end of a job to the arrival of the next: a late beginning moves what follows.
+    for gap in std::iter::once(0.0).chain(gaps.iter().copied()) {
+        let begun = simulation.waits.len();
+        at += gap;
+        simulation.run(at, &mut std::iter::empty());
+        simulation.run(at + LOOK, &mut [at].into_iter());
+        while simulation.waits.len() == begun {
+            at += LOOK;
+            simulation.run(at + LOOK, &mut std::iter::empty());
+        }
+        at += job + LOOK;
+    }
+    simulation.run(at + 2.0 * start + 100.0, &mut std::iter::empty());
+    simulation.cost - before
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn it_costs_at_most_twice_the_optimum(
+        start in 2.0_f64..30.0,
+        job in 0.5_f64..20.0,
+        gaps in prop::collection::vec(prop_oneof![0.5_f64..10.0, 1.0_f64..60.0, 20.0_f64..300.0], 1..12),
+    ) {
+        let (cost, optimum) = (cost(start, job, &gaps), optimum(start, job, &gaps));
+        // A few looks for each job: it is seen up to one late, and so are its end and the end of the hold.
+        let looks = 6.0 * LOOK * (gaps.len() + 1) as f64;
+        prop_assert!(cost <= 2.0 * optimum + looks, "{cost} for {optimum}: {gaps:?}");
+    }
+}
+
+#[test]
+fn sparse_jobs_cost_about_twice_the_optimum_at_worst() {
+    let gaps = [3_600.0; 6];
+    for (start, job) in [(5.0, 0.5), (5.0, 5.0), (30.0, 1.0)] {
+        let ratio = cost(start, job, &gaps) / optimum(start, job, &gaps);
+        assert!(ratio <= 2.1, "{start} {job}: {ratio}");
+    }
+}
