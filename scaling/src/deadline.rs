@@ -192,16 +192,16 @@ impl Deadlines<'_> {
     /// The first of the deadlines for which most workers must start.
     fn lacking(&self, waiting: impl Iterator<Item = Group> + Clone, last: Group) -> Option<Verdict> {
         // The last of all, and of the late ones, usually takes most.
-        let last_late = waiting.clone().take_while(|group| self.is_late(self.within(*group))).last();
+        let last_late = waiting.clone().take_while(|group| self.is_late(self.within(*group))).enumerate().last();
         let more = |group| self.lack(group).map_or(0, |verdict| verdict.more);
-        let at_least = more(last).max(last_late.filter(|late| *late != last).map_or(0, more));
+        let at_least = more(last).max(last_late.filter(|(_, late)| *late != last).map_or(0, |(_, late)| more(late)));
+        let late = last_late.map_or(0, |(index, _)| index + 1);
         let mut most: Option<Verdict> = None;
-        let (mut enough, mut was_late) = (f64::NEG_INFINITY, true);
-        for group in waiting {
-            let within = self.within(group);
-            let late = self.is_late(within);
-            if was_late != late {
-                (enough, was_late) = (f64::NEG_INFINITY, late);
+        let mut enough = f64::NEG_INFINITY;
+        for (index, group) in waiting.enumerate() {
+            if index == late {
+                // What is late may begin later than what is not.
+                enough = f64::NEG_INFINITY;
             }
             if (group.up_to as f64) < enough {
                 continue;
@@ -215,7 +215,7 @@ impl Deadlines<'_> {
                 Some(Verdict { within, begun, .. }) if needed > 0 => {
                     begun + f64::from(needed - 1) * self.supply.one_more(within, self.start) - ROUNDING
                 }
-                _ => self.supply.begun_in(within) + HALF_A_JOB - ROUNDING,
+                _ => self.supply.begun_in(self.within(group)) + HALF_A_JOB - ROUNDING,
             };
         }
         most
