@@ -144,9 +144,11 @@ impl Meter {
         let busy = self.learn(last.as_ref(), &mut sample);
         let (now, waiting) = (sample.now, sample.waiting);
         self.last = Some(sample);
-        // Ages matter for what waits.
-        let ages = if waiting > 0 { Ages::of(busy.iter().map(|busy| now - busy.since)) } else { Ages::default() };
-        Rates { ages, ..self.rates(now, &busy) }
+        let rates = self.rates(now, &busy);
+        // Ages matter for what waits, and tell nothing of jobs that vary as much as exponential ones, nor of several in hand.
+        let tell = waiting > 0 && rates.slots <= 1 && rates.variation.is_some_and(|variation| variation < 1.0);
+        let ages = if tell { Ages::of(busy.iter().map(|busy| now - busy.since)) } else { Ages::default() };
+        Rates { ages, ..rates }
     }
 
     /// The queue could not be read: what passes until the next sample teaches nothing.
