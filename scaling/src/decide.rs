@@ -103,7 +103,7 @@ fn unreadable(policy: &Policy, current: u32, memory: &mut Memory) -> Decision {
     }
     let caps = Caps::of(policy);
     let mut decision = fixed(memory, fallback, Reason::StaticReplicas { replicas: fallback });
-    decision.replicas = fallback.min(caps.lowest()).max(current);
+    decision.replicas = fallback.min(caps.lowest).max(current);
     decision.limits = caps.binding(fallback);
     decision
 }
@@ -127,7 +127,7 @@ fn automatic(
         need(policy, observation, backlog, memory, (idle_for, idle_limit));
 
     let caps = Caps::of(policy);
-    let bounded = wanted.min(caps.lowest());
+    let bounded = wanted.min(caps.lowest);
     let mut limits = caps.binding(wanted);
     let saturated = memory.saturation.look(memory.clock, observation, backlog);
     // A floor stands whatever the database does, and the windows remember it: who goes after its end waits as after any need.
@@ -143,7 +143,7 @@ fn automatic(
     let hold = down.unwrap_or(if over { 0.0 } else { hold });
     let ramped = ramp(policy, current, (helpful, worth), hold, memory, &mut limits);
     // Bounds hold at once, whatever the ramps say: a person set them.
-    let mut replicas = ramped.max(policy.floor()).min(caps.lowest());
+    let mut replicas = ramped.max(policy.floor()).min(caps.lowest);
     if !idle {
         replicas = replicas.max(current.min(1));
     }
@@ -203,7 +203,11 @@ fn forget_windows(memory: &mut Memory) {
 }
 
 /// The caps that hold, each with the number of workers that it allows.
-struct Caps([Option<(Limit, u32)>; 3]);
+struct Caps {
+    all: [Option<(Limit, u32)>; 3],
+    /// The least of them.
+    lowest: u32,
+}
 
 impl Caps {
     fn of(policy: &Policy) -> Self {
@@ -213,23 +217,26 @@ impl Caps {
             let limit = Limit::ConnectionBudget { connections: budget.connections, per_worker: budget.per_worker };
             (limit, budget.workers())
         });
-        Self([Some(most), schedule, budget])
-    }
-
-    fn lowest(&self) -> u32 {
-        self.0.iter().flatten().map(|(_, cap)| *cap).min().unwrap_or(u32::MAX)
+        let mut lowest = most.1;
+        if let Some((_, cap)) = schedule {
+            lowest = lowest.min(cap);
+        }
+        if let Some((_, cap)) = budget {
+            lowest = lowest.min(cap);
+        }
+        Self { all: [Some(most), schedule, budget], lowest }
     }
 
     /// Those below `wanted`, with what would be decided if each were lifted alone.
     fn binding(&self, wanted: u32) -> Vec<Limited> {
-        if wanted <= self.lowest() {
+        if wanted <= self.lowest {
             return Vec::new();
         }
         let others = |lifted: usize| {
-            let caps = self.0.iter().flatten().enumerate().filter(|(index, _)| *index != lifted);
+            let caps = self.all.iter().flatten().enumerate().filter(|(index, _)| *index != lifted);
             caps.map(|(_, (_, cap))| *cap).min().unwrap_or(u32::MAX)
         };
-        let caps = self.0.iter().flatten().enumerate().filter(|(_, (_, cap))| *cap < wanted);
+        let caps = self.all.iter().flatten().enumerate().filter(|(_, (_, cap))| *cap < wanted);
         caps.map(|(index, (limit, _))| Limited { limit: *limit, without: wanted.min(others(index)) }).collect()
     }
 }
