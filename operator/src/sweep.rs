@@ -7,7 +7,7 @@ use futures::{StreamExt, stream};
 use jobqueue_crds::{LastScale, Reason};
 use jobqueue_demand::Look;
 use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, Trouble, TroubleKind, eviction_policy, stats};
-use jobqueue_scaling::{Limit, Limited, Observation, Workers, decide, protect};
+use jobqueue_scaling::{Limit, Limited, Observation, Workers, protect};
 use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::Client;
 use tokio::{
@@ -284,8 +284,7 @@ fn observe(tracked: &mut Tracked, now: f64, answer: Result<&QueueStats, &QueueEr
     let observation = Observation { now, backlog, workers, rates, troubled };
     let mut policy = within_budget(&tracked.policy, taken);
     policy.bounds = tracked.calendar.at(chrono::Utc::now());
-    let (mut decision, memory) = decide(&policy, &observation, &tracked.memory);
-    tracked.memory = memory;
+    let mut decision = tracked.memory.decide(&policy, &observation);
     hold(tracked, &mut decision);
     protect_busy(tracked, &mut decision);
     let scale = change(tracked, &decision);

@@ -71,7 +71,7 @@ impl Arrivals {
     }
 
     /// The jobs that wait, the oldest first.
-    pub(crate) fn waiting(&self, waiting: u64) -> impl Iterator<Item = Group> {
+    pub(crate) fn waiting(&self, waiting: u64) -> impl DoubleEndedIterator<Item = Group> + Clone {
         let taken = self.came.saturating_sub(waiting);
         self.groups.iter().map(move |(came, up_to)| Group { came: *came, up_to: up_to.saturating_sub(taken) })
     }
@@ -91,11 +91,16 @@ impl Arrivals {
 
     /// Makes one of the two groups that are closest to each other in time. Its jobs count as having come with its first.
     fn merge(&mut self) {
-        let apart = |index: usize| self.groups[index + 1].0 - self.groups[index].0;
-        let closest = (0..self.groups.len() - 1).min_by(|a, b| apart(*a).total_cmp(&apart(*b)));
+        let (mut closest, mut least, mut before) = (None, f64::INFINITY, f64::NEG_INFINITY);
+        for (index, (came, _)) in self.groups.iter().enumerate() {
+            if came - before < least {
+                (closest, least) = (Some(index), came - before);
+            }
+            before = *came;
+        }
         if let Some(index) = closest {
-            let (_, up_to) = self.groups.remove(index + 1);
-            self.groups[index].1 = up_to;
+            let (_, up_to) = self.groups.remove(index);
+            self.groups[index - 1].1 = up_to;
         }
     }
 }

@@ -13,6 +13,8 @@ const SOON_SECONDS: f64 = 1.0;
 const MOST_VARIATION: f64 = 4.0;
 /// Less than half a job is none.
 const HALF_A_JOB: f64 = 0.5;
+/// Two ways to compute the same number of jobs differ by less than this.
+const ROUNDING: f64 = 1e-6;
 
 /// What the workers will begin, as time goes on.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -137,43 +139,116 @@ impl Verdict {
     }
 }
 
-/// Holds the waiting jobs against their deadlines, `target` seconds after each came; a worker asked for now is ready in
-/// `start` seconds. None where nothing waits.
+/// Holds the waiting jobs, the oldest first, against their deadlines, `target` seconds after each came; a worker asked for now
+/// is ready in `start` seconds. None where nothing waits.
 pub(crate) fn verdict(
-    waiting: impl Iterator<Item = Group>,
+    waiting: impl DoubleEndedIterator<Item = Group> + Clone,
     clock: f64,
     target: f64,
     supply: &Supply,
     start: f64,
 ) -> Option<Verdict> {
-    let mut lacking: Option<Verdict> = None;
-    let mut tightest: Option<Verdict> = None;
-    for Group { came, up_to } in waiting {
-        let within = (came + target - clock).max(0.0);
+    let deadlines = Deadlines { clock, target, supply, start };
+    let last = waiting.clone().next_back()?;
+    deadlines.lacking(waiting.clone(), last).or_else(|| Some(deadlines.tightest(waiting, last)))
+}
+
+/// The deadlines of one target. Later ones are of more jobs, and more is begun by then: most follow from another one, and only
+/// those are computed that can say something else.
+struct Deadlines<'a> {
+    clock: f64,
+    target: f64,
+    supply: &'a Supply,
+    start: f64,
+}
+
+impl Deadlines<'_> {
+    fn within(&self, group: Group) -> f64 {
+        (group.came + self.target - self.clock).max(0.0)
+    }
+
+    fn is_late(&self, within: f64) -> bool {
+        within < self.start + TOO_LATE_SECONDS
+    }
+
+    /// What workers must start for `group`; none where those that there are begin it in time.
+    fn lack(&self, group: Group) -> Option<Verdict> {
+        let (supply, start) = (self.supply, self.start);
+        let within = self.within(group);
         let begun = supply.begun_in(within);
-        let jobs = up_to as f64;
-        let verdict = Verdict { more: 0, spare: 0, jobs: up_to, within, late: false, begun };
+        let jobs = group.up_to as f64;
         if begun + HALF_A_JOB >= jobs {
-            // Whoever is let go and needed after all is back one start later.
-            let sooner = (within - start).max(0.0);
-            let surplus = supply.begun_in(sooner) - jobs;
-            let spare = whole((surplus / supply.one_more(sooner, 0.0)).max(0.0));
-            if tightest.is_none_or(|tightest| spare <= tightest.spare) {
-                tightest = Some(Verdict { spare, ..verdict });
-            }
-            continue;
+            return None;
         }
         // What a worker that is asked for now cannot save is to begin soon: no panic, since that saves nothing.
-        let late = within < start + TOO_LATE_SECONDS;
-        let within = if late { start + (target / 2.0).max(SOON_SECONDS) } else { within };
+        let late = self.is_late(within);
+        let within = if late { start + (self.target / 2.0).max(SOON_SECONDS) } else { within };
         let begun = if late { supply.begun_in(within) } else { begun };
         let lack = jobs - begun;
         let more = if lack > HALF_A_JOB { round_up(lack / supply.one_more(within, start)) } else { 0 };
-        if lacking.is_none_or(|lacking| more > lacking.more) {
-            lacking = Some(Verdict { more, spare: 0, jobs: up_to, within, late, begun });
-        }
+        Some(Verdict { more, spare: 0, jobs: group.up_to, within, late, begun })
     }
-    lacking.or(tightest)
+
+    /// The first of the deadlines for which most workers must start.
+    fn lacking(&self, waiting: impl Iterator<Item = Group> + Clone, last: Group) -> Option<Verdict> {
+        // The last of all, and of the late ones, usually takes most.
+        let last_late = waiting.clone().take_while(|group| self.is_late(self.within(*group))).enumerate().last();
+        let more = |group| self.lack(group).map_or(0, |verdict| verdict.more);
+        let at_least = more(last).max(last_late.filter(|(_, late)| *late != last).map_or(0, |(_, late)| more(late)));
+        let late = last_late.map_or(0, |(index, _)| index + 1);
+        let mut most: Option<Verdict> = None;
+        let mut enough = f64::NEG_INFINITY;
+        for (index, group) in waiting.enumerate() {
+            if index == late {
+                // What is late may begin later than what is not.
+                enough = f64::NEG_INFINITY;
+            }
+            if (group.up_to as f64) < enough {
+                continue;
+            }
+            let verdict = self.lack(group);
+            if let Some(verdict) = verdict.filter(|verdict| most.is_none_or(|most| verdict.more > most.more)) {
+                most = Some(verdict);
+            }
+            let needed = most.map_or(at_least, |most| at_least.max(most.more + 1));
+            enough = match verdict {
+                Some(Verdict { within, begun, .. }) if needed > 0 => {
+                    begun + f64::from(needed - 1) * self.supply.one_more(within, self.start) - ROUNDING
+                }
+                _ => self.supply.begun_in(self.within(group)) + HALF_A_JOB - ROUNDING,
+            };
+        }
+        most
+    }
+
+    /// The last of the deadlines, which are all met, that leaves the fewest workers to spare.
+    fn tightest(&self, waiting: impl Iterator<Item = Group>, last: Group) -> Verdict {
+        // Whoever is let go and needed after all is back one start later.
+        let sooner = |group| (self.within(group) - self.start).max(0.0);
+        let spare = |surplus: f64, of_one: f64| whole((surplus / of_one).max(0.0));
+        let of_one = self.supply.one_more(sooner(last), 0.0);
+        let surplus = self.supply.begun_in(sooner(last)) - last.up_to as f64;
+        let (mut fewest, mut tightest) = (spare(surplus, of_one), last);
+        let mut begun = f64::NEG_INFINITY;
+        for group in waiting {
+            if fewest == 0 && tightest == last {
+                break;
+            }
+            let (sooner, jobs) = (sooner(group), group.up_to as f64);
+            let of_one = self.supply.one_more(sooner, 0.0);
+            if begun - jobs > (f64::from(fewest) + 1.0) * of_one + ROUNDING {
+                continue;
+            }
+            begun = self.supply.begun_in(sooner);
+            let spare = spare(begun - jobs, of_one);
+            if spare < fewest || (spare == fewest && tightest != last) {
+                (fewest, tightest) = (spare, group);
+            }
+        }
+        let within = self.within(tightest);
+        let begun = self.supply.begun_in(within);
+        Verdict { more: 0, spare: fewest, jobs: tightest.up_to, within, late: false, begun }
+    }
 }
 
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; NaN is 0")]
@@ -188,6 +263,8 @@ pub(crate) fn round_up(value: f64) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn group(came: f64, up_to: u64) -> Group {
@@ -238,5 +315,39 @@ mod tests {
         let verdict = of(&[group(0.0, 40), group(20.0, 50)], 20.0, 30.0, &supply);
         // Five seconds before the first one, 90 have begun, of which 40 must: fifty less are five workers of nine each.
         assert_eq!((verdict.spare, verdict.more, verdict.jobs), (5, 0, 40));
+    }
+
+    /// Every deadline computed by itself.
+    fn one_by_one(waiting: &[Group], clock: f64, target: f64, supply: &Supply, start: f64) -> Option<Verdict> {
+        let deadlines = Deadlines { clock, target, supply, start };
+        let lacking = waiting.iter().filter_map(|group| deadlines.lack(*group));
+        let more = |a: Verdict, b: Verdict| if b.more > a.more { b } else { a };
+        let met = waiting.iter().map(|group| deadlines.tightest(std::iter::empty(), *group));
+        let fewer = |a: Verdict, b: Verdict| if b.spare <= a.spare { b } else { a };
+        lacking.reduce(more).or_else(|| met.reduce(fewer))
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(5000))]
+        #[test]
+        fn deadlines_that_are_not_computed_would_say_nothing_else(
+            came in prop::collection::vec((0.0_f64..4.0, 1_u64..20), 1..32),
+            batches in prop::collection::vec((0_u32..12, 0.0_f64..40.0, any::<bool>()), 0..6),
+            (rate, slots, variation) in (0.01_f64..5.0, 1_u32..4, 0.0_f64..6.0),
+            (since, target, start) in (0.0_f64..60.0, 0.0_f64..90.0, 1.0_f64..30.0),
+        ) {
+            let mut supply = Supply::new(rate, slots, variation);
+            for (workers, seconds, free) in batches {
+                if free { supply.add_free(workers, seconds) } else { supply.add_busy(workers, seconds) }
+            }
+            let (mut at, mut up_to) = (0.0, 0);
+            let groups: Vec<Group> = came.iter().map(|(later, jobs)| {
+                (at, up_to) = (at + later, up_to + jobs);
+                group(at, up_to)
+            }).collect();
+            let clock = at + since;
+            let verdict = verdict(groups.iter().copied(), clock, target, &supply, start);
+            prop_assert_eq!(verdict, one_by_one(&groups, clock, target, &supply, start));
+        }
     }
 }

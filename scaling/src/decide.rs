@@ -61,18 +61,26 @@ impl fmt::Display for Decision {
     }
 }
 
-/// Decides how many workers there should be. The returned memory goes into the next call.
+/// Decides how many workers there should be. The returned memory goes into the next call. Whoever keeps no old memory calls
+/// [`Memory::decide`], which copies nothing.
 pub fn decide(policy: &Policy, observation: &Observation, memory: &Memory) -> (Decision, Memory) {
     let mut memory = memory.clone();
-    let passed = memory.advance(observation.now);
-    let current = observation.workers.desired;
-    let decision = match (policy.mode, observation.backlog) {
-        (Mode::Manual { replicas }, _) => fixed(&mut memory, replicas, Reason::Manual { replicas }),
-        (Mode::Paused, _) => fixed(&mut memory, current, Reason::Paused),
-        (Mode::Auto, None) => unreadable(policy, current, &mut memory),
-        (Mode::Auto, Some(backlog)) => automatic(policy, observation, backlog, passed, &mut memory),
-    };
+    let decision = memory.decide(policy, observation);
     (decision, memory)
+}
+
+impl Memory {
+    /// Decides how many workers there should be, and remembers what the next decision needs of this one.
+    pub fn decide(&mut self, policy: &Policy, observation: &Observation) -> Decision {
+        let passed = self.advance(observation.now);
+        let current = observation.workers.desired;
+        match (policy.mode, observation.backlog) {
+            (Mode::Manual { replicas }, _) => fixed(self, replicas, Reason::Manual { replicas }),
+            (Mode::Paused, _) => fixed(self, current, Reason::Paused),
+            (Mode::Auto, None) => unreadable(policy, current, self),
+            (Mode::Auto, Some(backlog)) => automatic(policy, observation, backlog, passed, self),
+        }
+    }
 }
 
 /// A number that the work does not decide. What was recommended before counts no longer.
@@ -95,7 +103,7 @@ fn unreadable(policy: &Policy, current: u32, memory: &mut Memory) -> Decision {
     }
     let caps = Caps::of(policy);
     let mut decision = fixed(memory, fallback, Reason::StaticReplicas { replicas: fallback });
-    decision.replicas = fallback.min(caps.lowest()).max(current);
+    decision.replicas = fallback.min(caps.lowest).max(current);
     decision.limits = caps.binding(fallback);
     decision
 }
@@ -119,7 +127,7 @@ fn automatic(
         need(policy, observation, backlog, memory, (idle_for, idle_limit));
 
     let caps = Caps::of(policy);
-    let bounded = wanted.min(caps.lowest());
+    let bounded = wanted.min(caps.lowest);
     let mut limits = caps.binding(wanted);
     let saturated = memory.saturation.look(memory.clock, observation, backlog, wanted > bounded);
     // A floor stands whatever the database does, and the windows remember it: who goes after its end waits as after any need.
@@ -135,7 +143,7 @@ fn automatic(
     let hold = down.unwrap_or(if over { 0.0 } else { hold });
     let ramped = ramp(policy, current, (helpful, worth), hold, memory, &mut limits);
     // Bounds hold at once, whatever the ramps say: a person set them.
-    let mut replicas = ramped.max(policy.floor()).min(caps.lowest());
+    let mut replicas = ramped.max(policy.floor()).min(caps.lowest);
     if !idle {
         replicas = replicas.max(current.min(1));
     }
@@ -195,32 +203,40 @@ fn forget_windows(memory: &mut Memory) {
 }
 
 /// The caps that hold, each with the number of workers that it allows.
-struct Caps(Vec<(Limit, u32)>);
+struct Caps {
+    all: [Option<(Limit, u32)>; 3],
+    /// The least of them.
+    lowest: u32,
+}
 
 impl Caps {
     fn of(policy: &Policy) -> Self {
-        let mut caps = vec![(Limit::MaxReplicas { replicas: policy.max_replicas }, policy.max_replicas)];
-        if let Some(bound) = policy.bounds.ceiling {
-            caps.push((Limit::Schedule { bound }, bound.replicas));
-        }
-        if let Some(budget) = policy.connections {
+        let most = (Limit::MaxReplicas { replicas: policy.max_replicas }, policy.max_replicas);
+        let schedule = policy.bounds.ceiling.map(|bound| (Limit::Schedule { bound }, bound.replicas));
+        let budget = policy.connections.map(|budget| {
             let limit = Limit::ConnectionBudget { connections: budget.connections, per_worker: budget.per_worker };
-            caps.push((limit, budget.workers()));
+            (limit, budget.workers())
+        });
+        let mut lowest = most.1;
+        if let Some((_, cap)) = schedule {
+            lowest = lowest.min(cap);
         }
-        Self(caps)
-    }
-
-    fn lowest(&self) -> u32 {
-        self.0.iter().map(|(_, cap)| *cap).min().unwrap_or(u32::MAX)
+        if let Some((_, cap)) = budget {
+            lowest = lowest.min(cap);
+        }
+        Self { all: [Some(most), schedule, budget], lowest }
     }
 
     /// Those below `wanted`, with what would be decided if each were lifted alone.
     fn binding(&self, wanted: u32) -> Vec<Limited> {
+        if wanted <= self.lowest {
+            return Vec::new();
+        }
         let others = |lifted: usize| {
-            let caps = self.0.iter().enumerate().filter(|(index, _)| *index != lifted);
+            let caps = self.all.iter().flatten().enumerate().filter(|(index, _)| *index != lifted);
             caps.map(|(_, (_, cap))| *cap).min().unwrap_or(u32::MAX)
         };
-        let caps = self.0.iter().enumerate().filter(|(_, (_, cap))| *cap < wanted);
+        let caps = self.all.iter().flatten().enumerate().filter(|(_, (_, cap))| *cap < wanted);
         caps.map(|(index, (limit, _))| Limited { limit: *limit, without: wanted.min(others(index)) }).collect()
     }
 }

@@ -5,7 +5,10 @@
 //! say what it was given, and count as long as nothing better is known. Jobs that have run for longer than a job takes on
 //! average count as if they ended now (censored observations): what has not ended tells how long jobs are as well.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
+use std::collections::btree_map::Iter;
+use std::iter::Peekable;
 
 use serde::{Deserialize, Serialize};
 
@@ -117,37 +120,43 @@ impl Meter {
         (self.ended, self.occupied) = (0, None);
         let last = self.last.take();
         let last = last.filter(|last| (0.0..=LONGEST_GAP_SECONDS).contains(&(sample.now - last.now)));
-        self.learn(last.as_ref(), &mut sample);
+        let busy = self.learn(last.as_ref(), &mut sample);
+        let (now, waiting) = (sample.now, sample.waiting);
         self.last = Some(sample);
-        self.rates()
+        let rates = self.rates(now, &busy);
+        // Ages matter for what waits, and tell nothing of jobs that vary as much as exponential ones, nor of several in hand.
+        let tell = waiting > 0 && rates.slots <= 1 && rates.job_variation.is_some_and(|jobs| jobs.squared < 1.0);
+        let ages = if tell { Ages::of(busy.iter().map(|busy| now - busy.since)) } else { Ages::default() };
+        Rates { ages, ..rates }
     }
 
     /// The queue could not be read: what passes until the next sample teaches nothing.
     pub fn miss(&mut self) -> Rates {
         self.last = None;
         (self.ended, self.occupied) = (0, None);
-        self.rates()
+        self.rates(0.0, &[])
     }
 
-    /// Learns from what happened since the last sample, if there is one, and notes since when each worker is at what it does.
-    fn learn(&mut self, last: Option<&Sample>, sample: &mut Sample) {
+    /// Learns from what happened since the last sample, if there is one, and notes since when each worker is at what it does;
+    /// answers the busy ones.
+    fn learn(&mut self, last: Option<&Sample>, sample: &mut Sample) -> Vec<WorkerCounters> {
         let now = sample.now;
         let passed = last.map_or(0.0, |last| now - last.now);
         let backlogged = sample.waiting > 0 && last.is_some_and(|last| last.waiting > 0);
         let (mut completed, mut seconds, mut own, mut tells, mut slots) = (0, 0.0, 0.0, false, 0);
+        let mut before = last.map(|last| last.workers.iter().peekable());
+        let mut busy = Vec::with_capacity(sample.workers.len());
         for (name, worker) in &mut sample.workers {
             slots = slots.max(worker.slots.max(1));
-            worker.since = now;
             // What a worker did before it was first seen may be long ago.
-            let Some(before) = last.and_then(|last| last.workers.get(name)) else { continue };
-            // A counter that fell belongs to a new process of the same name.
-            let done = worker.completed.checked_sub(before.completed).unwrap_or(worker.completed);
-            if done == 0 && worker.busy && before.busy {
-                worker.since = before.since;
+            let before = before.as_mut().and_then(|before| find(before, name));
+            let done = before.map_or(0, |before| ended(*before, *worker));
+            let goes_on = before.filter(|before| done == 0 && worker.busy && before.busy);
+            worker.since = goes_on.map_or(now, |before| before.since);
+            if worker.busy {
+                busy.push(*worker);
             }
-            if passed <= 0.0 {
-                continue;
-            }
+            let Some(before) = before.filter(|_| passed > 0.0) else { continue };
             let alone = worked(*before, *worker);
             if done > 0 {
                 completed += done;
@@ -160,7 +169,7 @@ impl Meter {
         if slots > 0 {
             self.slots = slots;
         }
-        let Some(last) = last.filter(|_| passed > 0.0) else { return };
+        let Some(last) = last.filter(|_| passed > 0.0) else { return busy };
         self.ended = completed;
         self.occupied = tells.then_some(own / passed);
         let completed = completed as f64;
@@ -173,6 +182,7 @@ impl Meter {
         let growth = (sample.waiting + sample.running) as f64 - (last.waiting + last.running) as f64;
         self.arrivals.add((growth + completed).max(0.0), passed, passed, window);
         self.completions.add(completed, passed, passed, window);
+        busy
     }
 
     /// What completed jobs tell.
@@ -182,23 +192,21 @@ impl Meter {
     }
 
     /// What running jobs tell besides: those that have run for longer than a job takes.
-    fn censored(&self, ended: Ratio) -> Ratio {
-        let Some(last) = &self.last else { return Ratio::default() };
+    fn censored(&self, ended: Ratio, now: f64, busy: &[WorkerCounters]) -> Ratio {
         let mean = if ended.events > 0.0 { f64::from(self.slots.max(1)) * ended.seconds / ended.events } else { 0.0 };
-        let busy = last.workers.values().filter(|worker| worker.busy);
         if ended.events < 1.0 {
             // As long as none has ended, a job takes as long as the oldest has run.
-            let oldest = busy.max_by(|a, b| b.since.total_cmp(&a.since));
-            let age = oldest.map_or(0.0, |worker| last.now - worker.since);
-            return oldest.map_or_else(Ratio::default, |worker| running(*worker, age));
+            let oldest = busy.iter().max_by(|a, b| b.since.total_cmp(&a.since));
+            return oldest.map_or_else(Ratio::default, |worker| running(*worker, now - worker.since));
         }
-        let long = busy.map(|worker| (*worker, last.now - worker.since)).filter(|(_, age)| *age > mean);
+        let long = busy.iter().map(|worker| (*worker, now - worker.since)).filter(|(_, age)| *age > mean);
         long.fold(Ratio::default(), |sum, (counters, age)| sum.with(running(counters, age)))
     }
 
-    fn rates(&self) -> Rates {
+    /// What is known at `now`, when these workers are busy.
+    fn rates(&self, now: f64, busy: &[WorkerCounters]) -> Rates {
         let ended = self.best();
-        let known = ended.with(self.censored(ended));
+        let known = ended.with(self.censored(ended, now, busy));
         let rate = known.per_second().filter(|_| known.events >= 1.0);
         Rates {
             per_worker: rate.map(|rate| WorkerRate { jobs_per_second: rate, completions: known.events }),
@@ -208,15 +216,21 @@ impl Meter {
             occupied: self.occupied,
             slots: self.slots,
             job_variation: self.variation.known(),
-            ages: self.ages(),
+            ages: Ages::default(),
         }
     }
+}
 
-    fn ages(&self) -> Ages {
-        // They matter for what waits.
-        let Some(last) = self.last.as_ref().filter(|last| last.waiting > 0) else { return Ages::default() };
-        Ages::of(last.workers.values().filter(|worker| worker.busy).map(|worker| last.now - worker.since))
+/// The worker of this name, where all names are asked for in their order.
+fn find<'a>(workers: &mut Peekable<Iter<'a, String, WorkerCounters>>, name: &str) -> Option<&'a WorkerCounters> {
+    while let Some((key, worker)) = workers.peek() {
+        match key.as_str().cmp(name) {
+            Ordering::Less => _ = workers.next(),
+            Ordering::Equal => return Some(worker),
+            Ordering::Greater => return None,
+        }
     }
+    None
 }
 
 /// How unlike each other jobs are: the mean and the squared deviations of their times, of the last two hundred or so.
@@ -253,6 +267,11 @@ impl Variation {
 fn running(counters: WorkerCounters, age: f64) -> Ratio {
     let jobs = counters.in_hand.clamp(1, counters.slots.max(1).into());
     if age > 0.0 { Ratio { events: jobs as f64, seconds: age } } else { Ratio::default() }
+}
+
+/// Jobs that a worker ended between two looks. A counter that fell belongs to a new process of the same name.
+fn ended(before: WorkerCounters, now: WorkerCounters) -> u64 {
+    now.completed.checked_sub(before.completed).unwrap_or(now.completed)
 }
 
 /// How long the jobs took that a worker ended in the `passed` seconds before `now`; `own`: what it says itself.

@@ -84,7 +84,7 @@ impl Ages {
     pub fn of(ages: impl Iterator<Item = f64>) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "seconds")]
         let mut ages: Vec<f32> = ages.map(|age| age.max(0.0) as f32).collect();
-        ages.sort_by(f32::total_cmp);
+        ages.sort_unstable_by(f32::total_cmp);
         let mut groups = [(0.0, 0); 4];
         let size = ages.len().div_ceil(groups.len()).max(1);
         for (group, ages) in groups.iter_mut().zip(ages.chunks(size)) {

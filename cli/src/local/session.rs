@@ -6,7 +6,7 @@ use jobqueue_crds::JobQueue;
 use jobqueue_demand::{calendar, capped, policy};
 use jobqueue_ingest::Recipe;
 use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, TroubleKind};
-use jobqueue_scaling::{Calendar, Decision, Memory, Observation, Policy, decide, eta_seconds};
+use jobqueue_scaling::{Calendar, Decision, Memory, Observation, Policy, eta_seconds};
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
@@ -224,8 +224,7 @@ impl Session {
             return;
         }
         self.policy.bounds = self.calendar.at(chrono::Utc::now());
-        let (decision, memory) = decide(&self.policy, &seen, &self.memory);
-        self.memory = memory;
+        let decision = self.memory.decide(&self.policy, &seen);
         let Decision { replicas: to, reason, .. } = &decision;
         let from = seen.workers.desired;
         if *to != from {

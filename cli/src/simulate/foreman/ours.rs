@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use jobqueue_scaling::{
-    Backlog, Calendar, Decision, Memory, Meter, Observation, Policy, Rates, Sample, WorkerCounters, Workers, decide,
+    Backlog, Calendar, Decision, Memory, Meter, Observation, Policy, Rates, Sample, WorkerCounters, Workers,
 };
 
 use super::{Foreman, Seen};
@@ -65,9 +65,8 @@ impl Foreman for Ours {
             busy: number(pods.iter().filter(|pod| pod.is_busy()).count()),
         };
         let backlog = Some(Backlog { waiting, running, oldest_wait_seconds: oldest_wait });
-        let (decision, memory) =
-            decide(&self.policy, &Observation { now, backlog, workers, rates, troubled: 0 }, &self.memory);
-        self.memory = memory;
+        let seen = Observation { now, backlog, workers, rates, troubled: 0 };
+        let decision = self.memory.decide(&self.policy, &seen);
         let replicas = decision.replicas;
         self.decision = Some(decision);
         replicas
