@@ -38,7 +38,7 @@ impl<S: Store> Engine<S> {
                 continue;
             }
             let whole = part.len() == batch.len();
-            let way = if std::mem::take(&mut sifts) { Way::Sifted } else { Way::Whole };
+            let way = if std::mem::take(&mut sifts) { Way::Sifted { tried: served.is_some() } } else { Way::Whole };
             let failure = match self.commit_part(layout, part, whole, way, began).await {
                 Ok(written) => {
                     suspects.extend(self.record(layout, part, written, outcomes).await);
@@ -47,13 +47,13 @@ impl<S: Store> Engine<S> {
                 Err(Setback::Outage(failure)) => return Err(failure),
                 Err(Setback::Answer(failure)) => failure,
             };
-            let is_full = matches!(failure, Failure::Full(_));
-            // Once, or again when a trial has found room.
+            let needs_trial = matches!(failure, Failure::Full(_) | Failure::Slow(_));
+            // Once, or again after a trial.
             let sift = part.len() > 1
-                && (!sifted || is_full && served.is_none())
+                && (!sifted || needs_trial && served.is_none())
                 && (failure.is_of_rows() || failure.is_dubious());
-            // What a sifted part can tell of the database it tells by itself, but for room.
-            if failure.is_dubious() && (!sift || is_full) {
+            // What a sifted part can tell of the database it tells by itself, but for room and speed.
+            if failure.is_dubious() && (!sift || needs_trial) {
                 let room = room_for(&failure, part);
                 if served.is_none_or(|shown| shown < room) {
                     self.must_be_well(recipe, layout, room, &failure).await?;
@@ -66,6 +66,9 @@ impl<S: Store> Engine<S> {
                 continue;
             }
             let given_up = matches!(failure, Failure::Contention(_)) && began.elapsed() >= END_OF_PATIENCE;
+            if let (Failure::Slow(words), 2.., true) = (&failure, part.len(), sifted) {
+                return Err(Failure::Away(format!("statements take too long: {words}")));
+            }
             if part.len() > 1 && !given_up {
                 let (first, second) = part.split_at(part.len() / 2);
                 pending.push(second);

@@ -50,8 +50,8 @@ pub(super) enum Way {
     Whole,
     /// All or none, with a statement for each row where rows may share a key.
     RowByRow,
-    /// All but those that fail by themselves.
-    Sifted,
+    /// All but those that fail by themselves; `tried`: the database has just passed a trial.
+    Sifted { tried: bool },
 }
 
 /// What became of each unit of a part; a failure where it was left out.
@@ -115,7 +115,7 @@ impl<S: Store> Engine<S> {
             }
         };
         // A sifted part may have several statements that are ended for their time: there, each has the limit for itself.
-        if way == Way::Sifted { transaction.await } else { self.in_time(transaction).await }
+        if matches!(way, Way::Sifted { .. }) { transaction.await } else { self.in_time(transaction).await }
     }
 
     /// A network that swallows packets would keep us for as long as the kernel goes on trying.
@@ -153,8 +153,8 @@ impl<S: Store> Engine<S> {
         let mut entries: Vec<&Entry> = part.iter().map(|(_, unit)| unit.entry).collect();
         entries.sort_unstable_by_key(|entry| entry.digest);
         let fresh = self.in_time(self.store.enter(tx, &entries)).await?;
-        if way == Way::Sifted {
-            return self.sift(tx, layout, part, &fresh).await;
+        if let Way::Sifted { tried } = way {
+            return self.sift(tx, layout, part, &fresh, tried).await;
         }
         let written = self.write_tables(tx, layout, part, &fresh, way == Way::RowByRow).await?;
         Ok(written.into_iter().map(Ok).collect())
@@ -168,18 +168,22 @@ impl<S: Store> Engine<S> {
         layout: &Layout,
         part: &[(usize, Prepared<'_>)],
         fresh: &HashSet<Digest>,
+        tried: bool,
     ) -> Result<Written, Failure> {
+        // As often as two records that take too long are met on the way; what is slow more often is the database.
+        let mut slow_left = if tried { 2 * (part.len().ilog2() + 2) } else { 0 };
         let mut written: Vec<Option<Result<UnitOutcome, Failure>>> = vec![None; part.len()];
         let all = 0..part.len();
         let mut pending = vec![all];
         let mut failed = Vec::new();
-        // A record that takes too long is met several times on the way.
         self.in_time(self.store.limit_statements(tx, self.options.statement_timeout() / 4)).await?;
         while let Some(range) = pending.pop() {
             match self.write_or_undo(tx, layout, &part[range.clone()], fresh).await? {
                 Ok(outcomes) => written[range].iter_mut().zip(outcomes).for_each(|(unit, it)| *unit = Some(Ok(it))),
+                Err(failure @ Failure::Slow(_)) if slow_left == 0 => return Err(failure),
                 Err(failure) if range.len() == 1 => failed.push((range.start, failure)),
-                Err(_) => {
+                Err(failure) => {
+                    slow_left -= u32::from(matches!(failure, Failure::Slow(_)));
                     let middle = range.start + range.len() / 2;
                     pending.extend([middle..range.end, range.start..middle]);
                 }

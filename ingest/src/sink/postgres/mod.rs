@@ -297,7 +297,11 @@ impl Store for PostgresStore {
     }
 
     async fn limit_statements(&self, tx: &mut Self::Tx, limit: Duration) -> Result<(), Failure> {
-        let words = format!("SET LOCAL statement_timeout = {}", limit.as_millis());
+        let words = format!(
+            "SELECT set_config('statement_timeout', '{0}', true) FROM pg_settings \
+             WHERE name = 'statement_timeout' AND setting::bigint NOT BETWEEN 1 AND {0}",
+            limit.as_millis()
+        );
         tx.execute(sqlx::raw_sql(AssertSqlSafe(words))).await.map(drop).map_err(|error| classify(&error))
     }
 
