@@ -17,6 +17,10 @@ fn by_code(code: i32, words: String) -> Failure {
     if code == 787 {
         return Failure::Refused { words, may_pass: true };
     }
+    // The file that connections share cannot grow (SQLITE_IOERR_SHMSIZE): a first connection finds no room for it.
+    if code == 4874 {
+        return Failure::Full(words);
+    }
     // The low byte is the primary code.
     match code & 0xff {
         // busy, locked, schema changed
@@ -41,6 +45,7 @@ mod tests {
         assert!(matches!(by_code(517, String::new()), Failure::Contention(_)));
         assert!(matches!(by_code(266, String::new()), Failure::Failing(_)));
         assert!(matches!(by_code(13, String::new()), Failure::Full(_)));
+        assert!(matches!(by_code(4874, String::new()), Failure::Full(_)));
         assert!(matches!(by_code(1032, String::new()), Failure::ReadOnly(_)));
         assert!(matches!(by_code(787, String::new()), Failure::Refused { may_pass: true, .. }));
         assert!(matches!(by_code(2067, String::new()), Failure::Refused { may_pass: false, .. }));
