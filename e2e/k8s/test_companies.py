@@ -54,7 +54,7 @@ def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measur
         producer = produce(lines, redis_server)
         producer.communicate("\n".join(lines), timeout=300)
         assert producer.returncode == 0
-        namespace.patch({"spec": {"replicas": None, "scaling": {"mode": "Auto"}}})
+        namespace.patch({"spec": {"scaling": {"mode": "Auto"}}})
         began = time.monotonic()
         namespace.scales(lambda number: number > 0, within=5)
         reaction = time.monotonic() - began
