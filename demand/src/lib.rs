@@ -1,11 +1,13 @@
 //! The way into the scaling decision, for whoever drives it against a real queue: from `spec.scaling` to the decision's
-//! rules ([`policy()`], [`calendar()`]), and from one look at Redis after another to what it observes ([`Demand`]). The
-//! crates at both ends know nothing of each other.
+//! rules ([`policy()`], [`calendar()`]), from one look at Redis after another to what it observes ([`Demand`]), and from the
+//! decision to `status.decision` ([`decision_status`]). The crates at both ends know nothing of each other.
 
 mod calendar;
 mod look;
 mod policy;
+mod status;
 
 pub use calendar::calendar;
 pub use look::{Demand, Look};
 pub use policy::{capped, policy};
+pub use status::{decision_status, limit_reason};

@@ -3,10 +3,9 @@
 
 use std::time::Duration;
 
-use jobqueue_crds::{
-    CandidateStatus, ConditionType, DecisionStatus, JobQueue, JobQueueStatus, LimitStatus, QueueStatus, Reason,
-};
-use jobqueue_scaling::{Candidate, Decision, Limited, eta_seconds};
+use jobqueue_crds::{ConditionType, DecisionStatus, JobQueue, JobQueueStatus, QueueStatus, Reason};
+use jobqueue_demand::{decision_status, limit_reason};
+use jobqueue_scaling::{Decision, eta_seconds};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Resource, ResourceExt,
@@ -22,7 +21,7 @@ use crate::{
     observe::{PodProblem, Workers},
     plan,
     registry::Key,
-    status::{Blocked, Facts, Reach, Scaling, conditions, limit_reason, transitions},
+    status::{Blocked, Facts, Reach, Scaling, conditions, transitions},
     tracked::{Seen, Told, Tracked, Uid},
 };
 
@@ -137,7 +136,7 @@ impl Known {
             misfit: tracked.misfit.as_deref().cloned(),
             warnings: tracked.warnings(),
             seen: tracked.seen.clone(),
-            decision: tracked.decision.as_ref().map(|decision| decided(decision, sentence(tracked, decision))),
+            decision: tracked.decision.as_ref().map(|decision| decision_status(decision, sentence(tracked, decision))),
             scaling: tracked.decision.as_ref().map(|decision| Scaling {
                 replicas: decision.replicas,
                 wanted: decision.wanted,
@@ -162,27 +161,6 @@ impl Known {
 fn sentence(tracked: &Tracked, decision: &Decision) -> String {
     let held = || format!("{decision}; held at {} until the database is back", tracked.current);
     tracked.held.map_or_else(|| decision.to_string(), |_| held())
-}
-
-fn decided(decision: &Decision, message: String) -> DecisionStatus {
-    let Decision { replicas: _, wanted: _, reason, limits, candidates } = decision;
-    let candidate = |Candidate { workers, reason }: &Candidate| CandidateStatus {
-        reason: reason.name().into(),
-        workers: count(*workers),
-        message: reason.to_string(),
-    };
-    let limit = |Limited { limit, without }: &Limited| LimitStatus {
-        reason: limit_reason(limit).to_string(),
-        message: limit.to_string(),
-        without: count(*without),
-    };
-    DecisionStatus {
-        reason: reason.name().into(),
-        message,
-        wanted: count(decision.wanted),
-        candidates: candidates.iter().map(candidate).collect(),
-        limits: limits.iter().map(limit).collect(),
-    }
 }
 
 fn count(workers: u32) -> i32 {

@@ -4,7 +4,6 @@
 //! `Stalled` and `Reconciling` are never both True; a condition's `lastTransitionTime` moves with its status only.
 
 use jobqueue_crds::{ConditionType, Reason, ScalingMode};
-use jobqueue_scaling::Limit;
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -50,20 +49,6 @@ pub struct Scaling {
     pub message: String,
     /// The limit that binds, which is the last that was applied: its condition reason.
     pub limit: Option<Reason>,
-}
-
-/// The condition's reason for a limit of the decision.
-pub fn limit_reason(limit: &Limit) -> Reason {
-    match limit {
-        Limit::MaxReplicas { .. } => Reason::MaxReplicas,
-        Limit::Schedule { .. } => Reason::Schedule,
-        Limit::Saturated { .. } | Limit::DatabaseErrors { .. } => Reason::DatabaseSaturated,
-        Limit::Probing { .. } => Reason::Probing,
-        Limit::ConnectionBudget { .. } => Reason::ConnectionBudget,
-        Limit::Step { .. } => Reason::StepLimited,
-        Limit::ProtectBusy { .. } => Reason::ProtectBusy,
-        Limit::Stabilizing { .. } => Reason::Stabilizing,
-    }
 }
 
 /// Everything that conditions are made from.

@@ -28,8 +28,7 @@ pub struct Decision {
     pub reason: Reason,
     /// What keeps `replicas` from being `wanted`.
     pub limits: Vec<Limited>,
-    /// What each rule asks for by itself, in no order; the largest is `wanted`, but for a rate that is uncertain. Empty
-    /// where the work does not decide.
+    /// What each rule asks for by itself, in no order; the largest is `wanted`. Empty where the work does not decide.
     pub candidates: Vec<Candidate>,
 }
 

@@ -2,7 +2,7 @@
 
 use crate::deadline::{Supply, TOO_LATE_SECONDS, Verdict, round_up, verdict};
 use crate::memory::Memory;
-use crate::rhythm::{Circumstances, Foretold};
+use crate::rhythm::{Circumstances, Foretold, REACTING_STARTS};
 use crate::{Backlog, Candidate, Deadline, Observation, Policy, Reason, Targets, erlang};
 
 /// Without a target no job waits for longer than so many starts of a worker.
@@ -10,8 +10,6 @@ const DEFAULT_STARTS: f64 = 2.0;
 /// A job that takes less, in seconds, comes and goes between two looks: the workers' accounts tell how many are in use, not
 /// who is busy at the moment of a look.
 pub(crate) const FLEETING_SECONDS: f64 = 0.5;
-/// A worker that comes for one job and goes costs its start, and as long again for which it is kept.
-const HOLDS: f64 = 2.0;
 
 /// The largest answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -137,28 +135,25 @@ pub(crate) fn is_idle(seen: &Observation, backlog: Backlog) -> bool {
 
 /// How long a job takes, in seconds, if that is known.
 pub(crate) fn job_seconds(seen: &Observation) -> Option<f64> {
-    let rate = seen.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0)?;
-    Some(f64::from(seen.rates.slots.max(1)) / rate.jobs_per_second)
+    Some(f64::from(seen.rates.slots.max(1)) / seen.rates.of_a_worker()?)
 }
 
 /// Under which circumstances workers must be there before the jobs; none where they need not.
 pub(crate) fn circumstances(policy: &Policy, seen: &Observation, start: f64) -> Option<Circumstances> {
-    let rate = seen.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0)?.jobs_per_second;
-    let slots = seen.rates.slots.max(1);
-    let job = f64::from(slots) / rate;
+    let (rate, job) = (seen.rates.of_a_worker()?, job_seconds(seen)?);
     let Targets { max_wait_seconds, drain_seconds, .. } = policy.targets;
     let wait = max_wait_seconds.into_iter().chain(drain_seconds.map(|seconds| (seconds - job).max(0.0)));
     let wait = wait.reduce(f64::min).filter(|wait| *wait < start + TOO_LATE_SECONDS)?;
-    Some(Circumstances { start, wait, rate, slots })
+    Some(Circumstances { start, wait, rate, slots: seen.rates.slots.max(1) })
 }
 
 /// What the workers will begin; none where nothing waits, and while nothing is known of their rate.
 fn supply(seen: &Observation, backlog: Backlog, memory: &Memory) -> Option<Supply> {
     (backlog.waiting > 0).then_some(())?;
-    let rate = seen.rates.per_worker.filter(|rate| rate.jobs_per_second > 0.0)?;
+    let rate = seen.rates.of_a_worker()?;
     // Of what nobody knows, no more than of exponential times is expected.
     let variation = seen.rates.job_variation.map_or(1.0, |jobs| jobs.squared);
-    let mut supply = Supply::new(rate.jobs_per_second, seen.rates.slots, variation);
+    let mut supply = Supply::new(rate, seen.rates.slots, variation);
     // Those that drain are busy too, and begin nothing more.
     let ready = seen.workers.ready.min(seen.workers.desired);
     let busy = seen.workers.busy.min(ready);
@@ -215,7 +210,7 @@ impl Look<'_> {
     }
 
     fn rate(&self) -> f64 {
-        self.seen.rates.per_worker.map_or(0.0, |rate| rate.jobs_per_second)
+        self.seen.rates.of_a_worker().unwrap_or(0.0)
     }
 
     /// Workers at work.
@@ -248,7 +243,7 @@ impl Look<'_> {
         let workers = erlang::workers(load, job, wait, self.policy.max_replicas);
         // To react costs a start and a hold for each arrival; to keep costs those who are not busy.
         let idle = f64::from(workers) - load;
-        let react = HOLDS * self.start * load / job;
+        let react = REACTING_STARTS * self.start * load / job;
         (idle <= load + react).then_some(())?;
         Some((workers, Reason::KeepUp { busy: load, wait, workers }))
     }

@@ -73,6 +73,13 @@ pub struct Rates {
     pub ages: Ages,
 }
 
+impl Rates {
+    /// Jobs per second of one busy worker, if any are known.
+    pub(crate) fn of_a_worker(&self) -> Option<f64> {
+        self.per_worker.map(|rate| rate.jobs_per_second).filter(|rate| *rate > 0.0)
+    }
+}
+
 /// For how long busy workers have been at the job that they have in hand, in a few groups.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Ages {

@@ -16,8 +16,8 @@ const KEPT: usize = 8;
 const ENOUGH: usize = 2;
 /// Three of four must have been foretold.
 const FORETOLD_PART: f64 = 0.75;
-/// To react costs a start, and as long again for which the worker is kept.
-const REACTING_STARTS: f64 = 2.0;
+/// To react to one job costs a start, and as long again for which the worker is kept.
+pub(crate) const REACTING_STARTS: f64 = 2.0;
 
 /// What is remembered of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

@@ -1,8 +1,9 @@
 //! One moment of `ours`: what was seen, what was decided, what each rule asked for, and which limits there were.
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
-use jobqueue_crds::{CandidateStatus, DecisionStatus, LimitStatus};
-use jobqueue_scaling::{Candidate, Decision, Limited, Rates};
+use jobqueue_crds::DecisionStatus;
+use jobqueue_demand::decision_status;
+use jobqueue_scaling::{Decision, Rates};
 use serde::Serialize;
 
 use super::fleet::Pod;
@@ -64,7 +65,7 @@ impl Explained {
             arrivals_per_second: rates.arrivals_per_second,
             completions_per_second: rates.completions_per_second,
             jobs_per_second_of_a_worker: rates.per_worker.map(|rate| rate.jobs_per_second),
-            decision: decided(decision),
+            decision: decision_status(decision, decision.to_string()),
         }
     }
 
@@ -94,27 +95,5 @@ impl Explained {
         );
         text.push_str(&answers(&self.decision));
         text
-    }
-}
-
-/// The decision as the operator writes it into the status.
-fn decided(decision: &Decision) -> DecisionStatus {
-    let count = |workers: u32| i32::try_from(workers).unwrap_or(i32::MAX);
-    let candidate = |Candidate { workers, reason }: &Candidate| CandidateStatus {
-        reason: reason.name().into(),
-        workers: count(*workers),
-        message: reason.to_string(),
-    };
-    let limit = |Limited { limit, without }: &Limited| LimitStatus {
-        reason: limit.name().into(),
-        message: limit.to_string(),
-        without: count(*without),
-    };
-    DecisionStatus {
-        reason: decision.reason.name().into(),
-        message: decision.to_string(),
-        wanted: count(decision.wanted),
-        candidates: decision.candidates.iter().map(candidate).collect(),
-        limits: decision.limits.iter().map(limit).collect(),
     }
 }

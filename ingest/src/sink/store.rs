@@ -15,8 +15,9 @@ use super::{
 };
 use crate::TimeZone;
 
-/// The statements of [`Store::savepoint`] and [`Store::back_to_savepoint`], which all databases share.
+/// Marks a place that a transaction can go back to, instead of the one before.
 pub(super) const SAVEPOINT: &str = "SAVEPOINT jobqueue";
+/// Undoes what was written since then, as often as need be.
 pub(super) const BACK_TO_SAVEPOINT: &str = "ROLLBACK TO SAVEPOINT jobqueue";
 
 /// What a database has to bring.
@@ -66,11 +67,8 @@ pub(super) trait Store: Send + Sync {
         Ok(())
     }
 
-    /// Marks a place that the transaction can go back to, instead of the one before.
-    async fn savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure>;
-
-    /// Undoes what was written since then, as often as need be.
-    async fn back_to_savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure>;
+    /// Runs a statement that all databases share and that answers nothing.
+    async fn run(&self, tx: &mut Self::Tx, statement: &'static str) -> Result<(), Failure>;
 
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure>;
 

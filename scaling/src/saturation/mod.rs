@@ -73,50 +73,14 @@ impl Saturation {
             probing.forget(clock);
         }
         let Some(now) = levels.current() else { return };
-        let dispersion = levels.dispersion();
-        if let Some(probe) = probing.probe.as_mut().filter(|probe| now.workers <= probe.fewer) {
-            probe.reach(clock);
-            let more = levels.of(probe.more.workers).unwrap_or(probe.more);
-            match now.compare(&more, dispersion) {
-                Finding::Saturated => self.find(clock, now, more, now),
-                Finding::Helps => {
-                    probing.give_up(clock);
-                    if let Some(verdict) = &mut self.verdict {
-                        verdict.is_lowest(clock);
-                    }
-                }
-                Finding::Unknown => {
-                    if !now.may_be_enough(&more, probe.left(clock), dispersion) {
-                        probing.give_up(clock);
-                    }
-                }
-            }
+        if probing.probe.is_some_and(|probe| now.workers <= probe.fewer) {
+            return self.judge_probe(clock, now);
+        }
+        if !self.asks_for_comparison(clock, now) {
             return;
         }
-        let trial = match self.verdict.as_deref_mut() {
-            Some(verdict) if verdict.trial.is_none() => {
-                let Some(claim) = verdict.claim.as_mut().filter(|_| now.workers <= verdict.cap) else { return };
-                if !claim.confirmed {
-                    match now.is_like(&claim.fewer, &claim.more, dispersion) {
-                        Some(true) => claim.confirmed = true,
-                        // The jobs are others than before.
-                        Some(false) => {
-                            self.verdict = None;
-                            levels.keep_only(now.workers);
-                            probing.give_up(clock);
-                            return;
-                        }
-                        None => {}
-                    }
-                }
-                if !claim.confirmed || claim.is_lowest {
-                    return;
-                }
-                false
-            }
-            Some(_) => true,
-            None => false,
-        };
+        let Some(Measured { levels, probing }) = self.measured.as_deref_mut() else { return };
+        let dispersion = levels.dispersion();
         let fewer: Vec<_> =
             levels.fewer(now.workers, clock).map(|fewer| (fewer.compare(&now, dispersion), fewer)).collect();
         if let Some((_, fewer)) = fewer.iter().find(|(finding, _)| *finding == Finding::Saturated) {
@@ -128,9 +92,52 @@ impl Saturation {
         }
         // Where there could be more workers, or there are enough, nothing is amiss.
         let is_steady = short && seen.workers.desired == now.workers;
-        if !trial && is_steady && !self.errors.last() && probing.is_due(clock, now, levels, backlog.waiting) {
+        let on_trial = self.verdict.as_ref().is_some_and(|verdict| verdict.trial.is_some());
+        if !on_trial && is_steady && !self.errors.last() && probing.is_due(clock, now, levels, backlog.waiting) {
             probing.begin(clock, now);
         }
+    }
+
+    /// Fewer are being tried, and are what is measured `now`.
+    fn judge_probe(&mut self, clock: f64, now: Level) {
+        let Some(Measured { levels, probing }) = self.measured.as_deref_mut() else { return };
+        let Some(probe) = &mut probing.probe else { return };
+        probe.reach(clock);
+        let more = levels.of(probe.more.workers).unwrap_or(probe.more);
+        let dispersion = levels.dispersion();
+        match now.compare(&more, dispersion) {
+            Finding::Saturated => self.find(clock, now, more, now),
+            Finding::Helps => {
+                probing.give_up(clock);
+                if let Some(verdict) = &mut self.verdict {
+                    verdict.is_lowest(clock);
+                }
+            }
+            Finding::Unknown if now.may_be_enough(&more, probe.left(clock), dispersion) => {}
+            Finding::Unknown => probing.give_up(clock),
+        }
+    }
+
+    /// Whether what is measured `now` is to be compared with fewer workers. While a verdict stands it is first seen whether it
+    /// holds, and then only whether fewer than its cap would do.
+    fn asks_for_comparison(&mut self, clock: f64, now: Level) -> bool {
+        let Some(Measured { levels, probing }) = self.measured.as_deref_mut() else { return false };
+        let Some(verdict) = self.verdict.as_deref_mut().filter(|verdict| verdict.trial.is_none()) else { return true };
+        let Some(claim) = verdict.claim.as_mut().filter(|_| now.workers <= verdict.cap) else { return false };
+        if !claim.confirmed {
+            match now.is_like(&claim.fewer, &claim.more, levels.dispersion()) {
+                Some(true) => claim.confirmed = true,
+                // The jobs are others than before.
+                Some(false) => {
+                    self.verdict = None;
+                    levels.keep_only(now.workers);
+                    probing.give_up(clock);
+                    return false;
+                }
+                None => return false,
+            }
+        }
+        !claim.is_lowest
     }
 
     /// `more` workers do not do as much more as they are more than `fewer`. `now` is what is measured.

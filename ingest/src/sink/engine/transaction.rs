@@ -10,7 +10,7 @@ use super::{
         failure::Failure,
         layout::Layout,
         ledger::{Digest, Entry},
-        store::Store,
+        store::{BACK_TO_SAVEPOINT, SAVEPOINT, Store},
         units::Prepared,
     },
     Engine,
@@ -119,7 +119,10 @@ impl<S: Store> Engine<S> {
     }
 
     /// A network that swallows packets would keep us for as long as the kernel goes on trying.
-    async fn in_time<T, E: From<Failure>>(&self, answer: impl Future<Output = Result<T, E>>) -> Result<T, E> {
+    pub(super) async fn in_time<T, E: From<Failure>>(
+        &self,
+        answer: impl Future<Output = Result<T, E>>,
+    ) -> Result<T, E> {
         let limit = self.options.answer_timeout;
         tokio::time::timeout(limit, answer)
             .await
@@ -221,7 +224,7 @@ impl<S: Store> Engine<S> {
         part: &[(usize, Prepared<'_>)],
         fresh: &HashSet<Digest>,
     ) -> Result<Result<Vec<UnitOutcome>, Failure>, Failure> {
-        self.in_time(self.store.savepoint(tx)).await?;
+        self.in_time(self.store.run(tx, SAVEPOINT)).await?;
         let mut row_by_row = false;
         loop {
             let failure = match self.in_time(self.write_tables(tx, layout, part, fresh, row_by_row)).await {
@@ -229,7 +232,7 @@ impl<S: Store> Engine<S> {
                 Err(failure) if failure.is_of_rows() || failure.is_dubious() => failure,
                 Err(failure) => return Err(failure),
             };
-            self.in_time(self.store.back_to_savepoint(tx)).await?;
+            self.in_time(self.store.run(tx, BACK_TO_SAVEPOINT)).await?;
             if row_by_row || !matches!(failure, Failure::RepeatedKey(_)) {
                 return Ok(Err(failure));
             }

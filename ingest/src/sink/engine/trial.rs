@@ -11,7 +11,7 @@ use super::{
         failure::Failure,
         layout::Layout,
         ledger::Entry,
-        store::Store,
+        store::{BACK_TO_SAVEPOINT, SAVEPOINT, Store},
         units::{BoundRow, Prepared},
     },
     Engine,
@@ -56,12 +56,7 @@ impl<S: Store> Engine<S> {
         room: usize,
         failure: &Failure,
     ) -> Result<(), Failure> {
-        let found = match tokio::time::timeout(self.options.answer_timeout, self.experiment(recipe, layout, room)).await
-        {
-            Ok(Ok(())) => return Ok(()),
-            Ok(Err(found)) => found,
-            Err(_) => Failure::Away("no answer to a trial write in time".into()),
-        };
+        let Err(found) = self.in_time(self.experiment(recipe, layout, room)).await else { return Ok(()) };
         tracing::debug!(?found, ?failure, "the database fails a trial write, too");
         Err(if matches!(found, Failure::Misfit(_)) { found } else { failure.clone() })
     }
@@ -116,9 +111,9 @@ impl<S: Store> Engine<S> {
     /// The same within a transaction, for a database that takes the room when it writes.
     pub(super) async fn find_room(&self, tx: &mut S::Tx, room: usize) -> Result<(), Failure> {
         let ballast = Entry::ballast(S::KIND, room);
-        self.store.savepoint(tx).await?;
+        self.store.run(tx, SAVEPOINT).await?;
         self.store.enter(tx, &ballast.iter().collect::<Vec<_>>()).await?;
-        self.store.back_to_savepoint(tx).await
+        self.store.run(tx, BACK_TO_SAVEPOINT).await
     }
 }
 

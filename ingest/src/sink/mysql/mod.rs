@@ -23,7 +23,7 @@ use super::{
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, ledger_ddl},
     schema::Table,
-    store::{BACK_TO_SAVEPOINT, Landed, SAVEPOINT, Store},
+    store::{Landed, Store},
     units::BoundRow,
     url::{Place, Target, address},
 };
@@ -251,12 +251,8 @@ impl Store for MysqlStore {
         insert::one(tx, plan, row).await
     }
 
-    async fn savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure> {
-        tx.execute(sqlx::raw_sql(SAVEPOINT)).await.map(drop).map_err(|error| classify(&error))
-    }
-
-    async fn back_to_savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure> {
-        tx.execute(sqlx::raw_sql(BACK_TO_SAVEPOINT)).await.map(drop).map_err(|error| classify(&error))
+    async fn run(&self, tx: &mut Self::Tx, statement: &'static str) -> Result<(), Failure> {
+        tx.execute(sqlx::raw_sql(statement)).await.map(drop).map_err(|error| classify(&error))
     }
 
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {

@@ -25,7 +25,7 @@ use super::{
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, ledger_ddl},
     schema::Table,
-    store::{BACK_TO_SAVEPOINT, Landed, SAVEPOINT, Store},
+    store::{Landed, Store},
     units::BoundRow,
     url::{Place, Target, address},
 };
@@ -282,7 +282,7 @@ impl Store for PostgresStore {
     }
 
     async fn check_deferred(&self, tx: &mut Self::Tx) -> Result<(), Failure> {
-        tx.execute("SET CONSTRAINTS ALL IMMEDIATE").await.map(drop).map_err(|error| classify(&error))
+        self.run(tx, "SET CONSTRAINTS ALL IMMEDIATE").await
     }
 
     async fn objection(&self, plan: &Plan, cells: &[Cell<'_>]) -> Option<(usize, String)> {
@@ -305,12 +305,8 @@ impl Store for PostgresStore {
         tx.execute(sqlx::raw_sql(AssertSqlSafe(words))).await.map(drop).map_err(|error| classify(&error))
     }
 
-    async fn savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure> {
-        tx.execute(sqlx::raw_sql(SAVEPOINT)).await.map(drop).map_err(|error| classify(&error))
-    }
-
-    async fn back_to_savepoint(&self, tx: &mut Self::Tx) -> Result<(), Failure> {
-        tx.execute(sqlx::raw_sql(BACK_TO_SAVEPOINT)).await.map(drop).map_err(|error| classify(&error))
+    async fn run(&self, tx: &mut Self::Tx, statement: &'static str) -> Result<(), Failure> {
+        tx.execute(sqlx::raw_sql(statement)).await.map(drop).map_err(|error| classify(&error))
     }
 
     async fn commit(&self, tx: Self::Tx) -> Result<(), Failure> {
