@@ -10,7 +10,7 @@ mod parse;
 mod value;
 
 pub use digits::Digits;
-pub use number::Number;
+pub use number::{Number, shortest};
 pub use parse::{ParseError, parse};
 pub use value::Value;
 

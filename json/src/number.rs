@@ -41,9 +41,9 @@ impl Number {
         }
     }
 
-    /// The shortest text that is read back as `float`; none for infinities and NaN, which JSON lacks.
+    /// The [`shortest`] text of `float`; none for infinities and NaN, which JSON lacks.
     pub fn from_f64(float: f64) -> Option<Self> {
-        float.is_finite().then(|| Self(Repr::Text(format!("{float:?}").into())))
+        float.is_finite().then(|| Self(Repr::Text(shortest(float, format!("{float:?}")).into())))
     }
 
     /// The text.
@@ -77,6 +77,26 @@ impl Number {
             Repr::Text(text) => text.parse().unwrap_or(f64::NAN),
         }
     }
+}
+
+/// The shortest digits that are read back as `float`, in the notation of `text`, which is Rust's own of that number.
+///
+/// Large numbers have two that are equally near, such as 1275552171247519.2 and ...519.3 for ...519.25. Rust writes the upper
+/// one; Python's `repr` and databases write the one that is even.
+pub fn shortest(float: f64, text: String) -> String {
+    let mantissa = text.find('e').unwrap_or(text.len());
+    let Some(digits) =
+        Digits::parse(&text[..mantissa]).map(|digits| digits.significant()).filter(|digits| *digits > 15)
+    else {
+        return text;
+    };
+    let nearest = format!("{float:.*e}", digits - 1);
+    let last = nearest.split('e').next().and_then(|mantissa| mantissa.chars().last());
+    let place = text[..mantissa].rfind(|digit: char| ('1'..='9').contains(&digit));
+    let (Some(last), Some(place)) = (last, place) else { return text };
+    let mut even = text.clone();
+    even.replace_range(place..=place, last.encode_utf8(&mut [0; 4]));
+    if even.parse() == Ok(float) { even } else { text }
 }
 
 impl From<i64> for Number {
@@ -123,5 +143,45 @@ impl Serialize for Number {
             return serializer.serialize_f64(double);
         }
         serializer.serialize_str(text)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn of_two_texts_that_are_equally_near_the_even_one_is_written() {
+        // As Python 3 writes them.
+        for (float, text) in [
+            (5_102_208_684_990_077.0 / 4.0, "1275552171247519.2"),
+            (-5_102_208_684_990_077.0 / 4.0, "-1275552171247519.2"),
+            (5_102_208_684_990_079.0 / 4.0, "1275552171247519.8"),
+            (615_321_984_475_855.1, "615321984475855.1"),
+            (0.1, "0.1"),
+            (1e22, "1e22"),
+            (5e-324, "5e-324"),
+            (1e300, "1e300"),
+        ] {
+            assert_eq!(Number::from_f64(float).unwrap().text(), text);
+        }
+        assert_eq!(shortest(0.1, (0.1).to_string()), "0.1");
+        let large = 5_102_208_684_990_077.0 / 4.0;
+        assert_eq!(shortest(large, large.to_string()), "1275552171247519.2");
+    }
+
+    proptest! {
+        #[test]
+        fn digits_are_those_of_another_writer(float in prop_oneof![any::<f64>(), any::<u64>().prop_map(|x| (x >> 11) as f64 / 8.0)]) {
+            prop_assume!(float.is_finite());
+            let other = serde_json::Number::from_f64(float).unwrap().to_string();
+            for text in [format!("{float:?}"), float.to_string()] {
+                let text = shortest(float, text);
+                prop_assert_eq!(text.parse::<f64>(), Ok(float));
+                prop_assert_eq!(Digits::parse(&text), Digits::parse(&other));
+            }
+        }
     }
 }

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime as Instant, Datelike as _, FixedOffset, NaiveDateTime, NaiveTime};
-use jobqueue_json::{Digits, Value};
+use jobqueue_json::{Digits, Value, shortest};
 use strum::{EnumIter, EnumString, IntoStaticStr};
 
 use super::calendar::Format;
@@ -228,7 +228,7 @@ fn since_1970<'a>(x: &Datum<'_>, unit: Unit) -> Result<Datum<'a>, String> {
         Datum::Int(i) => i.to_string(),
         Datum::UInt(u) => u.to_string(),
         // The shortest digits that are this double, and no exponent.
-        Datum::Float(f) => f.to_string(),
+        Datum::Float(f) => shortest(*f, f.to_string()),
         Datum::Written(digits) => {
             Digits::parse(digits).and_then(|digits| digits.plain(MOST_PLACES)).ok_or_else(|| out_of_range(x))?
         }

@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Datelike as _, NaiveDate, NaiveDateTime, NaiveTime, Timelike as _, Utc};
-use jobqueue_json::{Digits, Value};
+use jobqueue_json::{Digits, Value, shortest};
 
 use super::{
     DatabaseKind,
@@ -133,7 +133,7 @@ fn as_text(value: &SqlValue) -> Result<Cow<'_, str>, String> {
         SqlValue::Bool(flag) => flag.to_string().into(),
         SqlValue::Int(number) => number.to_string().into(),
         SqlValue::UInt(number) => number.to_string().into(),
-        SqlValue::Float(number) => number.to_string().into(),
+        SqlValue::Float(number) => shortest(*number, number.to_string()).into(),
         SqlValue::Number(digits) => Cow::Borrowed(digits.as_str()),
         SqlValue::Date(date) => print_date(*date)?.into(),
         SqlValue::DateTime(moment) => print_time(*moment, 6)?.into(),
@@ -245,9 +245,9 @@ fn as_decimal<'a>(
 fn double_digits(database: DatabaseKind, number: f64, scale: Option<u32>) -> String {
     let faithful = || Digits::parse(&format!("{:.*e}", EXACT_DIGITS - 1, number))?.plain(MOST_DIGITS);
     match (database, scale) {
-        (DatabaseKind::Postgres, _) => faithful().unwrap_or_else(|| number.to_string()),
+        (DatabaseKind::Postgres, _) => faithful().unwrap_or_else(|| shortest(number, number.to_string())),
         (DatabaseKind::Sqlite, Some(scale)) => format!("{number:.*}", scale as usize),
-        (DatabaseKind::Mysql, _) | (DatabaseKind::Sqlite, None) => number.to_string(),
+        (DatabaseKind::Mysql, _) | (DatabaseKind::Sqlite, None) => shortest(number, number.to_string()),
     }
 }
 

@@ -173,9 +173,9 @@ fn float_value(float: f64) -> Value {
     )
 }
 
-/// Python's `repr`: the digits and the bounds are Rust's, but an exponent has a sign and two digits.
+/// Python's `repr`: the bounds of the notation are Rust's, but an exponent has a sign and two digits.
 fn repr(float: f64) -> String {
-    let text = format!("{float:?}");
+    let text = jobqueue_json::shortest(float, format!("{float:?}"));
     match text.split_once('e') {
         None => text,
         Some((mantissa, exponent)) => {
