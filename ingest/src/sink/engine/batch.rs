@@ -27,7 +27,7 @@ impl<S: Store> Engine<S> {
     ) -> Result<(), Failure> {
         let began = Instant::now();
         let mut pending = vec![batch];
-        // Who was refused lately expects more of that, and saves the attempt that does not.
+        // After a refusal within the last minute another one is likely: to sift at once saves an attempt that fails.
         let mut sifts = batch.len() > 1 && self.refused.lately();
         let mut sifted = sifts;
         // Bytes of free room that trials have shown so far; `None` before the first trial.

@@ -173,7 +173,8 @@ impl<S: Store> Engine<S> {
         fresh: &HashSet<Digest>,
         tried: bool,
     ) -> Result<Written, Failure> {
-        // As often as two records that take too long are met on the way; what is slow more often is the database.
+        // Two records that take too long end so many statements while their parts are halved. If more are slow, so is the
+        // database.
         let mut slow_left = if tried { 2 * (part.len().ilog2() + 2) } else { 0 };
         let mut written: Vec<Option<Result<UnitOutcome, Failure>>> = vec![None; part.len()];
         let all = 0..part.len();
