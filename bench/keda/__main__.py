@@ -16,6 +16,8 @@ Contenders:
   jobqueue   an operator beside the cluster, as it comes
   tuned      KEDA's ScaledObject with pollingInterval 1 and cooldownPeriod 5
   defaults   KEDA's ScaledObject as it comes (pollingInterval 30, cooldownPeriod 300)
+  ours-...   of `backlog` and `waves`: ours with different targets (`work.py`)
+  keda-...   of `backlog` and `waves`: tuned KEDA with different lengths
 
 KEDA must be installed (`./dev bench keda-install` does so on our own node; its operator and its metrics server, webhooks are
 not needed) and reach this machine, where Redis runs. Times are from the moment before something is pushed, as watches of
@@ -72,8 +74,7 @@ def arguments():
     parser.add_argument("--jobs", type=int, default=300, help="of a backlog (%(default)s)")
     parser.add_argument("--waves", type=int, default=6, help="of `waves`, forty seconds each (%(default)s)")
     parser.add_argument("--uneven", type=int, default=2, metavar="ROUNDS", help="of `waves` (%(default)s)")
-    parser.add_argument("--per-worker", type=int, nargs="+", default=[4, 12], metavar="N",
-                        help="of `waves`: jobs to a worker, for one contender of ours each; the first is KEDA's (%(default)s)")
+    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of `backlog` and `waves`: these contenders (all)")
     parser.add_argument("--scale-ins", type=int, default=200, help="of ours, in `drain` and in `protect` (%(default)s)")
     parser.add_argument("--longest", type=int, default=480, metavar="SECONDS", help="of `drain` and of `protect` (%(default)s)")
     parser.add_argument("--small", action="store_true", help="to see that it works: one round of everything, of little")

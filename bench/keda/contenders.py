@@ -31,13 +31,16 @@ def rq_work(image, **numbers):
     return Work(image=image, command=("rq", "worker", "--quiet", "--url", "{url}", "--path", "/app", "{queue}"), **numbers)
 
 
-def job_queue(name, url, work, down=None):
-    """Without a step and without stabilization, as soon to zero as KEDA's `cooldownPeriod: 5`."""
+def like_keda(work, down=None):
+    """KEDA's rule, without a step and without stabilization, as soon to zero as KEDA's `cooldownPeriod: 5`."""
+    return {"targets": {"jobsPerWorker": work.per_worker}, "idleSeconds": 5, "scaleDown": {"stabilizationSeconds": 0, **(down or {})}}
+
+
+def job_queue(name, url, work, scaling):
     template = {"metadata": {"labels": {"bench": name}}, "spec": {**POD, "containers": [work.container(name, url)]}}
     return [{"apiVersion": "jobqueue.dev/v1alpha1", "kind": "JobQueue", "metadata": {"name": name}, "spec": {
         "queue": {"protocol": "RQ" if work.command else "List", "names": [name], "redis": {"url": url}},
-        "scaling": {"maxReplicas": work.most, "targets": {"jobsPerWorker": work.per_worker}, "idleSeconds": 5,
-                    "scaleDown": {"stabilizationSeconds": 0, **(down or {})}},
+        "scaling": {"maxReplicas": work.most, **scaling},
         "worker": {"image": work.image, "drainSeconds": work.grace - GRACE_BEYOND_DRAIN, "template": template}}}]
 
 

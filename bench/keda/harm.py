@@ -13,7 +13,7 @@ import random
 import time
 from dataclasses import dataclass
 
-from contenders import TUNED, job_queue, keda, rq_work
+from contenders import TUNED, job_queue, keda, like_keda, rq_work
 from harness.waiting import Late, until
 from jobs import Jobs
 from session import say
@@ -42,7 +42,7 @@ SETTINGS = {
 def run(session, args, setting):
     this = SETTINGS[setting]
     work = rq_work(session.image(), most=MOST, per_worker=this.per_worker, grace=this.grace)
-    session.contend(job_queue("jobqueue", session.url, work, this.down), keda("tuned", session.url, work, **TUNED))
+    session.contend(job_queue("jobqueue", session.url, work, like_keda(work, this.down)), keda("tuned", session.url, work, **TUNED))
     jobs = {name: Jobs(session.client, name) for name in ("jobqueue", "tuned")}
     began = time.time()
     chance = random.Random(1)

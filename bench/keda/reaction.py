@@ -6,7 +6,7 @@ twenty are ready, the list is emptied at one moment. Contenders take turns, roun
 import os
 import time
 
-from contenders import TUNED, Work, job_queue, keda
+from contenders import TUNED, Work, job_queue, keda, like_keda
 from harness.waiting import until
 from session import say
 
@@ -17,7 +17,7 @@ WORK = Work(image=os.environ.get("BENCH_PAUSE_IMAGE", "docker.io/local/pause:1")
 def run(session, args):
     """What each round of each contender took."""
     defaults = [keda("defaults", session.url, WORK)] if args.defaults else []
-    session.contend(job_queue("jobqueue", session.url, WORK), keda("tuned", session.url, WORK, **TUNED), *defaults)
+    session.contend(job_queue("jobqueue", session.url, WORK, like_keda(WORK)), keda("tuned", session.url, WORK, **TUNED), *defaults)
     turns = ["jobqueue", "tuned"] * args.rounds + ["jobqueue"] * args.more + ["defaults"] * args.defaults
     taken = {}
     for name in turns:

@@ -14,7 +14,8 @@ from watched import Pods, Replicas
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
-NAMESPACE = "bench-keda"
+# Another one for each of several runs at the same time.
+NAMESPACE = os.environ.get("BENCH_NAMESPACE", "bench-keda")
 KINDS = "jobqueues,scaledobjects,deployments"
 
 

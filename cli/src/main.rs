@@ -1,34 +1,20 @@
 //! The `jobqueue` command (also `kubectl jobqueue`): the person's side of a queue and its recipe.
 //!
-//! Data goes to stdout and messages to stderr; the exit code is one of [`exit::Exit`], which `--help` lists.
+//! Data goes to stdout and messages to stderr; the exit code is one of [`Exit`], which `--help` lists.
 
-mod acl;
-mod args;
-mod completion;
-mod enqueue;
-mod exit;
-mod explain;
-mod failed;
-mod grouping;
-mod local;
-mod output;
-mod schema;
-mod simulate;
-mod sink;
-mod status;
-mod stop;
-mod target;
-mod tls;
-mod trial;
+mod commands;
+mod common;
+mod root_args;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, FromArgMatches};
 
-use crate::args::{Cli, Command};
-use crate::exit::Exit;
-use crate::output::Output;
+use crate::commands::{acl, completion, enqueue, explain, failed, local, schema, simulate, status, stop, try_recipe};
+use crate::common::exit::{self, Exit};
+use crate::common::output::Output;
+use crate::root_args::{Cli, Command};
 
 fn main() -> ExitCode {
     let cli = parse();
@@ -61,7 +47,7 @@ async fn run(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Explain(args) => explain::run(&cli.global, args, output).await,
         Command::Failed(args) => failed::run(&cli.global, args, output).await,
         Command::Stop(args) => stop::run(&cli.global, args, output).await,
-        Command::Try(args) => trial::run(&cli.global, args, output).await,
+        Command::Try(args) => try_recipe::run(&cli.global, args, output).await,
         Command::Simulate(args) => simulate::run(&cli.global, args, output),
         Command::Schema(args) => schema::run(&cli.global, args, output),
         Command::Acl(args) => acl::run(&cli.global, args, output),

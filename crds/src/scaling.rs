@@ -37,7 +37,7 @@ pub struct ScalingSpec {
     /// of a worker, as measured.
     pub targets: TargetsSpec,
     /// How long the queue must be empty and the workers idle before `minReplicas: 0` is reached, in seconds. Omitted: as long
-    /// as starting a worker takes, which is measured.
+    /// as starting a worker takes, which is measured, or no time where that has shown to be cheaper.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 86400))]
     pub idle_seconds: Option<u32>,
@@ -127,7 +127,8 @@ pub struct ScaleDownSpec {
     #[schemars(range(min = 1, max = 10_000))]
     pub max_step: Option<u32>,
     /// A need for fewer workers must last so many seconds before it is followed. Omitted: as long as starting a worker takes,
-    /// which is measured: a worker without work is kept for about what it costs to start it again.
+    /// which is measured: a worker without work is kept for about what it costs to start it again, or for no time where that
+    /// has shown to be cheaper.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub stabilization_seconds: Option<u32>,

@@ -31,7 +31,7 @@ impl Demand {
             running: stats.running,
             oldest_wait_seconds: stats.oldest_wait.map(|wait| wait.as_secs_f64()),
         };
-        let workers = stats.workers.iter().map(|worker| (worker.name.clone(), counters(worker))).collect();
+        let workers = stats.workers.iter().map(|worker| (worker.name.as_str(), counters(worker))).collect();
         let sample = Sample { now, waiting: backlog.waiting, running: backlog.running, workers };
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
         let busy = count(stats.workers.iter().filter(|worker| worker.is_busy()).count());
@@ -54,6 +54,7 @@ fn counters(worker: &WorkerStats) -> WorkerCounters {
         worked_seconds: worker.busy_seconds / f64::from(worker.concurrency.max(1)),
         slots: worker.concurrency,
         in_hand: worker.running,
+        age: worker.job_age.map(|age| age.as_secs_f64()),
         ..WorkerCounters::default()
     }
 }
@@ -61,6 +62,8 @@ fn counters(worker: &WorkerStats) -> WorkerCounters {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    use jobqueue_scaling::{Memory, Observation, Policy, Targets, Workers};
 
     use super::*;
 
@@ -72,9 +75,10 @@ mod tests {
             concurrency: 4,
             running,
             succeeded,
-            failed: 1,
+            failed: 0,
             busy_seconds: succeeded as f64,
             silent_for: Duration::ZERO,
+            job_age: None,
         };
         QueueStats {
             observed_at: chrono::DateTime::UNIX_EPOCH,
@@ -95,6 +99,25 @@ mod tests {
         let backlog = Backlog { waiting: 5, running: 2, oldest_wait_seconds: Some(1.5) };
         assert_eq!((look.backlog, look.busy, look.rates.per_worker), (backlog, 1, None));
         assert_eq!(look.rates.slots, 4);
+    }
+
+    /// Ten jobs wait, each to be done within 20 minutes, and the only worker is at one; none has ended yet.
+    fn wanted(job_age: Option<Duration>) -> u32 {
+        let mut stats = stats(10, 0, 1, 0);
+        (stats.workers[0].concurrency, stats.workers[0].job_age) = (1, job_age);
+        let Look { backlog, rates, busy, troubled } = Demand::default().look(0.0, &stats);
+        let targets = Targets { drain_seconds: Some(1200.0), ..Targets::default() };
+        let workers = Workers { desired: 1, ready: 1, busy };
+        let observation = Observation { now: 0.0, backlog: Some(backlog), workers, rates, troubled };
+        Memory::default().decide(&Policy { targets, max_replicas: 20, ..Policy::default() }, &observation).replicas
+    }
+
+    #[test]
+    fn the_first_look_after_a_restart_knows_how_long_a_job_has_run() {
+        assert_eq!(wanted(None), 1);
+        // Each does about two in the time.
+        let workers = wanted(Some(Duration::from_secs(600)));
+        assert!((5..=8).contains(&workers), "{workers}");
     }
 
     #[test]

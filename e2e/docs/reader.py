@@ -12,7 +12,7 @@ from harness.workers import binary
 from printed import difference
 from shell import Shell
 
-MADE = {ROOT / "target", ROOT / ".git", ROOT / "demo", ROOT / "fuzz" / "target"}
+MADE = {ROOT / "target", ROOT / ".git", ROOT / "demo", ROOT / "queue" / "fuzz" / "target"}
 MADE_ANYWHERE = shutil.ignore_patterns(".venv", ".jobqueue", "__pycache__", "*.sqlite*")
 PROGRAMS = ("jobqueue", "jobqueue-worker")
 

@@ -68,6 +68,8 @@ class Campaign:
             return not self.halted and condition()
         until(ended, lambda: f"{what()}\n{self.workers[0].output()}", seconds)
         for worker in (*self.workers, *self.zombies):
+            # One that was started a moment ago would die of it instead of draining: it listens once it has said that it starts.
+            until(lambda: worker.output() or not worker.alive(), f"{worker.log}: it starts")
             worker.send(signal.SIGTERM)
         for worker in (*self.workers, *self.zombies):
             assert worker.wait() == 0, worker.output()

@@ -68,6 +68,11 @@ class Process:
         if self.alive():
             os.kill(self.pid, number)
 
+    def freeze(self):
+        """SIGSTOP; returns once it has stopped. What it had sent to a server before may still be on its way there."""
+        self.send(signal.SIGSTOP)
+        until(lambda: processes().get(self.pid, ["T"])[0] in "TZ", f"{self.command[0]} has stopped")
+
     def wait(self, seconds=30):
         return self._child.wait(timeout=seconds)
 

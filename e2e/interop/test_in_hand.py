@@ -13,10 +13,14 @@ from rq.command import send_stop_job_command
 from rq.job import Job, JobStatus
 
 
-def running(redis_server):
+def status(redis_server):
     done = subprocess.run([binary("jobqueue"), "status", "--redis", redis_server.url, "--queue", "companies", "-o", "json"],
                           capture_output=True, text=True, timeout=60, check=True)
-    [shown] = json.loads(done.stdout)["queues"]
+    return json.loads(done.stdout)
+
+
+def running(redis_server):
+    [shown] = status(redis_server)["queues"]
     return shown["running"]
 
 
@@ -33,6 +37,25 @@ def test_its_worker_is_idle_as_soon_as_it_is_taken_back(what, redis, redis_serve
     assert seen.get_current_job_id() is None
     assert running(redis_server) == 0
     quiet()
+
+
+@pytest.mark.ours
+@pytest.mark.parametrize("kind", ["jobqueue", "python"])
+def test_it_is_as_old_as_it_began(kind, redis, redis_server, workshop, in_hand, lines):
+    """Nobody looked before: what rq's own worker leaves, of either version, tells as much as what ours leaves."""
+    ours = {"queue": {"leaseSeconds": 3}, "worker": {"concurrency": 1}}
+    workshop.start(kind=kind, **(ours if kind == "jobqueue" else {}))
+    began = time.time()
+    held = in_hand(lines[0])
+    time.sleep(3)
+    [worker] = status(redis_server)["workers"]
+    assert worker["state"] == "busy"
+    assert 3 <= worker["jobAgeSeconds"] <= time.time() - began
+    if kind == "jobqueue":
+        assert float(redis.hget(f"rq:worker:{worker['name']}", "current_job_working_time")) >= 1
+    held.let_go()
+    workshop.reaches(held.job, JobStatus.FINISHED)
+    until(lambda: [worker["jobAgeSeconds"] for worker in status(redis_server)["workers"]] == [None], "no job is in hand")
 
 
 @pytest.mark.parametrize("what", ["cancel", "delete"])
@@ -71,7 +94,10 @@ def test_its_queue_goes(deleted, queue, redis, workshop, in_hand, written, lines
     """What is in hand is done; what waited is gone, without a word."""
     worker = workshop.start()
     held = in_hand(lines[0])
-    worker.send(signal.SIGSTOP)
+    worker.freeze()
+    # A claim that was on its way is served before the second of these, and so before there is a job for it.
+    for _ in range(2):
+        redis.ping()
     waiting = queue.enqueue(FUNCTION, lines[1])
     if deleted:
         queue.delete(delete_jobs=True)

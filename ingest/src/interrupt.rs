@@ -3,7 +3,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Looked at before each row and in each turn of each loop of an expression; set by whoever has waited long enough.
+/// Looked at before each row and in each turn of each loop of an expression; set by the caller when it has waited long enough.
 #[derive(Debug, Default)]
 pub struct Interrupt(AtomicBool);
 

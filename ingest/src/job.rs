@@ -11,7 +11,7 @@ pub struct JobInput<'a> {
     pub id: &'a str,
     /// Queue name.
     pub queue: &'a str,
-    /// RQ function name; none for lists and streams.
+    /// RQ function name; `None` for lists and streams.
     pub function: Option<&'a str>,
     /// RQ positional arguments. A list's element, or a stream entry's only field (or its `record` / `data` field), is
     /// `args[0]`, so that one recipe serves all protocols.

@@ -4,15 +4,15 @@
 //! without any I/O. A [`Sink`] checks the recipe against the database's schema, and writes batches of [`Unit`]s: each
 //! with its rows and its ledger key, in one transaction. Nothing here knows Redis or Kubernetes.
 
-pub mod interrupt;
-pub mod job;
+mod interrupt;
+mod job;
 mod moment;
-pub mod preview;
-pub mod recipe;
-pub mod rows;
+mod preview;
+mod recipe;
+mod rows;
 pub mod sink;
-pub mod spec;
-pub mod time_zone;
+mod spec;
+mod time_zone;
 
 pub use interrupt::Interrupt;
 pub use job::JobInput;
@@ -20,8 +20,8 @@ pub use preview::PreviewRow;
 pub use recipe::{Recipe, RecipeError, RecipeProblem, TablePlan};
 pub use rows::{Row, RowTree, SqlValue};
 pub use sink::{
-    Certificates, DatabaseKind, DatabaseUrl, LedgerKey, Misfit, Rejection, Sink, SinkError, SinkOptions, Unit,
-    UnitOutcome, connect, ledger_ddl, run_script,
+    Certificates, DatabaseKind, DatabaseUrl, LedgerKey, Rejection, Sink, SinkError, SinkOptions, Unit, UnitOutcome,
+    ValueMismatch, connect, ledger_ddl, run_script,
 };
 pub use spec::{ChildSpec, IngestSpec, OnConflict, TableSpec};
 pub use time_zone::TimeZone;

@@ -39,7 +39,7 @@ impl Moment {
     }
 }
 
-/// Reads a text; none where it is in no known spelling.
+/// Reads a text; `None` where it is in no known spelling.
 ///
 /// # Errors
 /// In a known spelling, but nothing that a database keeps.
@@ -146,7 +146,7 @@ fn offset(rest: &[u8]) -> Option<i32> {
     (hours < 24 && minutes < 60 && seconds < 60).then_some(sign * (hours * 3600 + minutes * 60 + seconds))
 }
 
-/// `Tue, 1 Jul 2003 10:52:37 +0200`, as in mail and HTTP. A year has four digits: of two, nobody knows the century.
+/// `Tue, 1 Jul 2003 10:52:37 +0200`, as in mail and HTTP. A year has four digits: two would leave the century open.
 fn rfc2822(text: &str) -> Result<Option<Moment>, Unfit> {
     let four_digits = |word: &str| word.len() == 4 && word.bytes().all(|byte| byte.is_ascii_digit());
     let Ok(instant) = DateTime::parse_from_rfc2822(text) else { return Ok(None) };

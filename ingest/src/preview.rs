@@ -6,7 +6,7 @@ use chrono::SecondsFormat;
 use jobqueue_json::{Number, Value};
 use serde::Serialize;
 
-use crate::recipe::bytes;
+use crate::recipe::eval::bytes;
 use crate::{Recipe, Row, RowTree, SqlValue};
 
 /// One row with its children, as `jobqueue try` shows it.

@@ -81,7 +81,7 @@ fn offset(text: &str) -> Option<FixedOffset> {
 }
 
 impl TimeZone {
-    /// The date and time of day that clocks of the zone show at an instant. None where the zone is the server's, which is not
+    /// The date and time of day that clocks of the zone show at an instant. `None` where the zone is the server's, which is not
     /// known here.
     pub(crate) fn local(self, instant: DateTime<Utc>) -> Option<NaiveDateTime> {
         match self {

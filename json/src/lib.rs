@@ -12,10 +12,7 @@ mod value;
 pub use digits::Digits;
 pub use number::{Number, shortest};
 pub use parse::{ParseError, parse};
-pub use value::Value;
-
-/// An object. Its keys are sorted, as `serde_json` has them.
-pub type Map<K = String, V = Value> = std::collections::BTreeMap<K, V>;
+pub use value::{Map, Value};
 
 /// As `serde_json::json!`, with values of this crate.
 #[macro_export]

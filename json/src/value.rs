@@ -4,7 +4,10 @@ use std::fmt::{self, Write as _};
 
 use serde::ser::{Serialize, SerializeMap as _, Serializer};
 
-use crate::{Map, Number};
+use crate::Number;
+
+/// An object. Its keys are sorted, as `serde_json` has them.
+pub type Map<K = String, V = Value> = std::collections::BTreeMap<K, V>;
 
 /// Any JSON value. Its text, by `Display`, is compact, and its numbers are as they were written.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

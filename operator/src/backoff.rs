@@ -1,5 +1,5 @@
-//! How long to wait after failures in a row: twice as long each time, with jitter so that many objects do not return in
-//! step.
+//! How long to wait: after failures in a row twice as long each time, with many queues longer than with few, and with
+//! jitter, so that many objects do not return in step.
 
 use std::time::Duration;
 
@@ -7,15 +7,20 @@ use std::time::Duration;
 const RANGE: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(60));
 
 /// The wait after the `failures`th failure in a row; `random` in [0, 1) moves it by a quarter either way.
-pub fn wait(failures: u32, random: f64) -> Duration {
+pub(crate) fn wait(failures: u32, random: f64) -> Duration {
     let (first, longest) = RANGE;
     let doublings = failures.saturating_sub(1).min(16);
-    first.saturating_mul(1 << doublings).min(longest).mul_f64(0.75 + random / 2.0)
+    jittered(first.saturating_mul(1 << doublings).min(longest), random)
 }
 
-/// `pause`, moved by up to a quarter either way.
-pub fn jittered(pause: Duration, random: f64) -> Duration {
+/// `pause`, moved by up to a quarter either way by `random` in [0, 1).
+pub(crate) fn jittered(pause: Duration, random: f64) -> Duration {
     pause.mul_f64(0.75 + random / 2.0)
+}
+
+/// So many milliseconds for each queue.
+pub(crate) fn per_queue(queues: usize, milliseconds: u64) -> Duration {
+    Duration::from_millis(u64::try_from(queues).unwrap_or(u64::MAX).saturating_mul(milliseconds))
 }
 
 #[cfg(test)]

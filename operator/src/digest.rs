@@ -5,12 +5,13 @@ use std::{
     hash::{BuildHasher, Hash},
 };
 
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 /// The first 32 bits of a SHA-256 over the length-prefixed parts; in text, eight hex digits. Short on purpose: it tells a
 /// change from no change, and says too little about a Secret to test guesses against.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Digest(pub u32);
+pub(crate) struct Digest(pub(crate) u32);
 
 impl fmt::Display for Digest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -18,8 +19,16 @@ impl fmt::Display for Digest {
     }
 }
 
-/// Digests the parts.
-pub fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
+impl Digest {
+    /// The digest of a value as JSON.
+    pub(crate) fn of_json(value: &impl Serialize) -> Self {
+        let bytes = serde_json::to_vec(value).expect("Kubernetes objects serialise");
+        digest([bytes.as_slice()])
+    }
+}
+
+/// The digest of these parts, in this order.
+pub(crate) fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
     let mut hasher = Sha256::new();
     for part in parts {
         hasher.update((part.len() as u64).to_be_bytes());
@@ -29,8 +38,8 @@ pub fn digest<'a>(parts: impl IntoIterator<Item = &'a [u8]>) -> Digest {
     Digest(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]))
 }
 
-/// Tells a change from no change within one process, cheaply: it is taken at every look.
-pub fn fingerprint(of: impl Hash) -> u64 {
+/// Tells a change from no change within one process, cheaply: it is taken at every poll.
+pub(crate) fn fingerprint(of: impl Hash) -> u64 {
     foldhash::fast::FixedState::default().hash_one(of)
 }
 

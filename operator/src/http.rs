@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::metrics::Metrics;
 
-/// What the endpoints tell of.
+/// What the endpoints show.
 #[derive(Clone)]
 pub struct Health {
     /// The metrics.
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn gzip_is_for_those_who_ask_for_it() {
+    fn gzip_is_for_clients_that_ask_for_it() {
         let asks = |value: &str| {
             let headers = HeaderMap::from_iter([(ACCEPT_ENCODING, value.parse().expect("a header"))]);
             accepts_gzip(&headers)

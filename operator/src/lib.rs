@@ -1,37 +1,31 @@
-//! The foreman: watches JobQueues, keeps their workers as planned, and scales them by what it sees in Redis.
+//! The operator: watches JobQueues, keeps their workers as specified, and scales them by what it sees in Redis.
 //!
-//! Two loops share one registry of queues. The controller (`controller`) reconciles an object when it, or something it
-//! owns, changes: fetch, validate, plan, apply, status. The sweep (`sweep`) looks at all queues of each Redis several
-//! times a second, asks the pure `jobqueue_scaling` for a number, and patches it at once.
+//! Two loops share the state of the queues (`state`), each part of which one of them writes. The reconciler (`reconciler`)
+//! brings the cluster to what an object says when it, or something it owns, changes: fetch, validate, build, apply, status.
+//! The autoscaler (`autoscaler`) polls all queues of each Redis several times a second, asks the pure `jobqueue_scaling` for
+//! a number, and writes it at once. Both run while this operator leads (`leadership`).
 
-pub mod api;
-pub mod apply;
-pub mod backoff;
-pub mod check;
-pub mod controller;
-pub mod digest;
-pub mod endpoint;
-pub mod error;
-pub mod events;
-pub mod failing;
-pub mod fetch;
-pub mod glimpse;
-pub mod goers;
-pub mod http;
-pub mod idle;
-pub mod kept;
-pub mod leader;
-pub mod metrics;
-pub mod observe;
-pub mod plan;
-pub mod registry;
-pub mod report;
-pub mod rivals;
-pub mod rush;
-pub mod secrets;
-pub mod status;
-pub mod sweep;
-pub mod tenure;
-pub mod tracked;
-pub mod turns;
-pub mod validate;
+mod autoscaler;
+mod backoff;
+mod digest;
+mod healthcheck;
+mod http;
+mod kube_client;
+mod leadership;
+mod metrics;
+mod reconciler;
+mod state;
+mod status;
+
+pub use autoscaler::Change;
+pub use healthcheck::{Unwell, check};
+pub use http::{Health, serve};
+pub use kube_client::{GuardedService, WriteError, WriteGuard, client};
+pub use leadership::{
+    elector::{Elector, LEASE_DURATION},
+    lease_guard::LeaseGuard,
+    term::{Settings, Term},
+};
+pub use metrics::Metrics;
+pub use reconciler::{error::Error, secrets::SecretError};
+pub use state::{compact_object::GuardedJobQueue, key::Key};

@@ -21,46 +21,44 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
-use crate::{
-    registry::{Key, Registry as Queues},
-    status::Reach,
-    tracked::{Seen, Tracked},
+use crate::state::{
+    health::Reachability, key::Key, observed::QueueSnapshot, queue_state::QueueState, registry::Registry as Queues,
 };
 
 /// The outcome of a reconcile: `ok`, or the category of its error.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct OutcomeLabels {
-    /// A closed set, see `controller::Error::category`.
-    pub outcome: &'static str,
+pub(crate) struct OutcomeLabels {
+    /// A closed set, see `reconciler::error::Error::category`.
+    pub(crate) outcome: &'static str,
 }
 
 /// A write to the API server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct ApiLabels {
+pub(crate) struct ApiLabels {
     /// `create`, `patch`, `update` or `delete`.
-    pub method: &'static str,
+    pub(crate) method: &'static str,
     /// The resource, with its subresource.
-    pub resource: String,
+    pub(crate) resource: String,
     /// The HTTP status of the answer; 0 without one.
-    pub code: u16,
+    pub(crate) code: u16,
 }
 
 /// A change of the number of workers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
-pub struct DecisionLabels {
+pub(crate) struct DecisionLabels {
     /// Why: the decision's reason.
-    pub reason: String,
+    pub(crate) reason: String,
     /// `up` or `down`.
-    pub direction: &'static str,
+    pub(crate) direction: &'static str,
 }
 
-/// The numbers of the queues, read from the registry when somebody scrapes: kept beside it, they would cost a kilobyte of
-/// memory a queue, and a write in every look.
+/// The numbers of the queues, read from the registry at each scrape: kept beside it, they would cost a kilobyte of memory a
+/// queue, and a write in every poll.
 #[derive(Debug, Clone, Default)]
 struct OfQueues(Arc<Mutex<Weak<Queues>>>);
 
-/// What one gauge says of a queue; none while it is not known.
-type Read = fn(&Tracked) -> Option<f64>;
+/// The value of one gauge for a queue; `None` while it is not known.
+type Read = fn(&QueueState) -> Option<f64>;
 
 /// One of the gauges that every queue has.
 type Registered = (&'static str, &'static str, Option<Unit>, Read);
@@ -72,17 +70,19 @@ fn gauges() -> [Registered; 6] {
     fn register_with_unit(name: &'static str, help: &'static str, unit: Unit, read: Read) -> Registered {
         (name, help, Some(unit), read)
     }
-    // None before the first look.
-    fn seen(tracked: &Tracked, read: impl Fn(&Seen) -> f64) -> Option<f64> {
-        tracked.seen.as_ref().map(read)
+    // None before the first poll.
+    fn seen(queue: &QueueState, read: impl Fn(&QueueSnapshot) -> f64) -> Option<f64> {
+        queue.observed.snapshot.as_ref().map(read)
     }
-    let reachable: Read =
-        |tracked| tracked.decision.as_ref().map(|_| f64::from(u8::from(tracked.reach == Reach::Reachable)));
-    let waiting: Read = |tracked| seen(tracked, |seen| seen.backlog.waiting as f64);
-    let running: Read = |tracked| seen(tracked, |seen| seen.backlog.running as f64);
-    let failed: Read = |tracked| seen(tracked, |seen| seen.failed as f64);
-    let oldest: Read = |tracked| seen(tracked, |seen| seen.backlog.oldest_wait_seconds.unwrap_or(0.0));
-    let desired: Read = |tracked| tracked.decision.as_ref().map(|decision| f64::from(decision.replicas));
+    let reachable: Read = |queue| {
+        let is_reachable = queue.observed.queue == Reachability::Reachable;
+        queue.scaling.decision.as_ref().map(|_| f64::from(u8::from(is_reachable)))
+    };
+    let waiting: Read = |queue| seen(queue, |snapshot| snapshot.backlog.waiting as f64);
+    let running: Read = |queue| seen(queue, |snapshot| snapshot.backlog.running as f64);
+    let failed: Read = |queue| seen(queue, |snapshot| snapshot.failed as f64);
+    let oldest: Read = |queue| seen(queue, |snapshot| snapshot.backlog.oldest_wait_seconds.unwrap_or(0.0));
+    let desired: Read = |queue| queue.scaling.decision.as_ref().map(|decision| f64::from(decision.replicas));
     [
         register("queue_reachable", "1 while the Redis of the queue answers", reachable),
         register("queue_waiting", "Jobs that wait", waiting),
@@ -99,8 +99,8 @@ impl Collector for OfQueues {
         for (name, help, unit, read) in gauges() {
             let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
             let mut outcome = Ok(());
-            let mut encode = |key: &Key, tracked: &Tracked| {
-                if let (Some(value), Ok(())) = (read(tracked), outcome) {
+            let mut encode = |key: &Key, queue: &QueueState| {
+                if let (Some(value), Ok(())) = (read(queue), outcome) {
                     let namespace = key.namespace.as_deref().unwrap_or_default();
                     let labels = [("namespace", namespace), ("jobqueue", key.name.as_str())];
                     outcome = family.encode_family(&labels).and_then(|gauge| ConstGauge::new(value).encode(gauge));
@@ -120,19 +120,19 @@ impl Collector for OfQueues {
 pub struct Metrics {
     registry: Registry,
     /// Reconciles by outcome.
-    pub reconciles: Family<OutcomeLabels, Counter>,
+    pub(crate) reconciles: Family<OutcomeLabels, Counter>,
     /// Seconds of one reconcile.
-    pub reconcile_seconds: Histogram,
+    pub(crate) reconcile_seconds: Histogram,
     /// Writes to the API server.
-    pub api_writes: Family<ApiLabels, Counter>,
-    /// Seconds of one look at all queues of one Redis.
-    pub sweep_seconds: Histogram,
-    /// Seconds from the sweep that saw a need to the API server's acknowledgement of the new number.
-    pub reaction_seconds: Histogram,
+    pub(crate) api_writes: Family<ApiLabels, Counter>,
+    /// Seconds of one poll of all queues of one Redis.
+    pub(crate) sweep_seconds: Histogram,
+    /// Seconds from the poll that saw a need to the API server's acknowledgement of the new number.
+    pub(crate) reaction_seconds: Histogram,
     /// Changes of numbers of workers, by reason and direction.
-    pub scalings: Family<DecisionLabels, Counter>,
+    pub(crate) scalings: Family<DecisionLabels, Counter>,
     /// 1 while this operator leads.
-    pub leading: Gauge,
+    pub(crate) leading: Gauge,
     of_queues: OfQueues,
 }
 
@@ -161,34 +161,34 @@ impl Metrics {
         let unit = || Unit::Seconds;
         registry.register_with_unit("reconcile", "Duration of a reconcile", unit(), self.reconcile_seconds.clone());
         registry.register("api_writes", "Writes to the API server by resource and answer", self.api_writes.clone());
-        let help = "Duration of one look at all queues of one Redis";
+        let help = "Duration of one poll of all queues of one Redis";
         registry.register_with_unit("sweep", help, unit(), self.sweep_seconds.clone());
-        let help = "From the sweep that saw a need to the acknowledged change of the number of workers";
+        let help = "From the poll that saw a need to the acknowledged change of the number of workers";
         registry.register_with_unit("reaction", help, unit(), self.reaction_seconds.clone());
         registry.register("scalings", "Changes of the number of workers by reason", self.scalings.clone());
         registry.register("leading", "1 while this operator leads", self.leading.clone());
         registry.register_collector(Box::new(self.of_queues.clone()));
     }
 
-    /// Tells of these queues from now on, as long as they are served.
-    pub fn follow(&self, queues: &Arc<Queues>) {
+    /// Shows these queues from now on, as long as they are served.
+    pub(crate) fn follow(&self, queues: &Arc<Queues>) {
         *self.of_queues.0.lock().unwrap_or_else(PoisonError::into_inner) = Arc::downgrade(queues);
     }
 
-    /// Tells of no queue any more: another operator leads now.
-    pub fn forget_all(&self) {
+    /// Shows no queue any more: another operator leads now.
+    pub(crate) fn forget_queues(&self) {
         *self.of_queues.0.lock().unwrap_or_else(PoisonError::into_inner) = Weak::new();
     }
 
     /// The text that Prometheus scrapes.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a String does not fail");
         text
     }
 
     /// The same, compressed while it is written: of ten thousand queues the text alone would take ten megabytes.
-    pub fn gzip(&self) -> Vec<u8> {
+    pub(crate) fn gzip(&self) -> Vec<u8> {
         let mut writer = Gzip(GzEncoder::new(Vec::new(), Compression::fast()));
         encode(&mut writer, &self.registry).expect("writing to memory does not fail");
         writer.0.finish().expect("writing to memory does not fail")
@@ -208,19 +208,24 @@ mod tests {
     use std::io::Read;
 
     use super::*;
+    use crate::state::{
+        key::Uid,
+        owners::Owners,
+        spec::Initial,
+        testing::{snapshot, spec},
+    };
 
     #[test]
-    fn queues_are_told_of_while_they_are_followed() {
+    fn queues_are_shown_while_they_are_followed() {
         let metrics = Metrics::new();
-        let (queues, _woken) = Queues::new();
-        let queues = Arc::new(queues);
-        metrics.follow(&queues);
+        let Owners { reconciler, autoscaler, registry, .. } = Owners::new();
+        metrics.follow(&registry);
         let key = Key::new("b").within("a");
-        queues.serve(&key, crate::tracked::served("redis://r:6379/0"));
-        assert!(!metrics.text().contains("jobqueue=\"b\""), "not seen yet");
-        queues.with(&key, |tracked| tracked.seen = Some(crate::tracked::seen(3)));
+        reconciler.serve(&key, Uid::default(), spec("redis://r:6379/0"), Initial::default());
+        assert!(!metrics.text().contains("jobqueue=\"b\""), "not polled yet");
+        autoscaler.update(&key, |queue| queue.observed.snapshot = Some(snapshot(3)));
         assert!(metrics.text().contains(r#"jobqueue_operator_queue_waiting{namespace="a",jobqueue="b"} 3"#));
-        queues.forget(&key);
+        reconciler.forget(&key);
         assert!(!metrics.text().contains("jobqueue=\"b\""));
     }
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use crate::bookkeeping::Place;
+use crate::simple::QueueKeys;
 use crate::{Protocol, QueueError};
 
 /// Who uses the account.
@@ -23,19 +23,19 @@ macro_rules! scripts {
 const RQ: [(&str, &str); 14] = scripts!(
     "rq/lua/prelude.lua" "rq/lua/outcome.lua" "rq/lua/claim.lua" "rq/lua/settle.lua" "rq/lua/heartbeat.lua"
     "rq/lua/maintain.lua" "rq/lua/sweep.lua" "rq/lua/rights.lua" "rq/lua/register.lua" "rq/lua/deregister.lua"
-    "admin/requeue.lua" "admin/purge.lua" "producer/progress.lua" "producer/rq.lua"
+    "rq/lua/requeue.lua" "rq/lua/purge.lua" "producer/progress.lua" "producer/rq.lua"
 );
-const BESIDE: [(&str, &str); 10] = scripts!(
-    "bookkeeping/scripts/prelude.lua" "bookkeeping/scripts/claim.lua" "bookkeeping/scripts/settle.lua"
-    "bookkeeping/scripts/heartbeat.lua" "bookkeeping/scripts/maintain.lua" "bookkeeping/scripts/rights.lua"
-    "bookkeeping/scripts/deregister.lua" "admin/requeue_beside.lua" "admin/purge_beside.lua" "producer/progress.lua"
+const SIMPLE: [(&str, &str); 10] = scripts!(
+    "simple/lua/prelude.lua" "simple/lua/claim.lua" "simple/lua/settle.lua"
+    "simple/lua/heartbeat.lua" "simple/lua/maintain.lua" "simple/lua/rights.lua"
+    "simple/lua/deregister.lua" "simple/lua/requeue.lua" "simple/lua/purge.lua" "producer/progress.lua"
 );
-const LIST: [(&str, &str); 2] = scripts!("bookkeeping/scripts/list.lua" "producer/list.lua");
-const STREAM: [(&str, &str); 2] = scripts!("bookkeeping/scripts/stream.lua" "producer/stream.lua");
+const LIST: [(&str, &str); 2] = scripts!("simple/lua/list.lua" "producer/list.lua");
+const STREAM: [(&str, &str); 2] = scripts!("simple/lua/stream.lua" "producer/stream.lua");
 /// Parts of every worker's scripts, whatever the protocol.
-const EVERYWHERE: [(&str, &str); 2] = scripts!("errors.lua" "trouble.lua");
-const LOOK_AT_RQ: [(&str, &str); 1] = scripts!("stats/rq.lua");
-const LOOK_BESIDE: [(&str, &str); 1] = scripts!("stats/beside.lua");
+const EVERYWHERE: [(&str, &str); 2] = scripts!("redis/errors.lua" "worker_reports.lua");
+const LOOK_AT_RQ: [(&str, &str); 1] = scripts!("rq/lua/stats.lua");
+const LOOK_AT_SIMPLE: [(&str, &str); 1] = scripts!("simple/lua/stats.lua");
 
 /// Sent by every client of ours.
 const CLIENT: [&str; 5] = ["evalsha", "eval", "info", "ping", "select"];
@@ -68,12 +68,12 @@ const CONTAINERS: [&str; 2] = ["XGROUP", "XINFO"];
 
 /// The commands that an account needs, as ACL rules name them.
 pub fn commands(protocol: Protocol, role: Role) -> BTreeSet<String> {
-    let look = if protocol == Protocol::Rq { LOOK_AT_RQ } else { LOOK_BESIDE };
+    let look = if protocol == Protocol::Rq { LOOK_AT_RQ } else { LOOK_AT_SIMPLE };
     let mut scripts: Vec<&str> = look.iter().map(|(_, text)| *text).collect();
     let mut all: BTreeSet<String> = CLIENT.map(str::to_owned).into();
     if role == Role::Worker {
         all.extend(PLAIN.map(str::to_owned));
-        let own: &[(&str, &str)] = if protocol == Protocol::Rq { &RQ } else { &BESIDE };
+        let own: &[(&str, &str)] = if protocol == Protocol::Rq { &RQ } else { &SIMPLE };
         let source: &[(&str, &str)] = match protocol {
             Protocol::Rq => &[],
             Protocol::List => &LIST,
@@ -123,11 +123,11 @@ pub fn rules(
         }
     } else {
         for name in names {
-            let place = Place::new(protocol, name, group)?;
-            let (key, beside) = (literal(&place.key), literal(&place.prefix));
-            let _ = write!(rules, " ~{key} ~{beside}:*");
+            let queue = QueueKeys::new(protocol, name, group)?;
+            let (key, sidecar_keys) = (literal(&queue.key), literal(&queue.prefix));
+            let _ = write!(rules, " ~{key} ~{sidecar_keys}:*");
             if role == Role::Worker {
-                let _ = write!(rules, " &{beside}:*");
+                let _ = write!(rules, " &{sidecar_keys}:*");
             }
         }
     }
@@ -172,7 +172,7 @@ mod tests {
 
     #[test]
     fn every_script_is_read() {
-        let all = [&RQ[..], &BESIDE, &LIST, &STREAM, &EVERYWHERE, &LOOK_AT_RQ, &LOOK_BESIDE].concat();
+        let all = [&RQ[..], &SIMPLE, &LIST, &STREAM, &EVERYWHERE, &LOOK_AT_RQ, &LOOK_AT_SIMPLE].concat();
         for path in sources(".lua") {
             assert!(all.iter().any(|(known, _)| *known == path), "{path} is in no list of acl.rs");
         }

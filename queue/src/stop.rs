@@ -3,8 +3,8 @@
 use redis::Cmd;
 use serde_json::json;
 
-use crate::bookkeeping::{Place, STOPPED};
 use crate::rq::Keys;
+use crate::simple::{QueueKeys, STOPPED};
 use crate::{Connection, Protocol, QueueError};
 
 /// Where a job stands, as far as a stop is concerned.
@@ -35,12 +35,12 @@ pub enum Asked {
 /// Stops jobs of some queues.
 pub struct Stopper {
     connection: Connection,
-    places: Places,
+    queues: Queues,
 }
 
-enum Places {
+enum Queues {
     Rq(Keys),
-    Beside(Vec<Place>),
+    Simple(Vec<QueueKeys>),
 }
 
 impl Stopper {
@@ -55,23 +55,23 @@ impl Stopper {
         group: &str,
         queues: &[String],
     ) -> Result<Self, QueueError> {
-        let places = match protocol {
-            Protocol::Rq => Places::Rq(Keys::new(key_prefix, connection.is_cluster())?),
+        let known = match protocol {
+            Protocol::Rq => Queues::Rq(Keys::new(key_prefix, connection.is_cluster())?),
             Protocol::List | Protocol::Stream => {
-                let place = |queue: &String| Place::new(protocol, queue, group);
-                Places::Beside(queues.iter().map(place).collect::<Result<_, _>>()?)
+                let keys = |queue: &String| QueueKeys::new(protocol, queue, group);
+                Queues::Simple(queues.iter().map(keys).collect::<Result<_, _>>()?)
             }
         };
-        Ok(Self { connection, places })
+        Ok(Self { connection, queues: known })
     }
 
     /// Where the job stands.
     pub async fn standing(&self, job: &str) -> Result<Standing, QueueError> {
-        match &self.places {
-            Places::Rq(keys) => self.standing_in_rq(keys, job).await,
-            Places::Beside(places) => {
-                for place in places {
-                    let standing = self.standing_beside(place, job).await?;
+        match &self.queues {
+            Queues::Rq(keys) => self.standing_in_rq(keys, job).await,
+            Queues::Simple(queues) => {
+                for keys in queues {
+                    let standing = self.standing_in_simple(keys, job).await?;
                     if standing != Standing::Unknown {
                         return Ok(standing);
                     }
@@ -92,18 +92,18 @@ impl Stopper {
         })
     }
 
-    async fn standing_beside(&self, place: &Place, job: &str) -> Result<Standing, QueueError> {
+    async fn standing_in_simple(&self, keys: &QueueKeys, job: &str) -> Result<Standing, QueueError> {
         let ask =
-            redis::cmd("HMGET").arg(place.job(job)).arg(&["execution", "worker", "failures", "attempts"]).to_owned();
+            redis::cmd("HMGET").arg(keys.job(job)).arg(&["execution", "worker", "failures", "attempts"]).to_owned();
         let (execution, worker, failures, attempts): (Option<String>, Option<String>, Option<u64>, Option<String>) =
             self.connection.query(&ask).await?;
         if execution.is_some_and(|execution| !execution.is_empty()) {
             return Ok(Standing::Running { worker: worker.unwrap_or_default() });
         }
-        let failed = redis::cmd("ZSCORE").arg(format!("{}:failed", place.prefix)).arg(job).to_owned();
+        let failed = redis::cmd("ZSCORE").arg(keys.failed()).arg(job).to_owned();
         if self.connection.query::<Option<f64>>(&failed).await?.is_some() {
             let error = format!("error:{}", failures.unwrap_or(0));
-            let reason = redis::cmd("HGET").arg(place.job(job)).arg(error).to_owned();
+            let reason = redis::cmd("HGET").arg(keys.job(job)).arg(error).to_owned();
             let reason: Option<String> = self.connection.query(&reason).await?;
             let stopped = reason.as_deref() == Some(STOPPED);
             return Ok(if stopped { Standing::Stopped } else { Standing::Other("failed".into()) });
@@ -113,16 +113,16 @@ impl Stopper {
 
     /// Asks the worker that has the job in hand to stop it.
     pub async fn ask(&self, job: &str) -> Result<Asked, QueueError> {
-        let heard = match &self.places {
-            Places::Rq(keys) => match self.standing_in_rq(keys, job).await? {
+        let heard = match &self.queues {
+            Queues::Rq(keys) => match self.standing_in_rq(keys, job).await? {
                 Standing::Running { worker } => self.publish(&keys.commands(&worker), job).await?,
                 _ => 0,
             },
-            Places::Beside(places) => {
+            Queues::Simple(queues) => {
                 let mut heard = 0;
-                for place in places {
-                    if let Standing::Running { .. } = self.standing_beside(place, job).await? {
-                        heard += self.publish(&place.commands(), job).await?;
+                for keys in queues {
+                    if let Standing::Running { .. } = self.standing_in_simple(keys, job).await? {
+                        heard += self.publish(&keys.commands(), job).await?;
                     }
                 }
                 heard

@@ -1,7 +1,7 @@
 //! Payload decoding against the fuzzer's seeds, mutated at random from a fixed seed: the small form of `./dev fuzz`, which
 //! looks for new paths for as long as it is given. Both check the same property.
 
-#[path = "../../fuzz/targets/property.rs"]
+#[path = "../fuzz/targets/property.rs"]
 mod property;
 
 use std::fs;
@@ -17,7 +17,7 @@ const SEED: u64 = 20_261_128;
 const MUTATIONS: usize = 60_000;
 
 fn fuzz() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz")
 }
 
 fn seeds() -> Vec<Vec<u8>> {

@@ -92,6 +92,62 @@ async fn rq_queues_are_counted_together() {
     assert!(!worker.hostname.is_empty());
 }
 
+/// As old as a job began before the first look, whichever way its worker leaves that: ours and RQ 2 as a working time at the
+/// last heartbeat, RQ 3 as a run.
+#[tokio::test]
+async fn jobs_are_as_old_as_they_began() {
+    let stand = Stand::new();
+    let (worker, query) = stand.worker(Protocol::Rq, &["q"]).await;
+    let query = [query];
+    let age = async || {
+        let [worker] = &stats(&stand.connection, &query).await.unwrap().remove(0).unwrap().workers[..] else {
+            panic!()
+        };
+        worker.job_age.map(|age| age.as_secs_f64())
+    };
+    let close = |age: Option<f64>, seconds: f64| assert!((seconds..seconds + 5.0).contains(&age.unwrap()), "{age:?}");
+    let now = chrono::Utc::now();
+    let ago = |seconds: i64| (now - chrono::TimeDelta::seconds(seconds)).format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string();
+    assert_eq!(age().await, None);
+    for job in ["a", "b"] {
+        stand.enqueue_rq("q", job, &ago(0));
+    }
+    let claim = worker.claim(2).await.unwrap();
+    close(age().await, 0.0);
+    // As if that had been a minute ago.
+    let key = stand.redis.cli(&["SRANDMEMBER", "rq:workers:q"]);
+    let then = (now.timestamp() - 60).to_string();
+    stand.redis.cli(&["HSET", &key, "jobqueue_claimed_at", &then]);
+    let leases: Vec<_> = claim.deliveries.iter().map(|delivery| delivery.lease.clone()).collect();
+    worker.heartbeat(&leases).await.unwrap();
+    close(age().await, 60.0);
+    close(Some(stand.redis.cli(&["HGET", &key, "current_job_working_time"]).parse().unwrap()), 60.0);
+    let settle = async |delivery: &jobqueue_queue::Delivery| {
+        let completion = Completion { delivery: delivery.clone(), outcome: success(), started_at: now, ended_at: now };
+        worker.settle(&[completion]).await.unwrap();
+    };
+    settle(&claim.deliveries[0]).await;
+    close(age().await, 60.0);
+    settle(&claim.deliveries[1]).await;
+    assert_eq!(age().await, None);
+    worker.heartbeat(&[]).await.unwrap();
+    assert_eq!(stand.redis.cli(&["HGET", &key, "current_job_working_time"]), "0");
+
+    stand.redis.cli(&["DEL", &key]);
+    stand.redis.cli(&["HSET", &key, "state", "busy", "last_heartbeat", &ago(20), "current_job_working_time", "30.5"]);
+    close(age().await, 50.5);
+    stand.redis.cli(&["DEL", &key]);
+    stand.redis.cli(&["HSET", &key, "state", "busy", "last_heartbeat", &ago(20)]);
+    assert_eq!(age().await, None);
+    let executions = format!("{key}:executions");
+    stand.redis.cli(&["SADD", &executions, "j:e"]);
+    assert_eq!(age().await, None);
+    stand.redis.cli(&["HSET", "rq:execution:j:e", "created_at", &format!("{}.25", now.timestamp() - 90)]);
+    close(age().await, 88.0);
+    stand.redis.cli(&["SADD", &executions, "j:f"]);
+    assert_eq!(age().await, None, "which of two began first is not asked");
+}
+
 #[tokio::test]
 async fn jobs_of_dead_workers_count_until_nobody_may_come_back_for_them() {
     let stand = Stand::new();

@@ -20,6 +20,52 @@ pub(crate) struct Arrivals {
     groups: Vec<(f64, u64)>,
 }
 
+/// The jobs that wait, in groups, the oldest first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Waiting<'a> {
+    /// When the first of each group came, and how many had come with its last, those that are gone included.
+    groups: &'a [(f64, u64)],
+    /// How many are gone.
+    taken: u64,
+}
+
+impl<'a> Waiting<'a> {
+    /// The jobs of these groups, of which so many are gone.
+    pub(crate) fn new(groups: &'a [(f64, u64)], taken: u64) -> Self {
+        Self { groups, taken }
+    }
+
+    /// The group at this place.
+    pub(crate) fn get(&self, place: usize) -> Option<Group> {
+        self.groups.get(place).map(|group| self.of(*group))
+    }
+
+    /// The last group, if any job waits.
+    pub(crate) fn last(&self) -> Option<Group> {
+        self.groups.last().map(|group| self.of(*group))
+    }
+
+    /// The first place, no sooner than `from`, of a group of which `before` does not hold. It holds of the groups up to some
+    /// place, and of none after it.
+    pub(crate) fn first_not(&self, from: usize, before: impl Fn(Group) -> bool) -> usize {
+        // It is seldom far, and twice as far each time.
+        let (mut from, mut step) = (from, 1);
+        while let Some(group) = self.get(from + step - 1) {
+            if !before(group) {
+                break;
+            }
+            (from, step) = (from + step, 2 * step);
+        }
+        let end = self.groups.len().min(from + step - 1);
+        let rest = self.groups.get(from..end).unwrap_or_default();
+        from + rest.partition_point(|group| before(self.of(*group)))
+    }
+
+    fn of(&self, (came, up_to): (f64, u64)) -> Group {
+        Group { came, up_to: up_to.saturating_sub(self.taken) }
+    }
+}
+
 /// Jobs that came together.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Group {
@@ -71,9 +117,8 @@ impl Arrivals {
     }
 
     /// The jobs that wait, the oldest first.
-    pub(crate) fn waiting(&self, waiting: u64) -> impl DoubleEndedIterator<Item = Group> + Clone {
-        let taken = self.came.saturating_sub(waiting);
-        self.groups.iter().map(move |(came, up_to)| Group { came: *came, up_to: up_to.saturating_sub(taken) })
+    pub(crate) fn waiting(&self, waiting: u64) -> Waiting<'_> {
+        Waiting::new(&self.groups, self.came.saturating_sub(waiting))
     }
 
     fn begin(&mut self, clock: f64, backlog: Backlog) {
@@ -114,7 +159,9 @@ mod tests {
     }
 
     fn groups(arrivals: &Arrivals, waiting: u64) -> Vec<(f64, u64)> {
-        arrivals.waiting(waiting).map(|group| (group.came, group.up_to)).collect()
+        let waiting = arrivals.waiting(waiting);
+        let groups = (0..).map_while(|place| waiting.get(place));
+        groups.map(|group| (group.came, group.up_to)).collect()
     }
 
     #[test]

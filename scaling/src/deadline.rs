@@ -1,9 +1,11 @@
 //! Deadlines: which jobs must have begun by when, what the workers that there are will have begun by then, and how many more
 //! that takes.
 
+use std::cell::OnceCell;
+
 use serde::{Deserialize, Serialize};
 
-use crate::arrivals::Group;
+use crate::arrivals::{Group, Waiting};
 
 /// A worker that would be ready only this much before a deadline, in seconds, comes too late for it.
 pub(crate) const TOO_LATE_SECONDS: f64 = 0.5;
@@ -139,18 +141,12 @@ impl Verdict {
     }
 }
 
-/// Holds the waiting jobs, the oldest first, against their deadlines, `target` seconds after each came; a worker asked for now
-/// is ready in `start` seconds. None where nothing waits.
-pub(crate) fn verdict(
-    waiting: impl DoubleEndedIterator<Item = Group> + Clone,
-    clock: f64,
-    target: f64,
-    supply: &Supply,
-    start: f64,
-) -> Option<Verdict> {
-    let deadlines = Deadlines { clock, target, supply, start };
-    let last = waiting.clone().next_back()?;
-    deadlines.lacking(waiting.clone(), last).or_else(|| Some(deadlines.tightest(waiting, last)))
+/// Holds the waiting jobs against their deadlines, `target` seconds after each came; a worker asked for now is ready in `start`
+/// seconds. None where nothing waits.
+pub(crate) fn verdict(waiting: Waiting, clock: f64, target: f64, supply: &Supply, start: f64) -> Option<Verdict> {
+    let deadlines = Deadlines::new(clock, target, supply, start);
+    let last = waiting.last()?;
+    deadlines.lacking(waiting, last).or_else(|| Some(deadlines.tightest(waiting, last)))
 }
 
 /// The deadlines of one target. Later ones are of more jobs, and more is begun by then: most follow from another one, and only
@@ -160,9 +156,37 @@ struct Deadlines<'a> {
     target: f64,
     supply: &'a Supply,
     start: f64,
+    /// What a worker that is asked for now cannot save is to begin so soon: no panic, since that saves nothing.
+    soon: f64,
+    /// How many jobs will have begun by then; computed where something is late.
+    begun_soon: OnceCell<f64>,
 }
 
-impl Deadlines<'_> {
+/// One deadline, held against what the workers that there are will have begun.
+#[derive(Clone, Copy)]
+enum Held {
+    /// Workers must start.
+    Lacks(Verdict),
+    /// It is met: so many jobs will have begun.
+    Met(f64),
+}
+
+impl Held {
+    /// Workers to start.
+    fn more(&self) -> u32 {
+        match self {
+            Self::Lacks(verdict) => verdict.more,
+            Self::Met(_) => 0,
+        }
+    }
+}
+
+impl<'a> Deadlines<'a> {
+    fn new(clock: f64, target: f64, supply: &'a Supply, start: f64) -> Self {
+        let soon = start + (target / 2.0).max(SOON_SECONDS);
+        Self { clock, target, supply, start, soon, begun_soon: OnceCell::new() }
+    }
+
     fn within(&self, group: Group) -> f64 {
         (group.came + self.target - self.clock).max(0.0)
     }
@@ -171,79 +195,82 @@ impl Deadlines<'_> {
         within < self.start + TOO_LATE_SECONDS
     }
 
-    /// What workers must start for `group`; none where those that there are begin it in time.
-    fn lack(&self, group: Group) -> Option<Verdict> {
-        let (supply, start) = (self.supply, self.start);
-        let within = self.within(group);
-        let begun = supply.begun_in(within);
+    fn hold(&self, group: Group) -> Held {
         let jobs = group.up_to as f64;
-        if begun + HALF_A_JOB >= jobs {
-            return None;
-        }
-        // What a worker that is asked for now cannot save is to begin soon: no panic, since that saves nothing.
-        let late = self.is_late(within);
-        let within = if late { start + (self.target / 2.0).max(SOON_SECONDS) } else { within };
-        let begun = if late { supply.begun_in(within) } else { begun };
+        let in_time = self.within(group);
+        let late = self.is_late(in_time);
+        let (within, begun) = if late {
+            let begun = *self.begun_soon.get_or_init(|| self.supply.begun_in(self.soon));
+            // What will not have begun soon will not have begun in time.
+            if begun + HALF_A_JOB + ROUNDING >= jobs {
+                let begun = self.supply.begun_in(in_time);
+                if begun + HALF_A_JOB >= jobs {
+                    return Held::Met(begun);
+                }
+            }
+            (self.soon, begun)
+        } else {
+            let begun = self.supply.begun_in(in_time);
+            if begun + HALF_A_JOB >= jobs {
+                return Held::Met(begun);
+            }
+            (in_time, begun)
+        };
         let lack = jobs - begun;
-        let more = if lack > HALF_A_JOB { round_up(lack / supply.one_more(within, start)) } else { 0 };
-        Some(Verdict { more, spare: 0, jobs: group.up_to, within, late, begun })
+        let more = if lack > HALF_A_JOB { round_up(lack / self.supply.one_more(within, self.start)) } else { 0 };
+        Held::Lacks(Verdict { more, spare: 0, jobs: group.up_to, within, late, begun })
     }
 
     /// The first of the deadlines for which most workers must start.
-    fn lacking(&self, waiting: impl Iterator<Item = Group> + Clone, last: Group) -> Option<Verdict> {
+    fn lacking(&self, waiting: Waiting, last: Group) -> Option<Verdict> {
+        let late = waiting.first_not(0, |group| self.is_late(self.within(group)));
         // The last of all, and of the late ones, usually takes most.
-        let last_late = waiting.clone().take_while(|group| self.is_late(self.within(*group))).enumerate().last();
-        let more = |group| self.lack(group).map_or(0, |verdict| verdict.more);
-        let at_least = more(last).max(last_late.filter(|(_, late)| *late != last).map_or(0, |(_, late)| more(late)));
-        let late = last_late.map_or(0, |(index, _)| index + 1);
+        let last_late = late.checked_sub(1).and_then(|place| waiting.get(place)).filter(|group| *group != last);
+        let held_last = self.hold(last);
+        let at_least = held_last.more().max(last_late.map_or(0, |group| self.hold(group).more()));
         let mut most: Option<Verdict> = None;
-        let mut enough = f64::NEG_INFINITY;
-        for (index, group) in waiting.enumerate() {
-            if index == late {
-                // What is late may begin later than what is not.
-                enough = f64::NEG_INFINITY;
-            }
-            if (group.up_to as f64) < enough {
-                continue;
-            }
-            let verdict = self.lack(group);
-            if let Some(verdict) = verdict.filter(|verdict| most.is_none_or(|most| verdict.more > most.more)) {
-                most = Some(verdict);
-            }
-            let needed = most.map_or(at_least, |most| at_least.max(most.more + 1));
-            enough = match verdict {
-                Some(Verdict { within, begun, .. }) if needed > 0 => {
-                    begun + f64::from(needed - 1) * self.supply.one_more(within, self.start) - ROUNDING
+        let mut place = 0;
+        while let Some(group) = waiting.get(place) {
+            let held = if group == last { held_last } else { self.hold(group) };
+            // With fewer jobs than this, no deadline says anything else.
+            let enough = match held {
+                Held::Lacks(verdict) => {
+                    let most = most.insert(most.filter(|most| verdict.more <= most.more).unwrap_or(verdict));
+                    let needed = at_least.max(most.more + 1);
+                    let one_more = self.supply.one_more(verdict.within, self.start);
+                    verdict.begun + f64::from(needed - 1) * one_more - ROUNDING
                 }
-                _ => self.supply.begun_in(self.within(group)) + HALF_A_JOB - ROUNDING,
+                Held::Met(begun) => begun + HALF_A_JOB - ROUNDING,
             };
+            let next = waiting.first_not(place + 1, |group| (group.up_to as f64) < enough);
+            // What is late may begin later than what is not.
+            place = if place < late { next.min(late) } else { next };
         }
         most
     }
 
     /// The last of the deadlines, which are all met, that leaves the fewest workers to spare.
-    fn tightest(&self, waiting: impl Iterator<Item = Group>, last: Group) -> Verdict {
+    fn tightest(&self, waiting: Waiting, last: Group) -> Verdict {
         // Whoever is let go and needed after all is back one start later.
         let sooner = |group| (self.within(group) - self.start).max(0.0);
         let spare = |surplus: f64, of_one: f64| whole((surplus / of_one).max(0.0));
-        let of_one = self.supply.one_more(sooner(last), 0.0);
+        let of_one = |sooner: f64| self.supply.one_more(sooner, 0.0);
         let surplus = self.supply.begun_in(sooner(last)) - last.up_to as f64;
-        let (mut fewest, mut tightest) = (spare(surplus, of_one), last);
-        let mut begun = f64::NEG_INFINITY;
-        for group in waiting {
-            if fewest == 0 && tightest == last {
-                break;
-            }
-            let (sooner, jobs) = (sooner(group), group.up_to as f64);
-            let of_one = self.supply.one_more(sooner, 0.0);
-            if begun - jobs > (f64::from(fewest) + 1.0) * of_one + ROUNDING {
-                continue;
-            }
+        let (mut fewest, mut tightest) = (spare(surplus, of_one(sooner(last))), last);
+        let (mut begun, mut place) = (f64::NEG_INFINITY, 0);
+        while fewest > 0 || tightest != last {
+            // Others must leave fewer than the last, or as few as another one.
+            let enough = f64::from(fewest) + if tightest == last { 0.0 } else { 1.0 };
+            place = waiting
+                .first_not(place, |group| begun - group.up_to as f64 > enough * of_one(sooner(group)) + ROUNDING);
+            let Some(group) = waiting.get(place).filter(|group| *group != last) else { break };
+            let sooner = sooner(group);
             begun = self.supply.begun_in(sooner);
-            let spare = spare(begun - jobs, of_one);
+            let spare = spare(begun - group.up_to as f64, of_one(sooner));
             if spare < fewest || (spare == fewest && tightest != last) {
                 (fewest, tightest) = (spare, group);
             }
+            place += 1;
         }
         let within = self.within(tightest);
         let begun = self.supply.begun_in(within);
@@ -258,7 +285,10 @@ fn whole(value: f64) -> u32 {
 
 /// A number of workers that is at least `value`; a rounding error is not a worker.
 pub(crate) fn round_up(value: f64) -> u32 {
-    whole((value - 1e-9).ceil().max(0.0))
+    let value = value - 1e-9;
+    let below = whole(value);
+    // Cheaper than to ask the library for the next whole number.
+    below.saturating_add(u32::from(f64::from(below) < value))
 }
 
 #[cfg(test)]
@@ -267,12 +297,8 @@ mod tests {
 
     use super::*;
 
-    fn group(came: f64, up_to: u64) -> Group {
-        Group { came, up_to }
-    }
-
-    fn of(waiting: &[Group], clock: f64, target: f64, supply: &Supply) -> Verdict {
-        verdict(waiting.iter().copied(), clock, target, supply, 5.0).expect("something waits")
+    fn of(waiting: &[(f64, u64)], clock: f64, target: f64, supply: &Supply) -> Verdict {
+        verdict(Waiting::new(waiting, 0), clock, target, supply, 5.0).expect("something waits")
     }
 
     #[test]
@@ -280,8 +306,8 @@ mod tests {
         let mut supply = Supply::new(0.2, 1, 0.0);
         supply.add_free(2, 0.0);
         // Two begin two at once, and two more each five seconds: fourteen in thirty seconds.
-        assert_eq!(of(&[group(0.0, 14)], 0.0, 30.0, &supply).more, 0);
-        let lacks = of(&[group(0.0, 20)], 0.0, 30.0, &supply);
+        assert_eq!(of(&[(0.0, 14)], 0.0, 30.0, &supply).more, 0);
+        let lacks = of(&[(0.0, 20)], 0.0, 30.0, &supply);
         // Six are lacking; one that is ready in five seconds begins six.
         assert_eq!((lacks.more, lacks.within, lacks.late), (1, 30.0, false));
         assert_eq!(lacks.deadline(&supply, 2, 3).begun, 14);
@@ -293,8 +319,8 @@ mod tests {
         supply.add_busy(1, 290.0);
         supply.add_busy(1, 10.0);
         supply.add_free(3, 4.0);
-        assert_eq!(of(&[group(0.0, 4)], 0.0, 60.0, &supply).more, 0);
-        assert_eq!(of(&[group(0.0, 6)], 0.0, 60.0, &supply).more, 2);
+        assert_eq!(of(&[(0.0, 4)], 0.0, 60.0, &supply).more, 0);
+        assert_eq!(of(&[(0.0, 6)], 0.0, 60.0, &supply).more, 2);
     }
 
     #[test]
@@ -302,8 +328,8 @@ mod tests {
         let mut supply = Supply::new(1.0, 1, 0.0);
         supply.add_free(10, 2.0);
         // These ten are late, and begin in two seconds, before anybody else could.
-        assert_eq!(of(&[group(0.0, 10)], 31.0, 30.0, &supply).more, 0);
-        let late = of(&[group(0.0, 1000)], 31.0, 30.0, &supply);
+        assert_eq!(of(&[(0.0, 10)], 31.0, 30.0, &supply).more, 0);
+        let late = of(&[(0.0, 1000)], 31.0, 30.0, &supply);
         // In 20 s: ten begin 19 each; another one 16.
         assert_eq!((late.late, late.within, late.more), (true, 20.0, 51));
     }
@@ -312,17 +338,21 @@ mod tests {
     fn the_tightest_of_all_deadlines_says_how_many_could_go() {
         let mut supply = Supply::new(1.0, 4, 0.0);
         supply.add_free(10, 0.0);
-        let verdict = of(&[group(0.0, 40), group(20.0, 50)], 20.0, 30.0, &supply);
+        let verdict = of(&[(0.0, 40), (20.0, 50)], 20.0, 30.0, &supply);
         // Five seconds before the first one, 90 have begun, of which 40 must: fifty less are five workers of nine each.
         assert_eq!((verdict.spare, verdict.more, verdict.jobs), (5, 0, 40));
     }
 
     /// Every deadline computed by itself.
-    fn one_by_one(waiting: &[Group], clock: f64, target: f64, supply: &Supply, start: f64) -> Option<Verdict> {
-        let deadlines = Deadlines { clock, target, supply, start };
-        let lacking = waiting.iter().filter_map(|group| deadlines.lack(*group));
+    fn one_by_one(waiting: &[(f64, u64)], clock: f64, target: f64, supply: &Supply, start: f64) -> Option<Verdict> {
+        let deadlines = Deadlines::new(clock, target, supply, start);
+        let groups = waiting.iter().map(|(came, up_to)| Group { came: *came, up_to: *up_to });
+        let lacking = groups.clone().filter_map(|group| match deadlines.hold(group) {
+            Held::Lacks(verdict) => Some(verdict),
+            Held::Met(_) => None,
+        });
         let more = |a: Verdict, b: Verdict| if b.more > a.more { b } else { a };
-        let met = waiting.iter().map(|group| deadlines.tightest(std::iter::empty(), *group));
+        let met = groups.map(|group| deadlines.tightest(Waiting::new(&[], 0), group));
         let fewer = |a: Verdict, b: Verdict| if b.spare <= a.spare { b } else { a };
         lacking.reduce(more).or_else(|| met.reduce(fewer))
     }
@@ -341,12 +371,12 @@ mod tests {
                 if free { supply.add_free(workers, seconds) } else { supply.add_busy(workers, seconds) }
             }
             let (mut at, mut up_to) = (0.0, 0);
-            let groups: Vec<Group> = came.iter().map(|(later, jobs)| {
+            let groups: Vec<(f64, u64)> = came.iter().map(|(later, jobs)| {
                 (at, up_to) = (at + later, up_to + jobs);
-                group(at, up_to)
+                (at, up_to)
             }).collect();
             let clock = at + since;
-            let verdict = verdict(groups.iter().copied(), clock, target, &supply, start);
+            let verdict = verdict(Waiting::new(&groups, 0), clock, target, &supply, start);
             prop_assert_eq!(verdict, one_by_one(&groups, clock, target, &supply, start));
         }
     }

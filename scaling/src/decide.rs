@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::memory::Window;
-use crate::need::{Need, is_idle, need};
+use crate::need::{Need, circumstances, is_idle, need};
 use crate::{Backlog, Limit, Memory, Mode, Observation, OnQueueFailure, Policy, Reason};
 
 /// Steps up are at least this far apart, in seconds, where `maxStep` limits them.
@@ -119,8 +119,14 @@ fn automatic(
     let idle = is_idle(observation, backlog);
     memory.idle_since = if idle { memory.idle_since.or(Some(memory.clock)) } else { None };
     memory.learn_rhythm(policy, observation, idle);
-    let hold = memory.starts.seconds().max(SHORTEST_HOLD_SECONDS);
-    let idle_limit = policy.idle_seconds.unwrap_or(hold);
+    let start = memory.starts.seconds();
+    let hold = start.max(SHORTEST_HOLD_SECONDS);
+    let down = policy.scale_down.stabilization_seconds;
+    memory.holds.pass(memory.clock, hold);
+    // Where a target is shorter than a start, whoever goes is missed.
+    let may_go = down.is_none() && circumstances(policy, observation, start).is_none();
+    let last_goes = may_go && memory.holds.last_goes();
+    let idle_limit = policy.idle_seconds.unwrap_or(if last_goes { 0.0 } else { hold });
     let idle_for = memory.since(memory.idle_since);
     let Need { workers: wanted, reason, candidates, lasting, without_idle } =
         need(policy, observation, backlog, memory, (idle_for, idle_limit));
@@ -137,10 +143,10 @@ fn automatic(
     let current = observation.workers.desired;
     // Whoever says how long the last worker stays does not mean as long again for what was needed before.
     let over = idle && policy.idle_seconds.is_some() && idle_for >= idle_limit;
-    let down = policy.scale_down.stabilization_seconds;
     let worth = if down.is_some() { without_idle } else { lasting }.min(helpful);
-    let hold = down.unwrap_or(if over { 0.0 } else { hold });
-    let ramped = ramp(policy, current, (helpful, worth), hold, memory, &mut limits);
+    memory.holds.need(memory.clock, hold, worth);
+    let hold = Hold { seconds: down.unwrap_or(if over { 0.0 } else { hold }), may_go, worth };
+    let ramped = ramp(policy, current, helpful, hold, memory, &mut limits);
     // Bounds hold at once, whatever the ramps say: a person set them.
     let mut replicas = ramped.max(policy.floor()).min(caps.lowest);
     if !idle {
@@ -150,20 +156,32 @@ fn automatic(
     Decision { replicas, wanted, reason, limits, candidates }
 }
 
-/// `bounded` as far as stabilization and steps let it be reached from `current` now. Of it, `worth` is what is remembered for
-/// `hold` seconds should the need fall.
+/// What is kept should the need fall.
+#[derive(Debug, Clone, Copy)]
+struct Hold {
+    /// For how long, in seconds.
+    seconds: f64,
+    /// Unless going at once has shown to be cheaper.
+    may_go: bool,
+    /// How many of those that are needed now.
+    worth: u32,
+}
+
+/// `bounded` as far as stabilization and steps let it be reached from `current` now.
 fn ramp(
     policy: &Policy,
     current: u32,
-    (bounded, worth): (u32, u32),
-    hold: f64,
+    bounded: u32,
+    hold: Hold,
     memory: &mut Memory,
     limits: &mut Vec<Limited>,
 ) -> u32 {
     let clock = memory.clock;
     let up = policy.scale_up.stabilization_seconds.unwrap_or(0.0);
     let (lowest, up_lasted) = memory.lowest.push(clock, up, bounded, |new, old| new <= old);
-    let (highest, down_lasted) = memory.highest.push(clock, hold, worth, |new, old| new >= old);
+    let (highest, down_lasted) = memory.highest.push(clock, hold.seconds, hold.worth, |new, old| new >= old);
+    let kept = if hold.may_go { memory.holds.kept(highest, bounded) } else { highest };
+    memory.holds.keep(clock, hold.worth, kept);
     let (stable, ramp, seconds, last_step, pause) = match bounded.cmp(&current) {
         std::cmp::Ordering::Equal => return current,
         std::cmp::Ordering::Greater => {
@@ -171,8 +189,8 @@ fn ramp(
             (stable, policy.scale_up, up, memory.stepped_up, STEP_UP_SECONDS)
         }
         std::cmp::Ordering::Less => {
-            let stable = if down_lasted { highest.max(bounded).min(current) } else { current };
-            (stable, policy.scale_down, hold, memory.stepped_down, STEP_DOWN_SECONDS)
+            let stable = if down_lasted { kept.max(bounded).min(current) } else { current };
+            (stable, policy.scale_down, hold.seconds, memory.stepped_down, STEP_DOWN_SECONDS)
         }
     };
     if stable != bounded {
@@ -199,6 +217,7 @@ fn note_step(memory: &mut Memory, current: u32, replicas: u32) {
 fn forget_windows(memory: &mut Memory) {
     memory.highest = Window::default();
     memory.lowest = Window::default();
+    memory.holds.forget();
 }
 
 /// The caps that hold, each with the number of workers that it allows.

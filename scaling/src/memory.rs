@@ -6,18 +6,16 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 
 use crate::arrivals::Arrivals;
-use crate::need::{FLEETING_SECONDS, circumstances, job_seconds};
+use crate::hold::Holds;
+use crate::need::circumstances;
 use crate::rhythm::Rhythm;
 use crate::saturation::Saturation;
 use crate::starts::Starts;
-use crate::{Backlog, Observation, Policy};
+use crate::{Backlog, Observation, Policy, Workers};
 
 /// A longer pause between two observations counts as this, in seconds: a clock that jumps ahead, or a process that was
 /// stopped, proves nothing about what went on meanwhile.
 const LONGEST_GAP_SECONDS: f64 = 15.0;
-
-/// The offered load is averaged over so long, in seconds, or as long as a job takes.
-const OFFERED_SECONDS: f64 = 120.0;
 
 /// What [`crate::decide`] remembers. Start with `Memory::default()`; after a restart that is safe: windows begin anew.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -50,12 +48,12 @@ pub struct Memory {
     /// Workers at work, by their own accounts, on average over about a start; none where they do not say.
     #[serde(default)]
     pub(crate) occupied: Option<f64>,
-    /// The same over a longer time, or the busy ones: what arrives keeps so many at work.
-    #[serde(default)]
-    pub(crate) offered: Option<f64>,
-    /// At which times work comes, where a target is shorter than a start.
+    /// How much work comes and at which times, where a target is shorter than a start.
     #[serde(default)]
     pub(crate) rhythm: Option<Box<Rhythm>>,
+    /// Whether workers without work are worth keeping.
+    #[serde(default)]
+    pub(crate) holds: Holds,
 }
 
 impl Memory {
@@ -73,22 +71,16 @@ impl Memory {
     /// Takes in a look, `passed` seconds after the one before it.
     pub(crate) fn look(&mut self, seen: &Observation, backlog: Backlog, passed: f64) {
         let ended = if passed > 0.0 { seen.rates.ended } else { 0 };
-        self.starts.look(self.clock, seen.workers);
+        self.starts.look(self.clock, Workers { ready: seen.workers.there(), ..seen.workers });
         self.arrivals.look(self.clock, backlog, ended);
         if passed <= 0.0 {
             return;
         }
         let start = self.starts.seconds();
-        let busy = f64::from(seen.workers.busy.min(seen.workers.desired));
-        let job = job_seconds(seen);
-        let fleeting = job.is_some_and(|job| job < FLEETING_SECONDS);
-        let now = seen.rates.occupied.filter(|_| fleeting).unwrap_or(busy);
         self.occupied = seen.rates.occupied.map(|occupied| faded(self.occupied, occupied, passed, start));
-        let window = job.map_or(OFFERED_SECONDS, |job| job.max(OFFERED_SECONDS));
-        self.offered = job.map(|_| faded(self.offered, now, passed, window));
     }
 
-    /// Learns at which times work comes, where workers must be there before it.
+    /// Learns how much work comes and at which times, where workers must be there before it.
     pub(crate) fn learn_rhythm(&mut self, policy: &Policy, seen: &Observation, idle: bool) {
         if let Some(now) = circumstances(policy, seen, self.starts.seconds()) {
             let (clock, came) = (self.clock, self.arrivals.came());
@@ -110,11 +102,38 @@ fn faded(before: Option<f64>, value: f64, passed: f64, window: f64) -> f64 {
 
 /// The extreme of recent values: a queue in which only values that can still become the extreme are kept.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
 pub(crate) struct Window {
     /// When the first value came; before a whole window has passed, nothing is known to have lasted.
     began: Option<f64>,
-    /// Times and values, both in order.
-    entries: VecDeque<(f64, u32)>,
+    /// The oldest of them, and when it came. Most queues have no other, since nothing changes.
+    first: Option<(f64, u32)>,
+    /// Those after it; times and values are both in order.
+    #[expect(clippy::box_collection, reason = "most have none, and a pointer is a quarter of it")]
+    rest: Option<Box<VecDeque<(f64, u32)>>>,
+}
+
+/// A window as it is written.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    began: Option<f64>,
+    entries: Vec<(f64, u32)>,
+}
+
+impl From<Stored> for Window {
+    fn from(Stored { began, entries }: Stored) -> Self {
+        let mut window = Self { began, ..Self::default() };
+        for entry in entries {
+            window.push_last(entry);
+        }
+        window
+    }
+}
+
+impl From<Window> for Stored {
+    fn from(Window { began, first, rest }: Window) -> Self {
+        Self { began, entries: first.into_iter().chain(rest.into_iter().flat_map(|rest| *rest)).collect() }
+    }
 }
 
 impl Window {
@@ -129,21 +148,44 @@ impl Window {
     ) -> (u32, bool) {
         let began = *self.began.get_or_insert(clock);
         if seconds <= 0.0 {
-            self.entries.clear();
+            (self.first, self.rest) = (None, None);
         }
-        while self.entries.back().is_some_and(|(_, old)| supersedes(value, *old)) {
-            self.entries.pop_back();
+        while self.last().is_some_and(|(_, old)| supersedes(value, old)) {
+            self.pop_last();
         }
         // A sixtieth of the window is fine enough, and keeps the queue short: what comes sooner after a value that
         // outlives it anyway is left out.
-        if self.entries.back().is_none_or(|(at, _)| clock - at >= seconds / 60.0) {
-            self.entries.push_back((clock, value));
+        if self.last().is_none_or(|(at, _)| clock - at >= seconds / 60.0) {
+            self.push_last((clock, value));
         }
-        while self.entries.front().is_some_and(|(at, _)| clock - at > seconds) {
-            self.entries.pop_front();
+        while self.first.is_some_and(|(at, _)| clock - at > seconds) {
+            self.pop_first();
         }
-        let extreme = self.entries.front().map_or(value, |(_, extreme)| *extreme);
+        let extreme = self.first.map_or(value, |(_, extreme)| extreme);
         (extreme, clock - began >= seconds)
+    }
+
+    fn last(&self) -> Option<(f64, u32)> {
+        self.rest.as_ref().and_then(|rest| rest.back().copied()).or(self.first)
+    }
+
+    fn push_last(&mut self, entry: (f64, u32)) {
+        if self.first.is_none() {
+            self.first = Some(entry);
+        } else {
+            self.rest.get_or_insert_default().push_back(entry);
+        }
+    }
+
+    fn pop_last(&mut self) {
+        if self.rest.as_mut().and_then(|rest| rest.pop_back()).is_none() {
+            self.first = None;
+        }
+    }
+
+    fn pop_first(&mut self) {
+        self.first = self.rest.as_mut().and_then(|rest| rest.pop_front());
+        self.rest.take_if(|rest| rest.is_empty());
     }
 }
 
@@ -172,5 +214,20 @@ mod tests {
         assert_eq!(push(10.5, 2), (3, true));
         assert_eq!(push(16.0, 1), (2, true));
         assert_eq!(push(30.0, 1), (1, true));
+    }
+
+    #[test]
+    fn a_window_is_written_as_a_list_and_one_value_needs_no_room_of_its_own() {
+        let mut window = Window::default();
+        for look in 0..4_u32 {
+            let _ = window.push(f64::from(look), 30.0, 7 - look, |new, old| new >= old);
+        }
+        let written = serde_json::to_string(&window).expect("JSON");
+        assert_eq!(written, r#"{"began":0.0,"entries":[[0.0,7],[1.0,6],[2.0,5],[3.0,4]]}"#);
+        assert_eq!(serde_json::from_str::<Window>(&written).expect("a window"), window);
+        for look in 4..40_u32 {
+            let _ = window.push(f64::from(look), 30.0, 0, |new, old| new >= old);
+        }
+        assert_eq!((window.first, window.rest), (Some((39.0, 0)), None));
     }
 }

@@ -9,7 +9,7 @@ use crate::{Backlog, Candidate, Deadline, Observation, Policy, Reason, Targets, 
 const DEFAULT_STARTS: f64 = 2.0;
 /// A job that takes less, in seconds, comes and goes between two looks: the workers' accounts tell how many are in use, not
 /// who is busy at the moment of a look.
-pub(crate) const FLEETING_SECONDS: f64 = 0.5;
+const FLEETING_SECONDS: f64 = 0.5;
 
 /// The largest answer.
 #[derive(Debug, Clone, PartialEq)]
@@ -154,8 +154,7 @@ fn supply(seen: &Observation, backlog: Backlog, memory: &Memory) -> Option<Suppl
     // Of what nobody knows, no more than of exponential times is expected.
     let variation = seen.rates.job_variation.map_or(1.0, |jobs| jobs.squared);
     let mut supply = Supply::new(rate, seen.rates.slots, variation);
-    // Those that drain are busy too, and begin nothing more.
-    let ready = seen.workers.ready.min(seen.workers.desired);
+    let ready = seen.workers.there();
     let busy = seen.workers.busy.min(ready);
     supply.add_free(ready - busy, 0.0);
     let mut left = busy;
@@ -204,6 +203,9 @@ impl Look<'_> {
 
     fn kept(&self, verdict: Verdict) -> u32 {
         let have = self.seen.workers.desired;
+        if !self.job_is_known() {
+            return have;
+        }
         let work = self.backlog.waiting as f64 / (self.rate() * self.start.max(f64::MIN_POSITIVE));
         let with_work = round_up(self.load() + work);
         have.saturating_sub(verdict.spare).max(with_work.min(have))
@@ -224,11 +226,17 @@ impl Look<'_> {
         round_up(self.load())
     }
 
+    /// Whether it is known how long a job takes. Of what runs since a moment ago it is known only that it takes longer: no reason
+    /// to do with fewer workers.
+    fn job_is_known(&self) -> bool {
+        self.seen.rates.per_worker.is_some_and(|rate| rate.completions >= 1.0)
+    }
+
     /// `jobsPerWorker`: no more workers than have work for as long as they take to start, where that is known.
     fn per_worker(&self, jobs: u64, per_worker: f64) -> u32 {
         let workers = round_up(jobs as f64 / per_worker.max(f64::MIN_POSITIVE));
         let rate = self.rate();
-        if rate <= 0.0 || jobs == 0 {
+        if rate <= 0.0 || jobs == 0 || !self.job_is_known() {
             return workers;
         }
         let with_work = round_up(jobs as f64 / (rate * self.start.max(f64::MIN_POSITIVE)));
@@ -238,8 +246,8 @@ impl Look<'_> {
     /// Where a target is shorter than a start, only workers that are there already can meet it: as many as random arrivals take,
     /// and no more than there are jobs to be had.
     fn keep_up(&self) -> Option<(u32, Reason)> {
-        let Circumstances { wait, rate, slots, .. } = circumstances(self.policy, self.seen, self.start)?;
-        let (job, load) = (f64::from(slots) / rate, self.memory.offered.filter(|load| *load > 0.0)?);
+        let now = circumstances(self.policy, self.seen, self.start)?;
+        let (wait, job, load) = (now.wait, now.job_seconds(), self.memory.rhythm.as_ref()?.offered.load()?);
         let workers = erlang::workers(load, job, wait, self.policy.max_replicas);
         // To react costs a start and a hold for each arrival; to keep costs those who are not busy.
         let idle = f64::from(workers) - load;

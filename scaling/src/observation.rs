@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::LifeTable;
+
 /// One look at a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
@@ -47,6 +49,14 @@ pub struct Workers {
     pub busy: u32,
 }
 
+impl Workers {
+    /// Workers that are there. One with a job in hand counts, even if Kubernetes reports it as ready only seconds later. There
+    /// are no more than were asked for: others drain.
+    pub(crate) fn there(self) -> u32 {
+        self.ready.max(self.busy).min(self.desired)
+    }
+}
+
 /// Measured rates; see [`crate::Meter`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Rates {
@@ -71,6 +81,9 @@ pub struct Rates {
     /// For how long the busy workers have been at what they do now.
     #[serde(default)]
     pub ages: Ages,
+    /// What single jobs did since the look before; empty where nobody says how long they took, and while nothing waits.
+    #[serde(default, skip_serializing_if = "LifeTable::is_empty")]
+    pub lives: LifeTable,
 }
 
 impl Rates {
@@ -90,13 +103,16 @@ impl Ages {
     /// Groups these ages, in seconds.
     pub fn of(ages: impl Iterator<Item = f64>) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "seconds")]
-        let mut ages: Vec<f32> = ages.map(|age| age.max(0.0) as f32).collect();
-        ages.sort_unstable_by(f32::total_cmp);
+        let ages = ages.map(|age| age.max(0.0) as f32 + 0.0);
+        // Numbers that are not negative are in the order of their bits, which are cheaper to compare.
+        let mut sorted: Vec<u32> = Vec::with_capacity(ages.size_hint().1.unwrap_or_default());
+        sorted.extend(ages.map(f32::to_bits));
+        sorted.sort_unstable();
         let mut groups = [(0.0, 0); 4];
-        let size = ages.len().div_ceil(groups.len()).max(1);
-        for (group, ages) in groups.iter_mut().zip(ages.chunks(size)) {
+        let size = sorted.len().div_ceil(groups.len()).max(1);
+        for (group, ages) in groups.iter_mut().zip(sorted.chunks(size)) {
             let workers = u32::try_from(ages.len()).unwrap_or(u32::MAX);
-            *group = (ages.iter().sum::<f32>() / workers as f32, workers);
+            *group = (ages.iter().map(|bits| f32::from_bits(*bits)).sum::<f32>() / workers as f32, workers);
         }
         Self { groups }
     }
@@ -121,7 +137,8 @@ pub struct JobVariation {
 pub struct WorkerRate {
     /// Jobs per second.
     pub jobs_per_second: f64,
-    /// How many completions that rests on. The relative error is about one over its square root.
+    /// How many completions that rests on. The relative error is about one over its square root. Less than one: no job has
+    /// ended yet, and a worker does no more than this.
     pub completions: f64,
 }
 

@@ -129,8 +129,8 @@ impl Reason {
 
 fn write_deadline(f: &mut fmt::Formatter<'_>, deadline: Deadline, target: fmt::Arguments<'_>) -> fmt::Result {
     let Deadline { jobs, within, late, have, begun, rate, workers } = deadline;
-    let (within, late) = (number(within), if late { ", which is too late for some" } else { "" });
-    write!(f, "{} jobs are to begin within {within} s ({target}{late}), and ", count(jobs))?;
+    let (within, late) = (number(within), if late { "; some are late already" } else { "" });
+    write!(f, "{} jobs must begin within {within} s ({target}{late}), and ", count(jobs))?;
     if have == 0 {
         return write!(f, "a worker does {}/s: {}", number(rate), workers_text(workers));
     }
@@ -151,7 +151,7 @@ impl fmt::Display for Reason {
                 write_deadline(f, deadline, format_args!("maxWaitSeconds {}", number(seconds)))
             }
             Self::TwoStarts { seconds, deadline } => {
-                write_deadline(f, deadline, format_args!("no target: two starts of a worker, {} s", number(seconds)))
+                write_deadline(f, deadline, format_args!("the default, two worker starts: {} s", number(seconds)))
             }
             Self::JobsPerWorker { jobs, per_worker, workers } => {
                 let (jobs, per_worker) = (count(jobs), number(per_worker));
@@ -335,7 +335,7 @@ mod tests {
         let drain = Reason::Drain { seconds: 60.0, deadline };
         assert_eq!(
             drain.to_string(),
-            "8,400 jobs are to begin within 58 s (drainSeconds 60), and 2 workers at 35/s each begin 4,000 of them: 4 workers"
+            "8,400 jobs must begin within 58 s (drainSeconds 60), and 2 workers at 35/s each begin 4,000 of them: 4 workers"
         );
         assert_eq!(drain.name(), "Drain");
         let idle = Reason::Idle { seconds: 1.04, limit: 120.0 };

@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
+use crate::offered::Offered;
+
 /// So many beginnings are remembered.
 const KEPT: usize = 8;
 /// With fewer, nothing is foretold.
@@ -22,7 +24,7 @@ pub(crate) const REACTING_STARTS: f64 = 2.0;
 /// What is remembered of it.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Rhythm {
-    /// When work began last, and whether it goes on.
+    /// When work began last; none before a beginning has been seen.
     began: Option<f64>,
     /// Since when there has been nothing to do, and all jobs that had come until then.
     idle: Option<(f64, u64)>,
@@ -34,6 +36,9 @@ pub(crate) struct Rhythm {
     workers: VecDeque<u32>,
     /// What foretelling would have done.
     account: VecDeque<Hindsight>,
+    /// What arrives at other times.
+    #[serde(default)]
+    pub(crate) offered: Offered,
 }
 
 /// One beginning of work.
@@ -65,6 +70,13 @@ pub(crate) struct Circumstances {
     pub(crate) slots: u32,
 }
 
+impl Circumstances {
+    /// How long a job takes, in seconds.
+    pub(crate) fn job_seconds(&self) -> f64 {
+        f64::from(self.slots.max(1)) / self.rate
+    }
+}
+
 /// What is foretold.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Foretold {
@@ -81,6 +93,7 @@ pub(crate) struct Foretold {
 impl Rhythm {
     /// Takes in a look: whether there is work, and how many jobs came so far.
     pub(crate) fn look(&mut self, clock: f64, idle: bool, came: u64, now: Circumstances) {
+        self.offered.look(clock, came, now);
         match (idle, self.idle) {
             (true, None) => self.idle = Some((clock, came)),
             (false, Some((since, before))) => {
@@ -91,9 +104,6 @@ impl Rhythm {
                 }
             }
             (true, Some(_)) | (false, None) => {}
-        }
-        if self.began.is_none() && !idle {
-            self.begin(clock, came, now);
         }
         self.measure(clock, came, now);
     }
@@ -186,11 +196,19 @@ mod tests {
 
     /// Four jobs at each of these times, done within ten seconds; answers when workers were foretold, and how many.
     fn foretold(times: &[f64]) -> Vec<(f64, u32)> {
+        foretold_since(0.0, times)
+    }
+
+    /// The same, if the first look is at `since`.
+    fn foretold_since(since: f64, times: &[f64]) -> Vec<(f64, u32)> {
         let mut rhythm = Rhythm::default();
         let mut told = Vec::new();
         let end = *times.last().expect("some");
         for look in 0..10_000_000_u32 {
             let clock = f64::from(look) / 4.0;
+            if clock < since {
+                continue;
+            }
             if clock > end {
                 break;
             }
@@ -212,6 +230,16 @@ mod tests {
         let before = |minute: f64| told.iter().filter(|(at, _)| (minute - 6.75..minute).contains(at)).count();
         assert_eq!((before(300.0), before(360.0), before(1680.0)), (0, 27, 27));
         assert!(told.iter().all(|(at, workers)| *workers == 4 && at % 60.0 >= 53.25), "{told:?}");
+    }
+
+    /// The first jobs of all tell how long a job takes, so that nothing is looked for before they have ended.
+    #[test]
+    fn work_that_was_there_before_the_first_look_began_at_no_known_time() {
+        let times: Vec<f64> = (1..30).map(|minute| f64::from(minute) * 60.0).collect();
+        let told = foretold_since(65.0, &times);
+        // Beginnings at 120, 180 and 240 s make two intervals, which are tried on two more.
+        let first = told.first().map(|(at, _)| *at);
+        assert_eq!(first, Some(413.25));
     }
 
     #[test]

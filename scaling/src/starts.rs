@@ -1,4 +1,4 @@
-//! How long a worker takes from being asked for to being ready: measured, and what it means for those that start now.
+//! How long a worker takes from being asked for to being ready or at work: measured, and what it means for those that start now.
 
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,14 @@ const MOST_GROUPS: usize = 4;
 pub(crate) struct Starts {
     /// What was seen at the last look, and when.
     last: Option<(f64, Workers)>,
+    /// Since workers were asked for the first time: many queues have none for long.
+    #[serde(default)]
+    seen: Option<Box<Seen>>,
+}
+
+/// What was seen of starts.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+struct Seen {
     /// Workers that are not ready yet: when they were asked for, how many; the oldest first.
     pending: Vec<Pending>,
     /// What recent starts took, in seconds.
@@ -41,35 +49,47 @@ struct Pending {
 impl Starts {
     /// Takes in a look.
     pub(crate) fn look(&mut self, clock: f64, workers: Workers) {
-        let Some((before, last)) = self.last.replace((clock, workers)) else {
-            self.add(clock, workers.desired.saturating_sub(workers.ready), false);
+        let last = self.last.replace((clock, workers));
+        if self.seen.is_none()
+            && workers.desired <= workers.ready
+            && last.is_none_or(|(_, last)| workers.desired <= last.desired)
+        {
+            return;
+        }
+        let seen = self.seen.get_or_insert_default();
+        let Some((before, last)) = last else {
+            seen.add(clock, workers.desired.saturating_sub(workers.ready), false);
             return;
         };
         let fewer = last.desired.saturating_sub(workers.desired);
-        self.remove_newest(fewer);
-        self.add(before, workers.desired.saturating_sub(last.desired), true);
+        seen.remove_newest(fewer);
+        seen.add(before, workers.desired.saturating_sub(last.desired), true);
         let ready = workers.ready.saturating_sub(last.ready);
-        self.remove_oldest(ready, clock);
+        seen.remove_oldest(ready, clock);
         // What the counts say is so, whatever came between.
         let missing = workers.desired.saturating_sub(workers.ready);
-        let known = self.pending.iter().map(|pending| pending.workers).sum::<u32>();
-        self.add(clock, missing.saturating_sub(known), false);
-        self.remove_newest(known.saturating_sub(missing));
-        if self.pending.is_empty() && self.pending.capacity() > 0 {
-            self.pending = Vec::new();
+        let known = seen.pending.iter().map(|pending| pending.workers).sum::<u32>();
+        seen.add(clock, missing.saturating_sub(known), false);
+        seen.remove_newest(known.saturating_sub(missing));
+        if seen.pending.is_empty() && seen.pending.capacity() > 0 {
+            seen.pending = Vec::new();
         }
     }
 
     /// What a start takes, in seconds.
     pub(crate) fn seconds(&self) -> f64 {
-        self.median.map_or(UNKNOWN_SECONDS, |seconds| f64::from(seconds).max(SHORTEST_SECONDS))
+        let median = self.seen.as_ref().and_then(|seen| seen.median);
+        median.map_or(UNKNOWN_SECONDS, |seconds| f64::from(seconds).max(SHORTEST_SECONDS))
     }
 
     /// The workers that start: how many, and in how many seconds each group should be ready.
     pub(crate) fn pending(&self, clock: f64, takes: f64) -> impl Iterator<Item = (u32, f64)> {
-        self.pending.iter().map(move |pending| (pending.workers, (pending.since + takes - clock).max(0.0)))
+        let pending = self.seen.iter().flat_map(|seen| &seen.pending);
+        pending.map(move |pending| (pending.workers, (pending.since + takes - clock).max(0.0)))
     }
+}
 
+impl Seen {
     fn add(&mut self, since: f64, workers: u32, asked: bool) {
         if workers == 0 {
             return;

@@ -124,6 +124,8 @@ fn of_a_hundred_jobs_five_wait_longer_than_a_short_target() {
         for look in 0..8_000_u32 {
             let mut seen = observation(&format!("0 wait, {load} run, 1/s each, 200 workers"));
             seen.now = f64::from(look) / 4.0;
+            // As many come as end.
+            seen.rates.ended = u64::from((look + 1) * load / 4 - look * load / 4);
             let (decision, next) = decide(&policy, &seen, &memory);
             memory = next;
             kept = decision.replicas;

@@ -4,8 +4,8 @@ use std::borrow::Borrow;
 
 use chrono::DateTime;
 use jobqueue_scaling::{
-    Ages, Backlog, Bound, Bounds, ConnectionBudget, Decision, JobVariation, Limit, Limited, Memory, Observation,
-    OnQueueFailure, Policy, Ramp, Rates, Targets, WorkerRate, Workers, decide,
+    Ages, Backlog, Bound, Bounds, ConnectionBudget, Decision, JobVariation, LifeTable, Limit, Limited, Memory,
+    Observation, OnQueueFailure, Policy, Ramp, Rates, Targets, WorkerRate, Workers, decide,
 };
 use proptest::prelude::*;
 
@@ -69,12 +69,28 @@ prop_compose! {
         slots in 0_u32..5,
         variation in prop::option::of((0.0_f64..9.0, 5.0_f64..200.0)),
         ages in prop::collection::vec(0.0_f64..400.0, 0..12),
+        lives in prop::collection::vec((0.0_f64..400.0, 0.0_f64..10.0, 0_u64..100), 0..8),
     ) -> Rates {
         let per_worker = per_worker
             .map(|(jobs_per_second, completions)| WorkerRate { jobs_per_second, completions });
         let ages = Ages::of(ages.into_iter());
         let job_variation = variation.map(|(squared, samples)| JobVariation { squared, samples });
-        Rates { per_worker, arrivals_per_second, completions_per_second: None, ended, occupied, slots, job_variation, ages }
+        let lives = lives.into_iter().fold(LifeTable::default(), |mut all, (age, seconds, jobs)| {
+            all.run(jobs, age, age + seconds);
+            all.end(jobs, age + seconds);
+            all
+        });
+        Rates {
+            per_worker,
+            arrivals_per_second,
+            completions_per_second: None,
+            ended,
+            occupied,
+            slots,
+            job_variation,
+            ages,
+            lives,
+        }
     }
 }
 

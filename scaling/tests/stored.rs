@@ -1,7 +1,5 @@
 //! What an earlier version remembered is loaded by this one, and decided on.
 
-use std::collections::BTreeMap;
-
 use jobqueue_scaling::{Backlog, Memory, Meter, Observation, Policy, Reason, Sample, WorkerCounters, Workers};
 
 /// As written before decisions were made by deadlines: two busy workers that did 40 jobs a second each, for eight seconds.
@@ -32,7 +30,7 @@ fn memory_and_meter_of_an_earlier_version_are_loaded_and_go_on() {
     let mut memory: Memory = serde_json::from_str(MEMORY).expect("a memory");
     let mut meter: Meter = serde_json::from_str(METER).expect("a meter");
     let worker = WorkerCounters { completed: 340, busy: true, worked_seconds: 8.5, ..WorkerCounters::default() };
-    let workers = BTreeMap::from(["a", "b"].map(|name| (name.to_owned(), worker)));
+    let workers = ["a", "b"].map(|name| (name, worker)).to_vec();
     let rates = meter.sample(Sample { now: 8.5, waiting: 1000, running: 2, workers });
     assert_eq!(rates.ended, 40);
     let rate = rates.per_worker.expect("known").jobs_per_second;
@@ -42,7 +40,7 @@ fn memory_and_meter_of_an_earlier_version_are_loaded_and_go_on() {
     let seen = Observation { now: 8.5, backlog, workers, rates, troubled: 0 };
     let decision = memory.decide(&Policy::default(), &seen);
     assert!(matches!(decision.reason, Reason::TwoStarts { .. }), "{decision}");
-    // What it writes is read again.
-    let written = serde_json::to_string(&memory).expect("JSON");
-    assert_eq!(serde_json::from_str::<Memory>(&written).expect("a memory"), memory);
+    // What they write is read again.
+    let written = serde_json::to_string(&(&memory, &meter)).expect("JSON");
+    assert_eq!(serde_json::from_str::<(Memory, Meter)>(&written).expect("both"), (memory, meter));
 }

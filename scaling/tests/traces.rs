@@ -1,7 +1,8 @@
 //! What is decided, told as stories: one line per observation, with the replicas and the sentence that follow.
 
 use jobqueue_scaling::{
-    Backlog, ConnectionBudget, Memory, Mode, Observation, OnQueueFailure, Policy, Ramp, Targets, WorkerRate, decide,
+    Backlog, ConnectionBudget, Memory, Mode, Observation, OnQueueFailure, Policy, Ramp, Targets, WorkerRate, Workers,
+    decide,
 };
 
 /// A queue and its workers, which come and go at once as decided.
@@ -121,15 +122,55 @@ fn a_measured_rate_says_how_many_end_the_backlog_in_time() {
     says(
         story.at(0.5, 50_399, 1),
         5,
-        "50,399 jobs are to begin within 59 s (drainSeconds 60), and 1 worker at 210/s each begin 12,382 of them: 5 workers",
+        "50,399 jobs must begin within 59 s (drainSeconds 60), and 1 worker at 210/s each begin 12,382 of them: 5 workers",
     );
     // What arrives has deadlines of its own; what there is is on its way.
     story.seen.rates.arrivals_per_second = Some(420.0);
     says(
         story.at(1.0, 50_396, 4),
         5,
-        "50,396 jobs are to begin within 59 s (drainSeconds 60), and 5 workers at 210/s each begin them in time: 5 workers",
+        "50,396 jobs must begin within 59 s (drainSeconds 60), and 5 workers at 210/s each begin them in time: 5 workers",
     );
+}
+
+#[test]
+fn whoever_is_busy_has_started_whatever_kubernetes_says() {
+    let mut story = Story::new(targets(Targets { max_wait_seconds: Some(60.0), ..Targets::default() }));
+    story.rate(1.0, 100.0);
+    says(story.at(0.0, 0, 0), 0, "nothing to do");
+    let _ = story.at(0.25, 300, 0);
+    let asked = story.seen.workers.desired;
+    assert!(asked > 1, "{asked}");
+    // They are busy after two seconds, and reported ready after ten: idle ones stay for two.
+    for look in 2..48_u32 {
+        let now = f64::from(look) / 4.0;
+        let workers = Workers {
+            desired: asked,
+            ready: if now < 10.0 { 0 } else { asked },
+            busy: if now < 2.0 { 0 } else { asked },
+        };
+        story.seen = Observation { now, workers, ..story.seen };
+        story.seen.backlog =
+            Some(Backlog { waiting: 300 - 5 * u64::from(look), running: asked.into(), oldest_wait_seconds: None });
+        let _ = story.decide();
+        story.seen.workers.desired = asked;
+    }
+    assert_eq!(story.at(12.0, 0, 1).0, asked);
+    assert_eq!(story.at(14.5, 0, 1).0, 1);
+}
+
+#[test]
+fn jobs_that_have_only_begun_send_nobody_away() {
+    let per_worker = Targets { jobs_per_worker: Some(4.0), ..Targets::default() };
+    let scale_down = Ramp { max_step: None, stabilization_seconds: Some(0.0) };
+    let mut story = Story::new(Policy { scale_down, ..targets(per_worker) });
+    says(story.at(0.0, 40, 0), 10, "40 jobs waiting and running at 4 per worker take 10 workers");
+    // The first job began a fifth of a second ago: five a second at most.
+    story.rate(5.0, 0.0);
+    says(story.at(1.0, 39, 1), 10, "40 jobs waiting and running at 4 per worker take 10 workers");
+    // One has ended: the others are eight seconds of work, and a worker starts within one.
+    story.rate(5.0, 1.0);
+    says(story.at(1.25, 38, 1), 8, "39 jobs waiting and running at 4 per worker take 8 workers");
 }
 
 #[test]
@@ -139,6 +180,8 @@ fn arrivals_alone_keep_workers_only_where_a_target_is_shorter_than_a_start() {
         story.rate(1.0, 1000.0);
         story.seen.workers.desired = 30;
         story.seen.workers.ready = 30;
+        // Of sixteen that take a second, four end in each look, and as many come.
+        story.seen.rates.ended = 4;
         let mut told = (0, String::new());
         for look in 0..4_000_u32 {
             told = story.at(f64::from(look) / 4.0, 0, 16);
@@ -162,7 +205,7 @@ fn jobs_that_are_late_begin_soon_without_a_panic() {
     says(
         story.at(0.0, 90, 0),
         4,
-        "90 jobs are to begin within 30 s (maxWaitSeconds 30), and a worker does 1/s: 4 workers",
+        "90 jobs must begin within 30 s (maxWaitSeconds 30), and a worker does 1/s: 4 workers",
     );
     let mut late = Story::new(targets(wait));
     late.rate(1.0, 1000.0);
@@ -171,7 +214,7 @@ fn jobs_that_are_late_begin_soon_without_a_panic() {
     says(
         late.decide(),
         10,
-        "33 jobs are to begin within 6.8 s (maxWaitSeconds 30), and 3 workers at 1/s each begin 15 of them: 10 workers",
+        "33 jobs must begin within 6.8 s (maxWaitSeconds 30), and 3 workers at 1/s each begin 15 of them: 10 workers",
     );
 }
 

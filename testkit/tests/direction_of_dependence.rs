@@ -7,13 +7,14 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may build on.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("jobqueue-crds", &[]),
     ("jobqueue-json", &[]),
     ("jobqueue-queue", &["jobqueue-json"]),
     ("jobqueue-ingest", &["jobqueue-json"]),
     ("jobqueue-scaling", &[]),
     ("jobqueue-demand", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling"]),
+    ("jobqueue-simulator", &["jobqueue-scaling"]),
     ("jobqueue-worker", &["jobqueue-json", "jobqueue-queue", "jobqueue-ingest"]),
     ("jobqueue-operator", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling", "jobqueue-demand"]),
     (
@@ -25,6 +26,7 @@ const LAYERS: [(&str, &[&str]); 11] = [
             "jobqueue-ingest",
             "jobqueue-scaling",
             "jobqueue-demand",
+            "jobqueue-simulator",
             "jobqueue-worker",
         ],
     ),

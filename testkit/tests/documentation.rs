@@ -11,7 +11,7 @@ fn root() -> PathBuf {
 fn pages() -> Vec<PathBuf> {
     let mut pages: Vec<PathBuf> =
         ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name)).into();
-    for directory in ["docs", "docs/decisions"] {
+    for directory in ["docs", "docs/decisions", "docs/measurements"] {
         let entries = fs::read_dir(root().join(directory)).expect("a directory of pages");
         let paths = entries.map(|entry| entry.expect("readable").path());
         pages.extend(paths.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
@@ -74,10 +74,10 @@ fn registered(source: &str) -> BTreeSet<String> {
     arguments.filter_map(|call| Some(call.strip_prefix("(\"")?.split_once('"')?.0.to_owned())).collect()
 }
 
-/// Compares the rows of `docs/metrics.md` with what the program registers.
-fn compare_metrics(program: &str) {
+/// Compares the rows of `docs/metrics.md` with what the program registers in that file.
+fn compare_metrics(program: &str, file: &str) {
     let page = fs::read_to_string(root().join("docs/metrics.md")).expect("the page");
-    let source = fs::read_to_string(root().join(program).join("src/metrics.rs")).expect("the metrics' source");
+    let source = fs::read_to_string(root().join(file)).expect("the metrics' source");
     let prefix = format!("| `jobqueue_{program}_");
     let rows = page.lines().filter_map(|line| line.strip_prefix(&prefix)?.split_once("` |"));
     // As they are exported: a counter's, an info's and a unit's suffix are not part of the name in the source.
@@ -86,15 +86,15 @@ fn compare_metrics(program: &str) {
         suffixes.iter().find_map(|suffix| name.strip_suffix(suffix)).unwrap_or(name).to_owned()
     };
     let documented: BTreeSet<String> = rows.map(|(name, _)| bare(name)).collect();
-    assert_eq!(documented, registered(&source), "left: on the page, right: in {program}/src/metrics.rs");
+    assert_eq!(documented, registered(&source), "left: on the page, right: in {file}");
 }
 
 #[test]
 fn every_metric_of_the_worker_is_documented() {
-    compare_metrics("worker");
+    compare_metrics("worker", "worker/src/state/metrics.rs");
 }
 
 #[test]
 fn every_metric_of_the_operator_is_documented() {
-    compare_metrics("operator");
+    compare_metrics("operator", "operator/src/metrics.rs");
 }

@@ -7,7 +7,7 @@ const MOST_DOUBLINGS: u32 = 24;
 
 /// Waits that double from `first` up to `longest`.
 #[derive(Debug, Clone)]
-pub struct Backoff {
+pub(crate) struct Backoff {
     first: Duration,
     longest: Duration,
     failures: u32,
@@ -15,20 +15,20 @@ pub struct Backoff {
 
 impl Backoff {
     /// A schedule in its first state.
-    pub const fn new(first: Duration, longest: Duration) -> Self {
+    pub(crate) const fn new(first: Duration, longest: Duration) -> Self {
         Self { first, longest, failures: 0 }
     }
 
     /// The wait after one more failure: `first * 2^n`, at most `longest`, times a factor in [0.5, 1] that `jitter`
     /// (uniform in [0, 1]) chooses.
-    pub fn next(&mut self, jitter: f64) -> Duration {
+    pub(crate) fn next(&mut self, jitter: f64) -> Duration {
         let full = self.first.saturating_mul(1 << self.failures.min(MOST_DOUBLINGS)).min(self.longest);
         self.failures = self.failures.saturating_add(1);
         full.mul_f64(f64::midpoint(1.0, jitter.clamp(0.0, 1.0)))
     }
 
     /// Starts over, after a success.
-    pub const fn reset(&mut self) {
+    pub(crate) const fn reset(&mut self) {
         self.failures = 0;
     }
 }

@@ -107,11 +107,11 @@ pub struct WorkerSection {
     pub concurrency: usize,
     /// Jobs per claim and per transaction.
     pub batch_size: usize,
-    /// Seconds to finish what is in hand after SIGTERM.
+    /// Seconds to finish the jobs in flight after SIGTERM.
     pub drain_seconds: u64,
-    /// Jobs after which the worker drains and exits 0; none: never for that reason.
+    /// Jobs after which the worker drains and exits 0; `None`: no limit.
     pub max_jobs: Option<u64>,
-    /// Seconds without a job after which the worker exits 0; none: never for that reason.
+    /// Seconds without a job after which the worker exits 0; `None`: no limit.
     pub max_idle_seconds: Option<u64>,
 }
 
@@ -131,7 +131,7 @@ pub struct DatabaseSection {
     pub hold_seconds: u64,
     /// Days after which ledger entries are removed; longer than any retry of any job.
     pub ledger_retention_days: u64,
-    /// The zone in which the database is used; none: UTC.
+    /// The zone in which the database is used; `None`: UTC.
     pub time_zone: Option<TimeZone>,
 }
 

@@ -9,12 +9,12 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::net::TcpListener;
 
-use crate::instruments::Instruments;
+use crate::state::instruments::Instruments;
 
 /// `OpenMetrics` text, which Prometheus asks for.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
-/// Takes the address; port 0 takes a free one, which the listener knows.
+/// Listens on an address; with port 0 on a free port, which the listener knows.
 pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     TcpListener::bind(address).await
 }
@@ -58,8 +58,8 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::drain::Stop;
-    use crate::health::Health;
+    use crate::state::health::Health;
+    use crate::state::shutdown::Shutdown;
 
     async fn fetch(address: SocketAddr, path: &str) -> String {
         let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -72,7 +72,7 @@ mod tests {
 
     #[tokio::test]
     async fn probes_follow_the_worker() {
-        let instruments = Instruments::new(Health::new(Duration::from_secs(10)), Stop::new(Duration::from_secs(1)));
+        let instruments = Instruments::new(Health::new(Duration::from_secs(10)), Shutdown::new(Duration::from_secs(1)));
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(serve(listener, instruments.clone()));

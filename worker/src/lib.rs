@@ -1,31 +1,25 @@
 //! The worker: claims jobs, applies them to the database, acknowledges.
 //!
-//! [`Worker::run`] keeps a few slots busy (`slot`): each takes its turn to claim (`intake`), extracts rows (`extract`),
-//! writes them in one transaction (`writing`) and only then tells the queue (`settle`). Beside them run the heartbeat, the upkeep
-//! of the queues, and the probe of the database (`gate`). What is decided, is decided in files without I/O: `triage`,
-//! `verdict`, `backoff`.
+//! [`Worker::run`] keeps a few slots busy (`slot`). In each a batch goes through the `pipeline`: claimed, extracted, written in
+//! one transaction, and only then settled in the queue. Beside the slots run the tasks in `background`; what all of them
+//! share is in `deps`, and what is known of the worker in `state`.
 
-pub mod backoff;
+mod background;
+mod backoff;
 pub mod config;
-pub mod drain;
-pub mod extract;
-pub mod gate;
-pub mod hand;
-pub mod health;
-mod heartbeat;
+mod deps;
 pub mod http;
-pub mod instruments;
-mod intake;
-pub mod metrics;
-mod settle;
+mod pipeline;
 mod slot;
 pub mod startup;
-pub mod triage;
-pub mod trouble;
-mod upkeep;
-pub mod verdict;
-pub mod worker;
-mod writing;
+mod state;
+mod worker;
 
-pub use drain::Stop;
-pub use worker::{Settings, Worker};
+pub use background::status_reporter;
+pub use deps::Settings;
+pub use pipeline::extract::{Extractor, by_recipe};
+pub use pipeline::outcome::{Failure, FailureKind};
+pub use state::health::Health;
+pub use state::instruments::Instruments;
+pub use state::shutdown::Shutdown;
+pub use worker::{Worker, WorkerError};

@@ -11,14 +11,10 @@ use clap::Parser;
 use jobqueue_ingest::{Certificates, DatabaseUrl, Recipe, Sink};
 use jobqueue_queue::{Backend, ConnectionUrl, Protocol, QueueError, TlsOptions};
 use jobqueue_worker::config::Config;
-use jobqueue_worker::extract::by_recipe;
-use jobqueue_worker::health::Health;
-use jobqueue_worker::instruments::Instruments;
 use jobqueue_worker::startup::{
-    Patience, Places, StartError, open_board, open_database, open_queue, persist, ping_queue,
+    Addresses, Patience, StartError, open_database, open_fault_reporter, open_queue, persist, ping_queue,
 };
-use jobqueue_worker::trouble::{take_back, tell};
-use jobqueue_worker::{Settings, Stop, Worker, http};
+use jobqueue_worker::{Health, Instruments, Settings, Shutdown, Worker, by_recipe, http, status_reporter};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Args, Listen};
@@ -67,10 +63,10 @@ fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
-/// Everything that can be known without a connection.
+/// Everything that is known without a connection.
 struct Setup {
     config: Config,
-    places: Places,
+    addresses: Addresses,
     recipe: Arc<Recipe>,
     worker_name: String,
 }
@@ -101,8 +97,8 @@ fn set_up(args: &Args) -> Result<Setup, StartError> {
     };
     let zone = config.database.time_zone.unwrap_or_default();
     let recipe = Recipe::compile_in(&config.ingest, zone).map_err(StartError::Recipe)?;
-    let places = Places { redis, tls, database };
-    Ok(Setup { config, places, recipe: Arc::new(recipe), worker_name: args.unique_name() })
+    let addresses = Addresses { redis, tls, database };
+    Ok(Setup { config, addresses, recipe: Arc::new(recipe), worker_name: args.unique_name() })
 }
 
 async fn run(args: &Args) -> anyhow::Result<()> {
@@ -110,23 +106,23 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let mut queue_config = setup.config.queue_config(&setup.worker_name);
     queue_config.concurrency = u32::try_from(setup.config.concurrency()).unwrap_or(u32::MAX);
     let lease = queue_config.lease;
-    let backend = open_queue(&setup.places, queue_config.clone()).map_err(StartError::from)?;
+    let backend = open_queue(&setup.addresses, queue_config.clone()).map_err(StartError::from)?;
     if args.check {
         return Ok(check(&setup).await?);
     }
-    let stop = Stop::new(Duration::from_secs(setup.config.worker.drain_seconds));
-    let instruments = Instruments::new(Health::new(lease / 3), stop.clone());
-    tokio::spawn(follow_signals(stop, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
+    let shutdown = Shutdown::new(Duration::from_secs(setup.config.worker.drain_seconds));
+    let instruments = Instruments::new(Health::new(lease / 3), shutdown.clone());
+    tokio::spawn(follow_signals(shutdown, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
     announce(&setup);
     listen(args.listen, &instruments).await?;
-    let board = open_board(&setup.places, &queue_config).map_err(StartError::from)?;
-    let telling = tokio::spawn({
-        let (gate, health, board) = (Arc::clone(&instruments.gate), Arc::clone(&instruments.health), board.clone());
-        async move { tell(&board, || gate.trouble().or_else(|| health.refusal())).await }
+    let reporter = open_fault_reporter(&setup.addresses, &queue_config).map_err(StartError::from)?;
+    let status_task = tokio::spawn({
+        let (instruments, reporter) = (instruments.clone(), reporter.clone());
+        async move { status_reporter::report(&reporter, &instruments).await }
     });
     let ended = work(args, &setup, backend, lease, instruments).await;
-    telling.abort();
-    take_back(&board).await;
+    status_task.abort();
+    status_reporter::withdraw(&reporter).await;
     ended
 }
 
@@ -166,23 +162,23 @@ fn settings(config: &Config, lease: Duration) -> Settings {
     }
 }
 
-/// Lists and streams have no limits of their own, and nobody who could say that there is none: RQ's default. An RQ job
-/// without one has asked for that (`job_timeout=-1`).
+/// How long the extraction of a job may take that has no limit of its own. Lists and streams cannot carry one: RQ's default.
+/// `None` for RQ, where a job without a limit has asked for that (`job_timeout=-1`).
 fn extract_limit(protocol: Protocol) -> Option<Duration> {
     (protocol != Protocol::Rq).then_some(Duration::from_secs(180))
 }
 
 async fn ready_database(setup: &Setup) -> Result<Arc<dyn Sink>, StartError> {
     let config = &setup.config;
-    let sink = open_database(&setup.places, &setup.recipe, config.concurrency(), config.database.time_zone).await?;
+    let sink = open_database(&setup.addresses, &setup.recipe, config.concurrency(), config.database.time_zone).await?;
     sink.ensure_ledger().await?;
     Ok(sink)
 }
 
-/// `--check`: Redis, and the database with the recipe; both, whatever the first says. Changes nothing in either.
+/// `--check`: Redis, and the database with the recipe; both, even if the first fails. Changes nothing in either.
 async fn check(setup: &Setup) -> Result<(), StartError> {
-    let redis = ping_queue(&setup.places).await;
-    let database = open_database(&setup.places, &setup.recipe, 1, setup.config.database.time_zone).await;
+    let redis = ping_queue(&setup.addresses).await;
+    let database = open_database(&setup.addresses, &setup.recipe, 1, setup.config.database.time_zone).await;
     if let (Err(error), Err(_)) = (&redis, &database) {
         tracing::error!("{error}");
     }
@@ -201,8 +197,8 @@ fn announce(setup: &Setup) {
         worker = setup.worker_name,
         protocol = %setup.config.queue.protocol,
         queues = setup.config.queue.names.join(","),
-        redis = %setup.places.redis,
-        database = %setup.places.database,
+        redis = %setup.addresses.redis,
+        database = %setup.addresses.database,
         tables = tables.join(","),
         concurrency = setup.config.concurrency(),
         batch_size = setup.config.worker.batch_size,
@@ -226,17 +222,17 @@ async fn listen(address: Listen, instruments: &Instruments) -> Result<(), StartE
     Ok(())
 }
 
-async fn follow_signals(stop: Stop, mut terminate: Signal, mut interrupt: Signal) {
+async fn follow_signals(shutdown: Shutdown, mut terminate: Signal, mut interrupt: Signal) {
     loop {
         let name = tokio::select! {
             Some(()) = terminate.recv() => "SIGTERM",
             Some(()) = interrupt.recv() => "SIGINT",
             else => return,
         };
-        if stop.request() {
+        if shutdown.request() {
             tracing::info!(signal = name, "draining: nothing more is claimed");
         } else {
-            tracing::warn!(signal = name, "asked again: giving back what is in hand");
+            tracing::warn!(signal = name, "asked again: releasing the jobs in flight");
         }
     }
 }

@@ -1,42 +1,51 @@
-//! One slot: claim, extract, write, settle, again. While one slot writes, the others claim, extract and settle.
+//! One slot: claim, extract, write, complete, again. While one slot writes, the others claim, extract and complete.
 
 use chrono::Utc;
 use tokio::time::Instant;
 
-use crate::extract::{self, Extracted};
-use crate::intake::{self, Share};
-use crate::settle;
-use crate::worker::Worker;
-use crate::writing::{Part, write};
+use crate::deps::Deps;
+use crate::pipeline::Pipeline;
+use crate::pipeline::batch::Batch;
+use crate::pipeline::quarantine::Admitted;
 
 /// Works until the worker drains.
-pub(crate) async fn run(worker: &Worker) {
-    while let Some(shares) = intake::next(worker).await {
-        for share in shares {
-            work(worker, share).await;
+pub(crate) async fn run(deps: &Deps, pipeline: &Pipeline) {
+    while let Some(batches) = next(pipeline).await {
+        for batch in batches {
+            work(deps, pipeline, batch).await;
         }
     }
 }
 
-async fn work(worker: &Worker, share: Share) {
-    let began = Utc::now();
-    let Share { deliveries, grip, .. } = share;
-    let metrics = worker.metrics();
-    metrics.in_flight.inc_by(i64::try_from(deliveries.len()).unwrap_or(i64::MAX));
-    let in_flight = deliveries.len();
-    for delivery in &deliveries {
-        if let Some(enqueued) = delivery.enqueued_at {
-            metrics.queue_wait_seconds.observe((began - enqueued).as_seconds_f64().max(0.0));
+/// The next batches, in the order in which they are to be worked on; `None` once the worker drains.
+async fn next(pipeline: &Pipeline) -> Option<Vec<Batch>> {
+    let mut token = pipeline.claimer.token().await?;
+    loop {
+        let claimed = pipeline.claimer.claim(&mut token).await?;
+        let Admitted { batches, released } = pipeline.quarantine.admit(claimed, &mut token.careful);
+        if let Some(batch) = released {
+            pipeline.completer.complete(batch).await;
+        }
+        if !batches.is_empty() {
+            return Some(batches);
         }
     }
-    let clock = Instant::now();
-    let extracted = extract::extract(worker, deliveries, began).await;
-    metrics.extract_seconds.observe(clock.elapsed().as_secs_f64());
-    tracing::trace!(jobs = in_flight, "extracted");
-    let Extracted { deliveries, units, failed } = extracted;
-    let mut done = write(worker, Part::new(deliveries, units)).await;
-    done.extend(failed);
-    tracing::trace!(jobs = in_flight, "written");
-    settle::settle(worker, done, began, Utc::now(), grip).await;
-    metrics.in_flight.dec_by(i64::try_from(in_flight).unwrap_or(i64::MAX));
+}
+
+/// From claimed jobs to settled ones.
+async fn work(deps: &Deps, pipeline: &Pipeline, mut batch: Batch) {
+    let (metrics, jobs) = (deps.metrics(), batch.items.len());
+    metrics.in_flight.inc_by(i64::try_from(jobs).unwrap_or(i64::MAX));
+    batch.started_at = Utc::now();
+    for enqueued_at in batch.items.iter().filter_map(|item| item.delivery.enqueued_at) {
+        metrics.queue_wait_seconds.observe((batch.started_at - enqueued_at).as_seconds_f64().max(0.0));
+    }
+    let began = Instant::now();
+    pipeline.extraction.extract(&mut batch).await;
+    metrics.extract_seconds.observe(began.elapsed().as_secs_f64());
+    tracing::trace!(jobs, "extracted");
+    pipeline.writer.write(&mut batch).await;
+    tracing::trace!(jobs, "written");
+    pipeline.completer.complete(batch).await;
+    metrics.in_flight.dec_by(i64::try_from(jobs).unwrap_or(i64::MAX));
 }

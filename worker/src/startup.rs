@@ -1,5 +1,5 @@
-//! From settings to a worker that may run: connect, check the recipe, announce. What is away is waited for; what is
-//! wrong ends the start, with everything that is wrong in one message.
+//! From settings to a worker that may run: connect, check the recipe, register. Servers that are away are waited for; wrong
+//! settings end the start, with everything that is wrong in one message.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,17 +11,17 @@ use jobqueue_queue::{
 };
 
 use crate::backoff::Backoff;
-use crate::instruments::Instruments;
-use crate::trouble::trouble_of;
+use crate::state::fault::database_fault;
+use crate::state::instruments::Instruments;
 
 /// Waits between attempts.
 const RETRY: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(5));
-/// An attempt without an answer for so long is talked about.
+/// An attempt without an answer for so long is reported.
 const SILENCE: Duration = Duration::from_secs(4);
 
-/// Where everything is.
+/// Where Redis and the database are.
 #[derive(Debug, Clone)]
-pub struct Places {
+pub struct Addresses {
     /// The queue's Redis.
     pub redis: ConnectionUrl,
     /// For `rediss://`.
@@ -30,7 +30,7 @@ pub struct Places {
     pub database: DatabaseUrl,
 }
 
-/// Why a start ended. Being away is none of them, except where somebody asked to know now.
+/// Why a start ended. Servers that are away end it only with `--check`.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// A setting is wrong.
@@ -76,10 +76,10 @@ impl StartError {
         matches!(self, Self::Redis(_) | Self::Database(_))
     }
 
-    /// What others are told of it, if it concerns the database.
-    fn trouble(&self) -> Option<Trouble> {
+    /// What is reported of it; `None` if it does not concern the database.
+    fn fault(&self) -> Option<Trouble> {
         match self {
-            Self::Database(error) => Some(trouble_of(error)),
+            Self::Database(error) => Some(database_fault(error)),
             Self::Recipe(_) => Some(Trouble { kind: TroubleKind::Misfit, message: self.to_string() }),
             Self::Config(_) | Self::Redis(_) | Self::Stopped => None,
         }
@@ -105,31 +105,31 @@ impl From<SinkError> for StartError {
 }
 
 /// A queue of the protocol that `config` says; nothing is sent yet.
-pub fn open_queue(places: &Places, config: QueueConfig) -> Result<Arc<dyn Backend>, QueueError> {
-    let connection = Connection::new(&places.redis, &places.tls, Timeouts::default())?;
+pub fn open_queue(addresses: &Addresses, config: QueueConfig) -> Result<Arc<dyn Backend>, QueueError> {
+    let connection = Connection::new(&addresses.redis, &addresses.tls, Timeouts::default())?;
     jobqueue_queue::connect(&connection, config)
 }
 
-/// Where this worker says what keeps it from its work; nothing is sent yet.
-pub fn open_board(places: &Places, config: &QueueConfig) -> Result<TroubleBoard, QueueError> {
-    TroubleBoard::new(&Connection::new(&places.redis, &places.tls, Timeouts::default())?, config)
+/// Where this worker reports what keeps it from its work; nothing is sent yet.
+pub fn open_fault_reporter(addresses: &Addresses, config: &QueueConfig) -> Result<TroubleBoard, QueueError> {
+    TroubleBoard::new(&Connection::new(&addresses.redis, &addresses.tls, Timeouts::default())?, config)
 }
 
 /// Asks Redis whether it is there and lets us in.
-pub async fn ping_queue(places: &Places) -> Result<(), StartError> {
-    Ok(Connection::new(&places.redis, &places.tls, Timeouts::default())?.ping().await?)
+pub async fn ping_queue(addresses: &Addresses) -> Result<(), StartError> {
+    Ok(Connection::new(&addresses.redis, &addresses.tls, Timeouts::default())?.ping().await?)
 }
 
 /// Opens the database in a time zone and checks the recipe against it.
 pub async fn open_database(
-    places: &Places,
+    addresses: &Addresses,
     recipe: &Recipe,
     connections: usize,
     time_zone: Option<TimeZone>,
 ) -> Result<Arc<dyn Sink>, StartError> {
     let max_connections = u32::try_from(connections).unwrap_or(u32::MAX);
     let options = SinkOptions { max_connections, time_zone, ..SinkOptions::default() };
-    let sink: Arc<dyn Sink> = Arc::from(jobqueue_ingest::connect(&places.database, options).await?);
+    let sink: Arc<dyn Sink> = Arc::from(jobqueue_ingest::connect(&addresses.database, options).await?);
     sink.validate(recipe).await?.map_err(StartError::Recipe)?;
     for warning in sink.warnings(recipe).await? {
         tracing::warn!("{warning}");
@@ -137,8 +137,8 @@ pub async fn open_database(
     Ok(sink)
 }
 
-/// Repeats `attempt` until it succeeds, fails for good, or the worker is asked to stop. Says once what is away. With
-/// `patience` a recipe that does not fit the tables is no failure for good: somebody may be about to create them.
+/// Repeats `attempt` until it succeeds, fails for good, or the worker is asked to stop. Logs each cause once. With
+/// [`Patience::ForTables`] a recipe that does not fit the tables is no failure for good: they may be about to be created.
 pub async fn persist<T, F>(
     instruments: &Instruments,
     what: &str,
@@ -149,44 +149,44 @@ where
     F: Future<Output = Result<T, StartError>>,
 {
     let mut backoff = Backoff::new(RETRY.0, RETRY.1);
-    let mut said = String::new();
+    let mut logged = String::new();
     loop {
         instruments.health.beat();
         let answer = tokio::select! {
             biased;
-            () = instruments.stop.draining() => return Err(StartError::Stopped),
-            answer = loudly(instruments, what, attempt()) => answer,
+            () = instruments.shutdown.draining() => return Err(StartError::Stopped),
+            answer = reporting_silence(instruments, what, attempt()) => answer,
         };
         match answer {
             Err(error) if error.may_pass() || patience.covers(&error) => {
-                instruments.gate.say(error.trouble());
+                instruments.circuit_breaker.set_fault(error.fault());
                 let words = error.to_string();
-                if words != said {
+                if words != logged {
                     tracing::warn!(error = words, "{what}: not possible yet; trying again");
-                    said = words;
+                    logged = words;
                 }
             }
             answer => {
-                instruments.gate.say(None);
+                instruments.circuit_breaker.set_fault(None);
                 return answer;
             }
         }
         tokio::select! {
-            () = instruments.stop.draining() => {}
+            () = instruments.shutdown.draining() => {}
             () = tokio::time::sleep(backoff.next(rand::random())) => {}
         }
     }
 }
 
-/// The answer; a long silence is said to be one meanwhile.
-async fn loudly<T>(instruments: &Instruments, what: &str, answer: impl Future<Output = T>) -> T {
+/// The answer; a long silence is reported meanwhile.
+async fn reporting_silence<T>(instruments: &Instruments, what: &str, answer: impl Future<Output = T>) -> T {
     let mut answer = std::pin::pin!(answer);
     if let Ok(answer) = tokio::time::timeout(SILENCE, &mut answer).await {
         return answer;
     }
-    if instruments.gate.trouble().is_none() {
+    if instruments.circuit_breaker.fault().is_none() {
         let message = format!("{what} has not answered for {} s", SILENCE.as_secs());
-        instruments.gate.say(Some(Trouble { kind: TroubleKind::Unavailable, message }));
+        instruments.circuit_breaker.set_fault(Some(Trouble { kind: TroubleKind::Unavailable, message }));
     }
     answer.await
 }
@@ -196,11 +196,11 @@ mod tests {
     use std::cell::Cell;
 
     use super::*;
-    use crate::drain::Stop;
-    use crate::health::Health;
+    use crate::state::health::Health;
+    use crate::state::shutdown::Shutdown;
 
     fn instruments() -> Instruments {
-        Instruments::new(Health::new(Duration::from_secs(10)), Stop::new(Duration::from_secs(1)))
+        Instruments::new(Health::new(Duration::from_secs(10)), Shutdown::new(Duration::from_secs(1)))
     }
 
     fn away() -> StartError {
@@ -233,12 +233,12 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn tables_are_waited_for_by_the_patient_and_said_to_be_missing() {
+    async fn tables_are_waited_for_if_asked_and_reported_missing() {
         let instruments = instruments();
         let left = Cell::new(3);
         let answer = persist(&instruments, "the database", Patience::ForTables, || {
             if left.get() < 3 {
-                assert_eq!(instruments.gate.trouble().map(|trouble| trouble.kind), Some(TroubleKind::Misfit));
+                assert_eq!(instruments.circuit_breaker.fault().map(|fault| fault.kind), Some(TroubleKind::Misfit));
             }
             left.set(left.get() - 1);
             let missing = left.get() > 0;
@@ -246,16 +246,16 @@ mod tests {
             async move { if missing { Err(StartError::Recipe(vec![problem])) } else { Ok(7) } }
         });
         assert_eq!(answer.await.unwrap(), 7);
-        assert_eq!(instruments.gate.trouble(), None);
+        assert_eq!(instruments.circuit_breaker.fault(), None);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_database_that_says_nothing_is_said_to() {
+    async fn a_database_that_does_not_answer_is_reported() {
         let instruments = instruments();
         let answer = persist(&instruments, "the database", Patience::ForServers, || async {
             tokio::time::sleep(SILENCE * 2).await;
-            let trouble = instruments.gate.trouble().expect("said meanwhile");
-            assert_eq!(trouble.message, "the database has not answered for 4 s");
+            let fault = instruments.circuit_breaker.fault().expect("reported meanwhile");
+            assert_eq!(fault.message, "the database has not answered for 4 s");
             Ok(7)
         });
         assert_eq!(answer.await.unwrap(), 7);
@@ -264,7 +264,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_stop_ends_the_waiting() {
         let instruments = instruments();
-        instruments.stop.request();
+        instruments.shutdown.request();
         let answer =
             persist(&instruments, "the database", Patience::ForServers, || async { Err::<(), _>(away()) }).await;
         assert!(matches!(answer, Err(StartError::Stopped)));

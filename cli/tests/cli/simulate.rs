@@ -264,12 +264,12 @@ fn mistakes_are_told_with_what_to_do() {
 }
 
 #[test]
-fn the_table_and_the_picture_of_the_readme_are_what_the_commands_beside_them_give() {
+fn the_table_and_the_picture_of_the_page_are_what_the_commands_beside_them_give() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
-    let readme = std::fs::read_to_string(root.join("README.md")).unwrap();
-    let command = readme.lines().find_map(|line| line.strip_prefix("    jobqueue simulate -f ")).unwrap();
+    let page = std::fs::read_to_string(root.join("docs/simulate.md")).unwrap();
+    let command = page.lines().find_map(|line| line.strip_prefix("    jobqueue simulate -f examples/")).unwrap();
     let (manifest, options) = command.split_once(' ').unwrap();
-    let manifest = root.join(manifest);
+    let manifest = root.join("examples").join(manifest);
     let simulate = ["simulate", "-f", text(&manifest)];
     let ran = jobqueue(&[&simulate[..], &options.split(' ').collect::<Vec<_>>()].concat());
     let cells = ran.out.lines().skip(1).map(|line| {
@@ -279,18 +279,18 @@ fn the_table_and_the_picture_of_the_readme_are_what_the_commands_beside_them_giv
         (wait.to_owned(), columns[6].trim_start_matches(">=").to_owned())
     });
     let header = |line: &&str| line.starts_with("| load | ours ");
-    let rows = readme.lines().skip_while(|line| !header(line)).skip(2).take_while(|line| line.starts_with('|'));
+    let rows = page.lines().skip_while(|line| !header(line)).skip(2).take_while(|line| line.starts_with('|'));
     let shown = rows.flat_map(|row| row.split('|').skip(2).filter(|cell| !cell.trim().is_empty())).map(|cell| {
         let (wait, cost) = cell.split_once(" s, ").unwrap_or(("", cell));
         (wait.trim().to_owned(), cost.trim().replace(',', ""))
     });
     let (cells, shown): (Vec<_>, Vec<_>) = (cells.collect(), shown.collect());
     assert_eq!(cells.len(), 30, "five loads, five policies, and the bound: {}", ran.out);
-    assert_eq!(shown, cells, "scripts/readme-simulation writes it anew");
+    assert_eq!(shown, cells, "scripts/simulated-loads writes it anew");
 
     let directory = tempfile::tempdir().unwrap();
     let picture = directory.path().join("simulate.svg");
-    let (_, drawn) = readme.split_once("(`--shape burst").unwrap();
+    let (_, drawn) = page.split_once("(`--shape burst").unwrap();
     let (shapes, _) = drawn.split_once(" --plot docs/simulate.svg`").unwrap();
     let rate: Vec<&str> = options.split(' ').skip_while(|option| *option != "--jobs-per-second").collect();
     let shapes: Vec<&str> = ["--shape", "burst"].into_iter().chain(shapes.split_whitespace()).collect();
@@ -299,6 +299,6 @@ fn the_table_and_the_picture_of_the_readme_are_what_the_commands_beside_them_giv
     let drawn = std::fs::read_to_string(&picture).unwrap();
     assert!(
         drawn == std::fs::read_to_string(root.join("docs/simulate.svg")).unwrap(),
-        "docs/simulate.svg is another: scripts/readme-simulation"
+        "docs/simulate.svg is another: scripts/simulated-loads"
     );
 }

@@ -1,5 +1,5 @@
 //! What can be said against an expression before any job runs: unknown variables and functions, wrong arguments of our
-//! helpers, formats and defaults that can never be read.
+//! functions, formats and defaults that can never be read.
 
 use std::str::FromStr;
 
@@ -7,10 +7,10 @@ use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr, IdedExpr, L
 use cel::common::types::CelString;
 use strum::IntoEnumIterator;
 
-use super::calendar::Format;
-use super::datum::{Datum, shorten};
-use super::helpers::{self, Helper, Unit};
-use super::interpreter::interpreter;
+use super::eval::calendar::Format;
+use super::eval::functions::{self, RecipeFunction, TimeUnit};
+use super::eval::interpreter::interpreter;
+use super::eval::value::{Value, shorten};
 
 /// The fields of `job`.
 const JOB_FIELDS: [&str; 8] = ["id", "queue", "function", "args", "kwargs", "fields", "attempt", "enqueued_at"];
@@ -230,8 +230,8 @@ impl Checker {
         if !name.starts_with(|c: char| c.is_ascii_alphabetic()) {
             return call.target.iter().for_each(|t| self.walk(t));
         }
-        if let Ok(helper) = Helper::from_str(name) {
-            self.helper(helper, call);
+        if let Ok(function) = RecipeFunction::from_str(name) {
+            self.recipe_function(function, call);
             return call.target.iter().for_each(|t| self.walk(t));
         }
         match &call.target {
@@ -262,9 +262,9 @@ impl Checker {
     }
 
     fn unknown_function(&mut self, name: &str) {
-        let helpers = Helper::iter().map(<&'static str>::from);
+        let functions = RecipeFunction::iter().map(<&'static str>::from);
         let hint = if interpreter().undeclared(&probe(Some(text("")), name)) {
-            similar(name, helpers.chain(FUNCTIONS.iter().copied()))
+            similar(name, functions.chain(FUNCTIONS.iter().copied()))
                 .map_or_else(String::new, |near| format!("; did you mean {near}()?"))
         } else {
             format!("; it is a method: x.{name}(...)")
@@ -284,36 +284,40 @@ impl Checker {
         self.found.push(format!("unknown method .{name}(){hint}"));
     }
 
-    fn helper(&mut self, helper: Helper, call: &CallExpr) {
-        let name: &'static str = helper.into();
-        let (least, most) = helper.arity();
+    fn recipe_function(&mut self, function: RecipeFunction, call: &CallExpr) {
+        let name: &'static str = function.into();
+        let (least, most) = function.arity();
         if call.target.is_some() {
-            return self.found.push(format!("{name} is not a method; write {}", helper.signature()));
+            return self.found.push(format!("{name} is not a method; write {}", function.signature()));
         }
         if !(least..=most).contains(&call.args.len()) {
             let given = call.args.len();
-            return self.found.push(format!("{name}() has {given} arguments; write {}", helper.signature()));
+            return self.found.push(format!("{name}() has {given} arguments; write {}", function.signature()));
         }
         let literal = |i: usize| call.args.get(i).and_then(literal_text);
-        match helper {
-            Helper::Date | Helper::DateTime => {
+        match function {
+            RecipeFunction::Date | RecipeFunction::DateTime => {
                 let formats: Vec<&str> = match call.args.get(1).map(|a| &a.expr) {
                     Some(Expr::List(list)) => list.elements.iter().filter_map(literal_text).collect(),
                     _ => literal(1).into_iter().collect(),
                 };
-                let timed = helper == Helper::DateTime;
+                let timed = function == RecipeFunction::DateTime;
                 self.found.extend(formats.into_iter().filter_map(|f| Format::parse(f, timed).err()));
                 if let Some(default) = literal(2) {
-                    self.found.extend(helpers::default_date(&Datum::Text(default.into())).err());
+                    self.found.extend(functions::default_date(&Value::Text(default.into())).err());
                 }
             }
-            Helper::Number | Helper::Decimal => {
+            RecipeFunction::Number | RecipeFunction::Decimal => {
                 if let Some(default) = literal(1) {
-                    self.found.extend(helpers::number(&Datum::Text(default.into()), None).err());
+                    self.found.extend(functions::number(&Value::Text(default.into()), None).err());
                 }
             }
-            Helper::Instant => self.found.extend(literal(1).and_then(|unit| Unit::parse(unit).err())),
-            Helper::Timestamp | Helper::Text | Helper::Json | Helper::Default | Helper::Now => {}
+            RecipeFunction::Instant => self.found.extend(literal(1).and_then(|unit| TimeUnit::parse(unit).err())),
+            RecipeFunction::Timestamp
+            | RecipeFunction::Text
+            | RecipeFunction::Json
+            | RecipeFunction::Default
+            | RecipeFunction::Now => {}
         }
     }
 }

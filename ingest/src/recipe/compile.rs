@@ -5,11 +5,10 @@ use std::collections::{BTreeMap, HashMap};
 use cel::common::ast::IdedExpr;
 
 use super::check::{Visible, check, is_parent_id, similar};
-use super::datum::shorten;
-use super::expression::Expression;
-use super::extract::{Column, Extraction, TableProgram};
-use super::interpreter::interpreter;
-use super::{Recipe, RecipeProblem, TablePlan};
+use super::eval::expression::Expression;
+use super::eval::interpreter::interpreter;
+use super::eval::value::shorten;
+use super::program::{ColumnSource, Extraction, Recipe, RecipeProblem, TablePlan, TableProgram};
 use crate::{ChildSpec, IngestSpec, OnConflict, TableSpec, TimeZone};
 
 /// Compiles everything, or lists everything that is wrong.
@@ -145,7 +144,7 @@ impl Compiler {
         for (i, (name, source)) in body.columns.iter().enumerate() {
             let path = format!("{}.columns.{name}", body.path);
             let Some(column) = self.column(&path, source, inner) else { continue };
-            if matches!(column, Column::ParentId)
+            if matches!(column, ColumnSource::ParentId)
                 && let Some(first) = parent_column.replace(i)
             {
                 let first = body.columns.keys().nth(first).map_or("", String::as_str);
@@ -202,12 +201,12 @@ impl Compiler {
         }
     }
 
-    fn column(&mut self, path: &str, source: &str, visible: Visible) -> Option<Column> {
+    fn column(&mut self, path: &str, source: &str, visible: Visible) -> Option<ColumnSource> {
         let ast = self.parse(path, source)?;
         if visible.child && is_parent_id(&ast) {
-            return Some(Column::ParentId);
+            return Some(ColumnSource::ParentId);
         }
-        self.checked(path, source, ast, visible).map(Column::Value)
+        self.checked(path, source, ast, visible).map(ColumnSource::Value)
     }
 
     fn expression(&mut self, path: &str, source: &str, visible: Visible) -> Option<Expression> {

@@ -3,45 +3,18 @@
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
-use jobqueue_json::Value;
+use jobqueue_json::Value as JsonValue;
 
-use super::datum::Datum;
-use super::expression::Expression;
-use super::helpers::{self, parse_json};
-use super::interpreter::{GOES_ON, ItemVals, JobVals, Scope};
-use super::{Recipe, RecipeError};
+use super::eval::expression::Expression;
+use super::eval::functions::{self, parse_json};
+use super::eval::interpreter::{GOES_ON, ItemVals, JobVals, Scope};
+use super::eval::value::Value;
+use super::program::{ColumnSource, Extraction, Recipe, RecipeError, TableProgram};
 use crate::{Interrupt, JobInput, Row, RowTree, SqlValue};
 
 /// Deepest nesting of a record; deeper ones are refused before anything recurses over them. What the JSON parser
 /// allows in text.
 const MAX_DEPTH: usize = 128;
-
-/// One recipe: what serves the jobs of some functions.
-#[derive(Debug)]
-pub(super) struct Extraction {
-    /// None: `job.args[0]`.
-    pub(super) record: Option<Expression>,
-    pub(super) tables: Vec<TableProgram>,
-}
-
-/// The expressions of one table.
-#[derive(Debug)]
-pub(super) struct TableProgram {
-    /// Index into [`Recipe::tables`].
-    pub(super) index: usize,
-    pub(super) for_each: Option<Expression>,
-    pub(super) when: Option<Expression>,
-    pub(super) columns: Vec<Column>,
-    pub(super) children: Vec<TableProgram>,
-}
-
-/// Where a column's value comes from.
-#[derive(Debug)]
-pub(super) enum Column {
-    /// `parent.id`
-    ParentId,
-    Value(Expression),
-}
 
 /// What becomes of an error: it ends the job, or all are wanted.
 struct Errors {
@@ -72,6 +45,7 @@ impl Recipe {
         (tree, errors.found)
     }
 
+    /// The rows of one job, or the first error.
     pub(super) fn extract(
         &self,
         job: &JobInput<'_>,
@@ -131,8 +105,8 @@ impl Recipe {
         let name = &self.tables[table.index].table;
         let fail = |reason: String| RecipeError(format!("{name}.forEach: {}: {reason}", for_each.shown()));
         let list = match for_each.evaluate(scope) {
-            Ok(Datum::Null) => return Ok(()),
-            Ok(Datum::Json(list)) if list.is_array() => list,
+            Ok(Value::Null) => return Ok(()),
+            Ok(Value::Json(list)) if list.is_array() => list,
             Ok(other) => {
                 return errors.meet(fail(format!("must be a list, but is {} ({})", other.kind(), other.shown())));
             }
@@ -165,8 +139,8 @@ impl Recipe {
         };
         if let Some(when) = &table.when {
             match when.evaluate(scope) {
-                Ok(Datum::Bool(true)) => {}
-                Ok(Datum::Bool(false)) => return Ok(()),
+                Ok(Value::Bool(true)) => {}
+                Ok(Value::Bool(false)) => return Ok(()),
                 Ok(other) => {
                     let reason = format!("must be true or false, but is {} ({})", other.kind(), other.shown());
                     return errors.meet(fail("when", when, reason));
@@ -177,8 +151,8 @@ impl Recipe {
         let mut values = Vec::with_capacity(table.columns.len());
         for (column, name) in table.columns.iter().zip(&plan.columns) {
             values.push(match column {
-                Column::ParentId => SqlValue::ParentId,
-                Column::Value(expression) => match expression.evaluate(scope).and_then(Datum::into_sql) {
+                ColumnSource::ParentId => SqlValue::ParentId,
+                ColumnSource::Value(expression) => match expression.evaluate(scope).and_then(Value::into_sql) {
                     Ok(value) => value,
                     Err(reason) => {
                         errors.meet(fail(name, expression, reason))?;
@@ -197,22 +171,23 @@ impl Recipe {
 }
 
 impl Extraction {
-    fn record<'s>(&'s self, scope: &Scope<'s>) -> Result<Cow<'s, Value>, RecipeError> {
+    fn record<'s>(&'s self, scope: &Scope<'s>) -> Result<Cow<'s, JsonValue>, RecipeError> {
         let fail = |reason: String| {
             let source = self.record.as_ref().map_or_else(|| "job.args[0]".to_owned(), Expression::shown);
             RecipeError(format!("record: {source}: {reason}"))
         };
         let value = match (&self.record, scope.job.args.first()) {
             (Some(expression), _) => expression.evaluate(scope).map_err(fail)?,
-            (None, Some(first)) => Datum::from_json(first),
+            (None, Some(first)) => Value::from_json(first),
             (None, None) => return Err(fail("the job has no arguments".into())),
         };
         match value {
-            Datum::Text(text) => parse_json(&text).map(Cow::Owned).map_err(fail),
+            Value::Text(text) => parse_json(&text).map(Cow::Owned).map_err(fail),
             // A line of bytes.
-            bytes @ Datum::Bytes(_) => {
-                helpers::json(bytes).and_then(Datum::into_json).map(|json| Cow::Owned(json.into_owned())).map_err(fail)
-            }
+            bytes @ Value::Bytes(_) => functions::json(bytes)
+                .and_then(Value::into_json)
+                .map(|json| Cow::Owned(json.into_owned()))
+                .map_err(fail),
             other => other.into_json().map_err(fail),
         }
     }
@@ -222,10 +197,10 @@ fn job_is_shallow(job: &JobInput<'_>) -> bool {
     job.args.iter().chain(job.kwargs.values()).chain(job.fields.values()).all(|v| is_shallow(v, MAX_DEPTH))
 }
 
-fn is_shallow(value: &Value, levels: usize) -> bool {
+fn is_shallow(value: &JsonValue, levels: usize) -> bool {
     match value {
-        Value::Array(list) => levels > 0 && list.iter().all(|v| is_shallow(v, levels - 1)),
-        Value::Object(map) => levels > 0 && map.values().all(|v| is_shallow(v, levels - 1)),
+        JsonValue::Array(list) => levels > 0 && list.iter().all(|v| is_shallow(v, levels - 1)),
+        JsonValue::Object(map) => levels > 0 && map.values().all(|v| is_shallow(v, levels - 1)),
         _ => true,
     }
 }

@@ -4,12 +4,12 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::{DatabaseKind, convert::show_value, layout::Layout, units};
+use super::{DatabaseKind, convert::show_value, layout::Layout, prepared};
 use crate::{Row, RowTree, SqlValue};
 
 /// A value that its column does not take.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Misfit {
+pub struct ValueMismatch {
     /// The table as the recipe spells it.
     pub table: String,
     /// The column.
@@ -25,7 +25,7 @@ pub struct Misfit {
     pub reason: String,
 }
 
-impl fmt::Display for Misfit {
+impl fmt::Display for ValueMismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let row = self.row.map(|row| format!(" (row {row})")).unwrap_or_default();
         write!(f, "{}.{}{row}: {}: {}", self.table, self.column, self.expression, self.reason)
@@ -33,14 +33,14 @@ impl fmt::Display for Misfit {
 }
 
 /// Every value of `tree` that does not fit.
-pub(super) fn misfits(database: DatabaseKind, layout: &Layout, tree: &RowTree) -> Vec<Misfit> {
+pub(super) fn mismatches(database: DatabaseKind, layout: &Layout, tree: &RowTree) -> Vec<ValueMismatch> {
     let mut check = Check { database, layout, counts: vec![0; layout.plans.len()], found: Vec::new() };
     tree.rows.iter().for_each(|row| check.row(row, None));
     let Check { counts, mut found, .. } = check;
-    for (plan, misfit) in &mut found {
-        misfit.row = misfit.row.filter(|_| counts[*plan] > 1);
+    for (plan, mismatch) in &mut found {
+        mismatch.row = mismatch.row.filter(|_| counts[*plan] > 1);
     }
-    found.into_iter().map(|(_, misfit)| misfit).collect()
+    found.into_iter().map(|(_, mismatch)| mismatch).collect()
 }
 
 struct Check<'a> {
@@ -49,7 +49,7 @@ struct Check<'a> {
     /// Rows of each plan so far.
     counts: Vec<usize>,
     /// With the plan of each.
-    found: Vec<(usize, Misfit)>,
+    found: Vec<(usize, ValueMismatch)>,
 }
 
 impl Check<'_> {
@@ -58,8 +58,8 @@ impl Check<'_> {
         let parent = parent.and_then(|parent| self.layout.plans.get(parent));
         self.counts[row.table] += 1;
         for (index, (column, value)) in plan.columns.iter().zip(&row.values).enumerate() {
-            if let Err(reason) = units::cell((self.database, self.layout.zone), plan, parent, index, value) {
-                let misfit = Misfit {
+            if let Err(reason) = prepared::cell((self.database, self.layout.zone), plan, parent, index, value) {
+                let mismatch = ValueMismatch {
                     table: plan.table.clone(),
                     column: column.name.clone(),
                     row: Some(self.counts[row.table]),
@@ -67,7 +67,7 @@ impl Check<'_> {
                     value: (*value != SqlValue::Null).then(|| show_value(value)),
                     reason,
                 };
-                self.found.push((row.table, misfit));
+                self.found.push((row.table, mismatch));
             }
         }
         for child in &row.children {

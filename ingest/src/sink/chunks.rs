@@ -3,27 +3,27 @@
 //! Every length is a statement of its own to prepare, so that only powers of two are used: a table needs a handful of
 //! prepared statements whatever the batches look like.
 
-use super::units::BoundRow;
+use super::prepared::BoundRow;
 
 /// Splits rows into runs of a power of two, each with at most `most` rows and about `bytes` bytes.
 pub(super) fn chunks<'r, 'a>(rows: &'r [BoundRow<'a>], most: usize, bytes: usize) -> Vec<&'r [BoundRow<'a>]> {
-    let mut chunks = Vec::new();
-    let mut rest = rows;
-    while !rest.is_empty() {
-        let mut length = floor_power(rest.len().min(most.max(1)));
-        while length > 1 && rest[..length].iter().map(BoundRow::size).sum::<usize>() > bytes {
-            length /= 2;
-        }
-        let (chunk, after) = rest.split_at(length);
-        chunks.push(chunk);
-        rest = after;
-    }
-    chunks
+    runs(rows, most, |run| run.iter().map(BoundRow::size).sum::<usize>() <= bytes)
 }
 
-/// The largest power of two that is not above `number`.
-pub(super) fn floor_power(number: usize) -> usize {
-    if number == 0 { 0 } else { 1 << number.ilog2() }
+/// Splits anything into runs of a power of two, each with at most `most` of them; halved until it `fits`, or is one alone.
+pub(super) fn runs<T>(items: &[T], most: usize, fits: impl Fn(&[T]) -> bool) -> Vec<&[T]> {
+    let mut runs = Vec::new();
+    let mut rest = items;
+    while !rest.is_empty() {
+        let mut length = 1 << rest.len().min(most.max(1)).ilog2();
+        while length > 1 && !fits(&rest[..length]) {
+            length /= 2;
+        }
+        let (run, after) = rest.split_at(length);
+        runs.push(run);
+        rest = after;
+    }
+    runs
 }
 
 /// `(?, ?), (?, ?)`.

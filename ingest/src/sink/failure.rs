@@ -32,7 +32,7 @@ pub(super) enum Failure {
     /// An option of the server forbids the statement. Which one, the error does not say: see [`super::store::Store::clarify`].
     Forbidden(String),
     /// The tables are not what the recipe needs, any more.
-    Misfit(String),
+    SchemaMismatch(String),
     /// Wrong password, missing rights.
     Denied(String),
     /// Deadlock, serialization failure, lock time-out: the same transaction may well pass now.
@@ -44,6 +44,7 @@ pub(super) enum Failure {
 }
 
 impl Failure {
+    /// A refusal of the rows that no later attempt changes, in these words, shortened.
     pub(super) fn refused(words: impl Into<String>) -> Self {
         Self::Refused { words: shorten(&words.into()), may_pass: false }
     }
@@ -58,7 +59,7 @@ impl Failure {
                 | Self::Full(_)
                 | Self::Slow(_)
                 | Self::Forbidden(_)
-                | Self::Misfit(_)
+                | Self::SchemaMismatch(_)
                 | Self::Denied(_)
         )
     }
@@ -79,7 +80,7 @@ impl Failure {
             Self::Full(words) => Self::Full(with(words)),
             Self::Slow(words) => Self::Slow(with(words)),
             Self::Forbidden(words) => Self::Forbidden(with(words)),
-            Self::Misfit(words) => Self::Misfit(with(words)),
+            Self::SchemaMismatch(words) => Self::SchemaMismatch(with(words)),
             Self::Denied(words) => Self::Denied(with(words)),
             Self::RepeatedKey(words) => Self::RepeatedKey(with(words)),
             other @ (Self::Away(_) | Self::Unwritable(_) | Self::Broken(_) | Self::Busy(_)) => other,
@@ -92,7 +93,7 @@ impl Failure {
         let endpoint = endpoint.to_owned();
         match self {
             Self::Denied(cause) => SinkError::Denied { endpoint, cause },
-            Self::Misfit(cause) => SinkError::Misfit { endpoint, cause },
+            Self::SchemaMismatch(cause) => SinkError::SchemaMismatch { endpoint, cause },
             Self::Unwritable(cause) => SinkError::Unwritable { endpoint, cause },
             Self::ReadOnly(words) => SinkError::Unwritable { endpoint, cause: format!("it is read-only ({words})") },
             Self::Full(words) => SinkError::Unwritable { endpoint, cause: format!("it has no room left ({words})") },
@@ -108,8 +109,8 @@ impl Failure {
         }
     }
 
-    /// What it means before anything was written: a server that hangs up on whoever comes is away.
-    pub(super) fn at_the_door(self) -> Self {
+    /// What it means before anything was written: a server that closes every new connection is away.
+    pub(super) fn before_transaction(self) -> Self {
         match self {
             Self::Broken(words) => Self::Away(words),
             other => other,
@@ -128,7 +129,7 @@ impl Failure {
             | Self::Full(words)
             | Self::Slow(words)
             | Self::Forbidden(words)
-            | Self::Misfit(words)
+            | Self::SchemaMismatch(words)
             | Self::Denied(words)
             | Self::Contention(words)
             | Self::RepeatedKey(words)

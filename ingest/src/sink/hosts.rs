@@ -26,7 +26,7 @@ type Options<DB> = <<DB as Database>::Connection as sqlx::Connection>::Options;
 
 /// What differs between databases.
 #[async_trait]
-pub(super) trait Servers: Database {
+pub(super) trait ServerKind: Database {
     fn classify(error: &sqlx::Error) -> Failure;
 
     /// Why this server takes no writes; `None` if it does.
@@ -52,7 +52,7 @@ where
 /// The servers, and connections to the one in use.
 pub(super) struct Hosts<DB: Database> {
     choices: Vec<Host<DB>>,
-    /// What a server is asked before it is used; none: there is one, and it is taken as it is.
+    /// What a server is asked before it is used; `None` where there is one server, which is taken as it is.
     target: Option<Target>,
     pool_options: PoolOptions<DB>,
     pool: Mutex<Pool<DB>>,
@@ -72,7 +72,7 @@ impl Drop for Watch<'_> {
     }
 }
 
-impl<DB: Servers> Hosts<DB>
+impl<DB: ServerKind> Hosts<DB>
 where
     Options<DB>: Clone,
 {
@@ -149,7 +149,7 @@ where
 }
 
 /// A connection to the first server that takes writes, and the place of that server.
-pub(super) async fn seek<DB: Servers>(
+pub(super) async fn seek<DB: ServerKind>(
     hosts: &[Host<DB>],
     target: Option<Target>,
 ) -> Result<(usize, DB::Connection), Failure>
@@ -178,7 +178,7 @@ where
 }
 
 /// Makes a connection to a server, and asks it what is wanted.
-async fn reach<DB: Servers>(host: &Host<DB>, target: Option<Target>) -> Result<DB::Connection, Failure> {
+async fn reach<DB: ServerKind>(host: &Host<DB>, target: Option<Target>) -> Result<DB::Connection, Failure> {
     let ask = async {
         let mut connection = DB::Connection::connect_with(&host.options).await?;
         let none = match target {

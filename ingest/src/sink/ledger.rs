@@ -14,7 +14,7 @@ use super::{DatabaseKind, LedgerKey};
 pub const LEDGER_TABLE: &str = "jobqueue_ledger";
 
 /// At most this many entries are removed per call of [`super::Sink::prune_ledger`].
-pub const PRUNE_LIMIT: u32 = 5_000;
+pub(super) const PRUNE_LIMIT: u32 = 5_000;
 
 /// Length of the readable columns, in characters.
 const READABLE: usize = 255;

@@ -42,6 +42,7 @@ pub(super) enum TableKind {
     Indirect,
 }
 
+/// A primary key or a unique index.
 #[derive(Debug, Clone)]
 pub(super) struct UniqueKey {
     pub(super) name: String,
@@ -142,6 +143,7 @@ impl Kind {
 }
 
 impl Table {
+    /// The column of this name, as the database spells it; `None` where there is none.
     pub(super) fn column(&self, name: &str) -> Option<&Column> {
         self.columns.iter().find(|column| column.name == name)
     }

@@ -10,8 +10,8 @@ use super::{
     failure::Failure,
     layout::{Id, Plan},
     ledger::{Digest, Entry},
+    prepared::BoundRow,
     schema::Table,
-    units::BoundRow,
 };
 use crate::TimeZone;
 
@@ -60,7 +60,7 @@ pub(super) trait Store: Send + Sync {
     ) -> Result<Vec<Cell<'static>>, Failure>;
 
     /// Writes one row under the plan's conflict policy and reports what became of it.
-    async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure>;
+    async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<RowOutcome, Failure>;
 
     /// Has the server end statements of this transaction that take longer, where it can.
     async fn limit_statements(&self, _tx: &mut Self::Tx, _limit: Duration) -> Result<(), Failure> {
@@ -119,9 +119,9 @@ pub(super) trait Store: Send + Sync {
 
 /// What became of a row.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Landed {
+pub(super) enum RowOutcome {
     /// It is in the table; its id if the plan has one.
-    There(Option<Cell<'static>>),
+    Present(Option<Cell<'static>>),
     /// Another row had its key, and stays.
     Ignored,
 }

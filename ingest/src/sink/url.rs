@@ -27,13 +27,13 @@ pub enum DatabaseKind {
 #[derive(Clone, PartialEq, Eq)]
 pub struct DatabaseUrl {
     kind: DatabaseKind,
-    place: Place,
+    address: Address,
 }
 
 /// Files (PEM) for TLS with the database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Certificates {
-    /// The authority that signed the server's certificate; none: the public ones.
+    /// The authority that signed the server's certificate; `None` means the public ones.
     pub authority: Option<PathBuf>,
     /// The client's certificate.
     pub certificate: Option<PathBuf>,
@@ -41,8 +41,9 @@ pub struct Certificates {
     pub key: Option<PathBuf>,
 }
 
+/// Where a database is: on servers, or in a file.
 #[derive(Clone, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Address {
     Server(Servers),
     File { path: PathBuf, mode: FileMode },
 }
@@ -72,14 +73,14 @@ impl Servers {
         self.urls.iter()
     }
 
-    /// What is asked of a server before it is used; none where there is no choice, and none was asked for.
+    /// What is asked of a server before it is used; `None` where there is no choice, and none was asked for.
     pub(super) fn target(&self) -> Option<Target> {
         self.target.or((self.urls.len() > 1).then_some(Target::ReadWrite))
     }
 }
 
 /// `host:port` of a URL.
-pub(super) fn address(url: &Url) -> String {
+pub(super) fn host_and_port(url: &Url) -> String {
     let host = url.host_str().unwrap_or_default();
     url.port().map_or_else(|| host.to_owned(), |port| format!("{host}:{port}"))
 }
@@ -132,19 +133,19 @@ impl DatabaseUrl {
         self.kind
     }
 
-    /// The server's host, the first one if there are several; none for a file.
+    /// The server's host, the first one if there are several; `None` for a file.
     pub fn host(&self) -> Option<&str> {
-        match &self.place {
-            Place::Server(servers) => servers.urls.first().and_then(Url::host_str),
-            Place::File { .. } => None,
+        match &self.address {
+            Address::Server(servers) => servers.urls.first().and_then(Url::host_str),
+            Address::File { .. } => None,
         }
     }
 
-    /// The path of an SQLite file; none for a server.
+    /// The path of an SQLite file; `None` for a server.
     pub fn file(&self) -> Option<&Path> {
-        match &self.place {
-            Place::Server(_) => None,
-            Place::File { path, .. } => Some(path),
+        match &self.address {
+            Address::Server(_) => None,
+            Address::File { path, .. } => Some(path),
         }
     }
 
@@ -161,7 +162,7 @@ impl DatabaseUrl {
         if files.is_empty() {
             return Ok(self);
         }
-        let Place::Server(servers) = &mut self.place else {
+        let Address::Server(servers) = &mut self.address else {
             return Err(wrong("an SQLite file is not reached over TLS; give no certificates"));
         };
         for url in &mut servers.urls {
@@ -178,8 +179,9 @@ impl DatabaseUrl {
         Ok(self)
     }
 
-    pub(super) fn place(&self) -> &Place {
-        &self.place
+    /// The servers or the file that the URL names.
+    pub(super) fn address(&self) -> &Address {
+        &self.address
     }
 }
 
@@ -217,7 +219,7 @@ fn server(kind: DatabaseKind, text: &str, scheme: &str, known: &[&str]) -> Resul
         target = take_target(&mut url)?;
         urls.push(url);
     }
-    Ok(DatabaseUrl { kind, place: Place::Server(Servers { urls, target }) })
+    Ok(DatabaseUrl { kind, address: Address::Server(Servers { urls, target }) })
 }
 
 /// What follows `://`, once for each of the hosts that stand in it with commas between.
@@ -287,20 +289,20 @@ fn file(rest: &str) -> Result<DatabaseUrl, SinkError> {
     if path.contains(":memory:") {
         return Err(wrong("a database in memory would end with the connection; give a file"));
     }
-    Ok(DatabaseUrl { kind: DatabaseKind::Sqlite, place: Place::File { path: path.into(), mode } })
+    Ok(DatabaseUrl { kind: DatabaseKind::Sqlite, address: Address::File { path: path.into(), mode } })
 }
 
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.place {
-            Place::File { path, .. } => write!(f, "sqlite:{}", path.display()),
-            Place::Server(Servers { urls, target }) => {
+        match &self.address {
+            Address::File { path, .. } => write!(f, "sqlite:{}", path.display()),
+            Address::Server(Servers { urls, target }) => {
                 let Some(url) = urls.first() else { return Ok(()) };
                 write!(f, "{}://", url.scheme())?;
                 if !url.username().is_empty() || url.password().is_some() {
                     write!(f, "{}{}@", url.username(), if url.password().is_some() { ":***" } else { "" })?;
                 }
-                write!(f, "{}", urls.iter().map(address).collect::<Vec<_>>().join(","))?;
+                write!(f, "{}", urls.iter().map(host_and_port).collect::<Vec<_>>().join(","))?;
                 write!(f, "{}", url.path())?;
                 let mut parameters = Vec::new();
                 for (name, value) in url.query_pairs() {
@@ -395,9 +397,9 @@ mod tests {
 
     #[test]
     fn several_hosts_are_one_url_each_and_one_that_takes_writes_is_wanted() {
-        let servers = |text: &str| match parsed(text).place {
-            Place::Server(servers) => servers,
-            Place::File { .. } => panic!("{text} is a file"),
+        let servers = |text: &str| match parsed(text).address {
+            Address::Server(servers) => servers,
+            Address::File { .. } => panic!("{text} is a file"),
         };
         let several = servers("postgres://u:p%2C%40@db1:5433,db2/shop?sslmode=require&target_session_attrs=primary");
         let urls: Vec<&str> = several.urls().map(Url::as_str).collect();

@@ -33,7 +33,7 @@ pub(crate) async fn a_missing_table_fails_no_job(db: Database) {
     db.sink.write(&recipe, &[company(&recipe, "before", 1)]).await.unwrap();
     db.run("ALTER TABLE partner RENAME TO hidden").await;
     let error = db.sink.write(&recipe, &[company(&recipe, "during", 1)]).await.unwrap_err();
-    assert!(matches!(error, SinkError::Misfit { .. }) && error.to_string().contains("partner"), "{error}");
+    assert!(matches!(error, SinkError::SchemaMismatch { .. }) && error.to_string().contains("partner"), "{error}");
     db.run("ALTER TABLE hidden RENAME TO partner").await;
     let outcomes = db.sink.write(&recipe, &[company(&recipe, "during", 1)]).await.unwrap();
     assert_eq!(applied_units(&outcomes), 1);
@@ -55,7 +55,7 @@ pub(crate) async fn a_column_that_the_recipe_does_not_know_fails_no_job(db: Data
     }
     let units = || [company(&recipe, "during", 1), company(&recipe, "alone", 0)];
     let error = db.sink.write(&recipe, &units()).await.unwrap_err();
-    assert!(matches!(error, SinkError::Misfit { .. }) && error.to_string().contains("extra"), "{error}");
+    assert!(matches!(error, SinkError::SchemaMismatch { .. }) && error.to_string().contains("extra"), "{error}");
     db.run("ALTER TABLE partner DROP COLUMN extra").await;
     let outcomes = db.sink.write(&recipe, &units()).await.unwrap();
     assert_eq!(outcomes, [UnitOutcome::Applied { rows: 2 }, UnitOutcome::AlreadyApplied]);
@@ -67,7 +67,7 @@ pub(crate) async fn a_ledger_that_is_gone_is_made_again(db: Database) {
     let recipe = companies(&json!({}));
     db.run("DROP TABLE jobqueue_ledger").await;
     let error = db.sink.write(&recipe, &[company(&recipe, "a", 1)]).await.unwrap_err();
-    assert!(matches!(error, SinkError::Misfit { .. }), "{error}");
+    assert!(matches!(error, SinkError::SchemaMismatch { .. }), "{error}");
     let outcomes = db.sink.write(&recipe, &[company(&recipe, "a", 1)]).await.unwrap();
     assert_eq!(applied_units(&outcomes), 1);
 }

@@ -97,16 +97,16 @@ pub(crate) async fn bytes_go_into_binary_columns_and_nowhere_else(db: Database) 
     assert!(error.starts_with("digests.d: record['d']: a map has bytes in it, at .photos[0]"), "{error}");
 }
 
-/// Every misfit at once, and what only the database can say, with nothing left behind.
+/// Every mismatch at once, and what only the database can say, with nothing left behind.
 pub(crate) async fn rows_can_be_tried_without_a_trace(db: Database) {
     db.run("CREATE TABLE trials (a VARCHAR(3), b SMALLINT, c INTEGER NOT NULL CHECK (c < 10))").await;
     let recipe = copies("trials", &["a", "b", "c"]);
     let tree = rows(&recipe, &json!({"a": "toolong", "b": 99_999, "c": null}));
-    let misfits = db.sink.check(&recipe, &tree).await.unwrap();
+    let mismatches = db.sink.check(&recipe, &tree).await.unwrap();
     let found: Vec<(&str, Option<&str>)> =
-        misfits.iter().map(|misfit| (misfit.column.as_str(), misfit.value.as_deref())).collect();
+        mismatches.iter().map(|mismatch| (mismatch.column.as_str(), mismatch.value.as_deref())).collect();
     assert_eq!(found, [("a", Some("`toolong`")), ("b", Some("`99999`")), ("c", None)]);
-    let words = misfits[0].to_string();
+    let words = mismatches[0].to_string();
     assert!(words.starts_with("trials.a: record['a']: text too long: 7 characters for"), "{words}");
 
     let unit = |c: i64| Unit { key: key("t"), rows: rows(&recipe, &json!({"a": "x", "b": 1, "c": c})) };

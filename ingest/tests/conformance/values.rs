@@ -29,24 +29,26 @@ async fn holds(db: &Database, job: &str, condition: &str) {
     assert_eq!(found, ["1"], "{job}: not {condition}: {row:?}");
 }
 
-pub(crate) async fn values_arrive_exactly(db: Database) {
-    let recipe = everything();
+/// A job's name, a column, a value for it, and a condition that the row meets if the value arrived exactly.
+type Case = (&'static str, &'static str, SqlValue, &'static str);
+
+fn exact_values(kind: DatabaseKind) -> Vec<Case> {
     let day = NaiveDate::from_ymd_opt(2010, 10, 22).unwrap();
     let instant = Utc.with_ymd_and_hms(2010, 10, 22, 8, 30, 0).unwrap() + chrono::Duration::microseconds(250_000);
-    let is_json = match db.kind {
+    let is_json = match kind {
         DatabaseKind::Postgres => "details ->> 'k' = '公😀\"'",
         DatabaseKind::Mysql => "JSON_VALUE(details, '$.k') = '公😀\"'",
         DatabaseKind::Sqlite => "json_extract(details, '$.k') = '公😀\"'",
     };
-    let is_bytes = match db.kind {
+    let is_bytes = match kind {
         DatabaseKind::Postgres => "logo = '\\x00ff5c0a'::bytea",
         _ => "logo = X'00ff5c0a'",
     };
-    let at_half_past = match db.kind {
+    let at_half_past = match kind {
         DatabaseKind::Sqlite => "seen = '2010-10-22 08:30:00.250000'",
         _ => "seen = '2010-10-22 08:30:00.25'",
     };
-    let cases = [
+    vec![
         ("date", "founded", SqlValue::Date(day), "founded = '2010-10-22'"),
         ("text-date", "founded", text("2010-10-22"), "founded = '2010-10-22'"),
         ("iso-date", "founded", text("2010-10-22T00:00:00+08:00"), "founded = '2010-10-22'"),
@@ -77,7 +79,12 @@ pub(crate) async fn values_arrive_exactly(db: Database) {
         ("local", "seen", SqlValue::DateTime(instant.naive_utc()), at_half_past),
         ("midnight", "seen", SqlValue::Date(day), "seen = '2010-10-22 00:00:00'"),
         ("bytes", "logo", SqlValue::Bytes(vec![0, 255, b'\\', b'\n']), is_bytes),
-    ];
+    ]
+}
+
+pub(crate) async fn values_arrive_exactly(db: Database) {
+    let recipe = everything();
+    let cases = exact_values(db.kind);
     let units: Vec<Unit> =
         cases.iter().map(|(job, column, value, _)| unit(&recipe, job, column, value.clone())).collect();
     let outcomes = db.sink.write(&recipe, &units).await.unwrap();

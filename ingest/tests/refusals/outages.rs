@@ -62,7 +62,7 @@ async fn a_table_that_is_gone_for_some_fails_none() {
         db.run("ALTER TABLE partner RENAME TO hidden").await;
         let units: Vec<_> = (0..20).map(|n| company(&recipe, &format!("c{n}"), n % 2)).collect();
         let error = db.sink.write(&recipe, &units).await.unwrap_err();
-        assert!(matches!(error, SinkError::Misfit { .. }) && error.to_string().contains("partner"), "{error}");
+        assert!(matches!(error, SinkError::SchemaMismatch { .. }) && error.to_string().contains("partner"), "{error}");
         db.run("ALTER TABLE hidden RENAME TO partner").await;
         let outcomes = db.sink.write(&recipe, &units).await.unwrap();
         assert!(!outcomes.iter().any(|outcome| matches!(outcome, UnitOutcome::Rejected(_))), "{outcomes:?}");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{Method, Request, Response, StatusCode};
-use jobqueue_operator::{api::Guard, metrics::Metrics, tenure::Tenure};
+use jobqueue_operator::{LeaseGuard, Metrics, WriteGuard};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 use tower::{BoxError, Layer};
@@ -49,13 +49,13 @@ impl ApiServer {
     }
 
     /// A client, as the operator has it.
-    pub(crate) fn client(&self, tenure: Tenure, metrics: Arc<Metrics>) -> Client {
+    pub(crate) fn client(&self, lease: LeaseGuard, metrics: Arc<Metrics>) -> Client {
         let server = self.clone();
         let service = tower::service_fn(move |request| {
             let server = server.clone();
             async move { server.serve(request).await }
         });
-        Client::new(Guard::new(tenure, metrics).layer(service), "default")
+        Client::new(WriteGuard::new(lease, metrics).layer(service), "default")
     }
 
     /// Lets the `number`th write from now on (from 0) go wrong, once.

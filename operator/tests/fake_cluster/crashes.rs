@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use jobqueue_operator::tenure::Tenure;
+use jobqueue_operator::LeaseGuard;
 use kube::runtime::watcher::Event;
 
 use crate::{
     api_server::{ApiServer, Fault},
-    stand::{
+    fixture::{
         DEPLOYMENT, Operator, QUEUE, SECRET, away, cluster, cluster_with_generation, key, pods_become_ready, secret,
         waiting, watch_tells,
     },
@@ -17,7 +17,7 @@ use crate::{
 /// What a run without faults makes of it, and how many writes that takes.
 async fn undisturbed() -> (ApiServer, usize) {
     let server = cluster();
-    let operator = Operator::start(&server, Tenure::endless());
+    let operator = Operator::start(&server, LeaseGuard::unlimited());
     operator.settle(&server, &waiting(500)).await;
     let writes = server.writes().len();
     (server, writes)
@@ -66,10 +66,10 @@ async fn a_crash_before_or_after_any_write_converges() {
             let what = format!("{fault:?} at write {number}");
             let server = cluster();
             server.inject(number, fault);
-            let first = Operator::start(&server, Tenure::endless());
+            let first = Operator::start(&server, LeaseGuard::unlimited());
             first.settle(&server, &waiting(500)).await;
             assert!(server.client_is_dead(), "{what}");
-            let second = Operator::start(&server, Tenure::endless());
+            let second = Operator::start(&server, LeaseGuard::unlimited());
             second.settle(&server, &waiting(500)).await;
             assert_same_end(&server, &expected, &what);
         }
@@ -84,7 +84,7 @@ async fn a_write_that_goes_wrong_once_is_made_good() {
         for fault in statuses.into_iter().chain([Fault::Silence]) {
             let server = cluster();
             server.inject(number, fault);
-            let operator = Operator::start(&server, Tenure::endless());
+            let operator = Operator::start(&server, LeaseGuard::unlimited());
             operator.settle(&server, &waiting(500)).await;
             assert_same_end(&server, &expected, &format!("{fault:?} at write {number}"));
         }
@@ -95,11 +95,11 @@ async fn a_write_that_goes_wrong_once_is_made_good() {
 async fn a_fresh_operator_begins_with_the_number_that_it_finds() {
     let (server, _) = undisturbed().await;
     // Redis is away while it starts, and an old status is all that the watch has.
-    let second = Operator::start(&server, Tenure::endless());
+    let second = Operator::start(&server, LeaseGuard::unlimited());
     for _ in 0..10 {
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
-        assert!(second.visit(&server).await);
-        second.sweep(Err(&away())).await;
+        assert!(second.reconcile(&server).await);
+        second.poll(Err(&away())).await;
     }
     assert_eq!(server.replicas(), [0, 5]);
 }
@@ -108,11 +108,11 @@ async fn a_fresh_operator_begins_with_the_number_that_it_finds() {
 async fn an_old_version_of_the_queue_changes_no_number_back() {
     let server = cluster();
     let old = server.get(QUEUE).unwrap();
-    let operator = Operator::start(&server, Tenure::endless());
+    let operator = Operator::start(&server, LeaseGuard::unlimited());
     operator.settle(&server, &waiting(500)).await;
     for _ in 0..5 {
-        assert!(operator.visit_as(old.clone()).await);
-        operator.sweep(Ok(&waiting(500))).await;
+        assert!(operator.reconcile_as(old.clone()).await);
+        operator.poll(Ok(&waiting(500))).await;
     }
     assert_eq!(server.replicas(), [0, 5]);
 }
@@ -120,18 +120,18 @@ async fn an_old_version_of_the_queue_changes_no_number_back() {
 #[tokio::test(start_paused = true)]
 async fn what_is_edited_or_deleted_by_hand_is_put_back() {
     let (server, _) = undisturbed().await;
-    let operator = Operator::start(&server, Tenure::endless());
+    let operator = Operator::start(&server, LeaseGuard::unlimited());
     operator.settle(&server, &waiting(500)).await;
     let mut edited = server.get(DEPLOYMENT).unwrap();
     edited["spec"]["replicas"] = 1.into();
     edited["spec"]["template"]["spec"]["containers"][0]["image"] = "other:2".into();
     server.put(DEPLOYMENT, edited);
-    assert!(operator.visit(&server).await);
+    assert!(operator.reconcile(&server).await);
     let deployment = server.get(DEPLOYMENT).unwrap();
     assert_eq!(deployment["spec"]["replicas"], 5);
     assert_eq!(deployment["spec"]["template"]["spec"]["containers"][0]["image"], "worker:1");
     server.remove(DEPLOYMENT);
-    assert!(operator.visit(&server).await);
+    assert!(operator.reconcile(&server).await);
     assert_eq!(server.get(DEPLOYMENT).unwrap()["spec"]["replicas"], 5);
     assert_eq!(server.replicas(), [0, 5, 1, 5]);
 }
@@ -139,13 +139,13 @@ async fn what_is_edited_or_deleted_by_hand_is_put_back() {
 #[tokio::test(start_paused = true)]
 async fn two_that_both_believe_to_lead_agree() {
     let server = cluster();
-    let first = Operator::start(&server, Tenure::endless());
-    let second = Operator::start(&server, Tenure::endless());
+    let first = Operator::start(&server, LeaseGuard::unlimited());
+    let second = Operator::start(&server, LeaseGuard::unlimited());
     for _ in 0..60 {
         tokio::time::advance(std::time::Duration::from_secs(1)).await;
         for operator in [&first, &second] {
-            operator.visit(&server).await;
-            operator.sweep(Ok(&waiting(500))).await;
+            operator.reconcile(&server).await;
+            operator.poll(Ok(&waiting(500))).await;
         }
     }
     assert_eq!(server.replicas(), [0, 5]);
@@ -154,23 +154,23 @@ async fn two_that_both_believe_to_lead_agree() {
 #[tokio::test(start_paused = true)]
 async fn one_whose_lease_is_over_writes_nothing() {
     let server = cluster();
-    let tenure = Tenure::default();
-    tenure.extend(tokio::time::Instant::now(), std::time::Duration::from_secs(5));
-    let operator = Operator::start(&server, tenure);
-    assert!(operator.visit(&server).await);
+    let lease = LeaseGuard::default();
+    lease.extend(tokio::time::Instant::now(), std::time::Duration::from_secs(5));
+    let operator = Operator::start(&server, lease);
+    assert!(operator.reconcile(&server).await);
     let writes = server.writes();
     // As a process that is stopped and goes on.
     tokio::time::advance(std::time::Duration::from_secs(6)).await;
-    operator.sweep(Ok(&waiting(500))).await;
+    operator.poll(Ok(&waiting(500))).await;
     server.remove(DEPLOYMENT);
-    assert!(!operator.visit(&server).await);
+    assert!(!operator.reconcile(&server).await);
     assert_eq!(server.writes(), writes);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_rotated_secret_rolls_the_workers_out_once() {
     let (server, _) = undisturbed().await;
-    let operator = Operator::start(&server, Tenure::endless());
+    let operator = Operator::start(&server, LeaseGuard::unlimited());
     operator.settle(&server, &waiting(500)).await;
     pods_become_ready(&server, 5);
     let mark = |server: &ApiServer| {
@@ -191,22 +191,22 @@ async fn a_rotated_secret_rolls_the_workers_out_once() {
 #[tokio::test(start_paused = true)]
 async fn a_deleted_queue_is_let_go() {
     let (server, _) = undisturbed().await;
-    let operator = Operator::start(&server, Tenure::endless());
+    let operator = Operator::start(&server, LeaseGuard::unlimited());
     operator.settle(&server, &waiting(500)).await;
     let writes = server.writes();
     let mut queue = server.get(QUEUE).unwrap();
     queue["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z".into();
-    assert!(operator.visit_as(queue).await);
-    operator.sweep(Ok(&waiting(800))).await;
+    assert!(operator.reconcile_as(queue).await);
+    operator.poll(Ok(&waiting(800))).await;
     assert_eq!(server.writes(), writes);
-    assert!(operator.context.registry.with(&key(), |_| ()).is_none());
+    assert!(!operator.term.serves(&key()));
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_operator_that_starts_where_all_is_applied_applies_nothing() {
     let (server, _) = undisturbed().await;
     let writes = server.writes();
-    let second = Operator::start(&server, Tenure::endless());
+    let second = Operator::start(&server, LeaseGuard::unlimited());
     second.settle(&server, &waiting(500)).await;
     let more = server.writes().split_off(writes.len());
     let applied = |write: &&String| {
@@ -217,38 +217,38 @@ async fn an_operator_that_starts_where_all_is_applied_applies_nothing() {
     let mut edited = server.get(DEPLOYMENT).unwrap();
     edited["spec"]["template"]["spec"]["containers"][0]["image"] = "other:2".into();
     server.put(DEPLOYMENT, edited);
-    let third = Operator::start(&server, Tenure::endless());
-    assert!(third.visit(&server).await);
+    let third = Operator::start(&server, LeaseGuard::unlimited());
+    assert!(third.reconcile(&server).await);
     let image = server.get(DEPLOYMENT).unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].clone();
     assert_eq!(image, "worker:1");
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_starts_where_all_is_said_is_not_woken_by_every_look() {
+async fn one_that_starts_where_all_is_reported_reconciles_not_at_every_poll() {
     let server = cluster_with_generation();
-    Operator::start(&server, Tenure::endless()).settle(&server, &waiting(0)).await;
+    Operator::start(&server, LeaseGuard::unlimited()).settle(&server, &waiting(0)).await;
     let writes = server.writes();
-    let mut second = Operator::start(&server, Tenure::endless());
-    assert!(second.visit(&server).await);
-    let mut visits = 0;
-    for look in 0..400 {
+    let mut second = Operator::start(&server, LeaseGuard::unlimited());
+    assert!(second.reconcile(&server).await);
+    let mut reconciles = 0;
+    for poll in 0..400 {
         tokio::time::advance(Duration::from_millis(250)).await;
-        second.sweep(Ok(&waiting(0))).await;
-        // Where thousands of queues wait for a visit it comes some looks later.
-        if look > 4 && second.woken.try_recv().is_ok() {
-            visits += 1;
-            assert!(second.visit(&server).await);
+        second.poll(Ok(&waiting(0))).await;
+        // Where thousands of queues wait for a reconcile it comes some polls later.
+        if poll > 4 && second.term.next_request().is_some() {
+            reconciles += 1;
+            assert!(second.reconcile(&server).await);
         }
     }
-    // The first looks asked for one each.
-    assert!(visits < 10, "{visits} visits in 400 looks");
+    // The first polls asked for one each.
+    assert!(reconciles < 10, "{reconciles} reconciles in 400 polls");
     assert_eq!(server.writes(), writes);
 }
 
 #[tokio::test(start_paused = true)]
 async fn at_rest_the_watch_is_asked_and_not_the_cluster() {
     let server = cluster_with_generation();
-    let operator = Operator::start(&server, Tenure::endless());
+    let operator = Operator::start(&server, LeaseGuard::unlimited());
     operator.settle(&server, &waiting(500)).await;
     pods_become_ready(&server, 5);
     watch_tells(&server, &operator, Event::Apply);
@@ -257,11 +257,11 @@ async fn at_rest_the_watch_is_asked_and_not_the_cluster() {
     // Deleted, and the watch has not told yet.
     let deployment = server.get(DEPLOYMENT).unwrap();
     server.remove(DEPLOYMENT);
-    assert!(operator.visit(&server).await);
+    assert!(operator.reconcile(&server).await);
     assert_eq!(server.writes(), writes);
     server.put(DEPLOYMENT, deployment);
     watch_tells(&server, &operator, Event::Delete);
     server.remove(DEPLOYMENT);
-    assert!(operator.visit(&server).await);
+    assert!(operator.reconcile(&server).await);
     assert_eq!(server.get(DEPLOYMENT).unwrap()["spec"]["replicas"], 5);
 }

@@ -2,11 +2,7 @@
 
 use std::time::Duration;
 
-use jobqueue_operator::{
-    leader::{Candidate, LEASE},
-    metrics::Metrics,
-    tenure::Tenure,
-};
+use jobqueue_operator::{Elector, LEASE_DURATION, LeaseGuard, Metrics};
 use tokio::{
     sync::watch,
     task::JoinHandle,
@@ -19,28 +15,28 @@ use crate::api_server::{ApiServer, Fault};
 const PATH: &str = "/apis/coordination.k8s.io/v1/namespaces/jobs/leases/jobqueue-operator";
 
 struct Member {
-    tenure: Tenure,
+    lease: LeaseGuard,
     stop: CancellationToken,
     task: JoinHandle<()>,
     _leading: watch::Receiver<bool>,
 }
 
 fn join(server: &ApiServer, name: &str) -> Member {
-    let client = server.client(Tenure::endless(), Metrics::new());
-    let (tenure, stop) = (Tenure::default(), CancellationToken::new());
+    let client = server.client(LeaseGuard::unlimited(), Metrics::new());
+    let (lease, stop) = (LeaseGuard::default(), CancellationToken::new());
     let (leading, is_leading) = watch::channel(false);
     let (reached, _) = watch::channel(false);
-    let candidate = Candidate::new(client, "jobs", "jobqueue-operator", name);
-    let task = tokio::spawn(candidate.run(tenure.clone(), leading, reached, stop.clone()));
-    Member { tenure, stop, task, _leading: is_leading }
+    let candidate = Elector::new(client, "jobs", "jobqueue-operator", name);
+    let task = tokio::spawn(candidate.run(lease.clone(), leading, reached, stop.clone()));
+    Member { lease, stop, task, _leading: is_leading }
 }
 
 /// How long it takes until `member` leads; none of `others` may lead at any moment of it together with another.
 async fn until_leading(member: &Member, others: &[&Member]) -> Duration {
     let began = Instant::now();
-    while !member.tenure.holds() {
+    while !member.lease.holds() {
         sleep(Duration::from_millis(50)).await;
-        let leaders = others.iter().chain([&member]).filter(|one| one.tenure.holds()).count();
+        let leaders = others.iter().chain([&member]).filter(|one| one.lease.holds()).count();
         assert!(leaders <= 1, "{leaders} lead");
         assert!(began.elapsed() < Duration::from_secs(60), "nobody leads");
     }
@@ -53,8 +49,8 @@ async fn the_first_leads_and_hands_over_at_once() {
     let first = join(&server, "a");
     until_leading(&first, &[]).await;
     let second = join(&server, "b");
-    sleep(LEASE * 5).await;
-    assert!(first.tenure.holds() && !second.tenure.holds());
+    sleep(LEASE_DURATION * 5).await;
+    assert!(first.lease.holds() && !second.lease.holds());
     first.stop.cancel();
     let waited = until_leading(&second, &[&first]).await;
     assert!(waited <= Duration::from_secs(2), "{waited:?}");
@@ -69,11 +65,11 @@ async fn one_that_dies_is_followed_when_its_lease_lapses() {
     let first = join(&server, "a");
     until_leading(&first, &[]).await;
     let second = join(&server, "b");
-    sleep(LEASE).await;
-    // Its tenure ends by the clock alone, as that of a process that is stopped.
+    sleep(LEASE_DURATION).await;
+    // Its lease ends by the clock alone, as that of a process that is stopped.
     first.task.abort();
     let waited = until_leading(&second, &[&first]).await;
-    assert!((Duration::from_secs(7)..=LEASE + Duration::from_secs(3)).contains(&waited), "{waited:?}");
+    assert!((Duration::from_secs(7)..=LEASE_DURATION + Duration::from_secs(3)).contains(&waited), "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -96,10 +92,10 @@ async fn a_renewal_that_fails_once_costs_nothing() {
         let second = join(&server, "b");
         server.inject(1, fault);
         let began = Instant::now();
-        while began.elapsed() < LEASE * 4 {
+        while began.elapsed() < LEASE_DURATION * 4 {
             sleep(Duration::from_millis(100)).await;
-            assert!(first.tenure.holds(), "{fault:?} after {:?}", began.elapsed());
-            assert!(!second.tenure.holds(), "{fault:?}");
+            assert!(first.lease.holds(), "{fault:?} after {:?}", began.elapsed());
+            assert!(!second.lease.holds(), "{fault:?}");
         }
     }
 }
@@ -109,9 +105,9 @@ async fn two_that_come_together_do_not_both_lead() {
     let server = ApiServer::default();
     let (first, second) = (join(&server, "a"), join(&server, "b"));
     let began = Instant::now();
-    while began.elapsed() < LEASE * 3 {
+    while began.elapsed() < LEASE_DURATION * 3 {
         sleep(Duration::from_millis(50)).await;
-        assert!(!(first.tenure.holds() && second.tenure.holds()));
+        assert!(!(first.lease.holds() && second.lease.holds()));
     }
-    assert!(first.tenure.holds() || second.tenure.holds());
+    assert!(first.lease.holds() || second.lease.holds());
 }

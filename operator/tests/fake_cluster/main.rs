@@ -5,7 +5,8 @@
 mod api_server;
 mod crashes;
 mod election;
+mod fixture;
 mod many;
 mod reasons;
 mod requests;
-mod stand;
+mod scale_down;

@@ -1,30 +1,20 @@
 //! Every condition and reason that the operator gives, from a cluster that shows why.
 
-use jobqueue_operator::{controller::visit, tenure::Tenure};
-use jobqueue_queue::{QueueError, QueueStats, Trouble, TroubleKind, WorkerStats};
+use jobqueue_operator::LeaseGuard;
+use jobqueue_queue::{QueueError, QueueStats, Trouble, TroubleKind};
 use kube::runtime::reflector::ObjectRef;
 use serde_json::{Value, json};
 
 use crate::{
     api_server::ApiServer,
-    stand::{
-        DEPLOYMENT, Operator, QUEUE, SECRET, away, cluster, conditions, key, malformed, pods_become_ready, queue,
-        secret, waiting,
+    fixture::{
+        DEPLOYMENT, Operator, QUEUE, SECRET, away, cluster, conditions, key, malformed, pod, pods_become_ready, queue,
+        reconcile_and_poll, secret, waiting, working,
     },
 };
 
-/// A visit, some looks, and a visit that tells of them.
-async fn look(server: &ApiServer, operator: &Operator, answer: Result<&QueueStats, &QueueError>) {
-    operator.visit(server).await;
-    for _ in 0..3 {
-        operator.sweep(answer).await;
-    }
-    tokio::time::advance(std::time::Duration::from_secs(16)).await;
-    operator.visit(server).await;
-}
-
 fn operator(server: &ApiServer) -> Operator {
-    Operator::start(server, Tenure::endless())
+    Operator::start(server, LeaseGuard::unlimited())
 }
 
 fn assert_has(server: &ApiServer, wanted: &[&str]) {
@@ -45,10 +35,6 @@ fn with(edit: impl FnOnce(&mut Value)) -> ApiServer {
     server
 }
 
-fn pod(name: &str, status: &Value) -> Value {
-    json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "shop"}, "status": status})
-}
-
 fn waits(reason: &str) -> Value {
     json!({"containerStatuses": [{"name": "worker", "image": "worker:1", "imageID": "", "ready": false, "restartCount": 1,
         "state": {"waiting": {"reason": reason, "message": "words"}},
@@ -58,7 +44,7 @@ fn waits(reason: &str) -> Value {
 #[tokio::test(start_paused = true)]
 async fn idle_at_zero_is_ready() {
     let server = cluster();
-    look(&server, &operator(&server), Ok(&waiting(0))).await;
+    reconcile_and_poll(&server, &operator(&server), Ok(&waiting(0))).await;
     assert_has(
         &server,
         &[
@@ -77,22 +63,22 @@ async fn idle_at_zero_is_ready() {
     );
     pods_become_ready(&server, 0);
     let successor = operator(&server);
-    successor.visit(&server).await;
-    // It has not looked at Redis yet: what its predecessor wrote stands.
+    successor.reconcile(&server).await;
+    // It has not reconcile_and_poll Redis yet: what its predecessor wrote stands.
     assert_has(&server, &["Ready=True/Idle", "QueueReachable=True/Reachable", "ScaledToTarget=True/OnTarget"]);
-    look(&server, &successor, Ok(&waiting(0))).await;
+    reconcile_and_poll(&server, &successor, Ok(&waiting(0))).await;
     assert_has(&server, &["Ready=True/Idle", "Reconciling=False/AsSpecified"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_queue_is_told_of_once() {
+async fn a_new_queue_is_reported_once() {
     let statuses = |server: &ApiServer| server.writes().iter().filter(|write| write.contains("/status")).count();
     let server = cluster();
     let operator = operator(&server);
-    operator.visit(&server).await;
-    assert_eq!(statuses(&server), 0, "nobody has looked yet");
-    operator.sweep(Ok(&waiting(0))).await;
-    operator.visit(&server).await;
+    operator.reconcile(&server).await;
+    assert_eq!(statuses(&server), 0, "not reconcile_and_poll yet");
+    operator.poll(Ok(&waiting(0))).await;
+    operator.reconcile(&server).await;
     assert_eq!(statuses(&server), 1);
     assert_has(&server, &["Ready=True/Idle", "Reconciling=False/AsSpecified"]);
     assert!(!server.writes().iter().any(|write| write.contains("/events")), "all is well: {:?}", server.writes());
@@ -102,9 +88,9 @@ async fn a_new_queue_is_told_of_once() {
 async fn a_redis_that_is_silent_keeps_nobody_in_the_dark() {
     let server = cluster();
     let operator = operator(&server);
-    operator.visit(&server).await;
+    operator.reconcile(&server).await;
     tokio::time::advance(std::time::Duration::from_secs(2)).await;
-    operator.visit(&server).await;
+    operator.reconcile(&server).await;
     assert_has(&server, &["Ready=Unknown/Pending", "QueueReachable=Unknown/Pending"]);
 }
 
@@ -112,26 +98,26 @@ async fn a_redis_that_is_silent_keeps_nobody_in_the_dark() {
 async fn at_work_and_limited() {
     let server = cluster();
     let operator = operator(&server);
-    look(&server, &operator, Ok(&waiting(2000))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(2000))).await;
     assert_has(&server, &["Ready=True/WorkersStarting", "WorkersAvailable=False/WorkersStarting"]);
     assert_has(&server, &["ScalingLimited=True/MaxReplicas", "ScaledToTarget=False/MaxReplicas"]);
     pods_become_ready(&server, 8);
-    look(&server, &operator, Ok(&waiting(2000))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(2000))).await;
     assert_has(&server, &["Ready=True/MaxReplicas", "DatabaseReachable=True/Reachable"]);
-    look(&server, &operator, Ok(&waiting(750))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(750))).await;
     assert_has(&server, &["Ready=True/Working", "ScalingLimited=False/NotLimited"]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn limits_have_their_reasons() {
     let server = with(|spec| spec["database"]["maxConnections"] = 8.into());
-    look(&server, &operator(&server), Ok(&waiting(500))).await;
+    reconcile_and_poll(&server, &operator(&server), Ok(&waiting(500))).await;
     assert_has(&server, &["ScalingLimited=True/ConnectionBudget"]);
     let server = with(|spec| spec["scaling"]["scaleUp"] = json!({"maxStep": 1}));
-    look(&server, &operator(&server), Ok(&waiting(500))).await;
+    reconcile_and_poll(&server, &operator(&server), Ok(&waiting(500))).await;
     assert_has(&server, &["ScalingLimited=True/StepLimited"]);
     let server = with(|spec| spec["scaling"]["scaleUp"] = json!({"stabilizationSeconds": 600}));
-    look(&server, &operator(&server), Ok(&waiting(500))).await;
+    reconcile_and_poll(&server, &operator(&server), Ok(&waiting(500))).await;
     assert_has(&server, &["ScalingLimited=True/Stabilizing"]);
 }
 
@@ -141,15 +127,15 @@ async fn queues_of_one_budget_share_its_connections() {
         "maxConnections": 20});
     let server = with(|spec| spec["database"] = budget.clone());
     let operator = operator(&server);
-    look(&server, &operator, Ok(&waiting(300))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(300))).await;
     let mut other = queue();
     other["metadata"]["name"] = "others".into();
     other["spec"]["database"] = budget;
     server.put("/apis/jobqueue.dev/v1alpha1/namespaces/shop/jobqueues/others", other.clone());
-    assert!(operator.visit_as(other).await);
+    assert!(operator.reconcile_as(other).await);
     let others = ObjectRef::new("others").within("shop");
-    let change = operator.sweeper.take_in(&others, 0.0, Ok(&waiting(800))).unwrap();
-    operator.sweeper.scale(&others, change, tokio::time::Instant::now()).await;
+    let change = operator.term.evaluate(&others, 0.0, Ok(&waiting(800))).unwrap();
+    operator.term.execute(&others, change, tokio::time::Instant::now()).await;
     let replicas = server.get("/apis/apps/v1/namespaces/shop/deployments/others-worker").unwrap();
     assert_eq!(replicas["spec"]["replicas"], 2, "three workers of the first hold 12 of 20 connections");
 }
@@ -157,14 +143,14 @@ async fn queues_of_one_budget_share_its_connections() {
 #[tokio::test(start_paused = true)]
 async fn modes_have_their_reasons() {
     let server = with(|spec| spec["scaling"] = json!({"mode": "Paused"}));
-    look(&server, &operator(&server), Ok(&waiting(500))).await;
+    reconcile_and_poll(&server, &operator(&server), Ok(&waiting(500))).await;
     assert_has(&server, &["Ready=True/ModePaused", "Paused=True/ModePaused"]);
     assert_eq!(server.replicas(), [0]);
     let server = with(|spec| {
         spec["scaling"] = json!({"mode": "Manual"});
         spec["replicas"] = 3.into();
     });
-    look(&server, &operator(&server), Ok(&waiting(0))).await;
+    reconcile_and_poll(&server, &operator(&server), Ok(&waiting(0))).await;
     assert_has(&server, &["Paused=False/ModeManual"]);
     assert_eq!(server.replicas(), [3]);
 }
@@ -181,15 +167,15 @@ async fn a_redis_that_fails_holds_the_number_and_says_why() {
     for (error, reason) in failures {
         let server = cluster();
         let operator = operator(&server);
-        look(&server, &operator, Ok(&waiting(500))).await;
-        operator.sweep(Err(&error)).await;
-        operator.visit(&server).await;
+        reconcile_and_poll(&server, &operator, Ok(&waiting(500))).await;
+        operator.poll(Err(&error)).await;
+        operator.reconcile(&server).await;
         assert_has(&server, &["QueueReachable=True/Reachable"]);
-        look(&server, &operator, Err(&error)).await;
+        reconcile_and_poll(&server, &operator, Err(&error)).await;
         let (queue, ready) = (format!("QueueReachable=False/{reason}"), format!("Ready=False/{reason}"));
         assert_has(&server, &[&queue, &ready]);
         assert_eq!(server.replicas(), [0, 5]);
-        look(&server, &operator, Ok(&waiting(500))).await;
+        reconcile_and_poll(&server, &operator, Ok(&waiting(500))).await;
         assert_has(&server, &["QueueReachable=True/Reachable"]);
     }
 }
@@ -201,16 +187,16 @@ async fn a_database_that_fails_holds_the_number_and_says_why() {
         let operator = operator(&server);
         let trouble = Trouble { kind, message: "refused".into() };
         let troubled = |jobs| QueueStats { troubles: vec![trouble.clone()], ..waiting(jobs) };
-        look(&server, &operator, Ok(&waiting(100))).await;
+        reconcile_and_poll(&server, &operator, Ok(&waiting(100))).await;
         pods_become_ready(&server, 0);
-        look(&server, &operator, Ok(&troubled(800))).await;
+        reconcile_and_poll(&server, &operator, Ok(&troubled(800))).await;
         let (database, ready) = (format!("DatabaseReachable=False/{reason}"), format!("Ready=False/{reason}"));
         assert_has(&server, &[&database, &ready, "ScalingLimited=True/DatabaseSaturated"]);
         tokio::time::advance(std::time::Duration::from_secs(300)).await;
-        look(&server, &operator, Ok(&troubled(0))).await;
+        reconcile_and_poll(&server, &operator, Ok(&troubled(0))).await;
         assert_eq!(server.replicas(), [0, 1], "neither more nor fewer meanwhile");
         pods_become_ready(&server, 1);
-        look(&server, &operator, Ok(&waiting(800))).await;
+        reconcile_and_poll(&server, &operator, Ok(&waiting(800))).await;
         assert_has(&server, &["DatabaseReachable=True/Reachable"]);
         assert_eq!(server.replicas(), [0, 1, 8]);
     }
@@ -221,21 +207,21 @@ async fn one_worker_finds_out_that_the_database_is_back() {
     let server = cluster();
     let operator = operator(&server);
     let trouble = Trouble { kind: TroubleKind::Denied, message: "refused".into() };
-    look(&server, &operator, Ok(&QueueStats { troubles: vec![trouble], ..waiting(800) })).await;
+    reconcile_and_poll(&server, &operator, Ok(&QueueStats { troubles: vec![trouble], ..waiting(800) })).await;
     assert_eq!(server.replicas(), [0, 1]);
 }
 
-/// The operator only looks, and may: what is refused to the workers it hears from them.
+/// The operator only reads, and may: what is refused to the workers it hears from them.
 #[tokio::test(start_paused = true)]
-async fn what_redis_refuses_to_workers_is_said() {
+async fn what_redis_refuses_to_workers_is_reported() {
     for (kind, reason) in [(TroubleKind::QueueDenied, "Denied"), (TroubleKind::QueueWrongData, "WrongData")] {
         let server = cluster();
         let operator = operator(&server);
         let trouble = Trouble { kind, message: "ZADD on rq:wip:q".into() };
-        look(&server, &operator, Ok(&QueueStats { troubles: vec![trouble], ..waiting(800) })).await;
+        reconcile_and_poll(&server, &operator, Ok(&QueueStats { troubles: vec![trouble], ..waiting(800) })).await;
         let (queue, ready) = (format!("QueueReachable=False/{reason}"), format!("Ready=False/{reason}"));
         assert_has(&server, &[&queue, &ready]);
-        look(&server, &operator, Ok(&waiting(800))).await;
+        reconcile_and_poll(&server, &operator, Ok(&waiting(800))).await;
         assert_has(&server, &["QueueReachable=True/Reachable"]);
     }
 }
@@ -245,13 +231,13 @@ async fn a_recipe_that_does_not_fit_stalls() {
     let server = cluster();
     let operator = operator(&server);
     let trouble = Trouble { kind: TroubleKind::Misfit, message: "table t:\n  no such table".into() };
-    look(&server, &operator, Ok(&QueueStats { troubles: vec![trouble], ..waiting(800) })).await;
+    reconcile_and_poll(&server, &operator, Ok(&QueueStats { troubles: vec![trouble], ..waiting(800) })).await;
     assert_has(
         &server,
         &["Stalled=True/InvalidRecipe", "Ready=False/InvalidRecipe", "DatabaseReachable=True/Reachable"],
     );
     assert_eq!(server.replicas(), [0, 1]);
-    look(&server, &operator, Ok(&waiting(800))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(800))).await;
     assert_has(&server, &["Stalled=False/AsSpecified"]);
 }
 
@@ -259,17 +245,17 @@ async fn a_recipe_that_does_not_fit_stalls() {
 async fn secrets_that_are_missing_are_named_and_come_back() {
     let server = cluster();
     let operator = operator(&server);
-    look(&server, &operator, Ok(&waiting(500))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(500))).await;
     server.remove(SECRET);
-    look(&server, &operator, Ok(&waiting(500))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(500))).await;
     assert_has(&server, &["Stalled=True/SecretNotFound", "Ready=False/SecretNotFound"]);
     let mut other = secret("pw");
     other["data"].as_object_mut().unwrap().remove("database");
     server.put(SECRET, other);
-    look(&server, &operator, Ok(&waiting(500))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(500))).await;
     assert_has(&server, &["Stalled=True/SecretKeyNotFound"]);
     server.put(SECRET, secret("pw"));
-    look(&server, &operator, Ok(&waiting(500))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(500))).await;
     assert_has(&server, &["Stalled=False/AsSpecified", "Ready=True/WorkersStarting"]);
     assert_eq!(server.replicas(), [0, 5], "the workers stay meanwhile");
 }
@@ -284,7 +270,7 @@ async fn specs_that_cannot_be_served_say_what_is_wrong() {
     ];
     for (edit, reason) in cases {
         let server = with(edit);
-        look(&server, &operator(&server), Ok(&waiting(0))).await;
+        reconcile_and_poll(&server, &operator(&server), Ok(&waiting(0))).await;
         assert_has(&server, &[&format!("Stalled=True/{reason}"), &format!("Ready=False/{reason}")]);
         assert_eq!(server.get(DEPLOYMENT), None);
     }
@@ -298,7 +284,7 @@ async fn a_secret_without_a_url_says_so_and_not_what_it_holds() {
         let mut wrong = secret("pw");
         wrong["data"]["redis"] = json!(k8s_openapi::ByteString(wrong_url.into()));
         server.put(SECRET, wrong);
-        look(&server, &operator(&server), Ok(&waiting(0))).await;
+        reconcile_and_poll(&server, &operator(&server), Ok(&waiting(0))).await;
         assert_has(&server, &["Stalled=True/InvalidUrl"]);
         assert!(!server.get(QUEUE).unwrap().to_string().contains("hunter2"));
         assert_eq!(server.get(DEPLOYMENT), None);
@@ -311,7 +297,7 @@ async fn a_deployment_of_somebody_else_is_left_alone() {
     let other = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "lines-worker"},
         "spec": {"replicas": 2, "selector": {}, "template": {}}});
     server.put(DEPLOYMENT, other);
-    look(&server, &operator(&server), Ok(&waiting(500))).await;
+    reconcile_and_poll(&server, &operator(&server), Ok(&waiting(500))).await;
     assert_has(&server, &["Stalled=True/NameTaken"]);
     assert_eq!(server.replicas(), [2]);
 }
@@ -320,14 +306,14 @@ async fn a_deployment_of_somebody_else_is_left_alone() {
 async fn what_an_earlier_queue_of_the_name_left_is_waited_for() {
     let server = cluster();
     let first = operator(&server);
-    look(&server, &first, Ok(&waiting(500))).await;
+    reconcile_and_poll(&server, &first, Ok(&waiting(500))).await;
     let mut next = queue();
     next["metadata"]["uid"] = "u2".into();
     server.remove(QUEUE);
     server.put(QUEUE, next);
-    assert!(!first.visit(&server).await, "the garbage collector has not been there yet");
+    assert!(!first.reconcile(&server).await, "the garbage collector has not been there yet");
     server.remove(DEPLOYMENT);
-    look(&server, &first, Ok(&waiting(0))).await;
+    reconcile_and_poll(&server, &first, Ok(&waiting(0))).await;
     let owner = &server.get(DEPLOYMENT).unwrap()["metadata"]["ownerReferences"][0]["uid"];
     assert_eq!(owner, "u2");
     assert_eq!(server.replicas(), [0, 5, 0], "nothing of the first is remembered");
@@ -346,18 +332,18 @@ async fn pods_that_do_not_start_say_why() {
     for (status, first, second) in cases {
         let server = cluster();
         let operator = operator(&server);
-        look(&server, &operator, Ok(&waiting(100))).await;
+        reconcile_and_poll(&server, &operator, Ok(&waiting(100))).await;
         server.put("/api/v1/namespaces/shop/pods/p", pod("p", &status));
-        look(&server, &operator, Ok(&waiting(100))).await;
+        reconcile_and_poll(&server, &operator, Ok(&waiting(100))).await;
         assert_has(&server, &[first, second]);
     }
     let server = cluster();
     let operator = operator(&server);
-    look(&server, &operator, Ok(&waiting(100))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(100))).await;
     let mut deployment = server.get(DEPLOYMENT).unwrap();
     deployment["status"] = json!({"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "quota"}]});
     server.put(DEPLOYMENT, deployment);
-    look(&server, &operator, Ok(&waiting(100))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(100))).await;
     assert_has(&server, &["Stalled=True/WorkersForbidden"]);
 }
 
@@ -368,16 +354,16 @@ async fn other_autoscalers_on_the_deployment_are_named() {
     let path = "/apis/autoscaling/v2/namespaces/shop/horizontalpodautoscalers/mine";
     server.put(path, json!({"metadata": {"name": "mine"}, "spec": {"maxReplicas": 3, "scaleTargetRef": target}}));
     let operator = operator(&server);
-    look(&server, &operator, Ok(&waiting(100))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(100))).await;
     assert_has(&server, &["Degraded=True/ScalerConflict"]);
     server.remove(path);
     tokio::time::advance(std::time::Duration::from_secs(31)).await;
-    look(&server, &operator, Ok(&waiting(100))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(100))).await;
     assert_has(&server, &["Degraded=False/AsSpecified"]);
     let path = "/apis/keda.sh/v1alpha1/namespaces/shop/scaledobjects/theirs";
     server.put(path, json!({"metadata": {"name": "theirs"}, "spec": {"scaleTargetRef": {"name": "lines-worker"}}}));
     tokio::time::advance(std::time::Duration::from_secs(31)).await;
-    look(&server, &operator, Ok(&waiting(100))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(100))).await;
     assert_has(&server, &["Degraded=True/ScalerConflict"]);
 }
 
@@ -385,76 +371,22 @@ async fn other_autoscalers_on_the_deployment_are_named() {
 async fn jobs_that_fail_and_a_redis_that_evicts_degrade() {
     let server = cluster();
     let operator = operator(&server);
-    look(&server, &operator, Ok(&waiting(100))).await;
-    look(&server, &operator, Ok(&working(&[("a", 0, 0)]))).await;
-    look(&server, &operator, Ok(&working(&[("a", 3, 40)]))).await;
+    reconcile_and_poll(&server, &operator, Ok(&waiting(100))).await;
+    reconcile_and_poll(&server, &operator, Ok(&working(&[("a", 0, 0)]))).await;
+    reconcile_and_poll(&server, &operator, Ok(&working(&[("a", 3, 40)]))).await;
     assert_has(&server, &["Degraded=True/JobsFailing", "Ready=True/WorkersStarting"]);
-    look(&server, &operator, Ok(&working(&[("a", 300, 40)]))).await;
+    reconcile_and_poll(&server, &operator, Ok(&working(&[("a", 300, 40)]))).await;
     assert_has(&server, &["Degraded=False/AsSpecified"]);
-    operator.context.registry.with(&key(), |tracked| tracked.evicts = Some("allkeys-lru".into()));
-    look(&server, &operator, Ok(&working(&[("a", 300, 40)]))).await;
+    operator.term.record_eviction_policy(&key(), Some("allkeys-lru"));
+    reconcile_and_poll(&server, &operator, Ok(&working(&[("a", 300, 40)]))).await;
     assert_has(&server, &["Degraded=True/EvictionPossible"]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn idle_workers_are_marked_to_go_before_there_are_fewer() {
-    let server = cluster();
-    let operator = operator(&server);
-    look(&server, &operator, Ok(&waiting(300))).await;
-    pods_become_ready(&server, 3);
-    for name in ["a", "b", "c"] {
-        server.put(&format!("/api/v1/namespaces/shop/pods/{name}"), pod(name, &json!({})));
-    }
-    for _ in 0..20 {
-        tokio::time::advance(std::time::Duration::from_secs(10)).await;
-        operator.sweep(Ok(&working(&[("a", 0, 0), ("b", 0, 0), ("c", 1, 0)]))).await;
-    }
-    assert_eq!(server.replicas(), [0, 3, 1]);
-    let cost = |name: &str| {
-        let pod = server.get(&format!("/api/v1/namespaces/shop/pods/{name}")).unwrap();
-        pod["metadata"]["annotations"]["controller.kubernetes.io/pod-deletion-cost"].clone()
-    };
-    assert_eq!([cost("a"), cost("b"), cost("c")], [json!("-100"), json!("-100"), Value::Null]);
-}
-
-/// One job runs; workers by name, succeeded and failed; whoever has succeeded with one job is still at it.
-fn working(workers: &[(&str, u64, u64)]) -> QueueStats {
-    let worker = |(name, succeeded, failed): &(&str, u64, u64)| WorkerStats {
-        name: (*name).into(),
-        hostname: (*name).into(),
-        state: "idle".into(),
-        concurrency: 1,
-        running: u64::from(*succeeded == 1),
-        succeeded: *succeeded,
-        failed: *failed,
-        busy_seconds: 0.0,
-        silent_for: std::time::Duration::ZERO,
-    };
-    QueueStats { running: 1, workers: workers.iter().map(worker).collect(), ..waiting(0) }
-}
-
-#[tokio::test(start_paused = true)]
-async fn jobs_that_no_look_sees_keep_the_worker_they_take() {
-    let server = cluster();
-    let operator = operator(&server);
-    look(&server, &operator, Ok(&waiting(300))).await;
-    pods_become_ready(&server, 3);
-    for tooth in 0..800 {
-        tokio::time::advance(std::time::Duration::from_millis(250)).await;
-        // Every second 300 jobs, done before the next look.
-        let each = 100 * (tooth / 4);
-        let done = QueueStats { running: 0, ..working(&[("a", each, 0), ("b", each, 0), ("c", each, 0)]) };
-        operator.sweep(Ok(&done)).await;
-    }
-    // Three hundred at 800/s are the work of one, and that one stays.
-    assert_eq!(server.replicas(), [0, 3, 1]);
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_object_of_another_version_is_told_so() {
     let server = cluster();
     let operator = operator(&server);
-    Box::pin(visit(&malformed(), &operator.context)).await.unwrap();
+    Box::pin(operator.term.reconcile(&malformed())).await.unwrap();
     let found = conditions(&server);
     assert_eq!(found, ["Ready=False/InvalidSpec", "Stalled=True/InvalidSpec"]);
 }

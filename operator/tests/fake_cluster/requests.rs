@@ -3,23 +3,23 @@
 use std::time::Duration;
 
 use jobqueue_crds::crd;
-use jobqueue_operator::tenure::Tenure;
+use jobqueue_operator::LeaseGuard;
 use k8s_openapi::jiff::{Timestamp, ToSpan};
 use kube::runtime::watcher::Event;
 use serde_json::{Value, json};
 
 use crate::{
     api_server::ApiServer,
-    stand::{
+    fixture::{
         DEPLOYMENT, Operator, QUEUE, SECRET, cluster, cluster_with_generation, conditions, pods_become_ready, queue,
         secret, waiting, watch_tells,
     },
 };
 
 #[tokio::test(start_paused = true)]
-async fn missing_pods_are_looked_at_now_and_then_however_often_their_deployment_changes() {
+async fn missing_pods_are_listed_now_and_then_however_often_their_deployment_changes() {
     let server = cluster_with_generation();
-    let operator = Operator::start(&server, Tenure::endless());
+    let operator = Operator::start(&server, LeaseGuard::unlimited());
     operator.settle(&server, &waiting(500)).await;
     let status = json!({"containerStatuses": [{"name": "worker", "image": "worker:1", "imageID": "", "ready": false,
         "restartCount": 0, "state": {"waiting": {"reason": "ImagePullBackOff", "message": "words"}}}]});
@@ -30,7 +30,7 @@ async fn missing_pods_are_looked_at_now_and_then_however_often_their_deployment_
     let (mut read, mut written) = (reads(), statuses());
     for change in 0..600 {
         if change == 200 {
-            // By now they have been looked at, and the status says so.
+            // By now they have been listed, and the status says so.
             (read, written) = (reads(), statuses());
         }
         tokio::time::advance(Duration::from_millis(100)).await;
@@ -38,7 +38,7 @@ async fn missing_pods_are_looked_at_now_and_then_however_often_their_deployment_
         deployment["metadata"]["annotations"]["change"] = change.to_string().into();
         server.put(DEPLOYMENT, deployment);
         watch_tells(&server, &operator, Event::Apply);
-        assert!(operator.visit(&server).await);
+        assert!(operator.reconcile(&server).await);
         if change > 200 {
             let found = conditions(&server);
             assert!(found.iter().any(|one| one == "Stalled=True/ImagePullFailed"), "{change}: {found:#?}");
@@ -62,21 +62,21 @@ async fn that_a_new_queue_is_well_is_no_event() {
     object["status"] = schema.properties.unwrap()["status"].default.clone().unwrap().0;
     assert!(object["status"]["conditions"].is_array());
     server.put(QUEUE, object);
-    Operator::start(&server, Tenure::endless()).settle(&server, &waiting(0)).await;
+    Operator::start(&server, LeaseGuard::unlimited()).settle(&server, &waiting(0)).await;
     assert!(conditions(&server).iter().any(|one| one == "Ready=True/Idle"));
     assert!(!server.writes().iter().any(|write| write.contains("/events")), "{:#?}", server.writes());
 }
 
-/// Visits two queues that share a Secret and were created so long ago; how often it was read.
+/// Reconciles two queues that share a Secret and were created so long ago; how often it was read.
 async fn secret_reads(age_seconds: i64) -> usize {
     let server = ApiServer::default();
     server.put(SECRET, secret("pw"));
-    let operator = Operator::start(&server, Tenure::endless());
+    let operator = Operator::start(&server, LeaseGuard::unlimited());
     for name in ["one", "two"] {
         let mut object = queue();
         object["metadata"]["name"] = name.into();
         object["metadata"]["creationTimestamp"] = json!(Timestamp::now() - age_seconds.seconds());
-        assert!(operator.visit_as(object).await);
+        assert!(operator.reconcile_as(object).await);
     }
     server.reads(SECRET)
 }
@@ -90,13 +90,13 @@ async fn new_queues_share_a_secret_that_was_read_since_they_exist() {
 #[tokio::test(start_paused = true)]
 async fn a_queue_that_did_not_change_takes_what_was_read_a_moment_ago() {
     let server = cluster_with_generation();
-    let operator = Operator::start(&server, Tenure::endless());
+    let operator = Operator::start(&server, LeaseGuard::unlimited());
     let mut object = server.get(QUEUE).unwrap();
     let mut reads = Vec::new();
     for (generation, pause) in [(1, 0), (1, 1), (1, 3), (2, 0)] {
         object["metadata"]["generation"] = generation.into();
         tokio::time::advance(Duration::from_secs(pause)).await;
-        assert!(operator.visit_as(object.clone()).await);
+        assert!(operator.reconcile_as(object.clone()).await);
         reads.push(server.reads(SECRET));
     }
     assert_eq!(reads, [1, 1, 2, 3], "what it changed to may go with another Secret");
@@ -108,23 +108,23 @@ async fn a_secret_that_was_of_no_use_is_read_anew() {
     let mut without = secret("pw");
     without["data"].as_object_mut().unwrap().remove("database");
     server.put(SECRET, without);
-    let operator = Operator::start(&server, Tenure::endless());
-    assert!(operator.visit(&server).await);
+    let operator = Operator::start(&server, LeaseGuard::unlimited());
+    assert!(operator.reconcile(&server).await);
     assert!(conditions(&server).iter().any(|one| one == "Stalled=True/SecretKeyNotFound"));
     server.put(SECRET, secret("pw"));
-    assert!(operator.visit(&server).await);
+    assert!(operator.reconcile(&server).await);
     assert!(server.get(DEPLOYMENT).is_some());
 }
 
 #[tokio::test(start_paused = true)]
-async fn among_many_queues_states_are_told_together() {
+async fn among_many_queues_states_are_reported_together() {
     let server = ApiServer::default();
     server.put(SECRET, secret("pw"));
-    let operator = Operator::start(&server, Tenure::endless());
+    let operator = Operator::start(&server, LeaseGuard::unlimited());
     for number in 0..600 {
         let mut object = queue();
         object["metadata"]["name"] = format!("q{number}").into();
-        assert!(operator.visit_as(object).await);
+        assert!(operator.reconcile_as(object).await);
     }
     server.put(QUEUE, queue());
     operator.settle(&server, &waiting(300)).await;
@@ -132,11 +132,11 @@ async fn among_many_queues_states_are_told_together() {
     let before = statuses();
     for ready in 1..=3 {
         pods_become_ready(&server, ready);
-        assert!(operator.visit(&server).await);
+        assert!(operator.reconcile(&server).await);
         tokio::time::advance(Duration::from_millis(100)).await;
     }
     tokio::time::advance(Duration::from_millis(400)).await;
-    assert!(operator.visit(&server).await);
+    assert!(operator.reconcile(&server).await);
     assert_eq!(statuses() - before, 2, "the first of the pods, and half a second later all of them");
     let ready: Value = server.get(QUEUE).unwrap()["status"]["readyReplicas"].clone();
     assert_eq!(ready, 3);

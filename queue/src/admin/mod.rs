@@ -1,18 +1,10 @@
 //! For a person: which queues there are, the jobs that failed, and what to do with them.
 
-mod beside;
-mod failed;
+mod failed_jobs;
 
-pub use failed::{Attempt, FailedJob, FailedJobs, Requeued};
-
-use chrono::{DateTime, Utc};
+pub use failed_jobs::{Attempt, FailedJob, FailedJobs, Requeued};
 
 use crate::{Connection, QueueError};
-
-/// A time as RQ writes it; none where the field is empty or not a time.
-fn time(text: Option<&str>) -> Option<DateTime<Utc>> {
-    Some(DateTime::parse_from_rfc3339(text?).ok()?.with_timezone(&Utc))
-}
 
 /// The names of all RQ queues that jobs were ever put on, in alphabetical order; `prefix` is RQ's key prefix.
 pub async fn queue_names(connection: &Connection, prefix: &str) -> Result<Vec<String>, QueueError> {

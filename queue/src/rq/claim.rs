@@ -2,16 +2,14 @@
 
 use std::time::Duration;
 
+use super::RqQueue;
+use super::lua::claim::{ClaimAnswer, ClaimArguments, ClaimedJob};
 use super::text::{oversized, parse_iso};
-use super::{CLAIM, RqQueue};
 use crate::payload::decode;
 use crate::{Claim, Delivery, Lease, Payload, QueueError};
 
 /// Payload bytes one claim brings at most (a single job may exceed it), whatever the batch size.
 const MAX_BATCH_BYTES: usize = 32 << 20;
-
-/// Queue, job, execution, data, size of the data, creation, enqueueing, timeout, generation, attempt, crashes, run.
-type Row = (Vec<u8>, Vec<u8>, String, Vec<u8>, usize, Vec<u8>, Vec<u8>, Vec<u8>, Vec<u8>, u32, u32, String);
 
 /// What `claim.lua` gives for a run that a worker of an older version began: this, and the generation.
 const BY_NAMES: &str = "names:";
@@ -21,35 +19,32 @@ impl RqQueue {
         if max == 0 {
             return Ok(Claim::default());
         }
-        let mut invocation = CLAIM
-            .on(&self.route())
-            .arg(self.keys.prefix())
-            .arg(&self.config.worker_name)
-            .arg(self.worker_ttl())
-            .arg(self.lease_seconds())
-            .arg(max)
-            .arg(self.config.limits.max_bytes)
-            .arg(MAX_BATCH_BYTES)
-            .arg(execution_stem(rand::random()));
         let refused = self.rights.of(self.try_rights()).await?;
-        for name in self.config.names.iter().filter(|name| !refused.has(name)) {
-            invocation.push(name);
-        }
-        let answer = self.connection.invoke(&invocation).await;
-        let (suspended, rows, dropped): (u8, Vec<Row>, Vec<Vec<u8>>) = self.rights.heard(answer).await?;
+        let served = self.config.names.iter().map(String::as_str).filter(|name| !refused.has(name));
+        let arguments = ClaimArguments {
+            worker_ttl: self.worker_ttl(),
+            lease: self.lease_seconds(),
+            max_jobs: max,
+            max_job_bytes: self.config.limits.max_bytes,
+            max_total_bytes: MAX_BATCH_BYTES,
+            execution_stem: execution_stem(rand::random()),
+            queues: served.collect(),
+        };
+        let answer = self.connection.invoke(&arguments.call(self.caller())).await.and_then(ClaimAnswer::read);
+        let ClaimAnswer { suspended, jobs, dropped } = self.rights.heard(answer).await?;
         let dropped = dropped.chunks_exact(2).map(|pair| (lossy(&pair[0]), lossy(&pair[1]))).collect();
-        let deliveries: Vec<Delivery> = rows.into_iter().map(|row| self.delivery(row)).collect();
+        let deliveries: Vec<Delivery> = jobs.into_iter().map(|job| self.delivery(job)).collect();
         if deliveries.is_empty()
             && let Some(error) = refused.error()
         {
             return Err(error);
         }
-        Ok(Claim { deliveries, dropped, suspended: suspended == 1 })
+        Ok(Claim { deliveries, dropped, suspended })
     }
 
-    fn delivery(&self, row: Row) -> Delivery {
-        let (queue, id, execution, data, size, created_at, enqueued_at, timeout, generation, attempt, crashes, run) =
-            row;
+    fn delivery(&self, job: ClaimedJob) -> Delivery {
+        let ClaimedJob { queue, id, execution, data, size, created_at, enqueued_at, timeout, .. } = job;
+        let ClaimedJob { generation, attempt, crashes, run, .. } = job;
         let by_names = run.strip_prefix(BY_NAMES).map(str::to_owned);
         let limits = &self.config.limits;
         let payload = if size > limits.max_bytes {

@@ -3,20 +3,13 @@
 use std::time::Duration;
 
 use futures::StreamExt;
-use serde::Deserialize;
 
 use super::RqQueue;
+use super::command_message::parse;
 use crate::{Command, QueueError};
 
 /// Pause before subscribing again after the subscription broke.
 const RESUBSCRIBE: Duration = Duration::from_secs(1);
-
-#[derive(Deserialize)]
-struct Message {
-    command: String,
-    #[serde(default)]
-    job_id: Option<String>,
-}
 
 impl RqQueue {
     /// Subscribes, so that a command sent right after the registration is not missed.
@@ -45,33 +38,5 @@ impl RqQueue {
                 tokio::time::sleep(RESUBSCRIBE).await;
             }
         }
-    }
-}
-
-/// What a message says, of either version of RQ.
-pub(crate) fn parse(payload: &[u8]) -> Option<Command> {
-    let message: Message = serde_json::from_slice(payload).ok()?;
-    match (message.command.as_str(), message.job_id) {
-        ("shutdown", _) => Some(Command::Shutdown),
-        ("kill-horse", _) => Some(Command::KillHorse),
-        // 3.0's stop-execution names the execution too; a worker runs a job once at a time.
-        ("stop-job" | "stop-execution", Some(job)) => Some(Command::StopJob(job)),
-        _ => None,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn commands_of_both_versions_are_understood() {
-        assert_eq!(parse(br#"{"command": "shutdown", "created_at": "x"}"#), Some(Command::Shutdown));
-        assert_eq!(parse(br#"{"command": "kill-horse"}"#), Some(Command::KillHorse));
-        assert_eq!(parse(br#"{"command": "stop-job", "job_id": "a"}"#), Some(Command::StopJob("a".into())));
-        let stop = br#"{"command": "stop-execution", "job_id": "a", "execution_id": "e"}"#;
-        assert_eq!(parse(stop), Some(Command::StopJob("a".into())));
-        assert_eq!(parse(br#"{"command": "stop-job"}"#), None);
-        assert_eq!(parse(b"nonsense"), None);
     }
 }

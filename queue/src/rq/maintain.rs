@@ -2,14 +2,12 @@
 
 use chrono::{DateTime, Utc};
 
+use super::RqQueue;
+use super::lua::maintain::{AbandonedWebhooks, MaintainAnswer, MaintainArguments};
 use super::text::{self, exc_string, parse_iso};
 use super::webhook::End;
-use super::{MAINTAIN, RqQueue};
 use crate::payload::decode;
 use crate::{Maintenance, QueueError};
-
-/// Id, data, time of queueing and webhooks (JSON) of a job that was given up.
-type Hooks = (String, Vec<u8>, String, String);
 
 /// Registry entries one script call handles per queue, so that it never holds up the server for long.
 const ENTRIES_PER_CALL: usize = 200;
@@ -21,51 +19,48 @@ const CALLS: usize = 20;
 const SWEEP_SECONDS: u64 = 10;
 
 impl RqQueue {
-    pub(super) async fn put_right(&self) -> Result<Maintenance, QueueError> {
+    pub(super) async fn run_maintenance(&self) -> Result<Maintenance, QueueError> {
         let mut total = Maintenance::default();
         for _ in 0..CALLS {
             let now = Utc::now();
-            let (reclaimed, abandoned, due, expired, more, hooks, waits): (u64, u64, u64, u64, u8, Vec<Hooks>, u64) =
-                self.connection.invoke(&self.maintain_call(now)).await?;
-            for (job_id, data, enqueued_at, hooks) in hooks {
-                let func_name = decode(&data, &self.config.limits).map(|call| call.function).unwrap_or_default();
-                let enqueued_at = parse_iso(&enqueued_at);
-                let end = End { job_id, func_name, enqueued_at, ended_at: now, exc_info: Some(text::abandoned(now)) };
-                self.webhooks.post(&hooks, &end);
+            let call = self.maintain_arguments(now).call(self.caller());
+            let answer = MaintainAnswer::read(self.connection.invoke(&call).await?)?;
+            for abandoned in answer.webhooks {
+                self.post_abandoned(abandoned, now);
             }
-            if waits > 0 {
-                self.bell.ring();
+            if answer.repeated_ids_wait > 0 {
+                self.wakeup.ring();
             }
-            total.reclaimed += reclaimed;
-            total.abandoned += abandoned;
-            total.due += due;
-            total.expired += expired;
-            if more == 0 {
+            total.reclaimed += answer.reclaimed;
+            total.abandoned += answer.abandoned;
+            total.due += answer.due;
+            total.expired += answer.expired;
+            if !answer.more {
                 break;
             }
         }
         Ok(total)
     }
 
-    fn maintain_call(&self, now: DateTime<Utc>) -> crate::Invocation<'static> {
-        let retry = &self.config.retry;
-        let mut call = MAINTAIN
-            .on(&self.route())
-            .arg(self.keys.prefix())
-            .arg(&self.config.worker_name)
-            .arg(self.config.failure_ttl.as_secs())
-            .arg(retry.max_attempts)
-            .arg(format!("{:.3}", retry.backoff.as_secs_f64()))
-            .arg(format!("{:.3}", retry.max_backoff.as_secs_f64()))
-            .arg(format!("{:.9}", rand::random::<f64>()))
-            .arg(ENTRIES_PER_CALL)
-            .arg(SWEEP_SECONDS)
-            .arg(exc_string(&text::crashed(now)))
-            .arg(exc_string(&text::abandoned(now)))
-            .arg(self.lease_seconds());
-        for name in &self.config.names {
-            call.push(name);
+    fn post_abandoned(&self, abandoned: AbandonedWebhooks, now: DateTime<Utc>) {
+        let AbandonedWebhooks { job, data, enqueued_at, webhooks } = abandoned;
+        let func_name = decode(&data, &self.config.limits).map(|call| call.function).unwrap_or_default();
+        let enqueued_at = parse_iso(&enqueued_at);
+        let exc_info = Some(text::abandoned(now));
+        self.webhooks.post(&webhooks, &End { job_id: job, func_name, enqueued_at, ended_at: now, exc_info });
+    }
+
+    fn maintain_arguments(&self, now: DateTime<Utc>) -> MaintainArguments<'_> {
+        MaintainArguments {
+            failure_ttl: self.config.failure_ttl.as_secs(),
+            retry: self.config.retry,
+            random: rand::random(),
+            max_entries: ENTRIES_PER_CALL,
+            sweep_seconds: SWEEP_SECONDS,
+            crashed_text: exc_string(&text::crashed(now)),
+            abandoned_text: exc_string(&text::abandoned(now)),
+            lease: self.lease_seconds(),
+            queues: &self.config.names,
         }
-        call
     }
 }

@@ -1,19 +1,22 @@
 //! The RQ protocol, 2.12 and 3.0: what a Python `rq worker` does on the wire, with every step that matters atomic.
 //!
-//! The steps are Lua scripts (`lua/`), each built from the same prelude; the files beside this one prepare their
-//! arguments and read their answers.
+//! The steps are Lua scripts (`lua/`), each built from the same prelude and with its arguments and its answer as structs; the
+//! files beside this one fill those in and say what follows from the answers.
 
 mod claim;
+pub(crate) mod command_message;
 mod commands;
+pub(crate) mod failed_jobs;
 mod heartbeat;
 mod keys;
+pub(crate) mod lua;
 mod maintain;
 mod rights;
 mod settle;
-mod text;
+pub(crate) mod text;
 mod webhook;
+pub(crate) mod worker_record;
 
-use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -22,36 +25,21 @@ use redis::aio::PubSub;
 use tokio::sync::Mutex;
 
 use crate::{
-    Backend, Claim, Command, Completion, Connection, Doorbell, Lease, Maintenance, QueueConfig, QueueError, Script,
-    Settled,
+    Backend, Claim, Command, Completion, Connection, Lease, Maintenance, QueueConfig, QueueError, Settled, Wakeup,
 };
 
+use crate::redis::server_check::check_server;
 use crate::rights::Rights;
-use crate::server_check::check_server;
-pub(crate) use commands::parse as parse_command;
-pub(crate) use heartbeat::hostname;
 pub use keys::Keys;
-pub(crate) use text::parse_iso;
+use lua::Caller;
 use webhook::Webhooks;
-
-pub(crate) const PRELUDE: &str = concat!(include_str!("../errors.lua"), include_str!("lua/prelude.lua"));
-pub(crate) const OUTCOME: &str = include_str!("lua/outcome.lua");
-
-static REGISTER: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/register.lua")]));
-static RIGHTS: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/rights.lua")]));
-static DEREGISTER: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/deregister.lua")]));
-static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("lua/claim.lua")]));
-static SETTLE: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("lua/settle.lua")]));
-static HEARTBEAT: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, include_str!("lua/heartbeat.lua")]));
-static MAINTAIN: LazyLock<Script> =
-    LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("lua/sweep.lua"), include_str!("lua/maintain.lua")]));
 
 /// RQ queues served by one worker.
 pub struct RqQueue {
     connection: Connection,
     config: QueueConfig,
     keys: Keys,
-    bell: Doorbell,
+    wakeup: Wakeup,
     /// What this worker says about itself: fields of its hash, constant for its life.
     record: Vec<(&'static str, String)>,
     /// The subscription to this worker's commands, while there is one.
@@ -68,13 +56,13 @@ impl RqQueue {
         if config.names.is_empty() || config.names.iter().any(String::is_empty) {
             return Err(QueueError::Config("an RQ queue needs at least one name, and none may be empty".into()));
         }
-        let bell = Doorbell::new(&connection, config.names.iter().map(|name| keys.queue(name)).collect());
-        let record = heartbeat::record(&config);
+        let wakeup = Wakeup::new(&connection, config.names.iter().map(|name| keys.queue(name)).collect());
+        let record = worker_record::record(&config);
         Ok(Self {
             connection,
             config,
             keys,
-            bell,
+            wakeup,
             record,
             commands: Mutex::new(None),
             rights: Rights::default(),
@@ -83,9 +71,9 @@ impl RqQueue {
         })
     }
 
-    /// A key that routes a script; all keys of a queue in a cluster share its slot.
-    fn route(&self) -> String {
-        self.keys.queues()
+    /// What every script takes first.
+    fn caller(&self) -> Caller<'_> {
+        Caller { keys: &self.keys, worker: &self.config.worker_name }
     }
 
     /// How long this worker's record outlives its last heartbeat.
@@ -118,7 +106,7 @@ impl Backend for RqQueue {
     }
 
     async fn wait(&self, timeout: Duration) -> Result<(), QueueError> {
-        self.bell.wait(timeout).await
+        self.wakeup.wait(timeout).await
     }
 
     async fn heartbeat(&self, leases: &[Lease]) -> Result<Vec<Lease>, QueueError> {
@@ -131,7 +119,7 @@ impl Backend for RqQueue {
     }
 
     async fn maintain(&self) -> Result<Maintenance, QueueError> {
-        self.put_right().await
+        self.run_maintenance().await
     }
 
     async fn next_command(&self) -> Command {

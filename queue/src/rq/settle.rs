@@ -4,13 +4,11 @@ use std::sync::atomic::Ordering;
 
 use chrono::{DateTime, Utc};
 
+use super::RqQueue;
+use super::lua::settle::{EndedRun, Notice, SettleAnswer, SettleArguments};
 use super::text::{STOPPED, epoch, exc_string, iso, return_value};
 use super::webhook::End;
-use super::{RqQueue, SETTLE};
 use crate::{Completion, Outcome, Payload, QueueError, Retry, Serializer, Settled};
-
-/// Index within the chunk, webhooks (JSON) and name of the callback; either may be empty.
-type Notice = (usize, String, String);
 
 /// Jobs per script call: enough to spread the call's own cost, few enough that other clients of the server wait a
 /// millisecond or two at most.
@@ -22,39 +20,31 @@ impl RqQueue {
         let mut busy = busy_seconds(completions);
         // The last chunk first: jobs given back go to the head of their queue, so the first must come last.
         for chunk in completions.chunks(JOBS_PER_CALL).rev() {
-            let mut call = SETTLE
-                .on(&self.route())
-                .arg(self.keys.prefix())
-                .arg(&self.config.worker_name)
-                .arg(self.worker_ttl())
-                .arg(self.config.result_ttl.as_secs())
-                .arg(self.config.failure_ttl.as_secs())
-                .arg(format!("{busy:.6}"));
-            busy = 0.0;
-            for completion in chunk {
-                self.push_outcome(&mut call, completion);
-            }
-            calls.push(call);
+            let arguments = SettleArguments {
+                worker_ttl: self.worker_ttl(),
+                result_ttl: self.config.result_ttl.as_secs(),
+                failure_ttl: self.config.failure_ttl.as_secs(),
+                busy_seconds: std::mem::take(&mut busy),
+                runs: chunk.iter().map(|completion| self.ended_run(completion)).collect(),
+            };
+            calls.push(arguments.call(self.caller()));
         }
         let mut settled = Vec::with_capacity(completions.len());
         for answer in self.connection.invoke_all(&calls).await?.into_iter().rev() {
-            let (outcomes, notices, waits): (Vec<String>, Vec<Notice>, bool) = self.connection.read(answer?)?;
-            if waits {
-                self.bell.ring();
+            let SettleAnswer { outcomes, notices, repeated_ids_wait } = SettleAnswer::read(answer?)?;
+            if repeated_ids_wait {
+                self.wakeup.ring();
             }
             let chunk = &completions[settled.len()..];
             for (outcome, completion) in outcomes.iter().zip(chunk) {
                 settled.push(read_outcome(outcome, completion));
             }
-            for (index, webhooks, callback) in notices {
-                self.heed(&chunk[index], &webhooks, &callback);
-            }
+            self.handle_notices(chunk, &notices);
         }
         Ok(settled)
     }
 
-    fn push_outcome(&self, call: &mut crate::Invocation<'_>, completion: &Completion) {
-        let lease = &completion.delivery.lease;
+    fn ended_run<'a>(&self, completion: &'a Completion) -> EndedRun<'a> {
         let serializer = match &completion.delivery.payload {
             Ok(Payload::Call(call)) => call.serializer,
             _ => Serializer::Pickle,
@@ -67,19 +57,28 @@ impl RqQueue {
             Outcome::Released => ("released", String::new(), None),
             Outcome::Stopped => ("stopped", exc_string(STOPPED), None),
         };
-        call.push(outcome);
-        call.push(&lease.queue);
-        call.push(&lease.job);
-        call.push(&lease.execution);
-        call.push(iso(completion.started_at));
-        call.push(iso(completion.ended_at));
-        call.push(epoch(completion.started_at));
-        call.push(epoch(completion.ended_at));
-        call.push(text);
-        call.push(delay.map_or(String::new(), |seconds| format!("{seconds:.3}")));
+        EndedRun {
+            outcome,
+            lease: &completion.delivery.lease,
+            started_iso: iso(completion.started_at),
+            ended_iso: iso(completion.ended_at),
+            started_epoch: epoch(completion.started_at),
+            ended_epoch: epoch(completion.ended_at),
+            text,
+            delay,
+        }
     }
 
-    fn heed(&self, completion: &Completion, webhooks: &str, callback: &str) {
+    /// Calls the webhooks of `completions`, and says which callbacks nobody ran.
+    fn handle_notices(&self, completions: &[Completion], notices: &[Notice]) {
+        for Notice { run, webhooks, callback } in notices {
+            if let Some(completion) = completions.get(*run) {
+                self.handle_notice(completion, webhooks, callback);
+            }
+        }
+    }
+
+    fn handle_notice(&self, completion: &Completion, webhooks: &str, callback: &str) {
         let job = &completion.delivery.id;
         if !callback.is_empty() {
             self.skipped_callbacks.fetch_add(1, Ordering::Relaxed);

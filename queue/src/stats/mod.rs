@@ -1,20 +1,19 @@
 //! What a scaler and a person see of queues: counts, the oldest wait, and what each worker did. Read-only, one round
 //! trip for any number of queues, and constant work however long they are.
 
+mod answer;
+
 use std::borrow::Borrow;
 use std::collections::BTreeMap;
-use std::sync::LazyLock;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 
-use crate::bookkeeping::Place;
-use crate::rq::{Keys, parse_iso};
-use crate::trouble::{Trouble, read_entry};
-use crate::{Connection, Invocation, Protocol, QueueConfig, QueueError, Script};
-
-static RQ: LazyLock<Script> = LazyLock::new(|| Script::new(&[include_str!("rq.lua")]));
-static BESIDE: LazyLock<Script> = LazyLock::new(|| Script::new(&[include_str!("beside.lua")]));
+use self::answer::{StatsAnswer, WorkerRecord};
+use crate::rq::{Keys, lua as rq, text::parse_iso};
+use crate::simple::{QueueKeys, lua as simple};
+use crate::worker_reports::{Trouble, read_entry};
+use crate::{Connection, Invocation, Protocol, QueueConfig, QueueError};
 
 /// Which queues to look at together: their numbers add up.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +85,9 @@ pub struct WorkerStats {
     pub busy_seconds: f64,
     /// Since it was last heard of, by the server's clock.
     pub silent_for: Duration,
+    /// For how long it has been at the job (or batch) in hand; none where it is idle, does several at once, or leaves no
+    /// such account (lists and streams). As wrong as its clock differs from the server's.
+    pub job_age: Option<Duration>,
 }
 
 impl WorkerStats {
@@ -123,8 +125,12 @@ pub async fn stats(
         .map(|(share, query)| {
             let own: Vec<_> = answers.by_ref().take(*share.as_ref().unwrap_or(&0)).collect();
             share?;
-            let parts = own.into_iter().map(|answer| connection.read::<Row>(answer?)).collect::<Result<Vec<_>, _>>()?;
-            Ok(together(parts, query.protocol))
+            let script = match query.protocol {
+                Protocol::Rq => "rq/lua/stats.lua",
+                Protocol::List | Protocol::Stream => "simple/lua/stats.lua",
+            };
+            let parts: Result<Vec<_>, _> = own.into_iter().map(|answer| StatsAnswer::read(script, answer?)).collect();
+            Ok(together(parts?, query.protocol))
         })
         .collect())
 }
@@ -139,24 +145,15 @@ fn calls_of(query: &StatsQuery, is_cluster: bool) -> Result<Vec<Invocation<'stat
         .iter()
         .map(|name| {
             if let Some(keys) = &keys {
-                return Ok(RQ.on(&keys.queue(name)).arg(keys.prefix()).arg(name));
+                return Ok(rq::stats::call(keys, name));
             }
-            let place = Place::new(query.protocol, name, &query.consumer_group)?;
-            Ok(BESIDE.on(&place.key).arg(&place.key).arg(&place.prefix).arg(&place.group))
+            let queue = QueueKeys::new(query.protocol, name, &query.consumer_group)?;
+            Ok(simple::stats::call(&queue))
         })
         .collect()
 }
 
-/// Seconds and microseconds of the server's clock, failed, and what else there is; none: nothing to do, and no worker.
-type Row = (i64, u32, u64, Option<Work>);
-
-/// Waiting, running, scheduled, due, when the head was queued (ISO text or an entry id), workers, troubles.
-type Work = (u64, u64, u64, u64, String, Vec<WorkerRow>, Vec<String>);
-
-/// Name, last heartbeat, state, host, succeeded, failed, busy seconds, concurrency, running.
-type WorkerRow = (String, String, String, String, String, String, String, String, u64);
-
-fn together(rows: Vec<Row>, protocol: Protocol) -> QueueStats {
+fn together(answers: Vec<StatsAnswer>, protocol: Protocol) -> QueueStats {
     let mut stats = QueueStats {
         observed_at: DateTime::UNIX_EPOCH,
         waiting: 0,
@@ -169,21 +166,19 @@ fn together(rows: Vec<Row>, protocol: Protocol) -> QueueStats {
         troubles: Vec::new(),
     };
     let mut workers = BTreeMap::new();
-    for (seconds, micros, failed, work) in rows {
-        let now = DateTime::from_timestamp(seconds, micros * 1000).unwrap_or_default();
+    for StatsAnswer { now, failed, activity } in answers {
         stats.observed_at = now;
         stats.failed += failed;
-        let Some((waiting, running, scheduled, due, head, members, troubles)) = work else { continue };
-        stats.waiting += waiting;
-        stats.running += running;
-        stats.scheduled += scheduled;
-        stats.due += due;
-        let wait = time_of(&head, protocol).map(|queued| since(queued, now));
+        let Some(activity) = activity else { continue };
+        stats.waiting += activity.waiting;
+        stats.running += activity.running;
+        stats.scheduled += activity.scheduled;
+        stats.due += activity.due;
+        let wait = time_of(&activity.head, protocol).map(|queued| since(queued, now));
         stats.oldest_wait = stats.oldest_wait.max(wait);
-        stats.troubles.extend(troubles.iter().filter_map(|entry| read_entry(entry, seconds)));
-        for row in members {
-            let worker = worker(row, now, protocol);
-            add(&mut workers, worker, protocol);
+        stats.troubles.extend(activity.reports.iter().filter_map(|entry| read_entry(entry, now.timestamp())));
+        for record in activity.workers {
+            add(&mut workers, worker(record, now, protocol), protocol);
         }
     }
     stats.workers = workers.into_values().collect();
@@ -208,22 +203,37 @@ fn add(workers: &mut BTreeMap<String, WorkerStats>, worker: WorkerStats, protoco
     }
 }
 
-fn worker(row: WorkerRow, now: DateTime<Utc>, protocol: Protocol) -> WorkerStats {
-    let (name, last_heartbeat, state, hostname, succeeded, failed, busy_seconds, concurrency, running) = row;
-    WorkerStats {
-        name,
-        hostname,
-        state,
-        concurrency: concurrency.parse().unwrap_or(1),
-        running,
-        succeeded: succeeded.parse().unwrap_or(0),
-        failed: failed.parse().unwrap_or(0),
-        busy_seconds: busy_seconds.parse().unwrap_or(0.0),
-        silent_for: time_of(&last_heartbeat, protocol).map_or(Duration::MAX, |heard| since(heard, now)),
+fn worker(record: WorkerRecord, now: DateTime<Utc>, protocol: Protocol) -> WorkerStats {
+    let heard = time_of(&record.last_heartbeat, protocol);
+    let mut worker = WorkerStats {
+        name: record.name,
+        hostname: record.hostname,
+        state: record.state,
+        concurrency: record.concurrency.parse().unwrap_or(1),
+        running: record.running,
+        succeeded: record.succeeded.parse().unwrap_or(0),
+        failed: record.failed.parse().unwrap_or(0),
+        busy_seconds: record.busy_seconds.parse().unwrap_or(0.0),
+        silent_for: heard.map_or(Duration::MAX, |heard| since(heard, now)),
+        job_age: None,
+    };
+    if worker.is_busy() && worker.concurrency <= 1 {
+        worker.job_age = heard.and_then(|heard| at_heartbeat(&record.at_work, heard)?.checked_add(worker.silent_for));
     }
+    worker
 }
 
-/// RQ writes ISO text; streams and the records beside lists and streams have milliseconds (of an entry: before a dash).
+/// For how long a worker had been at its job when it was last heard of; both times are by its own clock. RQ 2 and ours write
+/// seconds with each heartbeat; a run of RQ 3 that began after the last one is as old as the silence.
+fn at_heartbeat(at_work: &str, heard: DateTime<Utc>) -> Option<Duration> {
+    let seconds: f64 = match at_work.strip_prefix("since ") {
+        None => at_work.parse().ok()?,
+        Some(began) => heard.timestamp_micros() as f64 / 1e6 - began.parse::<f64>().ok()?,
+    };
+    Duration::try_from_secs_f64(seconds.clamp(0.0, f64::MAX)).ok()
+}
+
+/// RQ writes ISO text; streams and the records of lists and streams have milliseconds (of an entry: before a dash).
 fn time_of(text: &str, protocol: Protocol) -> Option<DateTime<Utc>> {
     match protocol {
         Protocol::Rq => parse_iso(text),
@@ -237,23 +247,48 @@ fn since(then: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
 
 #[cfg(test)]
 mod tests {
+    use super::answer::Activity;
     use super::*;
 
-    fn row(head: &str, worker: WorkerRow) -> Row {
-        (1_000, 500_000, 4, Some((3, 2, 1, 0, head.into(), vec![worker], vec!["995 Denied no".into()])))
+    fn answer(failed: u64, activity: Option<Activity>) -> StatsAnswer {
+        StatsAnswer { now: DateTime::from_timestamp(1_000, 500_000_000).unwrap(), failed, activity }
     }
 
-    fn record(heartbeat: &str, state: &str) -> WorkerRow {
-        ("w".into(), heartbeat.into(), state.into(), "pod".into(), "7".into(), "1".into(), "2.5".into(), "4".into(), 2)
+    fn active(head: &str, worker: WorkerRecord) -> StatsAnswer {
+        let activity = Activity {
+            waiting: 3,
+            running: 2,
+            scheduled: 1,
+            due: 0,
+            head: head.into(),
+            workers: vec![worker],
+            reports: vec!["995 Denied no".into()],
+        };
+        answer(4, Some(activity))
+    }
+
+    fn record(heartbeat: &str, state: &str) -> WorkerRecord {
+        WorkerRecord {
+            name: "w".into(),
+            last_heartbeat: heartbeat.into(),
+            state: state.into(),
+            hostname: "pod".into(),
+            succeeded: "7".into(),
+            failed: "1".into(),
+            busy_seconds: "2.5".into(),
+            concurrency: "4".into(),
+            running: 2,
+            at_work: String::new(),
+        }
     }
 
     #[test]
     fn numbers_of_several_queues_add_up_and_the_worst_wait_counts() {
         let heartbeat = "1970-01-01T00:16:39.500000Z";
         let rows = vec![
-            row("1970-01-01T00:16:30.500000Z", record(heartbeat, "busy")),
-            row("1970-01-01T00:16:35.000000Z", record(heartbeat, "busy")),
-            (1_000, 500_000, 1, None),
+            active("1970-01-01T00:16:30.500000Z", record(heartbeat, "busy")),
+            active("1970-01-01T00:16:35.000000Z", record(heartbeat, "busy")),
+            answer(1, None),
         ];
         let stats = together(rows, Protocol::Rq);
         assert_eq!(stats.troubles.len(), 2);
@@ -266,12 +301,44 @@ mod tests {
     #[test]
     fn a_worker_of_two_streams_has_a_record_with_each() {
         let stats = together(
-            vec![row("999500-0", record("999000", "idle")), row("", record("1000000", "busy"))],
+            vec![active("999500-0", record("999000", "idle")), active("", record("1000000", "busy"))],
             Protocol::Stream,
         );
         assert_eq!(stats.oldest_wait, Some(Duration::from_secs(1)));
         let [worker] = &stats.workers[..] else { panic!("{:?}", stats.workers) };
         assert_eq!((worker.succeeded, worker.running, worker.state.as_str()), (14, 4, "busy"));
         assert_eq!(worker.silent_for, Duration::from_millis(500));
+    }
+
+    /// The age of a job, half a second after the last heartbeat by the server's clock.
+    fn age(at_work: &str, (state, running, concurrency): (&str, u64, &str), heartbeat: &str) -> Option<f64> {
+        let mut row = record(heartbeat, state);
+        (row.concurrency, row.running, row.at_work) = (concurrency.into(), running, at_work.into());
+        let now = DateTime::from_timestamp(1_000, 500_000_000).unwrap();
+        worker(row, now, Protocol::Rq).job_age.map(|age| age.as_secs_f64())
+    }
+
+    #[test]
+    fn a_job_is_as_old_as_its_worker_said_and_the_time_since() {
+        let heartbeat = "1970-01-01T00:16:40.000000Z";
+        let alone = ("busy", 1, "1");
+        assert_eq!(age("30.25", alone, heartbeat), Some(30.75));
+        assert_eq!(age("0", ("busy", 0, "1"), heartbeat), Some(0.5), "rq 2 has no set of executions");
+        assert_eq!(age("since 990.5", alone, heartbeat), Some(10.0));
+        assert_eq!(age("since 1000.25", alone, heartbeat), Some(0.5), "begun after the heartbeat");
+        assert_eq!(age("3", ("busy", 200, "1"), heartbeat), Some(3.5), "a batch");
+        // A clock that is ahead: never less than what it says itself.
+        assert_eq!(age("3", alone, "1970-01-01T00:17:00.000000Z"), Some(3.0));
+    }
+
+    #[test]
+    fn what_no_worker_says_is_no_age() {
+        let heartbeat = "1970-01-01T00:16:40.000000Z";
+        for odd in ["", "soon", "nan", "inf", "1e300", "since", "since ", "since never", "since nan", "since -inf"] {
+            assert_eq!(age(odd, ("busy", 1, "1"), heartbeat), None, "{odd}");
+        }
+        assert_eq!(age("3", ("busy", 1, "1"), "yesterday"), None);
+        assert_eq!(age("3", ("idle", 0, "1"), heartbeat), None);
+        assert_eq!(age("3", ("busy", 2, "4"), heartbeat), None, "of several nobody says which");
     }
 }

@@ -1,9 +1,16 @@
 //! What Redis refuses, it refuses before a job is taken: rights, keys of another type, memory.
 
-use jobqueue_queue::acl::{Role, commands, rules};
-use jobqueue_queue::{Backend, Protocol, QueueError, StatsQuery, TroubleBoard, stats};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
-use super::*;
+use jobqueue_queue::acl::{Role, commands, rules};
+use jobqueue_queue::admin::Requeued;
+use jobqueue_queue::{
+    Backend, Outcome, PayloadLimits, Protocol, QueueError, Retry, Settled, StatsQuery, TroubleBoard, stats,
+};
+use tokio::task::JoinSet;
+
+use crate::stand::{Stand, failed, finished, record};
 
 /// Sent by the client library or needed to run any script: without them there is no worker at all.
 const NEEDED_TO_BEGIN: [&str; 5] = ["evalsha", "eval", "select", "ping", "info"];

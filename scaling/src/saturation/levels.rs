@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::scatter::{Dispersion, Scatter};
+use super::survival::{Slowdown, Survival};
 use crate::{Backlog, JobVariation, Observation};
 
 /// So many levels are remembered at most.
@@ -17,7 +18,7 @@ const SETTLE_JOBS: f64 = 2.0;
 /// A level is compared with those that have at most this part of its workers.
 const COMPARABLE: f64 = 0.8;
 /// Workers that keep less than this part of their rate as they become more are too many...
-const KEPT: f64 = 0.88;
+pub(super) const KEPT: f64 = 0.88;
 /// ...if there is no doubt that they kept less than all of it. So many standard errors say that they kept more than that part.
 const HELPFUL: f64 = 2.0;
 /// So many times as much, or so many standard errors more, is not the same.
@@ -34,6 +35,9 @@ const CHANGE: f64 = 1.2;
 const SURPRISE: f64 = 4.0;
 const LATEST_SECONDS: f64 = 60.0;
 const LATEST_VARIANCE: f64 = 0.002;
+/// Single jobs are known if they last for about a look, in seconds. Where their squared variation is less, counts tell as much.
+const LONG_SECONDS: f64 = 0.25;
+const VARIED: f64 = 0.1;
 /// What disturbs all workers alike, as the relative variance of a second.
 const DISTURBANCE: f64 = 0.02;
 
@@ -60,6 +64,16 @@ pub(super) enum Finding {
 }
 
 impl Level {
+    /// So many jobs in so many seconds, counted until `last`.
+    pub(super) fn new(workers: u32, jobs: f64, seconds: f64, last: f64) -> Self {
+        Self { workers, jobs, seconds, last }
+    }
+
+    /// The same as what so many workers did, each as much as these.
+    pub(super) fn of_workers(self, workers: u32) -> Self {
+        Self { workers, seconds: self.seconds * f64::from(self.workers) / f64::from(workers), ..self }
+    }
+
     /// Jobs per second, all together.
     pub(super) fn rate(&self) -> f64 {
         self.jobs / self.seconds
@@ -162,6 +176,9 @@ pub(super) struct Levels {
     job_seconds: f64,
     /// How unlike each other jobs are.
     variation: Option<JobVariation>,
+    /// For how long single jobs run.
+    #[serde(default)]
+    survival: Survival,
 }
 
 impl Levels {
@@ -180,12 +197,18 @@ impl Levels {
         if rate > 0.0 {
             self.job_seconds = backlog.running as f64 / rate;
         }
+        // Single jobs are known by their age, also of workers that are to go: those take part of the database as well.
+        let are_at_work = u64::from(workers.busy) * 4 >= u64::from(workers.ready) * 3;
+        if full && are_at_work && clock - self.changed >= SETTLE_SECONDS {
+            self.survival.add(clock, workers.busy.max(workers.ready), &seen.rates.lives);
+        }
+        let is_due = self.survival.is_due(clock);
         // Workers that are to go still finish what they have in hand.
         let drains = workers.busy > workers.ready;
         if !full || drains || !self.has_settled(clock) || rate <= 0.0 {
             self.second = (clock, 0, 0);
             self.scatter.interrupt();
-            return false;
+            return is_due;
         }
         let (since, jobs, most) = self.second;
         self.second = (since, jobs + ended, most.max(workers.busy));
@@ -244,6 +267,7 @@ impl Levels {
         let change = (latest.rate() / before.rate()).ln().abs();
         if change > CHANGE.ln() && change > SURPRISE * error {
             self.known.clear();
+            self.survival = Survival::default();
             self.scatter = Scatter::default();
             self.latest = (0.0, 0.0);
             return true;
@@ -281,6 +305,22 @@ impl Levels {
         self.scatter.dispersion(self.job_seconds, self.variation)
     }
 
+    /// How much longer a job takes with so many workers than with fewer, where single jobs are known and tell more than counts.
+    pub(super) fn slowdown(&self, workers: u32) -> Option<Slowdown> {
+        self.has_varied_jobs().then(|| self.survival.slowdown(COMPARABLE * f64::from(workers), workers))?
+    }
+
+    /// Whether so many workers are known so well that fewer may be tried.
+    pub(super) fn is_known(&self, now: Level) -> bool {
+        let by_times = if self.has_varied_jobs() { self.survival.is_known(now.workers) } else { None };
+        by_times.unwrap_or_else(|| now.is_known(self.dispersion()))
+    }
+
+    /// Jobs that are known one by one, and are not much alike.
+    fn has_varied_jobs(&self) -> bool {
+        self.job_seconds >= LONG_SECONDS && self.variation.is_some_and(|jobs| jobs.squared >= VARIED)
+    }
+
     /// How long a job takes.
     pub(super) fn job_seconds(&self) -> f64 {
         self.job_seconds
@@ -289,5 +329,6 @@ impl Levels {
     /// Forgets all levels but that of so many workers.
     pub(super) fn keep_only(&mut self, workers: u32) {
         self.known.retain(|level| level.workers == workers);
+        self.survival.keep_only(workers);
     }
 }

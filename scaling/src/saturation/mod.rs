@@ -9,6 +9,7 @@ mod errors;
 mod levels;
 mod probe;
 mod scatter;
+mod survival;
 mod verdict;
 
 use serde::{Deserialize, Serialize};
@@ -72,10 +73,11 @@ impl Saturation {
         if levels.is_new() {
             probing.forget(clock);
         }
-        let Some(now) = levels.current() else { return };
-        if probing.probe.is_some_and(|probe| now.workers <= probe.fewer) {
+        let now = levels.current();
+        if probing.probe.is_some_and(|probe| seen.workers.ready <= probe.fewer) {
             return self.judge_probe(clock, now);
         }
+        let Some(now) = now else { return };
         if !self.asks_for_comparison(clock, now) {
             return;
         }
@@ -86,7 +88,12 @@ impl Saturation {
         if let Some((_, fewer)) = fewer.iter().find(|(finding, _)| *finding == Finding::Saturated) {
             return self.find(clock, *fewer, now, now);
         }
-        if fewer.iter().any(|(finding, _)| *finding == Finding::Helps) {
+        let slowdown = levels.slowdown(now.workers);
+        let finding = slowdown.map(|slowdown| slowdown.finding());
+        if let Some(slowdown) = slowdown.filter(|_| finding == Some(Finding::Saturated)) {
+            return self.find(clock, slowdown.fewer, slowdown.more, now);
+        }
+        if finding == Some(Finding::Helps) || fewer.iter().any(|(finding, _)| *finding == Finding::Helps) {
             self.verdict.take_if(|verdict| verdict.trial.is_some());
             return;
         }
@@ -99,22 +106,34 @@ impl Saturation {
     }
 
     /// Fewer are being tried, and are what is measured `now`.
-    fn judge_probe(&mut self, clock: f64, now: Level) {
+    fn judge_probe(&mut self, clock: f64, now: Option<Level>) {
         let Some(Measured { levels, probing }) = self.measured.as_deref_mut() else { return };
         let Some(probe) = &mut probing.probe else { return };
-        probe.reach(clock);
+        let slowdown = levels.slowdown(probe.more.workers);
+        if now.is_some() || slowdown.is_some() {
+            probe.reach(clock);
+        }
+        let (left, tried, dispersion) = (probe.left(clock), probe.fewer, levels.dispersion());
         let more = levels.of(probe.more.workers).unwrap_or(probe.more);
-        let dispersion = levels.dispersion();
-        match now.compare(&more, dispersion) {
-            Finding::Saturated => self.find(clock, now, more, now),
-            Finding::Helps => {
-                probing.give_up(clock);
-                if let Some(verdict) = &mut self.verdict {
-                    verdict.is_lowest(clock);
-                }
+        let by_counts = now.map_or(Finding::Unknown, |now| now.compare(&more, dispersion));
+        let by_times = slowdown.map_or(Finding::Unknown, |slowdown| slowdown.finding_of_trial(left));
+        if let Some(now) = now.filter(|_| by_counts == Finding::Saturated) {
+            self.find(clock, now, more, now);
+        } else if let Some(slowdown) = slowdown.filter(|_| by_times == Finding::Saturated) {
+            let fewer = slowdown.fewer.of_workers(tried);
+            self.find(clock, fewer, slowdown.more, fewer);
+        } else if by_counts == Finding::Helps || by_times == Finding::Helps {
+            probing.give_up(clock);
+            if let Some(verdict) = &mut self.verdict {
+                verdict.is_lowest(clock);
             }
-            Finding::Unknown if now.may_be_enough(&more, probe.left(clock), dispersion) => {}
-            Finding::Unknown => probing.give_up(clock),
+        } else if slowdown.is_some_and(|slowdown| slowdown.seems_all(left)) {
+            probe.deepen();
+        } else {
+            let by_counts = now.is_none_or(|now| now.may_be_enough(&more, left, dispersion));
+            if !by_counts && !slowdown.is_some_and(|slowdown| slowdown.may_be_enough(left)) {
+                probing.give_up(clock);
+            }
         }
     }
 
@@ -144,6 +163,10 @@ impl Saturation {
     fn find(&mut self, clock: f64, fewer: Level, more: Level, now: Level) {
         let Some(measured) = self.measured.as_deref_mut() else { return };
         let cap = fewer.worth(&more, measured.levels.dispersion());
+        // The last worker may be needed for a part of it.
+        if cap >= more.workers {
+            return;
+        }
         let limit = Limit::Saturated {
             fewer: fewer.workers,
             fewer_rate: fewer.rate(),

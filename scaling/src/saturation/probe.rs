@@ -12,6 +12,10 @@ const REACH_SECONDS: f64 = 150.0;
 const PROBE_SECONDS: f64 = 150.0;
 /// One worker alone is not tried: of two or three little would be saved, and much is lost meanwhile if they were needed.
 const FEWEST: u32 = 2;
+/// What part of the workers is tried: of half of them, what the others still have in hand would leave more than half for a while.
+const TRIED: f64 = 0.45;
+/// And what part of those.
+const DEEPER: f64 = 0.6;
 /// The time between two of them that found nothing, at first and at most, in seconds.
 const FIRST_PAUSE: f64 = 600.0;
 const LONGEST_PAUSE: f64 = 4800.0;
@@ -36,17 +40,23 @@ pub(super) struct Probe {
     reached: bool,
 }
 
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of a number of workers")]
+fn tried(workers: u32, part: f64) -> u32 {
+    ((f64::from(workers) * part) as u32).max(FEWEST)
+}
+
 impl Probing {
     /// Whether fewer are worth a trial, the level `now` being known, and nothing else telling.
     pub(super) fn is_due(&self, clock: f64, now: Level, levels: &Levels, waiting: u64) -> bool {
         let lasts = levels.clears_in(clock, waiting).is_none_or(|seconds| seconds > BACKLOG_SECONDS);
-        let is_known = now.is_known(levels.dispersion());
+        let is_known = levels.is_known(now);
         self.probe.is_none() && clock >= self.not_before && lasts && is_known && now.workers / 2 >= FEWEST
     }
 
-    /// Begins: half as many.
+    /// Begins.
     pub(super) fn begin(&mut self, clock: f64, more: Level) {
-        self.probe = Some(Probe { more, fewer: more.workers / 2, until: clock + REACH_SECONDS, reached: false });
+        self.probe =
+            Some(Probe { more, fewer: tried(more.workers, TRIED), until: clock + REACH_SECONDS, reached: false });
     }
 
     /// Ends without a finding.
@@ -77,6 +87,13 @@ impl Probe {
     pub(super) fn reach(&mut self, clock: f64) {
         if !std::mem::replace(&mut self.reached, true) {
             self.until = clock + PROBE_SECONDS;
+        }
+    }
+
+    /// Even fewer are tried, once.
+    pub(super) fn deepen(&mut self) {
+        if self.fewer == tried(self.more.workers, TRIED) {
+            self.fewer = tried(self.fewer, DEEPER);
         }
     }
 

@@ -21,7 +21,7 @@ const SAMPLES_IN_PAIR: f64 = 3.0;
 /// A square that is so many times the mean is a change, no scatter; it counts as so much.
 const UNUSUAL: f64 = 12.0;
 /// So many standard errors of a normal distribution leave no doubt: one in two thousand.
-const CONFIDENCE: f64 = 3.3;
+pub(super) const CONFIDENCE: f64 = 3.3;
 /// The past counts as so many pairs at most.
 const REMEMBERED_PAIRS: f64 = 64.0;
 /// Batches shorter than so many jobs say nothing about longer ones.

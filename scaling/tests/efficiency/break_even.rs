@@ -1,5 +1,7 @@
 //! A worker without work is kept for about as long as its start costs: so it is never much dearer than whoever knows when the
-//! next job comes, whatever the gaps between the jobs (ski rental: at most twice as dear).
+//! next job comes, whatever the gaps between the jobs (ski rental: at most twice as dear). Where the gaps have been long, going
+//! at once is tried for a quarter of what it would have saved, and goes on while it saves: at most a quarter dearer still, and
+//! usually far cheaper.
 
 use crate::simulation::{LOOK, Simulation};
 use jobqueue_scaling::Targets;
@@ -38,15 +40,15 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_costs_at_most_twice_the_optimum(
+    fn it_costs_at_most_two_and_a_quarter_times_the_optimum(
         start in 2.0_f64..30.0,
         job in 0.5_f64..20.0,
-        gaps in prop::collection::vec(prop_oneof![0.5_f64..10.0, 1.0_f64..60.0, 20.0_f64..300.0], 1..12),
+        gaps in prop::collection::vec(prop_oneof![0.5_f64..10.0, 1.0_f64..60.0, 20.0_f64..300.0], 1..24),
     ) {
         let (cost, optimum) = (cost(start, job, &gaps), optimum(start, job, &gaps));
         // A few looks for each job: it is seen up to one late, and so are its end and the end of the hold.
         let looks = 6.0 * LOOK * (gaps.len() + 1) as f64;
-        prop_assert!(cost <= 2.0 * optimum + looks, "{cost} for {optimum}: {gaps:?}");
+        prop_assert!(cost <= 2.25 * optimum + looks, "{cost} for {optimum}: {gaps:?}");
     }
 }
 
@@ -57,4 +59,21 @@ fn sparse_jobs_cost_about_twice_the_optimum_at_worst() {
         let ratio = cost(start, job, &gaps) / optimum(start, job, &gaps);
         assert!(ratio <= 2.1, "{start} {job}: {ratio}");
     }
+}
+
+#[test]
+fn sparse_jobs_cost_little_more_than_the_optimum_once_they_are_known_to_be_sparse() {
+    let gaps = [600.0; 60];
+    for (start, job) in [(5.0, 0.5), (5.0, 5.0), (30.0, 1.0)] {
+        let ratio = cost(start, job, &gaps) / optimum(start, job, &gaps);
+        assert!(ratio <= 1.2, "{start} {job}: {ratio}");
+    }
+}
+
+#[test]
+fn gaps_that_turn_short_after_long_ones_are_noticed_soon() {
+    let (start, job) = (10.0, 2.0);
+    let gaps: Vec<f64> = [300.0; 20].into_iter().chain([3.0; 40]).collect();
+    let (cost, optimum) = (cost(start, job, &gaps), optimum(start, job, &gaps));
+    assert!(cost <= 1.5 * optimum, "{cost} for {optimum}");
 }

@@ -1,7 +1,7 @@
 //! A queue and its workers, simulated look by look: workers take a while to start, jobs take a while to be done, one at a time,
 //! in the order in which they came.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use jobqueue_scaling::{
     Backlog, Decision, Memory, Meter, Observation, Policy, Sample, Targets, WorkerCounters, Workers, decide,
@@ -130,10 +130,14 @@ impl Simulation {
             ..WorkerCounters::default()
         };
         let started = self.workers.iter().filter(|worker| worker.ready_at <= now);
-        let records: BTreeMap<String, WorkerCounters> =
-            started.map(|worker| (format!("w{}", worker.name), counters(worker))).collect();
+        let records: Vec<_> = started.map(|worker| (format!("w{}", worker.name), counters(worker))).collect();
         let (waiting, running) = (self.jobs.len() as u64, u64::from(busy));
-        let rates = self.meter.sample(Sample { now, waiting, running, workers: records });
+        let rates = self.meter.sample(Sample {
+            now,
+            waiting,
+            running,
+            workers: records.iter().map(|(name, counters)| (name.as_str(), *counters)).collect(),
+        });
         let oldest_wait_seconds = self.jobs.front().map(|came| now - came);
         let backlog = Some(Backlog { waiting, running, oldest_wait_seconds });
         let (decision, memory) =

@@ -49,19 +49,27 @@ fn found(start: Start, job_seconds: f64, variation: f64, part: f64, seconds: f64
     first
 }
 
+/// Where chance begins.
+fn first_seed() -> u64 {
+    let seed = std::env::var_os("SEED");
+    seed.and_then(|seed| seed.to_string_lossy().parse().ok()).unwrap_or(0)
+}
+
 /// In how many runs of a hundred it was found within five minutes.
 fn found_of_hundred(start: Start, job_seconds: f64, variation: f64, part: f64, runs: u32) -> u32 {
-    let is_found = |seed: &u32| found(start, job_seconds, variation, part, 300.0, u64::from(*seed)).is_some();
+    let is_found =
+        |seed: &u32| found(start, job_seconds, variation, part, 300.0, first_seed() + u64::from(*seed)).is_some();
     let count = (0..runs).filter(is_found).count();
     u32::try_from(count).expect("few") * 100 / runs
 }
 
-/// In how many runs of a hundred it was found in fifteen minutes, though nothing limits.
-fn false_of_hundred(start: Start, job_seconds: f64, variation: f64, runs: u32) -> u32 {
-    let is_found =
-        |seed: &u32| found(start, job_seconds, variation, f64::INFINITY, 900.0, 1000 + u64::from(*seed)).is_some();
-    let count = (0..runs).filter(is_found).count();
-    u32::try_from(count).expect("few") * 100 / runs
+/// In how many runs it was found in fifteen minutes, though nothing limits.
+fn false_verdicts(start: Start, job_seconds: f64, variation: f64, runs: u32) -> u32 {
+    let is_found = |seed: &u32| {
+        let seed = 1000 + first_seed() + u64::from(*seed);
+        found(start, job_seconds, variation, f64::INFINITY, 900.0, seed).is_some()
+    };
+    u32::try_from((0..runs).filter(is_found).count()).expect("few")
 }
 
 #[test]
@@ -72,7 +80,9 @@ fn a_limit_is_found_within_five_minutes_however_the_work_begins() {
         (Start::Cold, 0.5, 0.5, 0.8),
         (Start::Cold, 5.0, 0.0, 0.5),
         (Start::Cold, 5.0, 0.5, 0.3),
+        (Start::Cold, 5.0, 1.0, 0.3),
         (Start::Cold, 5.0, 1.0, 0.5),
+        (Start::Cold, 0.5, 3.0, 0.5),
         (Start::Warm, 0.5, 1.0, 0.3),
         (Start::Warm, 5.0, 0.5, 0.5),
         (Start::Slower, 0.5, 1.0, 0.5),
@@ -84,7 +94,14 @@ fn a_limit_is_found_within_five_minutes_however_the_work_begins() {
 }
 
 #[test]
+fn long_and_highly_varied_jobs_hide_a_limit_seldom() {
+    let found = [0.3, 0.5].map(|part| found_of_hundred(Start::Cold, 5.0, 3.0, part, 25));
+    assert!(found.iter().all(|found| *found >= 75), "{found:?} of 100");
+}
+
+#[test]
 fn varied_jobs_are_no_limit() {
+    let mut wrong = 0;
     for (start, job_seconds, variation) in [
         (Start::Cold, 0.5, 1.0),
         (Start::Cold, 0.5, 3.0),
@@ -94,9 +111,10 @@ fn varied_jobs_are_no_limit() {
         (Start::Cold, 5.0, 3.0),
         (Start::Warm, 5.0, 3.0),
     ] {
-        let wrong = false_of_hundred(start, job_seconds, variation, 12);
-        assert_eq!(wrong, 0, "{start:?}, {job_seconds} s, variation {variation}");
+        wrong += false_verdicts(start, job_seconds, variation, 12);
     }
+    // Chance is allowed one in a hundred.
+    assert!(wrong <= 1, "{wrong} of 84");
 }
 
 /// A shop in which the database does `part` of what all workers would, and there is more to do than that.
@@ -166,7 +184,7 @@ fn a_trial_that_can_tell_nothing_ends_and_two_or_three_workers_see_none() {
 }
 
 /// What is stated of found and false, run by run: `cargo test -p jobqueue-scaling --test saturation -- --ignored --nocapture
-/// monte_carlo`, with the number of `RUNS`, and `ONLY` settings whose title contains that.
+/// monte_carlo`, with the number of `RUNS`, the first `SEED`, and `ONLY` settings whose title contains that.
 #[test]
 #[ignore = "takes many minutes, and prints a table"]
 fn monte_carlo() {
@@ -181,7 +199,7 @@ fn monte_carlo() {
                     continue;
                 }
                 let found = [0.3, 0.5, 0.8].map(|part| found_of_hundred(start, job_seconds, variation, part, runs));
-                let wrong = false_of_hundred(start, job_seconds, variation, runs);
+                let wrong = false_verdicts(start, job_seconds, variation, runs) * 100 / runs;
                 writeln!(std::io::stderr(), "{title}: found {found:?} %, false {wrong} %").expect("stderr is open");
             }
         }

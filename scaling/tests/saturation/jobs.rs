@@ -95,11 +95,14 @@ impl Shop {
     fn look(&mut self) {
         let now = self.now;
         let started = self.workers.iter().filter(|(_, worker)| worker.ready_at <= now);
+        let started: Vec<_> = started.map(|(id, worker)| (format!("w{id}"), worker)).collect();
         let workers = started
-            .map(|(id, worker)| {
-                let Worker { completed, worked_seconds, .. } = *worker;
+            .iter()
+            .map(|(name, worker)| {
+                let Worker { completed, worked_seconds, .. } = **worker;
                 let busy = worker.busy_since.is_some();
-                (format!("w{id}"), WorkerCounters { completed, busy, worked_seconds, ..WorkerCounters::default() })
+                let counters = WorkerCounters { completed, busy, worked_seconds, ..WorkerCounters::default() };
+                (name.as_str(), counters)
             })
             .collect();
         let (busy, waiting) = (self.busy(), self.waiting);

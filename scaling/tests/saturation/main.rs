@@ -3,8 +3,6 @@
 mod found;
 mod jobs;
 
-use std::collections::BTreeMap;
-
 use jobqueue_scaling::{
     Backlog, Limit, Memory, Meter, Observation, Policy, Sample, Targets, WorkerCounters, Workers, decide,
 };
@@ -96,8 +94,8 @@ impl Plant {
             busy: waiting > 0,
             ..WorkerCounters::default()
         };
-        let workers: BTreeMap<String, WorkerCounters> =
-            (0..ready).map(|index| (format!("w{index}"), counters(index))).collect();
+        let names: Vec<String> = (0..ready).map(|index| format!("w{index}")).collect();
+        let workers = names.iter().enumerate().map(|(index, name)| (name.as_str(), counters(index))).collect();
         let running = busy as u64;
         let rates = self.meter.sample(Sample { now: self.now, waiting, running, workers });
         let count = |number: usize| u32::try_from(number).expect("few");

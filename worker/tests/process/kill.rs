@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use crate::crew::{Crew, Rows, number};
+use crate::fixture::{Fixture, Rows, number};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -16,22 +16,22 @@ fn killed_at_random(rows: Rows) {
     let seed = number("JOBQUEUE_TEST_SEED", rand::random());
     println!("JOBQUEUE_TEST_SEED={seed}");
     let mut random = StdRng::seed_from_u64(seed);
-    let crew = Crew::new(rows);
-    let spoiled = crew.enqueue(jobs, 50);
-    let mut workers = vec![crew.start(), crew.start()];
+    let fixture = Fixture::new(rows);
+    let spoiled = fixture.enqueue(jobs, 50);
+    let mut workers = vec![fixture.start(), fixture.start()];
     for _ in 0..kills {
         let victim = random.random_range(0..workers.len());
         let steps = random.random_range(1..60);
         // Lines stop when the queue is empty; then the kill hits an idle worker.
         workers[victim].wait_for_lines(steps, Duration::from_secs(3));
         workers[victim].kill();
-        workers[victim] = crew.start();
+        workers[victim] = fixture.start();
     }
-    crew.until_done(jobs, &mut workers);
+    fixture.until_done(jobs, &mut workers);
     for worker in workers {
         worker.terminate();
     }
-    crew.check(jobs, spoiled);
+    fixture.check(jobs, spoiled);
 }
 
 #[test]

@@ -2,6 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod crew;
+mod fixture;
 mod kill;
 mod life;

@@ -5,10 +5,10 @@ use std::{collections::HashSet, time::Duration};
 use tokio::time::Instant;
 
 use super::{
-    super::{UnitOutcome, blame, failure::Failure, layout::Layout, store::Store, units::Prepared},
-    Engine,
-    transaction::{Setback, Way, Written},
-    trial::room_for,
+    super::{UnitOutcome, failure::Failure, layout::Layout, prepared::Prepared, rejection, store::Store},
+    room::room_for,
+    state::Engine,
+    transaction::{PartOutcomes, Setback, Way},
 };
 use crate::Recipe;
 
@@ -26,19 +26,16 @@ impl<S: Store> Engine<S> {
         outcomes: &mut [Option<UnitOutcome>],
     ) -> Result<(), Failure> {
         let began = Instant::now();
-        let mut pending = vec![batch];
+        let mut pending = Vec::from_iter(Some(batch).filter(|batch| !batch.is_empty()));
         // After a refusal within the last minute another one is likely: to sift at once saves an attempt that fails.
-        let mut sifts = batch.len() > 1 && self.refused.lately();
+        let mut sifts = batch.len() > 1 && self.refused.is_recent();
         let mut sifted = sifts;
         // Bytes of free room that trials have shown so far; `None` before the first trial.
-        let mut served = None;
+        let mut shown_room = None;
         let mut suspects = Vec::new();
         while let Some(part) = pending.pop() {
-            if part.is_empty() {
-                continue;
-            }
             let whole = part.len() == batch.len();
-            let way = if std::mem::take(&mut sifts) { Way::Sifted { tried: served.is_some() } } else { Way::Whole };
+            let way = if std::mem::take(&mut sifts) { Way::Sifted { tried: shown_room.is_some() } } else { Way::Whole };
             let failure = match self.commit_part(layout, part, whole, way, began).await {
                 Ok(written) => {
                     suspects.extend(self.record(layout, part, written, outcomes).await);
@@ -50,15 +47,11 @@ impl<S: Store> Engine<S> {
             let needs_trial = matches!(failure, Failure::Full(_) | Failure::Slow(_));
             // Once, or again after a trial.
             let sift = part.len() > 1
-                && (!sifted || needs_trial && served.is_none())
+                && (!sifted || needs_trial && shown_room.is_none())
                 && (failure.is_of_rows() || failure.is_dubious());
             // What a sifted part can tell of the database it tells by itself, but for room and speed.
             if failure.is_dubious() && (!sift || needs_trial) {
-                let room = room_for(&failure, part);
-                if served.is_none_or(|shown| shown < room) {
-                    self.must_be_well(recipe, layout, room, &failure).await?;
-                    served = Some(room);
-                }
+                self.must_show_room(recipe, layout, room_for(&failure, part), &failure, &mut shown_room).await?;
             }
             if sift {
                 (sifts, sifted) = (true, true);
@@ -84,13 +77,29 @@ impl<S: Store> Engine<S> {
         self.judge(recipe, layout, suspects, batch.len(), outcomes).await
     }
 
+    /// Tries the database, unless a trial of this batch has shown as much room before; `shown` is how many bytes.
+    async fn must_show_room(
+        &self,
+        recipe: &Recipe,
+        layout: &Layout,
+        room: usize,
+        failure: &Failure,
+        shown: &mut Option<usize>,
+    ) -> Result<(), Failure> {
+        if shown.is_none_or(|shown| shown < room) {
+            self.must_be_well(recipe, layout, room, failure).await?;
+            *shown = Some(room);
+        }
+        Ok(())
+    }
+
     /// Notes what became of a part that was committed. Returns the units that were left out without it being clear whose fault
     /// that is: the database is cleared where others that wrote to the same tables were committed after them.
     async fn record<'p, 'u>(
         &self,
         layout: &Layout,
         part: &'p [(usize, Prepared<'u>)],
-        written: Written,
+        written: PartOutcomes,
         outcomes: &mut [Option<UnitOutcome>],
     ) -> Vec<(&'p (usize, Prepared<'u>), Failure)> {
         for (unit, outcome) in part.iter().zip(&written) {
@@ -109,14 +118,15 @@ impl<S: Store> Engine<S> {
         suspects
     }
 
+    /// The outcome of a unit that stood alone and failed, with the column at fault where it can be found.
     pub(super) async fn reject(&self, layout: &Layout, unit: &Prepared<'_>, failure: Failure) -> UnitOutcome {
-        self.refused.now();
+        self.refused.record();
         let dubious = failure.is_dubious();
         let rejection = failure.into_rejection();
         if dubious {
             return UnitOutcome::Rejected(rejection);
         }
-        UnitOutcome::Rejected(blame::explain(&self.store, layout, unit, rejection).await)
+        UnitOutcome::Rejected(rejection::explain(&self.store, layout, unit, rejection).await)
     }
 }
 

@@ -9,10 +9,10 @@ use super::{
         failure::Failure,
         layout::{Layout, Plan},
         ledger::Digest,
-        store::{Landed, Store},
-        units::{BoundRow, Prepared},
+        prepared::{BoundRow, Prepared},
+        store::{RowOutcome, Store},
     },
-    Engine,
+    state::Engine,
 };
 use crate::OnConflict;
 
@@ -28,20 +28,20 @@ impl<S: Store> Engine<S> {
     ) -> Result<Vec<UnitOutcome>, Failure> {
         let is_fresh = |unit: &Prepared<'_>| fresh.contains(&unit.entry.digest);
         let rows = |unit: &Prepared<'_>| if is_fresh(unit) { vec![None; unit.rows.len()] } else { Vec::new() };
-        let mut landed: Vec<Vec<Option<Landed>>> = part.iter().map(|(_, unit)| rows(unit)).collect();
+        let mut row_outcomes: Vec<Vec<Option<RowOutcome>>> = part.iter().map(|(_, unit)| rows(unit)).collect();
         for (index, plan) in layout.plans.iter().enumerate() {
-            self.write_table(tx, index, plan, part, &mut landed, row_by_row)
+            self.write_table(tx, index, plan, part, &mut row_outcomes, row_by_row)
                 .await
                 .map_err(|failure| failure.of_table(&plan.table))?;
         }
-        let outcome = |((_, unit), rows): (&(usize, Prepared<'_>), &Vec<Option<Landed>>)| {
+        let outcome = |((_, unit), rows): (&(usize, Prepared<'_>), &Vec<Option<RowOutcome>>)| {
             if is_fresh(unit) {
                 UnitOutcome::Applied { rows: rows.iter().filter(|row| row.is_some()).count() as u64 }
             } else {
                 UnitOutcome::AlreadyApplied
             }
         };
-        Ok(part.iter().zip(&landed).map(outcome).collect())
+        Ok(part.iter().zip(&row_outcomes).map(outcome).collect())
     }
 
     /// All rows of one table, for all units of the batch.
@@ -51,21 +51,21 @@ impl<S: Store> Engine<S> {
         index: usize,
         plan: &Plan,
         part: &[(usize, Prepared<'_>)],
-        landed: &mut [Vec<Option<Landed>>],
+        row_outcomes: &mut [Vec<Option<RowOutcome>>],
         row_by_row: bool,
     ) -> Result<(), Failure> {
         let mut places = Vec::new();
         let mut rows = Vec::new();
         for (unit, (_, prepared)) in part.iter().enumerate() {
-            if landed[unit].is_empty() {
+            if row_outcomes[unit].is_empty() {
                 continue;
             }
             for (place, row) in prepared.rows.iter().enumerate().filter(|(_, row)| row.plan == index) {
-                let parent = match row.parent.map(|parent| &landed[unit][parent]) {
+                let parent = match row.parent.map(|parent| &row_outcomes[unit][parent]) {
                     None => None,
-                    Some(Some(Landed::There(id))) => id.as_ref(),
+                    Some(Some(RowOutcome::Present(id))) => id.as_ref(),
                     // Children of an ignored row are not written, nor are theirs.
-                    Some(Some(Landed::Ignored) | None) => continue,
+                    Some(Some(RowOutcome::Ignored) | None) => continue,
                 };
                 places.push((unit, place));
                 rows.push(BoundRow { cells: &row.cells, parent });
@@ -76,7 +76,7 @@ impl<S: Store> Engine<S> {
         }
         let results = self.write_rows(tx, plan, &rows, row_by_row).await?;
         for ((unit, place), result) in places.into_iter().zip(results) {
-            landed[unit][place] = Some(result);
+            row_outcomes[unit][place] = Some(result);
         }
         Ok(())
     }
@@ -87,13 +87,13 @@ impl<S: Store> Engine<S> {
         plan: &Plan,
         rows: &[BoundRow<'_>],
         row_by_row: bool,
-    ) -> Result<Vec<Landed>, Failure> {
+    ) -> Result<Vec<RowOutcome>, Failure> {
         if plan.row_by_row || (row_by_row && (plan.on_conflict != OnConflict::Fail || plan.id.is_some())) {
-            let mut landed = Vec::with_capacity(rows.len());
+            let mut row_outcomes = Vec::with_capacity(rows.len());
             for row in rows {
-                landed.push(self.store.insert_one(tx, plan, *row).await?);
+                row_outcomes.push(self.store.insert_one(tx, plan, *row).await?);
             }
-            return Ok(landed);
+            return Ok(row_outcomes);
         }
         match &plan.id {
             Some(id) => {
@@ -104,15 +104,15 @@ impl<S: Store> Engine<S> {
                     }
                     None => self.store.insert_with_ids(tx, plan, rows).await?,
                 };
-                Ok(ids.into_iter().map(|id| Landed::There(Some(id))).collect())
+                Ok(ids.into_iter().map(|id| RowOutcome::Present(Some(id))).collect())
             }
             None if plan.on_conflict == OnConflict::Update => {
                 self.store.insert(tx, plan, &last_of_each_key(plan, rows)).await?;
-                Ok(vec![Landed::There(None); rows.len()])
+                Ok(vec![RowOutcome::Present(None); rows.len()])
             }
             None => {
                 self.store.insert(tx, plan, rows).await?;
-                Ok(vec![Landed::There(None); rows.len()])
+                Ok(vec![RowOutcome::Present(None); rows.len()])
             }
         }
     }

@@ -10,11 +10,11 @@ use super::{
         failure::Failure,
         layout::Layout,
         ledger::{Digest, Entry},
+        prepared::Prepared,
         store::{BACK_TO_SAVEPOINT, SAVEPOINT, Store},
-        units::Prepared,
     },
-    Engine,
-    trial::room_for,
+    room::room_for,
+    state::Engine,
 };
 
 /// Within one call, collisions are met with patience for this long.
@@ -55,7 +55,7 @@ pub(super) enum Way {
 }
 
 /// What became of each unit of a part; a failure where it was left out.
-pub(super) type Written = Vec<Result<UnitOutcome, Failure>>;
+pub(super) type PartOutcomes = Vec<Result<UnitOutcome, Failure>>;
 
 impl<S: Store> Engine<S> {
     /// One transaction, tried again while it collides with others; a `whole` batch, or a lone unit, more often than a part.
@@ -66,7 +66,7 @@ impl<S: Store> Engine<S> {
         whole: bool,
         mut way: Way,
         began: Instant,
-    ) -> Result<Written, Setback> {
+    ) -> Result<PartOutcomes, Setback> {
         let alone = part.len() == 1;
         let patience = if alone { PATIENCE } else { SHARED_PATIENCE };
         let most = self.options.contention_attempts;
@@ -98,9 +98,15 @@ impl<S: Store> Engine<S> {
         }
     }
 
-    async fn attempt(&self, layout: &Layout, part: &[(usize, Prepared<'_>)], way: Way) -> Result<Written, Setback> {
+    async fn attempt(
+        &self,
+        layout: &Layout,
+        part: &[(usize, Prepared<'_>)],
+        way: Way,
+    ) -> Result<PartOutcomes, Setback> {
         let transaction = async {
-            let begin = async { self.store.begin().await.map_err(|failure| Setback::Outage(failure.at_the_door())) };
+            let begin =
+                async { self.store.begin().await.map_err(|failure| Setback::Outage(failure.before_transaction())) };
             let mut tx = self.in_time(begin).await?;
             match self.apply(&mut tx, layout, part, way).await {
                 Ok(written) => self.in_time(self.store.commit(tx)).await.map(|()| written).map_err(Setback::from),
@@ -151,7 +157,7 @@ impl<S: Store> Engine<S> {
         layout: &Layout,
         part: &[(usize, Prepared<'_>)],
         way: Way,
-    ) -> Result<Written, Failure> {
+    ) -> Result<PartOutcomes, Failure> {
         // In one order everywhere, so that two writers of the same units wait for each other instead of deadlocking.
         let mut entries: Vec<&Entry> = part.iter().map(|(_, unit)| unit.entry).collect();
         entries.sort_unstable_by_key(|entry| entry.digest);
@@ -172,7 +178,7 @@ impl<S: Store> Engine<S> {
         part: &[(usize, Prepared<'_>)],
         fresh: &HashSet<Digest>,
         tried: bool,
-    ) -> Result<Written, Failure> {
+    ) -> Result<PartOutcomes, Failure> {
         // Two records that take too long end so many statements while their parts are halved. If more are slow, so is the
         // database.
         let mut slow_left = if tried { 2 * (part.len().ilog2() + 2) } else { 0 };
@@ -197,7 +203,7 @@ impl<S: Store> Engine<S> {
         if let Some((index, failure)) = without_room.next() {
             // Several are rather the database's fault, and room in the ledger must say something of the tables. Else nothing
             // is committed before a trial.
-            if without_room.next().is_some() || !S::WRITES_AT_ONCE || !self.one_disk.lately() {
+            if without_room.next().is_some() || !S::WRITES_AT_ONCE || !self.one_disk.is_recent() {
                 return Err(failure.clone());
             }
             let room = room_for(failure, std::slice::from_ref(&part[*index]));

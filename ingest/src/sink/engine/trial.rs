@@ -11,16 +11,14 @@ use super::{
         failure::Failure,
         layout::Layout,
         ledger::Entry,
+        prepared::Prepared,
         store::{BACK_TO_SAVEPOINT, SAVEPOINT, Store},
-        units::{BoundRow, Prepared},
     },
-    Engine,
+    room::room_for,
+    state::Engine,
     transaction::{Setback, Way},
 };
 use crate::Recipe;
-
-/// The least and the most that a trial for free room writes, in bytes.
-const ROOM: (usize, usize) = (256 << 10, 16 << 20);
 
 impl<S: Store> Engine<S> {
     /// Tries each unit that failed alone, for a reason that may be the database's, once more. The unit is at fault if the
@@ -58,7 +56,7 @@ impl<S: Store> Engine<S> {
     ) -> Result<(), Failure> {
         let Err(found) = self.in_time(self.experiment(recipe, layout, room)).await else { return Ok(()) };
         tracing::debug!(?found, ?failure, "the database fails a trial write, too");
-        Err(if matches!(found, Failure::Misfit(_)) { found } else { failure.clone() })
+        Err(if matches!(found, Failure::SchemaMismatch(_)) { found } else { failure.clone() })
     }
 
     /// Whether the tables are what the recipe needs, a ledger entry can be committed, each table can be written to, and,
@@ -66,7 +64,7 @@ impl<S: Store> Engine<S> {
     async fn experiment(&self, recipe: &Recipe, layout: &Layout, room: usize) -> Result<(), Failure> {
         self.layout(recipe, Duration::ZERO).await?;
         if self.store.table(LEDGER_TABLE).await?.is_none() {
-            return Err(Failure::Misfit(format!("the table {LEDGER_TABLE} is gone")));
+            return Err(Failure::SchemaMismatch(format!("the table {LEDGER_TABLE} is gone")));
         }
         self.trial_write().await?;
         let mut tx = self.store.begin().await?;
@@ -91,7 +89,7 @@ impl<S: Store> Engine<S> {
         if !self.store.shares_disk(&layout.plans).await? {
             return Err(Failure::Full("the tables lie on another disk than the ledger".into()));
         }
-        self.one_disk.now();
+        self.one_disk.record();
         let mut tx = self.store.begin().await?;
         if S::WRITES_AT_ONCE {
             self.find_room(&mut tx, room).await?;
@@ -115,14 +113,4 @@ impl<S: Store> Engine<S> {
         self.store.enter(tx, &ballast.iter().collect::<Vec<_>>()).await?;
         self.store.run(tx, BACK_TO_SAVEPOINT).await
     }
-}
-
-/// How much room a database must show to have, so that `failure` is not its own: more than the part takes, indexes included.
-pub(super) fn room_for(failure: &Failure, part: &[(usize, Prepared<'_>)]) -> usize {
-    if !matches!(failure, Failure::Full(_)) {
-        return 0;
-    }
-    let rows = part.iter().flat_map(|(_, unit)| &unit.rows);
-    let size: usize = rows.map(|row| BoundRow { cells: &row.cells, parent: None }.size()).sum();
-    size.saturating_mul(2).clamp(ROOM.0, ROOM.1)
 }

@@ -60,7 +60,7 @@ fn by_number(number: u16, words: String) -> Failure {
     } else if DENIED.contains(&number) {
         Failure::Denied(words)
     } else if MISFIT.contains(&number) {
-        Failure::Misfit(words)
+        Failure::SchemaMismatch(words)
     } else if READ_ONLY.contains(&number) {
         Failure::ReadOnly(words)
     } else if number == FORBIDDEN {
@@ -101,7 +101,7 @@ mod tests {
             assert!(matches!(by_number(number, String::new()), Failure::Full(_)), "{number}");
         }
         assert!(matches!(by_number(1290, String::new()), Failure::Forbidden(_)));
-        assert!(matches!(by_number(1146, String::new()), Failure::Misfit(_)));
+        assert!(matches!(by_number(1146, String::new()), Failure::SchemaMismatch(_)));
         assert!(matches!(by_number(1045, String::new()), Failure::Denied(_)));
         assert!(matches!(by_number(1406, String::new()), Failure::Refused { may_pass: false, .. }));
         assert!(matches!(by_number(1452, String::new()), Failure::Refused { may_pass: true, .. }));

@@ -1,8 +1,11 @@
 //! MariaDB and MySQL: multi-row `INSERT`s as prepared statements, which return the ids where the server can.
 
 mod error;
+mod ids;
 mod insert;
+mod ledger;
 mod schema;
+mod statement;
 
 use std::{collections::HashSet, str::FromStr as _, time::Duration};
 
@@ -15,17 +18,17 @@ use url::Url;
 
 use self::error::classify;
 use super::{
-    DatabaseKind, DatabaseUrl, LEDGER_TABLE, PRUNE_LIMIT, SinkError, SinkOptions,
+    DatabaseKind, DatabaseUrl, LEDGER_TABLE, SinkError, SinkOptions,
     convert::Cell,
     engine::Engine,
     failure::Failure,
-    hosts::{Host, Hosts, Servers, seek},
+    hosts::{Host, Hosts, ServerKind, seek},
     layout::{Plan, quote_table},
-    ledger::{Digest, Entry, ledger_ddl},
+    ledger::{Digest, Entry, PRUNE_LIMIT, ledger_ddl},
+    prepared::BoundRow,
     schema::Table,
-    store::{Landed, Store},
-    units::BoundRow,
-    url::{Place, Target, address},
+    store::{RowOutcome, Store},
+    url::{Address, Target, host_and_port},
 };
 use crate::TimeZone;
 
@@ -48,7 +51,7 @@ fn connect_options(address: &Url, zone: TimeZone) -> Result<MySqlConnectOptions,
     Ok(options.charset("utf8mb4").timezone(session_zone(zone)).disable_statement_logging())
 }
 
-/// As `time_zone` takes it; none leaves what the server has.
+/// As `time_zone` takes it; `None` leaves what the server has.
 fn session_zone(zone: TimeZone) -> Option<String> {
     match zone {
         TimeZone::Offset(offset) => Some(offset.to_string()),
@@ -59,15 +62,15 @@ fn session_zone(zone: TimeZone) -> Option<String> {
 
 /// Each of the URL's servers, and which one is wanted.
 fn servers(url: &DatabaseUrl, zone: TimeZone) -> Result<(Vec<Host<MySql>>, Option<Target>), SinkError> {
-    let Place::Server(servers) = url.place() else {
+    let Address::Server(servers) = url.address() else {
         return Err(SinkError::Config(format!("{url} is not a MySQL URL")));
     };
-    let host = |url| Ok(Host { address: address(url), options: connect_options(url, zone)? });
+    let host = |url| Ok(Host { address: host_and_port(url), options: connect_options(url, zone)? });
     Ok((servers.urls().map(host).collect::<Result<_, SinkError>>()?, servers.target()))
 }
 
 #[async_trait]
-impl Servers for MySql {
+impl ServerKind for MySql {
     fn classify(error: &sqlx::Error) -> Failure {
         classify(error)
     }
@@ -81,6 +84,7 @@ impl Servers for MySql {
 }
 
 impl MysqlSink {
+    /// Opens the database. `Err` as for [`super::connect`].
     pub(super) async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Self, SinkError> {
         let asked = options.time_zone.unwrap_or_default();
         // A zone that the server may not know is no part of the first connection.
@@ -188,6 +192,7 @@ async fn set_up(
     Ok(())
 }
 
+/// Runs a script of statements on a connection of its own.
 pub(super) async fn run_script(url: &DatabaseUrl, script: &str) -> Result<(), SinkError> {
     let (hosts, target) = servers(url, TimeZone::default())?;
     let run = async {
@@ -226,7 +231,7 @@ impl Store for MysqlStore {
     }
 
     async fn enter(&self, tx: &mut Self::Tx, entries: &[&Entry]) -> Result<HashSet<Digest>, Failure> {
-        insert::enter(tx, entries).await.map_err(|error| classify(&error))
+        ledger::enter(tx, entries).await.map_err(|error| classify(&error))
     }
 
     async fn forget(&self, tx: &mut Self::Tx, entry: &Entry) -> Result<(), Failure> {
@@ -247,7 +252,7 @@ impl Store for MysqlStore {
         insert::rows_with_ids(tx, plan, rows, self.packet).await
     }
 
-    async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
+    async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<RowOutcome, Failure> {
         insert::one(tx, plan, row).await
     }
 

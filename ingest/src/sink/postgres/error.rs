@@ -18,7 +18,7 @@ pub(super) fn classify(error: &sqlx::Error) -> Failure {
     by_state(error.code(), words(error))
 }
 
-/// What a server says before it ends the connection: it lets nobody in, or something ended the session, as the statement
+/// What a server says before it ends the connection: it accepts no connection, or something ended the session, as the statement
 /// may have done.
 fn last_word(state: &str, words: String) -> Failure {
     match (state, &state[..2.min(state.len())]) {
@@ -40,7 +40,7 @@ fn by_state(state: &str, words: String) -> Failure {
         // insufficient_privilege, invalid_authorization
         "42501" => Failure::Denied(words),
         // undefined schema, table, column
-        "3F000" | "42P01" | "42703" => Failure::Misfit(words),
+        "3F000" | "42P01" | "42703" => Failure::SchemaMismatch(words),
         // read_only_sql_transaction, disk_full
         "25006" => Failure::ReadOnly(words),
         "53100" => Failure::Full(words),
@@ -88,7 +88,7 @@ mod tests {
         assert!(matches!(sort("25006"), Failure::ReadOnly(_)));
         assert!(matches!(sort("53100"), Failure::Full(_)));
         for state in ["42P01", "42703"] {
-            assert!(matches!(sort(state), Failure::Misfit(_)), "{state}");
+            assert!(matches!(sort(state), Failure::SchemaMismatch(_)), "{state}");
         }
         for state in ["40001", "40P01", "55P03"] {
             assert!(matches!(sort(state), Failure::Contention(_)), "{state}");

@@ -7,7 +7,7 @@ use std::{collections::HashSet, fmt::Write as _};
 
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
 
-use super::{error::classify, statement};
+use super::{error::classify, statement::statement};
 use crate::{
     OnConflict,
     sink::{
@@ -16,9 +16,9 @@ use crate::{
         failure::Failure,
         layout::{Id, Plan, on_conflict, quote},
         ledger::{Digest, Entry},
+        prepared::BoundRow,
         schema::{Column, Filled},
-        store::{Landed, id_changed, unpaired, without_id},
-        units::BoundRow,
+        store::{RowOutcome, id_changed, unpaired, without_id},
     },
 };
 
@@ -278,25 +278,25 @@ async fn draw(connection: &mut PgConnection, id: &Id, count: usize) -> Result<Op
 }
 
 /// One row under the plan's policy.
-pub(super) async fn one(connection: &mut PgConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
+pub(super) async fn one(connection: &mut PgConnection, plan: &Plan, row: BoundRow<'_>) -> Result<RowOutcome, Failure> {
     let Some(id) = &plan.id else {
         let returned = insert_one(connection, plan, row, "''").await.map_err(|error| classify(&error))?;
-        return Ok(if returned.is_some() { Landed::There(None) } else { Landed::Ignored });
+        return Ok(if returned.is_some() { RowOutcome::Present(None) } else { RowOutcome::Ignored });
     };
     if plan.on_conflict == OnConflict::Fail {
         let ids = rows_with_ids(connection, plan, &[row]).await?;
-        return Ok(Landed::There(ids.into_iter().next()));
+        return Ok(RowOutcome::Present(ids.into_iter().next()));
     }
     match insert_one(connection, plan, row, &text_of(id)).await.map_err(|error| classify(&error))? {
         Some(Some(returned)) => {
             if id.looked_up {
                 expect_there(connection, plan, id, std::slice::from_ref(&returned)).await?;
             }
-            Ok(Landed::There(Some(Cell::Text(returned.into()))))
+            Ok(RowOutcome::Present(Some(Cell::Text(returned.into()))))
         }
         Some(None) => Err(without_id(id)),
         None if plan.on_conflict == OnConflict::Ignore && collides(connection, plan, row, id).await? => {
-            Ok(Landed::Ignored)
+            Ok(RowOutcome::Ignored)
         }
         None => Err(unpaired(1)),
     }

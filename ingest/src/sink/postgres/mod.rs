@@ -3,31 +3,30 @@
 mod error;
 mod insert;
 mod schema;
+mod statement;
 
 use std::{collections::HashSet, str::FromStr as _, time::Duration};
 
 use async_trait::async_trait;
 use sqlx::{
-    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Postgres, Row as _, SqlSafeStr,
-    Transaction,
-    postgres::{PgArguments, PgConnectOptions, PgPoolOptions},
-    query::Query,
+    AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Postgres, Row as _, Transaction,
+    postgres::{PgConnectOptions, PgPoolOptions},
 };
 use url::Url;
 
-use self::error::classify;
+use self::{error::classify, statement::statement};
 use super::{
-    DatabaseKind, DatabaseUrl, LEDGER_TABLE, PRUNE_LIMIT, SinkError, SinkOptions,
+    DatabaseKind, DatabaseUrl, LEDGER_TABLE, SinkError, SinkOptions,
     convert::Cell,
     engine::Engine,
     failure::Failure,
-    hosts::{Host, Hosts, Servers, seek},
+    hosts::{Host, Hosts, ServerKind, seek},
     layout::{Plan, quote_table},
-    ledger::{Digest, Entry, ledger_ddl},
+    ledger::{Digest, Entry, PRUNE_LIMIT, ledger_ddl},
+    prepared::BoundRow,
     schema::Table,
-    store::{Landed, Store},
-    units::BoundRow,
-    url::{Place, Target, address},
+    store::{RowOutcome, Store},
+    url::{Address, Target, host_and_port},
 };
 use crate::TimeZone;
 
@@ -52,15 +51,15 @@ fn connect_options(address: &Url) -> Result<PgConnectOptions, SinkError> {
 
 /// Each of the URL's servers, and which one is wanted.
 fn servers(url: &DatabaseUrl) -> Result<(Vec<Host<Postgres>>, Option<Target>), SinkError> {
-    let Place::Server(servers) = url.place() else {
+    let Address::Server(servers) = url.address() else {
         return Err(SinkError::Config(format!("{url} is not a PostgreSQL URL")));
     };
-    let host = |url| Ok(Host { address: address(url), options: connect_options(url)? });
+    let host = |url| Ok(Host { address: host_and_port(url), options: connect_options(url)? });
     Ok((servers.urls().map(host).collect::<Result<_, SinkError>>()?, servers.target()))
 }
 
 #[async_trait]
-impl Servers for Postgres {
+impl ServerKind for Postgres {
     fn classify(error: &sqlx::Error) -> Failure {
         classify(error)
     }
@@ -79,6 +78,7 @@ impl Servers for Postgres {
 }
 
 impl PostgresSink {
+    /// Opens the database. `Err` as for [`super::connect`].
     pub(super) async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Self, SinkError> {
         let (hosts, target) = servers(url)?;
         let zone = zone(&hosts, target, options.time_zone, &url.to_string()).await?;
@@ -199,12 +199,7 @@ async fn servers_own(connection: &mut PgConnection, endpoint: &str) -> Result<Ti
     }
 }
 
-/// A statement with arguments, inside of a transaction. It is not kept under a name: a pooler may give the next
-/// transaction a connection where that name is of another statement, of another worker.
-fn statement<'a>(words: impl SqlSafeStr) -> Query<'a, Postgres, PgArguments> {
-    sqlx::query(words).persistent(false)
-}
-
+/// Runs a script of statements on a connection of its own.
 pub(super) async fn run_script(url: &DatabaseUrl, script: &str) -> Result<(), SinkError> {
     let (hosts, target) = servers(url)?;
     let run = async {
@@ -277,7 +272,7 @@ impl Store for PostgresStore {
         insert::rows_with_ids(tx, plan, rows).await
     }
 
-    async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
+    async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<RowOutcome, Failure> {
         insert::one(tx, plan, row).await
     }
 

@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, postgres::PgRow};
 
-use super::statement;
+use super::statement::statement;
 use crate::sink::{
     DatabaseKind,
     layout::quote_table,

@@ -12,14 +12,14 @@ use super::error::classify;
 use crate::OnConflict;
 use crate::sink::{
     DatabaseKind,
-    chunks::{chunks, floor_power, placeholders},
+    chunks::{chunks, placeholders, runs},
     convert::Cell,
     failure::Failure,
     layout::{Id, Plan, on_conflict, quote},
     ledger::{Digest, Entry},
+    prepared::BoundRow,
     schema::Filled,
-    store::{Landed, id_changed, unpaired, without_id},
-    units::BoundRow,
+    store::{RowOutcome, id_changed, unpaired, without_id},
 };
 
 /// Rows per statement. Each one is a message to the driver's thread, which is what a longer statement saves.
@@ -39,16 +39,14 @@ pub(super) async fn enter(
     entries: &[&Entry],
 ) -> Result<HashSet<Digest>, sqlx::Error> {
     let mut fresh = HashSet::with_capacity(entries.len());
-    let mut rest = entries;
-    while !rest.is_empty() {
-        let (chunk, after) = rest.split_at(floor_power(rest.len().min(MOST_ROWS)));
+    for run in runs(entries, MOST_ROWS, |_| true) {
         let statement = format!(
             "INSERT INTO jobqueue_ledger (digest, queue, job_id, created_at, generation) VALUES {} \
              ON CONFLICT DO NOTHING RETURNING digest",
-            placeholders(chunk.len(), 5)
+            placeholders(run.len(), 5)
         );
         let mut query: Statement = sqlx::query(AssertSqlSafe(statement));
-        for entry in chunk {
+        for entry in run {
             query = query
                 .bind(entry.digest.as_slice())
                 .bind(entry.queue.as_str())
@@ -60,7 +58,6 @@ pub(super) async fn enter(
             let digest: &[u8] = row.try_get(0)?;
             fresh.extend(Digest::try_from(digest));
         }
-        rest = after;
     }
     Ok(fresh)
 }
@@ -132,18 +129,22 @@ pub(super) async fn rows_with_ids(
     let mut ids = Vec::with_capacity(bound.len());
     for row in bound {
         match one(connection, plan, *row).await? {
-            Landed::There(id) => ids.extend(id),
-            Landed::Ignored => return Err(unpaired(1)),
+            RowOutcome::Present(id) => ids.extend(id),
+            RowOutcome::Ignored => return Err(unpaired(1)),
         }
     }
     Ok(ids)
 }
 
 /// One row under the plan's policy.
-pub(super) async fn one(connection: &mut SqliteConnection, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
+pub(super) async fn one(
+    connection: &mut SqliteConnection,
+    plan: &Plan,
+    row: BoundRow<'_>,
+) -> Result<RowOutcome, Failure> {
     let Some(id) = &plan.id else {
         let returned = insert_one(connection, plan, "INSERT", row, "''").await.map_err(|error| classify(&error))?;
-        return Ok(if returned.is_some() { Landed::There(None) } else { Landed::Ignored });
+        return Ok(if returned.is_some() { RowOutcome::Present(None) } else { RowOutcome::Ignored });
     };
     // What it returns is the row before its AFTER triggers: they may set the id, and leave the row's number.
     let looked_up = id.guarded || (id.looked_up && plan.on_conflict == OnConflict::Update);
@@ -155,7 +156,7 @@ pub(super) async fn one(connection: &mut SqliteConnection, plan: &Plan, row: Bou
         insert_one(connection, plan, "INSERT", row, &handle).await.map_err(|error| classify(&error))?
     else {
         return if plan.on_conflict == OnConflict::Ignore && collides(connection, plan, row, id).await? {
-            Ok(Landed::Ignored)
+            Ok(RowOutcome::Ignored)
         } else {
             Err(unpaired(1))
         };
@@ -168,7 +169,7 @@ pub(super) async fn one(connection: &mut SqliteConnection, plan: &Plan, row: Bou
     } else {
         returned
     };
-    if found == Cell::Null { Err(without_id(id)) } else { Ok(Landed::There(Some(found))) }
+    if found == Cell::Null { Err(without_id(id)) } else { Ok(RowOutcome::Present(Some(found))) }
 }
 
 /// Whether the row is left out for its key, and not by a trigger: without the policy, or one of the table's own, it is

@@ -20,16 +20,16 @@ use sqlx::{
 
 use self::error::classify;
 use super::{
-    DatabaseKind, DatabaseUrl, PRUNE_LIMIT, SinkError, SinkOptions,
+    DatabaseKind, DatabaseUrl, SinkError, SinkOptions,
     convert::Cell,
     engine::Engine,
     failure::Failure,
     layout::{Plan, quote_table},
-    ledger::{Digest, Entry, ledger_ddl},
+    ledger::{Digest, Entry, PRUNE_LIMIT, ledger_ddl},
+    prepared::BoundRow,
     schema::Table,
-    store::{Landed, Store},
-    units::BoundRow,
-    url::{FileMode, Place},
+    store::{RowOutcome, Store},
+    url::{Address, FileMode},
 };
 
 /// The [`super::Sink`] for SQLite.
@@ -63,7 +63,7 @@ impl SqliteStore {
 }
 
 fn connect_options(url: &DatabaseUrl) -> Result<SqliteConnectOptions, SinkError> {
-    let Place::File { path, mode } = url.place() else {
+    let Address::File { path, mode } = url.address() else {
         return Err(SinkError::Config(format!("{url} is not an SQLite URL")));
     };
     Ok(SqliteConnectOptions::new()
@@ -78,6 +78,7 @@ fn connect_options(url: &DatabaseUrl) -> Result<SqliteConnectOptions, SinkError>
 }
 
 impl SqliteSink {
+    /// Opens the file. `Err` as for [`super::connect`].
     pub(super) async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Self, SinkError> {
         let connect = connect_options(url)?.busy_timeout(options.lock_timeout);
         let pool = SqlitePoolOptions::new()
@@ -108,6 +109,7 @@ async fn open(options: &SqliteConnectOptions) -> Result<SqliteConnection, Failur
     }
 }
 
+/// Runs a script of statements; creates the file if it is missing.
 pub(super) async fn run_script(url: &DatabaseUrl, script: &str) -> Result<(), SinkError> {
     let options = connect_options(url)?.create_if_missing(true);
     let run = async {
@@ -169,7 +171,7 @@ impl Store for SqliteStore {
         insert::rows_with_ids(tx, plan, rows).await
     }
 
-    async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<Landed, Failure> {
+    async fn insert_one(&self, tx: &mut Self::Tx, plan: &Plan, row: BoundRow<'_>) -> Result<RowOutcome, Failure> {
         insert::one(tx, plan, row).await
     }
 

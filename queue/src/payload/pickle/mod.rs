@@ -7,6 +7,7 @@
 mod allowed;
 mod dates;
 mod node;
+mod opcodes;
 mod reader;
 mod zone;
 
@@ -17,6 +18,7 @@ use num_bigint::BigInt;
 
 use self::allowed::Allowed;
 use self::node::{Id, Node};
+use self::opcodes as op;
 use self::reader::Reader;
 use super::{MAX_VALUES, malformed, too_large};
 use crate::{PayloadError, PayloadLimits};
@@ -67,7 +69,7 @@ impl<'a> Machine<'a> {
     fn run(&mut self) -> Result<Id, PayloadError> {
         loop {
             match self.input.u8()? {
-                b'.' => return self.pop(),
+                op::STOP => return self.pop(),
                 opcode => {
                     if let Some(node) = self.atom(opcode)? {
                         self.push(node)?;
@@ -83,38 +85,38 @@ impl<'a> Machine<'a> {
     fn atom(&mut self, opcode: u8) -> Result<Option<Node<'a>>, PayloadError> {
         let input = &mut self.input;
         Ok(Some(match opcode {
-            b'N' => Node::None,
-            0x88 => Node::Bool(true),
-            0x89 => Node::Bool(false),
-            b'K' => Node::Int(input.u8()?.into()),
-            b'M' => Node::Int(u16::from_le_bytes(input.array()?).into()),
-            b'J' => Node::Int(i32::from_le_bytes(input.array()?).into()),
-            0x8a => long(input.counted::<1>()?)?,
-            0x8b => long(input.counted::<4>()?)?,
-            b'G' => Node::Float(f64::from_be_bytes(input.array()?)),
-            0x8c => Node::Text(input.text::<1>()?.into()),
-            b'X' => Node::Text(input.text::<4>()?.into()),
-            0x8d => Node::Text(input.text::<8>()?.into()),
-            b'C' => Node::Bytes(input.counted::<1>()?.into()),
-            b'B' => Node::Bytes(input.counted::<4>()?.into()),
-            b'U' => Node::OldText(input.counted::<1>()?.into()),
-            b'T' => Node::OldText(input.counted::<4>()?.into()),
-            0x8e | 0x96 => Node::Bytes(input.counted::<8>()?.into()),
-            b']' => Node::List(Vec::new()),
-            b')' => Node::Tuple(Vec::new()),
-            b'}' => Node::Dict(Vec::new()),
-            0x8f => Node::Set(Vec::new()),
+            op::NONE => Node::None,
+            op::NEWTRUE => Node::Bool(true),
+            op::NEWFALSE => Node::Bool(false),
+            op::BININT1 => Node::Int(input.u8()?.into()),
+            op::BININT2 => Node::Int(u16::from_le_bytes(input.array()?).into()),
+            op::BININT => Node::Int(i32::from_le_bytes(input.array()?).into()),
+            op::LONG1 => long(input.counted::<1>()?)?,
+            op::LONG4 => long(input.counted::<4>()?)?,
+            op::BINFLOAT => Node::Float(f64::from_be_bytes(input.array()?)),
+            op::SHORT_BINUNICODE => Node::Text(input.text::<1>()?.into()),
+            op::BINUNICODE => Node::Text(input.text::<4>()?.into()),
+            op::BINUNICODE8 => Node::Text(input.text::<8>()?.into()),
+            op::SHORT_BINBYTES => Node::Bytes(input.counted::<1>()?.into()),
+            op::BINBYTES => Node::Bytes(input.counted::<4>()?.into()),
+            op::SHORT_BINSTRING => Node::OldText(input.counted::<1>()?.into()),
+            op::BINSTRING => Node::OldText(input.counted::<4>()?.into()),
+            op::BINBYTES8 | op::BYTEARRAY8 => Node::Bytes(input.counted::<8>()?.into()),
+            op::EMPTY_LIST => Node::List(Vec::new()),
+            op::EMPTY_TUPLE => Node::Tuple(Vec::new()),
+            op::EMPTY_DICT => Node::Dict(Vec::new()),
+            op::EMPTY_SET => Node::Set(Vec::new()),
             // Protocol 0: lines of text. `I00` and `I01` are how it writes booleans.
-            b'I' => match input.line()? {
+            op::INT => match input.line()? {
                 "00" => Node::Bool(false),
                 "01" => Node::Bool(true),
                 digits => int(digits)?,
             },
-            b'L' => int(input.line()?.trim_end_matches('L'))?,
-            b'F' => Node::Float(input.line()?.parse().map_err(|_| malformed("a float that is not one"))?),
-            b'V' => Node::Text(input.unicode_line()?),
-            b'S' => Node::OldText(Cow::Owned(input.quoted_line()?)),
-            b'c' => Node::Type(Allowed::find(input.line()?, input.line()?)?),
+            op::LONG => int(input.line()?.trim_end_matches('L'))?,
+            op::FLOAT => Node::Float(input.line()?.parse().map_err(|_| malformed("a float that is not one"))?),
+            op::UNICODE => Node::Text(input.unicode_line()?),
+            op::STRING => Node::OldText(Cow::Owned(input.quoted_line()?)),
+            op::GLOBAL => Node::Type(Allowed::find(input.line()?, input.line()?)?),
             _ => return Ok(None),
         }))
     }
@@ -123,71 +125,71 @@ impl<'a> Machine<'a> {
     fn arrange(&mut self, opcode: u8) -> Result<bool, PayloadError> {
         match opcode {
             // PROTO and FRAME tell a reader what to prepare for; there is nothing to prepare here.
-            0x80 => match self.input.u8()? {
+            op::PROTO => match self.input.u8()? {
                 0..=5 => {}
                 protocol => return Err(malformed(format!("pickle protocol {protocol}, known are 0 to 5"))),
             },
-            0x95 => drop(self.input.array::<8>()?),
-            b'(' => {
+            op::FRAME => drop(self.input.array::<8>()?),
+            op::MARK => {
                 self.charge_values(1)?;
                 self.marks.push(self.stack.len());
             }
-            b'0' if self.marks.last() == Some(&self.stack.len()) => drop(self.marks.pop()),
-            b'0' => drop(self.pop()?),
-            b'1' => drop(self.pop_mark()?),
-            b'2' => self.push_id(self.top()?)?,
-            b't' => self.collect(Node::Tuple)?,
-            b'l' => self.collect(Node::List)?,
-            0x91 => self.collect(Node::Set)?,
-            b'd' => {
+            op::POP if self.marks.last() == Some(&self.stack.len()) => drop(self.marks.pop()),
+            op::POP => drop(self.pop()?),
+            op::POP_MARK => drop(self.pop_mark()?),
+            op::DUP => self.push_id(self.top()?)?,
+            op::TUPLE => self.collect(Node::Tuple)?,
+            op::LIST => self.collect(Node::List)?,
+            op::FROZENSET => self.collect(Node::Set)?,
+            op::DICT => {
                 let pairs = pairs(&self.pop_mark()?)?;
                 self.push(Node::Dict(pairs))?;
             }
-            0x85..=0x87 => {
-                let start =
-                    self.stack.len().checked_sub(usize::from(opcode - 0x84)).filter(|&start| start >= self.floor());
+            op::TUPLE1 | op::TUPLE2 | op::TUPLE3 => {
+                let size = usize::from(opcode - op::TUPLE1) + 1;
+                let start = self.stack.len().checked_sub(size).filter(|&start| start >= self.floor());
                 let items = self.stack.split_off(start.ok_or_else(underflow)?);
                 self.push(Node::Tuple(items))?;
             }
-            b'a' => {
+            op::APPEND => {
                 let item = self.pop()?;
                 self.extend(&[item])?;
             }
-            b'e' | 0x90 => {
+            op::APPENDS | op::ADDITEMS => {
                 let items = self.pop_mark()?;
                 self.extend(&items)?;
             }
-            b's' => {
+            op::SETITEM => {
                 let value = self.pop()?;
                 let key = self.pop()?;
                 self.update(&[key, value])?;
             }
-            b'u' => {
+            op::SETITEMS => {
                 let items = self.pop_mark()?;
                 self.update(&items)?;
             }
-            0x94 => self.remember(self.memo_count)?,
-            b'q' => {
+            op::MEMOIZE => self.remember(self.memo_count)?,
+            op::BINPUT => {
                 let index = self.input.u8()?;
                 self.remember(index.into())?;
             }
-            b'r' => {
+            op::LONG_BINPUT => {
                 let index = self.input.u32()?;
                 self.remember(index as usize)?;
             }
-            b'p' => {
+            op::PUT => {
                 let index = self.memo_line()?;
                 self.remember(index)?;
             }
-            b'h' => {
+            op::BINGET => {
                 let index = self.input.u8()?;
                 self.recall(index.into())?;
             }
-            b'j' => {
+            op::LONG_BINGET => {
                 let index = self.input.u32()?;
                 self.recall(index as usize)?;
             }
-            b'g' => {
+            op::GET => {
                 let index = self.memo_line()?;
                 self.recall(index)?;
             }
@@ -200,7 +202,7 @@ impl<'a> Machine<'a> {
     fn object(&mut self, opcode: u8) -> Result<(), PayloadError> {
         let refused = |what: &str| Err(PayloadError::NotData(what.to_owned()));
         match opcode {
-            0x93 => {
+            op::STACK_GLOBAL => {
                 let (name, module) = (self.pop()?, self.pop()?);
                 let (Node::Text(module), Node::Text(name)) = (&self.nodes[module as usize], &self.nodes[name as usize])
                 else {
@@ -209,9 +211,8 @@ impl<'a> Machine<'a> {
                 let allowed = Allowed::find(module, name)?;
                 self.push(Node::Type(allowed))
             }
-            // REDUCE, NEWOBJ and NEWOBJ_EX.
-            b'R' | 0x81 | 0x92 => {
-                if opcode == 0x92 {
+            op::REDUCE | op::NEWOBJ | op::NEWOBJ_EX => {
+                if opcode == op::NEWOBJ_EX {
                     let kwargs = self.pop()?;
                     if !matches!(&self.nodes[kwargs as usize], Node::Dict(pairs) if pairs.is_empty()) {
                         return refused("a constructor with keyword arguments");
@@ -229,17 +230,17 @@ impl<'a> Machine<'a> {
                 let made = self.make(allowed, &args)?;
                 self.push(made)
             }
-            b'b' => {
+            op::BUILD => {
                 let state = self.pop()?;
                 let object = self.top()?;
                 self.build(object, state)
             }
-            b'i' => Err(Allowed::find(self.input.line()?, self.input.line()?)
+            op::INST => Err(Allowed::find(self.input.line()?, self.input.line()?)
                 .map_or_else(|error| error, |allowed| PayloadError::NotData(format!("INST of {allowed}")))),
-            b'o' => refused("OBJ, an instance of an old-style class"),
-            b'P' | b'Q' => refused("a persistent id"),
-            0x82..=0x84 => refused("a code of the extension registry"),
-            0x97 | 0x98 => Err(malformed("its buffers are out of band")),
+            op::OBJ => refused("OBJ, an instance of an old-style class"),
+            op::PERSID | op::BINPERSID => refused("a persistent id"),
+            op::EXT1 | op::EXT2 | op::EXT4 => refused("a code of the extension registry"),
+            op::NEXT_BUFFER | op::READONLY_BUFFER => Err(malformed("its buffers are out of band")),
             _ => Err(malformed(format!("0x{opcode:02x} is not a pickle opcode"))),
         }
     }

@@ -1,7 +1,6 @@
 -- Takes up to `max` jobs, earlier queues first. A job leaves its queue, gets an execution and a lease in one step, so
 -- no crash can lose it in between. Ids are looked at first and taken last: whatever Redis refuses, it refuses before.
--- ARGV: prefix, worker, worker ttl, lease, max jobs, max bytes per job, max bytes altogether, execution id stem,
---       queue names...
+-- ARGV and answer: claim.rs.
 local worker_ttl, lease, max = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local max_job_bytes, max_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
 local stem = ARGV[8]
@@ -331,7 +330,7 @@ if #jobs > 0 then
   -- A record that expired is written anew by the next heartbeat, whole.
   if redis.call('EXPIRE', worker_key(W), int(worker_ttl)) == 1 then
     redis.call('HSET', worker_key(W), 'state', 'busy', 'current_job', jobs[1][2], 'current_job_working_time', '0',
-      'last_heartbeat', now_iso)
+      'jobqueue_claimed_at', now_float, 'last_heartbeat', now_iso)
   end
 end
 return {0, jobs, dropped}

@@ -1,5 +1,5 @@
 -- Withdraws this worker, as RQ does: the record stays for a minute, with its death.
--- ARGV: prefix, worker, queue names...
+-- ARGV: registration.rs.
 local worker = worker_key(W)
 redis.call('SREM', P .. ':workers', worker)
 for i = 3, #ARGV do redis.call('SREM', P .. ':workers:' .. ARGV[i], worker) end

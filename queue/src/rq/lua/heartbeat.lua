@@ -1,6 +1,5 @@
 -- Renews this worker's record and its leases; gives the numbers (from 0) of those that are not ours any more.
--- ARGV: prefix, worker, worker ttl, lease, number of record fields, field and value..., number of queues, queue
---       names..., then queue, job, execution of each lease
+-- ARGV and answer: heartbeat.rs.
 local worker_ttl, lease = tonumber(ARGV[3]), tonumber(ARGV[4])
 local expiry = math.ceil(now + micros / 1e6 + lease)
 local fields = tonumber(ARGV[5])
@@ -17,6 +16,12 @@ if redis.call('HEXISTS', worker, 'birth') == 0 then
   for i = 1, queues do redis.call('SADD', P .. ':workers:' .. ARGV[queues_at + i], worker) end
 end
 redis.call('HSET', worker, 'last_heartbeat', now_iso)
+-- As RQ 2 leaves it: together with the time of the heartbeat it tells how old the job (or batch) in hand is.
+local claimed_at = tonumber(redis.call('HGET', worker, 'jobqueue_claimed_at') or '')
+if claimed_at then
+  local working_time = string.format('%.6f', math.max(now + micros / 1e6 - claimed_at, 0))
+  redis.call('HSET', worker, 'current_job_working_time', working_time)
+end
 redis.call('EXPIRE', worker, int(worker_ttl))
 redis.call('EXPIRE', worker .. ':executions', int(worker_ttl))
 
@@ -49,8 +54,8 @@ end
 if #members > 0 then
   redis.call('SREM', worker .. ':executions', unpack(members))
   if redis.call('EXISTS', worker .. ':executions') == 0 then
-    redis.call('HSET', worker, 'state', 'idle')
-    redis.call('HDEL', worker, 'current_job')
+    redis.call('HSET', worker, 'state', 'idle', 'current_job_working_time', '0')
+    redis.call('HDEL', worker, 'current_job', 'jobqueue_claimed_at')
   end
 end
 return lost

@@ -1,9 +1,7 @@
 -- Puts right what crashes and time leave behind, for each queue: lapsed leases, due jobs; less often stranded
 -- intermediate entries, expired registry entries, dead workers. Every step is atomic, so any number of workers (and
 -- RQ's own maintenance) may do it at once.
--- ARGV: prefix, worker, failure ttl, max attempts, backoff, max backoff, random number in [0, 1), how many at once,
---       seconds between sweeps, error text of a crash that is tried again, error text of one that is not, length
---       of a lease, queue names...
+-- ARGV and answer: maintain.rs.
 local default_failure_ttl, max_attempts = tonumber(ARGV[3]), tonumber(ARGV[4])
 local backoff, max_backoff, random = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
 local limit, sweep_every = tonumber(ARGV[8]), tonumber(ARGV[9])

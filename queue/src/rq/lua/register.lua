@@ -1,4 +1,4 @@
--- Announces this worker. ARGV: prefix, worker, worker ttl, number of fields, field and value..., queue names...
+-- Announces this worker. ARGV: registration.rs.
 local worker = worker_key(W)
 local fields = tonumber(ARGV[4])
 redis.call('DEL', worker, worker .. ':executions')

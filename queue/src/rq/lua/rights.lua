@@ -1,6 +1,6 @@
 -- Tries whatever the other scripts do, on keys of the same names and patterns and without effect, so that a right that is
 -- missing shows before a job is taken. Answers 1, or the error of Redis with what was tried.
--- ARGV: prefix, worker, queue names...
+-- ARGV: registration.rs.
 local J, E = 'jobqueue_rights', 'none'
 
 local function try(command, key, ...)

@@ -1,8 +1,6 @@
 -- Records how runs ended. Each job by itself: where the lease is not ours any more nothing is touched, and it is given up
 -- last.
--- ARGV: prefix, worker, worker ttl, result ttl, failure ttl, busy seconds of these runs, then for each job
---       outcome, queue, job, execution, started ISO, ended ISO, started epoch, ended epoch, return value or error,
---       delay in seconds before the next attempt ('' for none)
+-- ARGV and answer: settle.rs.
 local worker_ttl, default_result_ttl, default_failure_ttl = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local answers, notices, released, settled = {}, {}, {}, {}
 local succeeded, failed, trouble = 0, 0, nil
@@ -241,8 +239,8 @@ if redis.call('EXISTS', worker) == 1 then
   if other then
     redis.call('HSET', worker, 'current_job', string.match(other, '^(.*):') or other)
   else
-    redis.call('HSET', worker, 'state', 'idle')
-    redis.call('HDEL', worker, 'current_job')
+    redis.call('HSET', worker, 'state', 'idle', 'current_job_working_time', '0')
+    redis.call('HDEL', worker, 'current_job', 'jobqueue_claimed_at')
   end
 end
 -- Whether an id that came back waits, perhaps for what ended here.

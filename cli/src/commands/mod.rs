@@ -1,0 +1,13 @@
+//! The commands: a module each, with its flags and a `run` that says how the program exits.
+
+pub(crate) mod acl;
+pub(crate) mod completion;
+pub(crate) mod enqueue;
+pub(crate) mod explain;
+pub(crate) mod failed;
+pub(crate) mod local;
+pub(crate) mod schema;
+pub(crate) mod simulate;
+pub(crate) mod status;
+pub(crate) mod stop;
+pub(crate) mod try_recipe;

@@ -1,0 +1,13 @@
+//! What several commands share; nothing here knows a command.
+
+pub(crate) mod decision;
+pub(crate) mod error_groups;
+pub(crate) mod exit;
+pub(crate) mod global_args;
+pub(crate) mod lines;
+pub(crate) mod output;
+pub(crate) mod private_redis;
+pub(crate) mod sink;
+pub(crate) mod state_dir;
+pub(crate) mod target;
+pub(crate) mod tls;

@@ -1,0 +1,217 @@
+//! The poll of all queues, several times a second: one connection and one round trip per Redis. A Redis that is slow or dead
+//! delays its own queues only.
+//!
+//! A number's way from the backlog to `replicas` goes through this folder in one direction: [`Autoscaler::run`] asks for it,
+//! [`observe`] takes it in, [`evaluate`] decides, [`executor`] writes the change (with [`scale_down`] marking the pods to
+//! remove).
+
+mod evaluate;
+pub(crate) mod executor;
+pub(crate) mod failure_rate;
+pub(crate) mod idle_pods;
+mod observe;
+pub(crate) mod redis_endpoints;
+mod scale_down;
+pub(crate) mod write_priority;
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use futures::{StreamExt, stream};
+use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, eviction_policy, stats};
+use tokio::{
+    sync::Mutex,
+    task::JoinSet,
+    time::{Instant, Interval},
+};
+use tokio_util::sync::CancellationToken;
+
+pub use crate::autoscaler::evaluate::Change;
+use crate::{
+    autoscaler::{
+        evaluate::{Evaluation, evaluate},
+        executor::Executor,
+        observe::{Moment, observe},
+        redis_endpoints::{EndpointKey, Endpoints},
+        write_priority::WritePriority,
+    },
+    metrics::Metrics,
+    state::{
+        key::Key,
+        owners::{AutoscalerState, PollTarget},
+    },
+};
+
+/// Queues in one round trip: an answer takes a kilobyte of memory until it is read, and ten thousand would take ten
+/// megabytes, several times a second.
+const PER_ROUND_TRIP: usize = 500;
+
+/// How much later a poll may be while many numbers of workers are being written.
+const LONGEST_DELAY: Duration = Duration::from_secs(1);
+
+/// Polls the queues and scales their workers.
+#[derive(Clone)]
+pub(crate) struct Autoscaler {
+    /// The queues.
+    pub(crate) state: AutoscalerState,
+    /// Writes what is decided.
+    pub(crate) executor: Executor,
+    /// What is measured.
+    pub(crate) metrics: Arc<Metrics>,
+    /// The numbers that are being written.
+    pub(crate) write_priority: Arc<WritePriority>,
+    /// The pause between two polls.
+    pub(crate) interval: Duration,
+}
+
+impl Autoscaler {
+    /// Polls until `stop`.
+    pub(crate) async fn run(self, stop: CancellationToken) {
+        let mut endpoints = Endpoints::default();
+        let busy: Arc<Mutex<BTreeSet<EndpointKey>>> = Arc::default();
+        let mut polls = JoinSet::new();
+        let mut ticks = tokio::time::interval(self.interval);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        let began = Instant::now();
+        loop {
+            tokio::select! {
+                () = due(&mut ticks, &self.write_priority) => {}
+                () = stop.cancelled() => break,
+            }
+            while polls.try_join_next().is_some() {}
+            let by_endpoint = self.state.by_endpoint();
+            endpoints.retain(&by_endpoint);
+            for (endpoint, queues) in by_endpoint {
+                // One poll at a time per Redis: a slow one is asked again when it has answered.
+                if !busy.lock().await.insert(endpoint.clone()) {
+                    continue;
+                }
+                let (autoscaler, busy, connection) = (self.clone(), busy.clone(), endpoints.get(&endpoint));
+                polls.spawn(async move {
+                    let polled_at = Instant::now();
+                    autoscaler.poll(connection, queues, began).await;
+                    autoscaler.metrics.sweep_seconds.observe(polled_at.elapsed().as_secs_f64());
+                    busy.lock().await.remove(&endpoint);
+                });
+            }
+        }
+        polls.shutdown().await;
+    }
+
+    /// One poll of all queues of one Redis, a bounded number in each round trip, and what follows from it.
+    async fn poll(&self, connection: Result<Arc<Connection>, QueueError>, queues: Vec<PollTarget>, began: Instant) {
+        let connection = connection.map_err(Arc::new);
+        // While some answers are taken in, Redis is at work on the next.
+        let portions: Vec<_> = queues.chunks(PER_ROUND_TRIP).map(|some| ask(&connection, some)).collect();
+        let mut portions = stream::iter(portions).buffered(2);
+        while let Some(PollAnswer { queues, answers, asked_at }) = portions.next().await {
+            let now = began.elapsed().as_secs_f64();
+            for (PollTarget { key, .. }, answer) in queues.iter().zip(answers) {
+                if let Some(change) = self.evaluate(key, now, answer.as_ref().map_err(AsRef::as_ref)) {
+                    let (executor, key) = (self.executor.clone(), key.clone());
+                    tokio::spawn(async move { executor.execute(&key, change, asked_at).await });
+                }
+            }
+        }
+        if let Ok(connection) = &connection {
+            self.ask_for_eviction_policy(connection, &queues).await;
+        }
+    }
+
+    /// Takes in what one poll, `now` seconds after any fixed moment, answered for one queue. Returns the change that it calls
+    /// for, to be written by the [`Executor`]; `None` if the number of workers stays.
+    pub(crate) fn evaluate(&self, key: &Key, now: f64, answer: Result<&QueueStats, &QueueError>) -> Option<Change> {
+        let now = Moment::now(now);
+        let Evaluation { change, has_news } = self.state.update_within_budget(key, |queue, elsewhere| {
+            let load = observe(queue.observed, queue.spec, queue.applied.ready, answer, now);
+            evaluate(queue, &load, now, elsewhere)
+        })?;
+        if change.is_none() && has_news {
+            self.executor.request_reconcile(key);
+        }
+        change
+    }
+
+    /// Now and then, and when the poll is over, asks whether Redis may evict jobs. Not known is as good as no.
+    async fn ask_for_eviction_policy(&self, connection: &Connection, queues: &[PollTarget]) {
+        let due: Vec<&Key> =
+            queues.iter().filter(|target| target.eviction_policy_due).map(|target| &*target.key).collect();
+        if due.is_empty() {
+            return;
+        }
+        let policy = eviction_policy(connection).await;
+        for key in due {
+            match &policy {
+                Ok(policy) => self.record_eviction_policy(key, policy.as_deref()),
+                Err(_) => {
+                    self.state.update(key, |queue| queue.observed.eviction_asked_at = Some(Instant::now()));
+                }
+            }
+        }
+    }
+
+    /// By which `policy` the queue's Redis evicts keys; `None` if it evicts none.
+    pub(crate) fn record_eviction_policy(&self, key: &Key, policy: Option<&str>) {
+        self.state.update(key, |queue| {
+            queue.observed.eviction_asked_at = Some(Instant::now());
+            queue.observed.eviction_policy = policy.map(Into::into);
+        });
+    }
+}
+
+/// Returns when the next poll is due. While many numbers of workers are being written, what it would find comes after these,
+/// and it takes the processor that they need.
+async fn due(ticks: &mut Interval, write_priority: &WritePriority) {
+    ticks.tick().await;
+    // In time or not: it is due.
+    let _ = tokio::time::timeout(LONGEST_DELAY, write_priority.wait_until_few()).await;
+}
+
+/// The answer of one round trip.
+struct PollAnswer<'a> {
+    queues: &'a [PollTarget],
+    answers: Vec<Result<QueueStats, Arc<QueueError>>>,
+    asked_at: Instant,
+}
+
+/// One round trip.
+async fn ask<'a>(connection: &Result<Arc<Connection>, Arc<QueueError>>, queues: &'a [PollTarget]) -> PollAnswer<'a> {
+    let asked_at = Instant::now();
+    let queries: Vec<Arc<StatsQuery>> = queues.iter().map(|target| target.query.clone()).collect();
+    let answers = match connection {
+        Ok(connection) => stats(connection, &queries).await.map_err(Arc::new),
+        Err(error) => Err(error.clone()),
+    };
+    let answers = match answers {
+        Ok(answers) => answers.into_iter().map(|answer| answer.map_err(Arc::new)).collect(),
+        Err(error) => queues.iter().map(|_| Err(error.clone())).collect(),
+    };
+    PollAnswer { queues, answers, asked_at }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn polls_are_less_often_while_many_numbers_are_written() {
+        let write_priority = WritePriority::default();
+        let mut ticks = tokio::time::interval(Duration::from_millis(250));
+        ticks.tick().await;
+        let began = Instant::now();
+        for _ in 0..4 {
+            due(&mut ticks, &write_priority).await;
+        }
+        assert_eq!(began.elapsed(), Duration::from_secs(1), "nothing is written");
+        let crowd: Vec<_> = std::iter::repeat_with(|| write_priority.begin_write()).take(100).collect();
+        let began = Instant::now();
+        due(&mut ticks, &write_priority).await;
+        assert_eq!(began.elapsed(), Duration::from_millis(1250), "and not never");
+        let release = async move {
+            tokio::time::sleep(Duration::from_millis(400)).await;
+            drop(crowd);
+        };
+        let began = Instant::now();
+        tokio::join!(due(&mut ticks, &write_priority), release);
+        assert_eq!(began.elapsed(), Duration::from_millis(400), "at once when it is over");
+    }
+}

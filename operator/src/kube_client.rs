@@ -1,0 +1,216 @@
+//! The client of the API server: every write is counted, and none is sent without the lease.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use http::{Method, Request, Response};
+use kube::{
+    Client, Config,
+    client::{Body, ClientBuilder},
+};
+use tokio::sync::Semaphore;
+use tower::{BoxError, Layer, Service};
+
+use crate::{
+    leadership::lease_guard::LeaseGuard,
+    metrics::{ApiLabels, Metrics},
+};
+
+/// A request that takes longer has failed, as far as we know.
+const LIMIT: Duration = Duration::from_secs(10);
+
+/// Requests under way at once. Each takes a connection, and each connection a handshake and memory on both sides: a
+/// thousand queues that want something in the same moment wait for a free one instead.
+const MAX_REQUESTS: usize = 32;
+
+/// The field manager of everything that the operator writes.
+pub(crate) const FIELD_MANAGER: &str = "jobqueue-operator";
+
+/// A write was held back: another operator leads, or may.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("not written: this operator does not hold the lease")]
+pub(crate) struct NotLeading;
+
+/// A write that failed.
+#[derive(Debug, thiserror::Error)]
+#[error("{kind} {name}: {source}")]
+pub struct WriteError {
+    /// What was written.
+    pub(crate) kind: &'static str,
+    /// Its name.
+    pub(crate) name: String,
+    /// The API server's answer.
+    pub(crate) source: Box<kube::Error>,
+}
+
+impl WriteError {
+    /// True if it is not known whether it was written.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        match &*self.source {
+            kube::Error::Api(_) => false,
+            kube::Error::Service(error) => !error.is::<NotLeading>(),
+            _ => true,
+        }
+    }
+
+    /// True if the API server understood it and said no (quota, policy, invalid template): a person must act.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(&*self.source, kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422))
+    }
+}
+
+/// A client whose writes need the lease that `lease` guards.
+pub fn client(config: Config, lease: LeaseGuard, metrics: Arc<Metrics>) -> kube::Result<Client> {
+    Ok(ClientBuilder::try_from(config)?.with_layer(&WriteGuard::new(lease, metrics)).build())
+}
+
+/// The layer that checks and counts the writes of a client.
+#[derive(Debug, Clone)]
+pub struct WriteGuard {
+    lease: LeaseGuard,
+    metrics: Arc<Metrics>,
+    requests: Arc<Semaphore>,
+}
+
+impl WriteGuard {
+    /// Asks `lease` before every write, and counts writes in `metrics`.
+    pub fn new(lease: LeaseGuard, metrics: Arc<Metrics>) -> Self {
+        Self { lease, metrics, requests: Arc::new(Semaphore::new(MAX_REQUESTS)) }
+    }
+}
+
+impl<S> Layer<S> for WriteGuard {
+    type Service = GuardedService<S>;
+
+    fn layer(&self, inner: S) -> GuardedService<S> {
+        GuardedService { guard: self.clone(), inner }
+    }
+}
+
+/// A service whose writes are checked and counted.
+#[derive(Debug, Clone)]
+pub struct GuardedService<S> {
+    guard: WriteGuard,
+    inner: S,
+}
+
+impl<S, B> Service<Request<Body>> for GuardedService<S>
+where
+    S: Service<Request<Body>, Response = Response<B>>,
+    S::Error: Into<BoxError>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<B>;
+    type Error = BoxError;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
+        self.inner.poll_ready(context).map_err(Into::into)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        let requests = self.guard.requests.clone();
+        if matches!(*request.method(), Method::GET | Method::HEAD) {
+            let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let answer = self.inner.call(request);
+            return Box::pin(async move {
+                if watches {
+                    return answer.await.map_err(Into::into);
+                }
+                let _permit = requests.acquire().await?;
+                within_limit(answer).await
+            });
+        }
+        let writes = self.guard.metrics.api_writes.clone();
+        // 0: no answer at all.
+        let (method, resource) = (method(request.method()), resource(request.uri().path()));
+        let mut labels = ApiLabels { method, resource, code: 0 };
+        let lease = self.guard.lease.clone();
+        let answer = self.inner.call(request);
+        Box::pin(async move {
+            let _permit = requests.acquire().await?;
+            // After the wait; nothing has left yet, since a future does nothing before it is polled.
+            if !lease.holds() {
+                return Err(NotLeading.into());
+            }
+            let answer = within_limit(answer).await;
+            labels.code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
+            writes.get_or_create(&labels).inc();
+            answer
+        })
+    }
+}
+
+/// The answer, or an error if it takes too long.
+async fn within_limit<T, E: Into<BoxError>>(answer: impl Future<Output = Result<T, E>>) -> Result<T, BoxError> {
+    match tokio::time::timeout(LIMIT, answer).await {
+        Ok(answer) => answer.map_err(Into::into),
+        Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs()).into()),
+    }
+}
+
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::PATCH => "patch",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::DELETE => "delete",
+        _ => "other",
+    }
+}
+
+/// The resource of an API path, with its subresource: `deployments`, `jobqueues/status`.
+fn resource(path: &str) -> String {
+    let mut parts = path.trim_start_matches('/').split('/');
+    // Past /api/v1 or /apis/GROUP/VERSION.
+    let skip = if parts.next() == Some("api") { 1 } else { 2 };
+    let rest: Vec<&str> = parts.skip(skip).collect();
+    let rest = if rest.first() == Some(&"namespaces") && rest.len() > 2 { &rest[2..] } else { &rest[..] };
+    match rest {
+        [resource, _, sub, ..] => format!("{resource}/{sub}"),
+        [resource, ..] => (*resource).to_owned(),
+        [] => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_name_their_resource() {
+        let cases = [
+            ("/apis/apps/v1/namespaces/shop/deployments/a-worker", "deployments"),
+            ("/apis/jobqueue.dev/v1alpha1/namespaces/shop/jobqueues/a/status", "jobqueues/status"),
+            ("/api/v1/namespaces/shop/configmaps/a", "configmaps"),
+            ("/apis/events.k8s.io/v1/namespaces/shop/events", "events"),
+        ];
+        for (path, expected) in cases {
+            assert_eq!(resource(path), expected, "{path}");
+        }
+    }
+
+    #[tokio::test]
+    async fn without_the_lease_reads_pass_and_writes_do_not() {
+        let metrics = Metrics::new();
+        let guard = WriteGuard::new(LeaseGuard::default(), metrics.clone());
+        let answer = |_: Request<Body>| async { Ok::<_, BoxError>(Response::new(Body::empty())) };
+        let mut service = guard.layer(tower::service_fn(answer));
+        let request = |method: Method| {
+            let path = "/apis/apps/v1/namespaces/n/deployments/d";
+            Request::builder().method(method).uri(path).body(Body::empty()).unwrap()
+        };
+        service.call(request(Method::GET)).await.unwrap();
+        let refused = service.call(request(Method::PATCH)).await.unwrap_err();
+        assert!(refused.is::<NotLeading>(), "{refused}");
+        let mut service = WriteGuard::new(LeaseGuard::unlimited(), metrics.clone()).layer(tower::service_fn(answer));
+        service.call(request(Method::PATCH)).await.unwrap();
+        let line = r#"api_writes_total{method="patch",resource="deployments",code="200"} 1"#;
+        assert!(metrics.text().contains(line), "{}", metrics.text());
+    }
+}

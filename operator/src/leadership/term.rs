@@ -1,0 +1,165 @@
+//! What a leader does: it reconciles and scales the queues until its term is over.
+
+use std::{sync::Arc, time::Duration};
+
+use jobqueue_queue::{QueueError, QueueStats};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Client, runtime::watcher::Event};
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    autoscaler::{Autoscaler, Change, executor::Executor, write_priority::WritePriority},
+    metrics::Metrics,
+    reconciler::{admission::Admission, context::Context, controller, error::Error, reconcile, secrets::RecentSecrets},
+    state::{compact_object::GuardedJobQueue, key::Key, owners::Owners},
+    status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
+};
+
+/// What is the same in every term.
+#[derive(Clone)]
+pub struct Settings {
+    /// For everything but numbers of workers; writes need the lease.
+    pub client: Client,
+    /// For numbers of workers, which have connections of their own and wait for nothing else; writes need the lease.
+    pub scaling_client: Client,
+    /// What is measured.
+    pub metrics: Arc<Metrics>,
+    /// The name of this operator in events.
+    pub identity: String,
+    /// The namespace that is served; `None` for all.
+    pub scope: Option<String>,
+    /// The image of workers whose JobQueue names none.
+    pub worker_image: String,
+    /// The pause between two polls of Redis.
+    pub poll_interval: Duration,
+    /// This process runs in the cluster, and can resolve the names of its Services.
+    pub in_cluster: bool,
+}
+
+impl Settings {
+    /// Serves one term after the other, as often as `leading` becomes true, until `stop`.
+    pub async fn serve_terms(self, mut leading: watch::Receiver<bool>, stop: CancellationToken) {
+        loop {
+            tokio::select! {
+                elected = leading.wait_for(|leads| *leads) => if elected.is_err() { return },
+                () = stop.cancelled() => return,
+            }
+            self.metrics.leading.set(1);
+            let over = stop.child_token();
+            let mut term = std::pin::pin!(Term::begin(&self).run(over.clone()));
+            tokio::select! {
+                () = &mut term => {}
+                _ = leading.wait_for(|leads| !leads) => {
+                    // Writes are refused from now on; what is under way ends by itself.
+                    over.cancel();
+                    term.await;
+                }
+            }
+            self.metrics.leading.set(0);
+            self.metrics.forget_queues();
+        }
+    }
+}
+
+/// One term. It begins with nothing in memory: what counts is in the cluster and in Redis.
+pub struct Term {
+    context: Arc<Context>,
+    autoscaler: Autoscaler,
+    /// The reconciles that the autoscaler requests.
+    requests: mpsc::UnboundedReceiver<Key>,
+}
+
+impl Term {
+    /// A term with no queue yet.
+    pub fn begin(settings: &Settings) -> Self {
+        let Settings { client, scaling_client, metrics, identity, scope, worker_image, poll_interval, in_cluster } =
+            settings.clone();
+        let Owners { reconciler, autoscaler, status, registry } = Owners::new();
+        metrics.follow(&registry);
+        let events = Events::new(client.clone(), &identity);
+        let write_priority = Arc::new(WritePriority::default());
+        let (request, requests) = mpsc::unbounded_channel();
+        let executor = Executor {
+            client: scaling_client,
+            events: events.clone(),
+            state: autoscaler.clone(),
+            metrics: metrics.clone(),
+            write_priority: write_priority.clone(),
+            requests: request,
+        };
+        let autoscaler = Autoscaler {
+            state: autoscaler,
+            executor,
+            metrics: metrics.clone(),
+            write_priority: write_priority.clone(),
+            interval: poll_interval,
+        };
+        let context = Context {
+            client: client.clone(),
+            state: reconciler,
+            status: StatusWriter { client, events, state: status },
+            metrics,
+            write_priority,
+            default_image: worker_image,
+            in_cluster,
+            scope,
+            competing_scalers: CompetingScalers::default(),
+            secrets: RecentSecrets::default(),
+            admission: Admission::default(),
+        };
+        Self { context: Arc::new(context), autoscaler, requests }
+    }
+
+    /// Reconciles and scales until the term is `over`.
+    pub(crate) async fn run(self, over: CancellationToken) {
+        let Self { context, autoscaler, requests } = self;
+        let requests = futures::stream::unfold(requests, |mut requests| async {
+            requests.recv().await.map(|key| (key, requests))
+        });
+        let reconciles = controller::run(context, requests, over.clone());
+        tokio::join!(reconciles, autoscaler.run(over.clone()));
+    }
+}
+
+/// The steps of a term one by one, for tests of the whole operator against an API server in memory.
+impl Term {
+    /// Reconciles one object.
+    pub async fn reconcile(&self, object: &GuardedJobQueue) -> Result<(), Error> {
+        reconcile(object, &self.context).await.map(drop)
+    }
+
+    /// Takes in what Redis answers for one queue, `now` seconds after any fixed moment. Returns the change of the number of
+    /// workers that it calls for; `None` if the number stays.
+    pub fn evaluate(&self, key: &Key, now: f64, answer: Result<&QueueStats, &QueueError>) -> Option<Change> {
+        self.autoscaler.evaluate(key, now, answer)
+    }
+
+    /// Writes a change that a poll begun at `polled_at` called for.
+    pub async fn execute(&self, key: &Key, change: Change, polled_at: Instant) {
+        self.autoscaler.executor.execute(key, change, polled_at).await;
+    }
+
+    /// The next reconcile that the autoscaler requested; `None` if there is none now.
+    pub fn next_request(&mut self) -> Option<Key> {
+        self.requests.try_recv().ok()
+    }
+
+    /// Takes in an event of the watch of the Deployments.
+    pub fn cache_deployment(&self, event: &Event<Deployment>) {
+        self.context.state.cache_deployment(event);
+    }
+
+    /// By which `policy` the queue's Redis evicts keys; `None` if it evicts none.
+    pub fn record_eviction_policy(&self, key: &Key, policy: Option<&str>) {
+        self.autoscaler.record_eviction_policy(key, policy);
+    }
+
+    /// Whether a queue is served.
+    pub fn serves(&self, key: &Key) -> bool {
+        self.context.state.serves(key)
+    }
+}

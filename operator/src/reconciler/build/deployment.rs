@@ -1,0 +1,265 @@
+//! The workers' Deployment: restricted by default, and the user's template merged over it.
+
+use jobqueue_crds::{DatabaseSpec, JobQueueSpec, SecretKeyRef, SecretRef, TlsSpec};
+use k8s_openapi::{
+    api::{
+        apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
+        core::v1::{
+            Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
+            KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
+            ResourceRequirements, SeccompProfile, SecretKeySelector, SecretProjection, SecurityContext,
+            TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{LabelSelector, ObjectMeta},
+        util::intstr::IntOrString,
+    },
+};
+
+use super::{BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, SECRET_HASH, config_map, template_patch};
+
+const CONFIG_DIRECTORY: &str = "/etc/jobqueue";
+const REDIS_TLS: &str = "/etc/jobqueue-redis-tls";
+const DATABASE_TLS: &str = "/etc/jobqueue-database-tls";
+/// Health and metrics.
+pub(super) const PORT: i32 = 9090;
+/// How much longer than `drainSeconds` the kubelet waits before it kills.
+const GRACE_BEYOND_DRAIN: i64 = 5;
+
+pub(super) fn deployment(input: &BuildInput<'_>, config_hash: Option<&str>) -> Result<Deployment, BuildError> {
+    let queue = input.queue;
+    let selector = super::selector_labels(queue);
+    let mut metadata = super::metadata(queue);
+    if queue.spec.worker.network_policy.is_some() {
+        metadata.annotations = Some([(NETWORK_POLICY.to_owned(), "true".to_owned())].into());
+    }
+    Ok(Deployment {
+        metadata,
+        spec: DeploymentSpec {
+            replicas: Some(i32::try_from(input.replicas).unwrap_or(i32::MAX)),
+            // A rollout must be able to go on while workers cannot get ready, and never doubles the load.
+            strategy: Some(DeploymentStrategy {
+                type_: Some("RollingUpdate".into()),
+                rolling_update: Some(RollingUpdateDeployment {
+                    max_surge: Some(IntOrString::String("25%".into())),
+                    max_unavailable: Some(IntOrString::String("25%".into())),
+                }),
+            }),
+            revision_history_limit: Some(3),
+            selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
+            template: with_user_template(pod_template(input, config_hash), input)?,
+            ..DeploymentSpec::default()
+        },
+        status: None,
+    })
+}
+
+fn with_user_template(ours: PodTemplateSpec, input: &BuildInput<'_>) -> Result<PodTemplateSpec, BuildError> {
+    let Some(patch) = &input.queue.spec.worker.template else { return Ok(ours) };
+    let mut value = serde_json::to_value(ours).expect("a pod template serialises");
+    template_patch::merge(value.as_object_mut().expect("a pod template is an object"), patch);
+    let mut template: PodTemplateSpec =
+        serde_json::from_value(value).map_err(|error| BuildError::Template(error.to_string()))?;
+    // The selector's labels are what makes a pod ours.
+    let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
+    labels.extend(super::selector_labels(input.queue));
+    Ok(template)
+}
+
+fn pod_template(input: &BuildInput<'_>, config_hash: Option<&str>) -> PodTemplateSpec {
+    let annotations = config_hash.map(|hash| (CONFIG_HASH, hash)).into_iter().chain([(SECRET_HASH, input.secret_hash)]);
+    PodTemplateSpec {
+        metadata: Some(ObjectMeta {
+            labels: Some(super::selector_labels(input.queue)),
+            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
+            ..ObjectMeta::default()
+        }),
+        spec: Some(pod_spec(input)),
+    }
+}
+
+fn pod_spec(input: &BuildInput<'_>) -> PodSpec {
+    let spec = &input.queue.spec;
+    PodSpec {
+        containers: vec![container(input)],
+        volumes: Some(volumes(input)).filter(|volumes| !volumes.is_empty()),
+        termination_grace_period_seconds: Some(i64::from(spec.worker.drain_seconds) + GRACE_BEYOND_DRAIN),
+        // A worker needs nothing of Kubernetes.
+        automount_service_account_token: Some(false),
+        enable_service_links: Some(false),
+        security_context: Some(PodSecurityContext {
+            run_as_non_root: Some(true),
+            run_as_user: Some(65532),
+            run_as_group: Some(65532),
+            seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
+            ..PodSecurityContext::default()
+        }),
+        topology_spread_constraints: Some(vec![TopologySpreadConstraint {
+            max_skew: 1,
+            topology_key: "kubernetes.io/hostname".into(),
+            when_unsatisfiable: "ScheduleAnyway".into(),
+            label_selector: Some(LabelSelector {
+                match_labels: Some(super::selector_labels(input.queue)),
+                ..LabelSelector::default()
+            }),
+            ..TopologySpreadConstraint::default()
+        }]),
+        ..PodSpec::default()
+    }
+}
+
+fn container(input: &BuildInput<'_>) -> Container {
+    let spec = &input.queue.spec;
+    let ours = spec.ingest.is_some();
+    Container {
+        name: CONTAINER.into(),
+        image: Some(spec.worker.image.clone().unwrap_or_else(|| input.default_image.to_owned())),
+        env: Some(environment(spec)),
+        ports: ours.then(|| {
+            vec![ContainerPort { name: Some("metrics".into()), container_port: PORT, ..ContainerPort::default() }]
+        }),
+        readiness_probe: ours.then(|| probe("/readyz", 2)),
+        liveness_probe: ours.then(|| probe("/healthz", 10)),
+        resources: Some(ResourceRequirements {
+            requests: Some(quantities([("cpu", "100m"), ("memory", "64Mi")])),
+            limits: Some(quantities([("memory", "512Mi")])),
+            ..ResourceRequirements::default()
+        }),
+        security_context: Some(SecurityContext {
+            allow_privilege_escalation: Some(false),
+            read_only_root_filesystem: Some(true),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".into()]), add: None }),
+            ..SecurityContext::default()
+        }),
+        // What a worker says when it gives up (an invalid recipe) becomes the reason of a condition.
+        termination_message_policy: Some("FallbackToLogsOnError".into()),
+        volume_mounts: Some(mounts(input)).filter(|mounts| !mounts.is_empty()),
+        ..Container::default()
+    }
+}
+
+fn quantities<const N: usize>(items: [(&str, &str); N]) -> std::collections::BTreeMap<String, Quantity> {
+    items.map(|(name, amount)| (name.to_owned(), Quantity(amount.to_owned()))).into()
+}
+
+fn probe(path: &str, period_seconds: i32) -> Probe {
+    Probe {
+        http_get: Some(HTTPGetAction {
+            path: Some(path.into()),
+            port: IntOrString::Int(PORT),
+            ..HTTPGetAction::default()
+        }),
+        period_seconds: Some(period_seconds),
+        ..Probe::default()
+    }
+}
+
+/// URLs reach the worker by reference, so that no password stands in the Deployment.
+fn environment(spec: &JobQueueSpec) -> Vec<EnvVar> {
+    let redis = &spec.queue.redis;
+    let mut variables = vec![
+        EnvVar {
+            name: "POD_NAME".into(),
+            value_from: Some(EnvVarSource {
+                field_ref: Some(ObjectFieldSelector { field_path: "metadata.name".into(), api_version: None }),
+                ..EnvVarSource::default()
+            }),
+            ..EnvVar::default()
+        },
+        url_variable("JOBQUEUE_REDIS_URL", redis.url.as_ref(), redis.url_secret_key_ref.as_ref()),
+    ];
+    if let Some(DatabaseSpec { url, url_secret_key_ref, .. }) = &spec.database {
+        variables.push(url_variable("JOBQUEUE_DATABASE_URL", url.as_ref(), url_secret_key_ref.as_ref()));
+    }
+    if spec.ingest.is_some() {
+        // A worker that waits is back sooner than one that the kubelet restarts, later and later.
+        variables.push(plain("JOBQUEUE_WAIT_FOR_TABLES", "true"));
+        variables.push(plain("JOBQUEUE_CONFIG", &format!("{CONFIG_DIRECTORY}/{}", config_map::FILE)));
+    }
+    variables.extend(certificates("REDIS", REDIS_TLS, redis.tls.as_ref()));
+    variables.extend(certificates("DATABASE", DATABASE_TLS, database_tls(spec)));
+    variables
+}
+
+fn database_tls(spec: &JobQueueSpec) -> Option<&TlsSpec> {
+    spec.database.as_ref()?.tls.as_ref()
+}
+
+/// The files of a server's certificates, as the worker looks for them.
+fn certificates(server: &str, directory: &str, tls: Option<&TlsSpec>) -> Vec<EnvVar> {
+    let Some(TlsSpec { ca_secret_key_ref, client_certificate_secret_ref }) = tls else { return Vec::new() };
+    let variable = |what: &str, file: &str| plain(&format!("JOBQUEUE_{server}_{what}"), &format!("{directory}/{file}"));
+    let authority = ca_secret_key_ref.iter().map(|_| variable("CA", "ca.crt"));
+    let client = client_certificate_secret_ref.iter();
+    let client = client.flat_map(|_| [variable("CERT", "tls.crt"), variable("KEY", "tls.key")]);
+    authority.chain(client).collect()
+}
+
+fn plain(name: &str, value: &str) -> EnvVar {
+    EnvVar { name: name.into(), value: Some(value.into()), ..EnvVar::default() }
+}
+
+fn url_variable(name: &str, url: Option<&String>, secret: Option<&SecretKeyRef>) -> EnvVar {
+    EnvVar {
+        name: name.into(),
+        value: url.cloned(),
+        value_from: secret.map(|SecretKeyRef { name, key }| EnvVarSource {
+            secret_key_ref: Some(SecretKeySelector { name: name.clone(), key: key.clone(), optional: None }),
+            ..EnvVarSource::default()
+        }),
+    }
+}
+
+fn volumes(input: &BuildInput<'_>) -> Vec<Volume> {
+    let config = input.queue.spec.ingest.as_ref().map(|_| Volume {
+        name: "config".into(),
+        config_map: Some(ConfigMapVolumeSource {
+            name: super::object_name(input.queue),
+            ..ConfigMapVolumeSource::default()
+        }),
+        ..Volume::default()
+    });
+    let spec = &input.queue.spec;
+    let redis = tls_volume("redis-tls", spec.queue.redis.tls.as_ref());
+    config.into_iter().chain(redis).chain(tls_volume("database-tls", database_tls(spec))).collect()
+}
+
+fn tls_volume(name: &str, tls: Option<&TlsSpec>) -> Option<Volume> {
+    let TlsSpec { ca_secret_key_ref, client_certificate_secret_ref } = tls?;
+    let file = |key: &str, path: &str| KeyToPath { key: key.into(), path: path.into(), ..KeyToPath::default() };
+    let ca = ca_secret_key_ref.as_ref().map(|SecretKeyRef { name, key }| secret_files(name, vec![file(key, "ca.crt")]));
+    let client = client_certificate_secret_ref
+        .as_ref()
+        .map(|SecretRef { name }| secret_files(name, vec![file("tls.crt", "tls.crt"), file("tls.key", "tls.key")]));
+    Some(Volume {
+        name: name.into(),
+        projected: Some(ProjectedVolumeSource {
+            sources: Some(ca.into_iter().chain(client).collect()),
+            ..ProjectedVolumeSource::default()
+        }),
+        ..Volume::default()
+    })
+}
+
+fn secret_files(name: &str, items: Vec<KeyToPath>) -> VolumeProjection {
+    VolumeProjection {
+        secret: Some(SecretProjection { name: name.into(), items: Some(items), optional: None }),
+        ..VolumeProjection::default()
+    }
+}
+
+fn mounts(input: &BuildInput<'_>) -> Vec<VolumeMount> {
+    let mount = |name: &str, path: &str| VolumeMount {
+        name: name.into(),
+        mount_path: path.into(),
+        read_only: Some(true),
+        ..VolumeMount::default()
+    };
+    let spec = &input.queue.spec;
+    let config = spec.ingest.as_ref().map(|_| mount("config", CONFIG_DIRECTORY));
+    let tls = spec.queue.redis.tls.as_ref().map(|_| mount("redis-tls", REDIS_TLS));
+    let database = database_tls(spec).map(|_| mount("database-tls", DATABASE_TLS));
+    config.into_iter().chain(tls).chain(database).collect()
+}

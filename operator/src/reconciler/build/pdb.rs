@@ -1,0 +1,24 @@
+//! The PodDisruptionBudget: a node drain removes the workers a few at a time, and each gives its jobs back first.
+
+use jobqueue_crds::JobQueue;
+use k8s_openapi::{
+    api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetSpec},
+    apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
+};
+
+pub(super) fn pdb(queue: &JobQueue) -> PodDisruptionBudget {
+    PodDisruptionBudget {
+        metadata: super::metadata(queue),
+        spec: Some(PodDisruptionBudgetSpec {
+            max_unavailable: Some(IntOrString::String("25%".into())),
+            selector: Some(LabelSelector {
+                match_labels: Some(super::selector_labels(queue)),
+                ..LabelSelector::default()
+            }),
+            // A worker that cannot become ready (no database) must not hold up the drain of a node.
+            unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
+            ..PodDisruptionBudgetSpec::default()
+        }),
+        status: None,
+    }
+}

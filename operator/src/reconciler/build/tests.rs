@@ -1,0 +1,170 @@
+//! The objects of a queue, field by field where something depends on it.
+
+use jobqueue_crds::JobQueue;
+use serde_json::{Value, json};
+
+use super::{BuildInput, DesiredObjects, build};
+
+fn queue(edit: impl FnOnce(&mut Value)) -> JobQueue {
+    let mut object = json!({
+        "apiVersion": "jobqueue.dev/v1alpha1", "kind": "JobQueue",
+        "metadata": {"name": "lines", "namespace": "shop", "uid": "u1"},
+        "spec": {
+            "queue": {"names": ["lines"], "redis": {"url": "redis://redis"}},
+            "database": {"urlSecretKeyRef": {"name": "warehouse", "key": "database"}},
+            "ingest": [{"tables": [{"table": "t", "columns": {"a": "record.a"}}]}],
+        },
+    });
+    edit(&mut object);
+    serde_json::from_value(object).unwrap()
+}
+
+fn built(queue: &JobQueue) -> DesiredObjects {
+    build(&BuildInput { queue, default_image: "worker:1", secret_hash: "s-1", replicas: 3 }).unwrap()
+}
+
+fn deployment(queue: &JobQueue) -> Value {
+    serde_json::to_value(built(queue).deployment).unwrap()
+}
+
+fn config_hash(queue: &JobQueue) -> Value {
+    deployment(queue)["spec"]["template"]["metadata"]["annotations"][super::CONFIG_HASH].clone()
+}
+
+#[test]
+fn everything_is_owned_and_named_after_the_queue() {
+    let DesiredObjects { config_map, deployment, disruption_budget, network_policy } =
+        built(&queue(|object| object["spec"]["worker"] = json!({"networkPolicy": {}})));
+    let policy = network_policy.unwrap().metadata;
+    for metadata in [config_map.unwrap().metadata, deployment.metadata, disruption_budget.metadata, policy] {
+        assert_eq!(metadata.name.as_deref(), Some("lines-worker"));
+        assert_eq!(metadata.namespace.as_deref(), Some("shop"));
+        let owner = &metadata.owner_references.unwrap()[0];
+        assert_eq!((owner.name.as_str(), owner.uid.as_str(), owner.controller), ("lines", "u1", Some(true)));
+        assert_eq!(metadata.labels.unwrap()[super::QUEUE_LABEL], "lines");
+    }
+}
+
+/// The rules of the Pod Security level `restricted`, and what goes beyond it.
+#[test]
+fn pods_are_restricted() {
+    let deployment = deployment(&queue(|_| {}));
+    let pod = &deployment["spec"]["template"]["spec"];
+    assert_eq!(pod["securityContext"]["runAsNonRoot"], true);
+    assert_eq!(pod["securityContext"]["seccompProfile"]["type"], "RuntimeDefault");
+    assert_eq!(pod["automountServiceAccountToken"], false);
+    let container = &pod["containers"][0]["securityContext"];
+    assert_eq!(container["allowPrivilegeEscalation"], false);
+    assert_eq!(container["readOnlyRootFilesystem"], true);
+    assert_eq!(container["capabilities"], json!({"drop": ["ALL"]}));
+    assert!(pod["containers"][0]["resources"]["requests"]["cpu"].is_string());
+    assert_eq!(pod["topologySpreadConstraints"][0]["whenUnsatisfiable"], "ScheduleAnyway");
+}
+
+#[test]
+fn the_grace_period_follows_the_drain() {
+    let deployment = deployment(&queue(|object| object["spec"]["worker"] = json!({"drainSeconds": 90})));
+    assert_eq!(deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"], 95);
+}
+
+#[test]
+fn the_same_queue_gives_the_same_objects_and_no_password() {
+    let queue = queue(|_| {});
+    assert_eq!(deployment(&queue), deployment(&queue));
+    let container = &deployment(&queue)["spec"]["template"]["spec"]["containers"][0];
+    let names: Vec<&str> = container["env"].as_array().unwrap().iter().filter_map(|one| one["name"].as_str()).collect();
+    assert!(names.contains(&"JOBQUEUE_REDIS_URL") && names.contains(&"JOBQUEUE_DATABASE_URL"), "{names:?}");
+    let database = container["env"].as_array().unwrap().iter().find(|one| one["name"] == "JOBQUEUE_DATABASE_URL");
+    assert_eq!(database.unwrap()["valueFrom"]["secretKeyRef"], json!({"name": "warehouse", "key": "database"}));
+}
+
+#[test]
+fn the_recipe_rolls_out_and_scaling_does_not() {
+    let before = config_hash(&queue(|_| {}));
+    assert!(before.is_string());
+    let scaled = queue(|object| object["spec"]["scaling"] = json!({"maxReplicas": 99, "targets": {"drainSeconds": 5}}));
+    assert_eq!(config_hash(&scaled), before);
+    let recipe = queue(|object| object["spec"]["ingest"][0]["tables"][0]["columns"]["b"] = "record.b".into());
+    assert_ne!(config_hash(&recipe), before);
+}
+
+#[test]
+fn an_image_of_ones_own_is_scaled_and_nothing_else() {
+    let own = queue(|object| {
+        let spec = object["spec"].as_object_mut().unwrap();
+        spec.remove("ingest");
+        spec.remove("database");
+        spec.insert("worker".into(), json!({"image": "python-worker:2"}));
+    });
+    assert!(built(&own).config_map.is_none());
+    let container = &deployment(&own)["spec"]["template"]["spec"]["containers"][0];
+    assert_eq!(container["image"], "python-worker:2");
+    assert_eq!(container["readinessProbe"], Value::Null);
+    assert_eq!(container["volumeMounts"], Value::Null);
+}
+
+#[test]
+fn the_template_is_merged_and_the_selector_stays() {
+    let merged = queue(|object| {
+        object["spec"]["worker"] = json!({"template": {
+            "metadata": {"labels": {"team": "data", "jobqueue.dev/queue": "else"}},
+            "spec": {"nodeSelector": {"disk": "fast"}, "containers": [
+                {"name": "worker", "env": [{"name": "TZ", "value": "UTC"}], "resources": {"limits": {"memory": "1Gi"}}},
+                {"name": "sidecar", "image": "proxy:1"}]}}});
+    });
+    let template = &deployment(&merged)["spec"]["template"];
+    assert_eq!(template["metadata"]["labels"]["team"], "data");
+    assert_eq!(template["metadata"]["labels"]["jobqueue.dev/queue"], "lines");
+    let pod = &template["spec"];
+    assert_eq!(pod["nodeSelector"]["disk"], "fast");
+    assert_eq!(pod["containers"][0]["image"], "worker:1");
+    assert_eq!(pod["containers"][0]["resources"]["limits"]["memory"], "1Gi");
+    assert_eq!(pod["containers"][0]["resources"]["requests"]["cpu"], "100m");
+    assert_eq!(pod["containers"][1]["name"], "sidecar");
+}
+
+#[test]
+fn certificates_are_files_of_the_worker() {
+    let secured = queue(|object| {
+        object["spec"]["queue"]["redis"] = json!({"url": "rediss://redis", "tls": {
+            "caSecretKeyRef": {"name": "authority", "key": "ca.pem"}, "clientCertificateSecretRef": {"name": "client"}}});
+    });
+    let pod = &deployment(&secured)["spec"]["template"]["spec"];
+    let sources = pod["volumes"][1]["projected"]["sources"].as_array().unwrap();
+    assert_eq!(sources[0]["secret"]["items"], json!([{"key": "ca.pem", "path": "ca.crt"}]));
+    assert_eq!(sources[1]["secret"]["name"], "client");
+    let variables = pod["containers"][0]["env"].as_array().unwrap();
+    assert!(variables.iter().any(|one| one["name"] == "JOBQUEUE_REDIS_KEY"));
+    let secured = queue(|object| {
+        object["spec"]["database"]["tls"] = json!({"caSecretKeyRef": {"name": "authority", "key": "ca.pem"}});
+    });
+    let pod = &deployment(&secured)["spec"]["template"]["spec"];
+    let variables = pod["containers"][0]["env"].as_array().unwrap();
+    let file = variables.iter().find(|one| one["name"] == "JOBQUEUE_DATABASE_CA").unwrap();
+    assert_eq!(file["value"], "/etc/jobqueue-database-tls/ca.crt");
+    assert_eq!(pod["containers"][0]["volumeMounts"][1]["mountPath"], "/etc/jobqueue-database-tls");
+    assert_eq!(pod["volumes"][1]["name"], "database-tls");
+}
+
+#[test]
+fn a_network_policy_is_made_for_whoever_asks() {
+    assert!(built(&queue(|_| {})).network_policy.is_none());
+    let policy = |asked: Value| {
+        let asking = queue(|object| object["spec"]["worker"] = json!({"networkPolicy": asked}));
+        serde_json::to_value(built(&asking).network_policy.unwrap().spec).unwrap()
+    };
+    let closed = policy(json!({}));
+    assert_eq!(closed["podSelector"]["matchLabels"]["jobqueue.dev/queue"], "lines");
+    assert_eq!(closed["policyTypes"], json!(["Ingress"]));
+    assert_eq!(closed["ingress"], json!([{"ports": [{"port": 9090, "protocol": "TCP"}]}]));
+    let peer = json!({"namespaceSelector": {"matchLabels": {"a": "b"}}});
+    let redis = json!({"ports": [{"port": 6379}], "to": [{"podSelector": {}}]});
+    let narrow = policy(json!({"metricsFrom": [peer], "egress": [redis]}));
+    assert_eq!(narrow["policyTypes"], json!(["Ingress", "Egress"]));
+    assert_eq!(narrow["ingress"][0]["from"], json!([peer]));
+    assert_eq!(narrow["egress"][0], redis);
+    assert_eq!(narrow["egress"][1]["ports"][0], json!({"port": 53, "protocol": "UDP"}));
+    let wrong = queue(|object| object["spec"]["worker"] = json!({"networkPolicy": {"egress": [{"ports": 5}]}}));
+    let error = build(&BuildInput { queue: &wrong, default_image: "w", secret_hash: "s", replicas: 1 }).unwrap_err();
+    assert!(error.to_string().starts_with("spec.worker.networkPolicy.egress[0]: "), "{error}");
+}

@@ -1,0 +1,39 @@
+//! What every reconcile uses.
+
+use std::sync::Arc;
+
+use kube::Client;
+
+use crate::{
+    autoscaler::write_priority::WritePriority,
+    metrics::Metrics,
+    reconciler::{admission::Admission, secrets::RecentSecrets},
+    state::owners::ReconcilerState,
+    status::{competing_scalers::CompetingScalers, writer::StatusWriter},
+};
+
+/// What every reconcile uses.
+pub(crate) struct Context {
+    /// The API server; writes need the lease.
+    pub(crate) client: Client,
+    /// The queues, for the reconciler.
+    pub(crate) state: ReconcilerState,
+    /// Writes statuses and their events.
+    pub(crate) status: StatusWriter,
+    /// What is measured.
+    pub(crate) metrics: Arc<Metrics>,
+    /// The numbers of workers that are being written.
+    pub(crate) write_priority: Arc<WritePriority>,
+    /// The image of this release's worker.
+    pub(crate) default_image: String,
+    /// This process runs in the cluster, and can resolve the names of its Services.
+    pub(crate) in_cluster: bool,
+    /// The namespace that is served; `None` for all.
+    pub(crate) scope: Option<String>,
+    /// Other autoscalers.
+    pub(crate) competing_scalers: CompetingScalers,
+    /// Secrets that were read lately.
+    pub(crate) secrets: RecentSecrets,
+    /// New queues go first.
+    pub(crate) admission: Admission,
+}

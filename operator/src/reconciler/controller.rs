@@ -1,0 +1,141 @@
+//! What drives the reconciles: the watches, the requests of the autoscaler, and when a queue is reconciled again by itself.
+
+use std::{sync::Arc, time::Duration};
+
+use futures::{Stream, StreamExt, TryStreamExt};
+use jobqueue_crds::JobQueue;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    runtime::{
+        Controller, WatchStreamExt, controller,
+        controller::Action,
+        reflector::{self, ObjectRef, Store},
+        watcher,
+    },
+};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    backoff::{self, per_queue},
+    metrics::OutcomeLabels,
+    reconciler::{admission, build, context::Context, error::Error, reconcile},
+    state::{compact_object::CompactObject, key::Key},
+    status::writer::{FIRST_POLL, Next},
+};
+
+/// Requests within this time make one reconcile: pods become ready in swarms.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+/// Objects in one answer when all are listed: it is in memory as a whole.
+const PAGE: u32 = 100;
+
+/// The watch of all JobQueues that are served, and of the Deployments that they own. The first are kept packed, of the second
+/// hardly anything is.
+fn controller(context: &Arc<Context>) -> Controller<CompactObject> {
+    let queues: Api<CompactObject> = scoped(&context.client, context.scope.as_deref());
+    let deployments: Api<Deployment> = scoped(&context.client, context.scope.as_deref());
+    let of_queues = watcher::Config::default().page_size(PAGE).labels(build::QUEUE_LABEL);
+    let (store, writer) = reflector::store();
+    let queues = watcher(queues, watcher::Config::default().page_size(PAGE)).reflect(writer).applied_objects();
+    let cache = context.clone();
+    let deployments =
+        watcher(deployments, of_queues).inspect_ok(move |event| cache.state.cache_deployment(event)).touched_objects();
+    Controller::for_stream(queues, store)
+        .owns_stream(deployments)
+        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(admission::CONCURRENCY))
+}
+
+fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+{
+    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
+}
+
+/// Reconciles queues until `stop`: those that changed, and those that `requests` names.
+pub(crate) async fn run(
+    context: Arc<Context>,
+    requests: impl Stream<Item = Key> + Send + 'static,
+    stop: CancellationToken,
+) {
+    let controller = controller(&context);
+    let store = controller.store();
+    let requests = requests.map(|key| key.into_kind_unchecked::<CompactObject>(()));
+    let reconciles = controller
+        .reconcile_on(requests)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+        .run(admitted, retry_later, context.clone())
+        .for_each(|outcome| async {
+            match outcome {
+                Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
+                // The API server forgets old versions: no news.
+                Err(controller::Error::QueueError(watcher::Error::WatchError(answer))) if answer.code == 410 => {}
+                Err(error) => tracing::warn!(%error, "the watch was interrupted; it goes on by itself"),
+            }
+        });
+    tokio::select! {
+        () = reconciles => {}
+        () = forget_deleted(&store, &context) => {}
+    }
+}
+
+/// Queues that were deleted are served no more.
+async fn forget_deleted(store: &Store<CompactObject>, context: &Context) {
+    if store.wait_until_ready().await.is_err() {
+        return std::future::pending().await;
+    }
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        context.secrets.tidy();
+        let exists = |key: &Key| store.get(&key.clone().into_kind_unchecked::<CompactObject>(())).is_some();
+        for key in context.state.retain(exists) {
+            tracing::info!(queue = %key, "deleted: its workers drain and go");
+        }
+    }
+}
+
+/// One reconcile, if the queue is admitted, and when to come back.
+async fn admitted(object: Arc<CompactObject>, context: Arc<Context>) -> Result<Action, Error> {
+    let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+    let served = context.state.serves(&ObjectRef::new(&name).within(&namespace));
+    let _permit = match context.admission.admit(served, rand::random()) {
+        Ok(permit) => permit,
+        Err(wait) => return Ok(Action::requeue(wait)),
+    };
+    let began = Instant::now();
+    let outcome = Box::pin(reconcile(&object.unpack(), &context)).await;
+    let label = outcome.as_ref().map_or_else(Error::category, |_| "ok");
+    context.metrics.reconciles.get_or_create(&OutcomeLabels { outcome: label }).inc();
+    context.metrics.reconcile_seconds.observe(began.elapsed().as_secs_f64());
+    outcome.map(|next| requeue(next, context.state.len()))
+}
+
+/// When to come back. Secrets are not watched: the fewer queues there are, the sooner a change of one is noticed.
+fn requeue(next: Next, queues: usize) -> Action {
+    let pause = match next {
+        Next::Change => return Action::await_change(),
+        // What a server says is followed by the autoscaler; a reconcile only checks whether a person changed something.
+        Next::Repair => per_queue(queues, 20).clamp(Duration::from_secs(4), Duration::from_secs(60)),
+        // No sooner than they are listed again: the jitter takes up to a quarter off.
+        Next::Pods(left) => left.max(DEBOUNCE).mul_f64(4.0 / 3.0).min(resync(queues)),
+        Next::Poll => FIRST_POLL,
+        Next::Report(early) => early.mul_f64(4.0 / 3.0),
+        Next::Resync => resync(queues),
+    };
+    Action::requeue(backoff::jittered(pause, rand::random()))
+}
+
+/// Twenty reconciles a second, all queues together; and each within five minutes.
+pub(super) fn resync(queues: usize) -> Duration {
+    per_queue(queues, 50).clamp(Duration::from_secs(10), Duration::from_secs(300))
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature is the library's")]
+fn retry_later(object: Arc<CompactObject>, error: &Error, context: Arc<Context>) -> Action {
+    let key = ObjectRef::from_obj(&*object).into_kind_unchecked::<JobQueue>(());
+    let failures = context.state.record_failure(&key);
+    let wait = backoff::wait(failures, rand::random());
+    tracing::warn!(queue = %key, %error, category = error.category(), failures, ?wait, "a reconcile failed");
+    Action::requeue(wait)
+}

@@ -1,0 +1,49 @@
+//! The first step: what the cluster has of a queue now, read fresh and by name.
+
+use std::time::Duration;
+
+use jobqueue_crds::JobQueue;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use kube::{Api, Client, ResourceExt, api::ListParams};
+
+use crate::reconciler::{
+    build,
+    error::Error,
+    secrets::{RecentSecrets, Resolved, SecretError, resolve},
+};
+
+/// What was found.
+#[derive(Debug)]
+pub(super) struct Fetched {
+    /// What the Secrets say, or what is wrong with them.
+    pub(super) secrets: Result<Resolved, SecretError>,
+    /// The workers' Deployment; `None` if there is none.
+    pub(super) deployment: Option<Deployment>,
+}
+
+/// Reads Secrets, at most `max_age` old, and the Deployment. That one is fresh: a number of workers is never taken from an
+/// old version.
+pub(super) async fn fetch(
+    client: &Client,
+    queue: &JobQueue,
+    recent: &RecentSecrets,
+    max_age: Duration,
+) -> Result<Fetched, Error> {
+    let namespace = queue.namespace().unwrap_or_default();
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    let name = build::object_name(queue);
+    let (secrets, deployment) = tokio::join!(resolve(client, queue, recent, max_age), deployments.get_opt(&name));
+    let deployment =
+        deployment.map_err(|source| Error::Read { what: "the workers' Deployment", source: Box::new(source) })?;
+    match secrets {
+        Err(error) if error.may_pass() => Err(error.into()),
+        secrets => Ok(Fetched { secrets, deployment }),
+    }
+}
+
+/// The queue's pods; asked for only while workers are missing.
+pub(super) async fn pods(client: &Client, queue: &JobQueue) -> Result<Vec<Pod>, Error> {
+    let api: Api<Pod> = Api::namespaced(client.clone(), &queue.namespace().unwrap_or_default());
+    let list = api.list(&ListParams::default().labels(&build::selector_text(queue))).await;
+    list.map(|list| list.items).map_err(|source| Error::Read { what: "the workers' pods", source: Box::new(source) })
+}

@@ -1,0 +1,72 @@
+//! What was applied for a queue, and what came of it. Written by the reconciler.
+
+use std::time::Duration;
+
+use k8s_openapi::api::apps::v1::Deployment;
+use tokio::time::Instant;
+
+use crate::{digest::Digest, state::missing_pods::MissingPods};
+
+/// The part of a queue's state that follows the objects in the cluster.
+#[derive(Debug, Default)]
+pub(crate) struct Applied {
+    /// The name of the Deployment to scale; `None` until it exists.
+    pub(crate) deployment: Option<Box<str>>,
+    /// Workers that are ready.
+    pub(crate) ready: u32,
+    /// What was applied last; `None` before the first apply.
+    pub(crate) record: Option<ApplyRecord>,
+    /// What it was applied for; `None` before the first apply.
+    pub(crate) source: Option<Source>,
+    /// Pods are missing; `None` while all are there.
+    pub(crate) missing_pods: Option<Box<MissingPods>>,
+}
+
+/// What objects were built from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Source {
+    /// `metadata.generation` of the JobQueue.
+    pub(crate) generation: i64,
+    /// Digest of what its Secrets say.
+    pub(crate) secrets: Digest,
+}
+
+/// How often everything is applied again, with few queues.
+const RESYNC: Duration = Duration::from_secs(90);
+
+/// What was applied and what came of it, to tell whether it is still so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ApplyRecord {
+    desired: Digest,
+    found: Digest,
+    at: Instant,
+}
+
+impl ApplyRecord {
+    /// Objects of digest `desired` were applied just now, and the Deployment has the digest `found` since.
+    pub(crate) fn now(desired: Digest, found: Digest) -> Self {
+        Self { desired, found, at: Instant::now() }
+    }
+
+    /// True if it is time to apply everything again, for what is not watched. All queues together, one a second at most.
+    pub(crate) fn is_old(&self, queues: usize) -> bool {
+        self.at.elapsed() >= RESYNC.max(Duration::from_secs(u64::try_from(queues).unwrap_or(u64::MAX)))
+    }
+
+    /// True if these are the objects that were applied.
+    pub(crate) fn is_of(&self, desired: Digest) -> bool {
+        self.desired == desired
+    }
+
+    /// True if the Deployment looks as it did when it was applied, its number of workers aside.
+    pub(crate) fn matches(&self, found: Digest) -> bool {
+        self.found == found
+    }
+}
+
+/// Digest of what a Deployment looks like, its number of workers aside.
+pub(crate) fn deployment_digest(deployment: &Deployment) -> Digest {
+    let mut spec = deployment.spec.clone();
+    spec.replicas = None;
+    Digest::of_json(&(&spec, &deployment.metadata.labels, &deployment.metadata.owner_references))
+}

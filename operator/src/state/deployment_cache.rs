@@ -1,0 +1,34 @@
+//! What is kept of a Deployment from its watch: enough to see that nothing is to be done.
+
+use jobqueue_crds::JobQueue;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+
+use crate::{
+    digest::Digest,
+    reconciler::build,
+    state::{applied::deployment_digest, key::Key},
+    status::pod_problems::{self, Workers},
+};
+
+/// A Deployment as its watch had it last; the cluster may be further.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct CachedDeployment {
+    /// Digest of its spec, without the number of workers.
+    pub(crate) digest: Digest,
+    /// Its numbers.
+    pub(crate) workers: Workers,
+}
+
+impl CachedDeployment {
+    /// The queue that owns a Deployment, and what to keep of it; `None` if it is not the workers' Deployment of a queue.
+    pub(crate) fn of(deployment: &Deployment) -> Option<(Key, Self)> {
+        let owners = deployment.owner_references();
+        let owner = owners.iter().find(|owner| owner.kind == JobQueue::kind(&()) && owner.controller == Some(true))?;
+        if deployment.name_any() != build::name_of_workers(&owner.name) {
+            return None;
+        }
+        let key = ObjectRef::new(&owner.name).within(&deployment.namespace().unwrap_or_default());
+        Some((key, Self { digest: deployment_digest(deployment), workers: pod_problems::workers(deployment) }))
+    }
+}

@@ -1,0 +1,22 @@
+//! What is known of the queues, in memory. It is lost with the process, and nothing depends on it: what counts is in the
+//! cluster and in Redis.
+//!
+//! A queue's state has parts, and each part one writer: the reconciler writes [`spec`] and [`applied`], the autoscaler
+//! [`observed`] and [`scaling`], the status writer [`status_cursor`]. Everybody reads all of them through the
+//! [`registry`]; to write one takes its owner's handle ([`owners`]).
+
+pub(crate) mod applied;
+pub(crate) mod compact_object;
+pub(crate) mod deployment_cache;
+pub(crate) mod health;
+pub(crate) mod key;
+pub(crate) mod missing_pods;
+pub(crate) mod observed;
+pub(crate) mod owners;
+pub(crate) mod queue_state;
+pub(crate) mod registry;
+pub(crate) mod scaling;
+pub(crate) mod spec;
+pub(crate) mod status_cursor;
+#[cfg(test)]
+pub(crate) mod testing;

@@ -1,0 +1,102 @@
+//! The state of one queue that is served, in parts with one writer each.
+
+use std::sync::Arc;
+
+use tokio::{sync::Mutex, time::Instant};
+
+use crate::state::{
+    applied::Applied,
+    health::Reachability,
+    key::Uid,
+    observed::Observed,
+    scaling::Scaling,
+    spec::{Initial, Spec},
+    status_cursor::StatusCursor,
+};
+
+/// One queue. Outside this folder it is only ever read as a whole: what can be changed of it is in the owners' views.
+pub(crate) struct QueueState {
+    /// Another object of the same name begins anew.
+    pub(crate) uid: Uid,
+    /// Since when it is served.
+    pub(crate) since: Instant,
+    /// Held while the Deployment is written, so that an apply never puts back a number that a scaling just replaced.
+    pub(super) deployment_lock: Arc<Mutex<()>>,
+    /// How to poll and scale it.
+    pub(crate) spec: Spec,
+    /// What was applied for it.
+    pub(crate) applied: Applied,
+    /// What the polls of Redis found.
+    pub(crate) observed: Observed,
+    /// What was decided.
+    pub(crate) scaling: Scaling,
+    /// What its status reports already.
+    pub(crate) status_cursor: StatusCursor,
+}
+
+impl QueueState {
+    /// A queue of which nothing is known but where it begins.
+    pub(super) fn new(uid: Uid, spec: Spec, initial: Initial) -> Self {
+        let Initial { replicas, deployment, last_scale } = initial;
+        Self {
+            uid,
+            since: Instant::now(),
+            deployment_lock: Arc::default(),
+            spec,
+            applied: Applied { deployment, ..Applied::default() },
+            observed: Observed::default(),
+            scaling: Scaling { replicas, last_scale: last_scale.map(Box::new), ..Scaling::default() },
+            status_cursor: StatusCursor::default(),
+        }
+    }
+
+    /// Whether the workers reach their database, as they report; `NotApplicable` if the queue has none.
+    pub(crate) fn database(&self) -> &Reachability {
+        self.observed.database(self.spec.has_database)
+    }
+
+    /// Connections to the database that the queue's workers have, or are about to have.
+    pub(super) fn connections(&self) -> u32 {
+        let decided = self.scaling.decision.as_ref().map_or(0, |decision| decision.replicas);
+        let per_worker = self.spec.policy.connections.map_or(0, |connections| connections.per_worker);
+        self.scaling.replicas.max(decided).saturating_mul(per_worker)
+    }
+}
+
+/// A queue as the reconciler has it.
+pub(crate) struct ReconcilerView<'a> {
+    /// The object's uid.
+    pub(crate) uid: Uid,
+    /// What was applied: the reconciler's to write, as is `spec` ([`super::owners::ReconcilerState::serve`]).
+    pub(crate) applied: &'a mut Applied,
+    /// What was decided.
+    pub(crate) scaling: &'a Scaling,
+}
+
+impl<'a> From<&'a mut QueueState> for ReconcilerView<'a> {
+    fn from(queue: &'a mut QueueState) -> Self {
+        let QueueState { uid, applied, scaling, .. } = queue;
+        Self { uid: *uid, applied, scaling }
+    }
+}
+
+/// A queue as the autoscaler has it.
+pub(crate) struct AutoscalerView<'a> {
+    /// How to poll and scale it.
+    pub(crate) spec: &'a Spec,
+    /// What was applied.
+    pub(crate) applied: &'a Applied,
+    /// What its status reports already.
+    pub(crate) status_cursor: &'a StatusCursor,
+    /// What the polls found: the autoscaler's to write.
+    pub(crate) observed: &'a mut Observed,
+    /// What was decided: the autoscaler's to write.
+    pub(crate) scaling: &'a mut Scaling,
+}
+
+impl<'a> From<&'a mut QueueState> for AutoscalerView<'a> {
+    fn from(queue: &'a mut QueueState) -> Self {
+        let QueueState { spec, applied, status_cursor, observed, scaling, .. } = queue;
+        Self { spec, applied, status_cursor, observed, scaling }
+    }
+}

@@ -1,0 +1,44 @@
+//! What tests put into the state of a queue.
+
+use jobqueue_queue::StatsQuery;
+use jobqueue_scaling::{Backlog, Calendar, Policy, Rates};
+use k8s_openapi::jiff::Timestamp;
+
+use crate::{
+    autoscaler::redis_endpoints::EndpointKey,
+    digest::Digest,
+    reconciler::secrets::Resolved,
+    state::{observed::QueueSnapshot, spec::Spec},
+};
+
+/// A queue at this Redis.
+pub(crate) fn spec(url: &str) -> Spec {
+    let resolved = Resolved {
+        redis_url: url.into(),
+        redis_ca: None,
+        redis_client: None,
+        hash: Digest::default(),
+        version: Digest::default(),
+    };
+    let query = StatsQuery {
+        protocol: jobqueue_queue::Protocol::Rq,
+        names: vec!["q".into()],
+        key_prefix: "rq".into(),
+        consumer_group: String::new(),
+    };
+    Spec {
+        endpoint: EndpointKey::new(&resolved, None).expect("a URL"),
+        query: query.into(),
+        policy: Policy::default(),
+        calendar: Calendar::default().into(),
+        budget: None,
+        protect_busy: false,
+        has_database: false,
+    }
+}
+
+/// The numbers of a queue with so many jobs waiting.
+pub(crate) fn snapshot(waiting: u64) -> QueueSnapshot {
+    let backlog = Backlog { waiting, running: 0, oldest_wait_seconds: None };
+    QueueSnapshot { backlog, failed: 0, scheduled: 0, rates: Rates::default(), at: Timestamp::UNIX_EPOCH }
+}

@@ -1,0 +1,188 @@
+//! What keeps workers from starting, read from their pods and the Deployment: one reason, the worst first.
+
+use jobqueue_crds::Reason;
+use k8s_openapi::api::{
+    apps::v1::Deployment,
+    core::v1::{ContainerStatus, Pod},
+};
+
+/// Something that keeps workers from running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct PodProblem {
+    /// The condition's reason.
+    pub(crate) reason: Reason,
+    /// Which pod it is, and what Kubernetes or the container says.
+    pub(crate) message: String,
+    /// True if waiting does not help: a person must act.
+    pub(crate) stalls: bool,
+}
+
+/// The numbers of a Deployment.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Workers {
+    /// Asked for.
+    pub(crate) wanted: u32,
+    /// Pods that exist.
+    pub(crate) present: u32,
+    /// Pods that are ready.
+    pub(crate) ready: u32,
+    /// True once every pod runs the present template.
+    pub(crate) current: bool,
+}
+
+impl Workers {
+    /// True while pods are missing, or of an older template.
+    pub(crate) fn is_short(&self) -> bool {
+        self.ready < self.wanted || (!self.current && self.wanted.max(self.present) > 0)
+    }
+}
+
+/// Reads a Deployment's numbers.
+pub(crate) fn workers(deployment: &Deployment) -> Workers {
+    let count = |number: Option<i32>| number.and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+    let wanted = count(deployment.spec.replicas);
+    let status = deployment.status.clone().unwrap_or_default();
+    let is_observed = status.observed_generation >= deployment.metadata.generation;
+    let (present, updated) = (count(status.replicas), count(status.updated_replicas));
+    // Without pods there is none to replace, whether the Deployment was seen by its controller yet or not.
+    let current = (is_observed && updated == present) || wanted.max(present) == 0;
+    Workers { wanted, present, ready: count(status.ready_replicas), current }
+}
+
+/// The worst problem of a queue's pods, or of the Deployment that cannot create any; `None` if there is none.
+pub(crate) fn problem<'a>(deployment: &Deployment, pods: impl Iterator<Item = &'a Pod>) -> Option<PodProblem> {
+    let found = pods.filter(|pod| pod.metadata.deletion_timestamp.is_none()).filter_map(pod_problem);
+    found.max_by_key(|problem| problem.stalls).or_else(|| forbidden(deployment))
+}
+
+/// A quota or a Pod Security level that refuses the pods shows on the Deployment.
+fn forbidden(deployment: &Deployment) -> Option<PodProblem> {
+    let conditions = deployment.status.as_ref()?.conditions.as_deref()?;
+    let failure = conditions.iter().find(|condition| {
+        condition.type_.as_deref() == Some("ReplicaFailure") && condition.status.as_deref() == Some("True")
+    })?;
+    let message = failure.message.clone().unwrap_or_default();
+    Some(PodProblem { reason: Reason::WorkersForbidden, message, stalls: true })
+}
+
+fn pod_problem(pod: &Pod) -> Option<PodProblem> {
+    let name = pod.metadata.name.as_deref().unwrap_or_default();
+    let status = pod.status.as_ref()?;
+    let mut containers = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
+    containers.find_map(|container| container_problem(name, container)).or_else(|| {
+        let conditions = status.conditions.as_deref()?;
+        let unscheduled = conditions.iter().find(|condition| {
+            condition.type_ == "PodScheduled" && condition.reason.as_deref() == Some("Unschedulable")
+        })?;
+        let words = unscheduled.message.as_deref().unwrap_or_default();
+        Some(PodProblem {
+            reason: Reason::Unschedulable,
+            message: format!("pod {name} finds no node: {words}"),
+            stalls: false,
+        })
+    })
+}
+
+fn container_problem(pod: &str, container: &ContainerStatus) -> Option<PodProblem> {
+    let state = container.state.as_ref()?;
+    if let Some(end) = state.terminated.as_ref().filter(|end| end.exit_code == INVALID_RECIPE) {
+        let output = end.message.as_deref().map(last_lines).unwrap_or_default();
+        return Some(PodProblem {
+            reason: Reason::InvalidRecipe,
+            message: format!("pod {pod} ends with exit code {INVALID_RECIPE}: {output}"),
+            stalls: true,
+        });
+    }
+    let waiting = state.waiting.as_ref()?;
+    let reason = waiting.reason.as_deref()?;
+    let words = waiting.message.as_deref().unwrap_or_default();
+    match reason {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => Some(PodProblem {
+            reason: Reason::ImagePullFailed,
+            message: format!("pod {pod} cannot pull image {}: {}", container.image, first_line(words)),
+            stalls: true,
+        }),
+        "CreateContainerConfigError" | "CreateContainerError" => Some(PodProblem {
+            reason: Reason::WorkersCrashing,
+            message: format!("pod {pod}, container {}: {}", container.name, first_line(words)),
+            stalls: true,
+        }),
+        "CrashLoopBackOff" => {
+            let last = container.last_state.as_ref().and_then(|state| state.terminated.as_ref());
+            let output = last.and_then(|end| end.message.as_deref()).map(last_lines).unwrap_or_default();
+            let code = last.map_or(0, |end| end.exit_code);
+            Some(PodProblem {
+                // The worker's exit code for a recipe that does not fit its database.
+                reason: if code == INVALID_RECIPE { Reason::InvalidRecipe } else { Reason::WorkersCrashing },
+                message: format!("pod {pod} ends with exit code {code}: {output}"),
+                stalls: true,
+            })
+        }
+        _ => None,
+    }
+}
+
+/// `jobqueue-worker`'s exit code when its config or recipe is wrong (sysexits' `EX_CONFIG`).
+const INVALID_RECIPE: i32 = 78;
+
+fn first_line(text: &str) -> &str {
+    text.lines().next().unwrap_or_default()
+}
+
+/// The end of a container's message, bounded: conditions are read on one screen.
+fn last_lines(text: &str) -> String {
+    let tail: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
+    let text = tail.into_iter().rev().collect::<Vec<_>>().join(" ");
+    text.chars().rev().take(600).collect::<Vec<_>>().into_iter().rev().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn deployment(status: &serde_json::Value) -> Deployment {
+        serde_json::from_value(
+            json!({"metadata": {"generation": 2}, "spec": {"replicas": 3, "selector": {}, "template": {}},
+            "status": status}),
+        )
+        .unwrap()
+    }
+
+    fn waiting(reason: &str, message: &str) -> Pod {
+        serde_json::from_value(json!({"metadata": {"name": "p"}, "status": {"containerStatuses": [{"name": "worker",
+            "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+            "state": {"waiting": {"reason": reason, "message": message}},
+            "lastState": {"terminated": {"exitCode": 78, "message": "table t: no such table\n"}}}]}}))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_deployment_that_was_not_looked_at_yet_is_not_current() {
+        let stale = json!({"observedGeneration": 1, "replicas": 3, "updatedReplicas": 3, "readyReplicas": 3});
+        let workers = workers(&deployment(&stale));
+        assert_eq!(workers, Workers { wanted: 3, present: 3, ready: 3, current: false });
+    }
+
+    #[test]
+    fn an_image_that_cannot_be_pulled_stalls() {
+        let pods = [waiting("ContainerCreating", ""), waiting("ImagePullBackOff", "not found")];
+        let problem = problem(&deployment(&json!({})), pods.iter()).unwrap();
+        assert_eq!((problem.reason, problem.stalls), (Reason::ImagePullFailed, true));
+        assert!(problem.message.contains("not found"), "{}", problem.message);
+    }
+
+    #[test]
+    fn a_worker_that_rejects_its_recipe_says_why() {
+        let problem = problem(&deployment(&json!({})), [waiting("CrashLoopBackOff", "")].iter()).unwrap();
+        assert_eq!(problem.reason, Reason::InvalidRecipe);
+        assert!(problem.message.contains("no such table"), "{}", problem.message);
+    }
+
+    #[test]
+    fn a_quota_shows_on_the_deployment() {
+        let status = json!({"conditions": [{"type": "ReplicaFailure", "status": "True", "message": "exceeded quota"}]});
+        let problem = problem(&deployment(&status), std::iter::empty()).unwrap();
+        assert_eq!(problem.reason, Reason::WorkersForbidden);
+    }
+}

@@ -1,0 +1,9 @@
+//! Redis itself, whatever the queue on it: URLs, connections, scripts, and what its errors mean.
+
+pub(crate) mod answer;
+pub(crate) mod connection;
+mod connector;
+pub(crate) mod error;
+pub(crate) mod script;
+pub(crate) mod server_check;
+pub(crate) mod url;

@@ -1,0 +1,121 @@
+//! What keeps a worker from its work and others cannot see (its database, above all), said where whoever looks at the queue sees it:
+//! a hash beside the queue with one field per worker, which says it again every few seconds and takes it back when it is over.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use crate::rq::Keys;
+use crate::simple::QueueKeys;
+use crate::{Connection, Invocation, Protocol, QueueConfig, QueueError, Script};
+
+static POST: LazyLock<Script> = LazyLock::new(|| Script::new(&[include_str!("worker_reports.lua")]));
+
+/// A worker that has said nothing for so long is not in trouble any more, or is gone.
+pub(crate) const FRESH: Duration = Duration::from_secs(20);
+/// More words than that are cut.
+const LONGEST: usize = 500;
+
+/// What a worker's trouble is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
+pub enum TroubleKind {
+    /// The database does not answer, or takes no rows.
+    Unavailable,
+    /// The database refuses the worker.
+    Denied,
+    /// The recipe does not fit the database's tables.
+    Misfit,
+    /// Redis refuses what the worker has to do; whoever only looks may not notice.
+    QueueDenied,
+    /// A key of the queue is not what it should be.
+    QueueWrongData,
+}
+
+/// What a worker says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Trouble {
+    /// What it is about.
+    pub kind: TroubleKind,
+    /// In a sentence; no passwords.
+    pub message: String,
+}
+
+/// Where one worker says it: beside the first of its queues.
+#[derive(Debug, Clone)]
+pub struct TroubleBoard {
+    connection: Connection,
+    key: String,
+    worker: String,
+}
+
+impl TroubleBoard {
+    /// The board of `config`'s queues; nothing is sent yet.
+    ///
+    /// # Errors
+    /// `Config` for a queue that cannot have sidecar keys.
+    pub fn new(connection: &Connection, config: &QueueConfig) -> Result<Self, QueueError> {
+        let first = config.names.first().map(String::as_str).unwrap_or_default();
+        let key = match config.protocol {
+            Protocol::Rq => board_of_rq(&Keys::new(&config.key_prefix, connection.is_cluster())?, first),
+            Protocol::List | Protocol::Stream => {
+                format!("{}:trouble", QueueKeys::new(config.protocol, first, &config.consumer_group)?.prefix)
+            }
+        };
+        Ok(Self { connection: connection.clone(), key, worker: config.worker_name.clone() })
+    }
+
+    /// Says what the trouble is, or that there is none.
+    pub async fn post(&self, trouble: Option<&Trouble>) -> Result<(), QueueError> {
+        let text = trouble.map(|Trouble { kind, message }| {
+            let message: String = message.chars().take(LONGEST).collect();
+            format!("{kind} {message}")
+        });
+        let arguments = PostArguments { key: &self.key, worker: &self.worker, text: text.unwrap_or_default() };
+        self.connection.invoke(&arguments.call()).await
+    }
+}
+
+/// What `worker_reports.lua` takes: ARGV, in this order, with the seconds that an entry counts before the text. It answers
+/// nothing.
+struct PostArguments<'a> {
+    /// The hash with the workers' entries.
+    key: &'a str,
+    /// The worker's name: its field.
+    worker: &'a str,
+    /// Kind and message with a space between them; empty to take the entry back.
+    text: String,
+}
+
+impl PostArguments<'_> {
+    fn call(&self) -> Invocation<'static> {
+        let Self { key, worker, text } = self;
+        POST.on(key).arg(*key).arg(*worker).arg(FRESH.as_secs()).arg(text)
+    }
+}
+
+/// The name that the script of the stats builds too.
+fn board_of_rq(keys: &Keys, queue: &str) -> String {
+    format!("{}:jobqueue-trouble:{queue}", keys.prefix())
+}
+
+/// Reads one entry: seconds, a space, the kind, a space, the message. None if it is old, or not ours.
+pub(crate) fn read_entry(entry: &str, now: i64) -> Option<Trouble> {
+    let (at, rest) = entry.split_once(' ')?;
+    let (kind, message) = rest.split_once(' ')?;
+    let age = now - at.parse::<i64>().ok()?;
+    let fresh = age <= i64::try_from(FRESH.as_secs()).unwrap_or(i64::MAX);
+    fresh.then(|| Some(Trouble { kind: kind.parse().ok()?, message: message.to_owned() }))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_and_foreign_entries_are_no_trouble() {
+        let trouble = read_entry("100 Denied the database refused us", 110).unwrap();
+        assert_eq!((trouble.kind, trouble.message.as_str()), (TroubleKind::Denied, "the database refused us"));
+        assert_eq!(read_entry("100 Denied x", 121), None);
+        assert_eq!(read_entry("100 Elsewise x", 110), None);
+        assert_eq!(read_entry("garbage", 110), None);
+    }
+}

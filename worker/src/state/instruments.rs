@@ -1,0 +1,40 @@
+//! What the worker shows of itself: its tasks write here, the HTTP server and the status reporter read.
+
+use std::sync::Arc;
+
+use jobqueue_queue::Trouble;
+
+use super::circuit_breaker::CircuitBreaker;
+use super::health::{Health, NotReady};
+use super::metrics::Metrics;
+use super::shutdown::Shutdown;
+
+/// One set per process; clones share it.
+#[derive(Debug, Clone)]
+pub struct Instruments {
+    /// Alive, registered, Redis there.
+    pub health: Arc<Health>,
+    /// The numbers.
+    pub(crate) metrics: Arc<Metrics>,
+    /// Whether the database takes rows.
+    pub circuit_breaker: Arc<CircuitBreaker>,
+    /// Whether the worker was asked to end.
+    pub(crate) shutdown: Shutdown,
+}
+
+impl Instruments {
+    /// Nothing is known yet.
+    pub fn new(health: Health, shutdown: Shutdown) -> Self {
+        Self { health: Arc::new(health), metrics: Arc::default(), circuit_breaker: Arc::default(), shutdown }
+    }
+
+    /// The first reason why the worker cannot work; `None` while it can.
+    pub(crate) fn not_ready(&self) -> Option<NotReady> {
+        self.health.not_ready(self.circuit_breaker.is_closed(), self.shutdown.is_draining())
+    }
+
+    /// What keeps the worker from its work: the database first, then Redis. `None` if nothing does.
+    pub(crate) fn fault(&self) -> Option<Trouble> {
+        self.circuit_breaker.fault().or_else(|| self.health.refusal())
+    }
+}
