@@ -178,7 +178,7 @@ def test_alerts_watch_metrics_that_exist(render):
 def test_extra_objects_are_templates(render):
     rendered = render(file=CHART / "ci" / "full-values.yaml")
     assert rendered.one("ConfigMap", "jobs-extra")["data"] == {"namespace": "factory"}
-    assert rendered.one("ConfigMap", "foreman-text")
+    assert rendered.one("ConfigMap", "jobqueues-text")
 
 
 @pytest.mark.parametrize("values, named", [
@@ -186,7 +186,7 @@ def test_extra_objects_are_templates(render):
     ({"image": {"tagg": "1"}}, "tagg"),
     ({"replicas": "2"}, "replicas"),
     ({"scope": "Everything"}, "scope"),
-    ({"operator": {"sweepIntervalMs": 1}}, "sweepIntervalMs"),
+    ({"operator": {"pollIntervalMs": 1}}, "pollIntervalMs"),
     ({"image": {"digest": "latest"}}, "digest"),
     ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
     ({"serviceMonitor": {"interval": 30}}, "interval"),

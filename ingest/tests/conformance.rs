@@ -9,12 +9,12 @@ mod concurrency;
 mod conflicts;
 #[path = "conformance/fixture.rs"]
 mod fixture;
+#[path = "conformance/maintenance.rs"]
+mod maintenance;
 #[path = "conformance/outages.rs"]
 mod outages;
 #[path = "conformance/types.rs"]
 mod types;
-#[path = "conformance/upkeep.rs"]
-mod upkeep;
 #[path = "conformance/values.rs"]
 mod values;
 #[path = "conformance/writing.rs"]
@@ -66,13 +66,13 @@ conformance! {
     outages::a_write_that_ends_the_connection_is_told_from_an_absent_database,
     outages::a_silent_network_is_an_absent_database,
     outages::deadlocks_are_tried_again,
-    upkeep::the_ledger_can_be_ensured_again_and_is_what_the_ddl_says,
-    upkeep::a_probe_writes_and_leaves_nothing,
-    upkeep::without_the_right_to_create_the_ddl_is_asked_for,
-    upkeep::old_entries_are_pruned_and_young_ones_stay,
-    upkeep::every_problem_of_a_recipe_is_reported_at_once,
-    upkeep::a_parent_without_a_generated_id_is_a_problem,
-    upkeep::errors_name_the_place_and_never_the_password,
+    maintenance::the_ledger_can_be_ensured_again_and_is_what_the_ddl_says,
+    maintenance::a_probe_writes_and_leaves_nothing,
+    maintenance::without_the_right_to_create_the_ddl_is_asked_for,
+    maintenance::old_entries_are_pruned_and_young_ones_stay,
+    maintenance::every_problem_of_a_recipe_is_reported_at_once,
+    maintenance::a_parent_without_a_generated_id_is_a_problem,
+    maintenance::errors_name_the_place_and_never_the_password,
     zones::the_databases_own_defaults_are_in_the_zone,
     zones::text_without_an_offset_is_of_the_zone_and_instants_stay_instants,
     zones::the_zone_of_the_server_is_left_where_it_is_asked_for,

@@ -80,12 +80,12 @@ pub(crate) struct RunArgs {
     /// Pause between two polls of the queues, in milliseconds
     #[arg(
         long,
-        env = "JOBQUEUE_SWEEP_INTERVAL_MS",
+        env = "JOBQUEUE_POLL_INTERVAL_MS",
         value_name = "MS",
         default_value_t = 250,
         value_parser = clap::value_parser!(u64).range(50..=60_000)
     )]
-    pub(crate) sweep_interval_ms: u64,
+    pub(crate) poll_interval_ms: u64,
 
     /// Address of /healthz, /readyz and /metrics
     #[arg(long, env = "JOBQUEUE_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090")]

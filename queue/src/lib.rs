@@ -35,4 +35,4 @@ pub use simple::stream::StreamBackend;
 pub use stats::{QueueStats, StatsQuery, WorkerStats, stats};
 pub use stop::{Asked, Standing, Stopper};
 pub use wakeup::Wakeup;
-pub use worker_reports::{Trouble, TroubleBoard, TroubleKind};
+pub use worker_reports::{FaultKind, FaultReporter, WorkerFault};

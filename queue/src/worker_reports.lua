@@ -1,4 +1,4 @@
--- Says what one worker's trouble is, or ('') that it is over. Old entries of others go on the way.
+-- Writes one worker's fault, or ('') removes it. Removes old entries of other workers as well.
 -- ARGV: worker_reports.rs.
 local key, worker, fresh, text = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 if text == '' then

@@ -1,5 +1,5 @@
-//! What keeps a worker from its work and others cannot see (its database, above all), said where whoever looks at the queue sees it:
-//! a hash beside the queue with one field per worker, which says it again every few seconds and takes it back when it is over.
+//! Faults that only a worker can see (of its database, above all), reported where the operator reads the queue: a hash beside the
+//! queue with one field per worker. The worker writes its field again every few seconds and removes it when the fault is over.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -10,52 +10,53 @@ use crate::{Connection, Invocation, Protocol, QueueConfig, QueueError, Script};
 
 static POST: LazyLock<Script> = LazyLock::new(|| Script::new(&[include_str!("worker_reports.lua")]));
 
-/// A worker that has said nothing for so long is not in trouble any more, or is gone.
+/// A fault that was not reported again for so long is over, or its worker is gone.
 pub(crate) const FRESH: Duration = Duration::from_secs(20);
-/// More words than that are cut.
+/// A longer message is cut, in characters.
 const LONGEST: usize = 500;
 
-/// What a worker's trouble is about.
+/// What a worker's fault is about; its text is stored in Redis.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, strum::Display, strum::EnumString)]
-pub enum TroubleKind {
+pub enum FaultKind {
     /// The database does not answer, or takes no rows.
     Unavailable,
     /// The database refuses the worker.
     Denied,
     /// The recipe does not fit the database's tables.
-    Misfit,
-    /// Redis refuses what the worker has to do; whoever only looks may not notice.
+    #[strum(serialize = "Misfit")]
+    SchemaMismatch,
+    /// Redis refuses what the worker has to do. A program that only reads the queue may not notice.
     QueueDenied,
     /// A key of the queue is not what it should be.
     QueueWrongData,
 }
 
-/// What a worker says.
+/// What keeps a worker from its work.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Trouble {
+pub struct WorkerFault {
     /// What it is about.
-    pub kind: TroubleKind,
+    pub kind: FaultKind,
     /// In a sentence; no passwords.
     pub message: String,
 }
 
-/// Where one worker says it: beside the first of its queues.
+/// Reports one worker's faults, beside the first of its queues.
 #[derive(Debug, Clone)]
-pub struct TroubleBoard {
+pub struct FaultReporter {
     connection: Connection,
     key: String,
     worker: String,
 }
 
-impl TroubleBoard {
-    /// The board of `config`'s queues; nothing is sent yet.
+impl FaultReporter {
+    /// The reporter of a worker with this `config`; nothing is sent yet.
     ///
     /// # Errors
     /// `Config` for a queue that cannot have sidecar keys.
     pub fn new(connection: &Connection, config: &QueueConfig) -> Result<Self, QueueError> {
         let first = config.names.first().map(String::as_str).unwrap_or_default();
         let key = match config.protocol {
-            Protocol::Rq => board_of_rq(&Keys::new(&config.key_prefix, connection.is_cluster())?, first),
+            Protocol::Rq => reports_key_of_rq(&Keys::new(&config.key_prefix, connection.is_cluster())?, first),
             Protocol::List | Protocol::Stream => {
                 format!("{}:trouble", QueueKeys::new(config.protocol, first, &config.consumer_group)?.prefix)
             }
@@ -63,9 +64,9 @@ impl TroubleBoard {
         Ok(Self { connection: connection.clone(), key, worker: config.worker_name.clone() })
     }
 
-    /// Says what the trouble is, or that there is none.
-    pub async fn post(&self, trouble: Option<&Trouble>) -> Result<(), QueueError> {
-        let text = trouble.map(|Trouble { kind, message }| {
+    /// Writes the fault, or removes what was written where there is none.
+    pub async fn post(&self, fault: Option<&WorkerFault>) -> Result<(), QueueError> {
+        let text = fault.map(|WorkerFault { kind, message }| {
             let message: String = message.chars().take(LONGEST).collect();
             format!("{kind} {message}")
         });
@@ -93,17 +94,17 @@ impl PostArguments<'_> {
 }
 
 /// The name that the script of the stats builds too.
-fn board_of_rq(keys: &Keys, queue: &str) -> String {
+fn reports_key_of_rq(keys: &Keys, queue: &str) -> String {
     format!("{}:jobqueue-trouble:{queue}", keys.prefix())
 }
 
 /// Reads one entry: seconds, a space, the kind, a space, the message. None if it is old, or not ours.
-pub(crate) fn read_entry(entry: &str, now: i64) -> Option<Trouble> {
+pub(crate) fn read_entry(entry: &str, now: i64) -> Option<WorkerFault> {
     let (at, rest) = entry.split_once(' ')?;
     let (kind, message) = rest.split_once(' ')?;
     let age = now - at.parse::<i64>().ok()?;
     let fresh = age <= i64::try_from(FRESH.as_secs()).unwrap_or(i64::MAX);
-    fresh.then(|| Some(Trouble { kind: kind.parse().ok()?, message: message.to_owned() }))?
+    fresh.then(|| Some(WorkerFault { kind: kind.parse().ok()?, message: message.to_owned() }))?
 }
 
 #[cfg(test)]
@@ -111,9 +112,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_and_foreign_entries_are_no_trouble() {
-        let trouble = read_entry("100 Denied the database refused us", 110).unwrap();
-        assert_eq!((trouble.kind, trouble.message.as_str()), (TroubleKind::Denied, "the database refused us"));
+    fn old_and_foreign_entries_are_no_faults() {
+        let fault = read_entry("100 Denied the database refused us", 110).unwrap();
+        assert_eq!((fault.kind, fault.message.as_str()), (FaultKind::Denied, "the database refused us"));
+        assert_eq!(read_entry("100 Misfit no such table", 110).unwrap().kind, FaultKind::SchemaMismatch);
+        assert_eq!(FaultKind::SchemaMismatch.to_string(), "Misfit", "older operators read it");
         assert_eq!(read_entry("100 Denied x", 121), None);
         assert_eq!(read_entry("100 Elsewise x", 110), None);
         assert_eq!(read_entry("garbage", 110), None);

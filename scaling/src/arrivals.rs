@@ -1,4 +1,4 @@
-//! The arrival curve: when the jobs that wait came, as far as the looks tell.
+//! The arrival curve: when the jobs that wait came, as far as the polls tell.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,7 +12,7 @@ const FIRST_GROUPS: u64 = 8;
 /// When what waits came. Jobs are taken in the order in which they came.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Arrivals {
-    /// When the last look was, and how many jobs there were; none before the first, and after one that failed.
+    /// When the last poll was, and how many jobs there were; none before the first, and after one that failed.
     last: Option<(f64, u64)>,
     /// All that came so far.
     came: u64,
@@ -76,14 +76,14 @@ pub(crate) struct Group {
 }
 
 impl Arrivals {
-    /// Takes in a look; `ended`: jobs that ended since the one before.
-    pub(crate) fn look(&mut self, clock: f64, backlog: Backlog, ended: u64) {
+    /// Takes in a poll; `ended`: jobs that ended since the one before.
+    pub(crate) fn observe(&mut self, clock: f64, backlog: Backlog, ended: u64) {
         let (jobs, waiting) = (backlog.jobs(), backlog.waiting);
         if let Some((since, before)) = self.last.replace((clock, jobs)) {
             let grown = jobs.saturating_add(ended).saturating_sub(before);
             if grown > 0 {
                 self.came = self.came.saturating_add(grown);
-                // They may have come right after the look before.
+                // They may have come right after the poll before.
                 self.groups.push((since, self.came));
             }
         } else {
@@ -167,45 +167,45 @@ mod tests {
     #[test]
     fn jobs_are_taken_in_the_order_in_which_they_came() {
         let mut arrivals = Arrivals::default();
-        arrivals.look(0.0, backlog(0, 0), 0);
-        arrivals.look(1.0, backlog(5, 0), 0);
-        arrivals.look(2.0, backlog(6, 2), 0);
+        arrivals.observe(0.0, backlog(0, 0), 0);
+        arrivals.observe(1.0, backlog(5, 0), 0);
+        arrivals.observe(2.0, backlog(6, 2), 0);
         assert_eq!(groups(&arrivals, 6), [(0.0, 3), (1.0, 6)]);
         // Two ended, three were taken, four came.
-        arrivals.look(3.0, backlog(7, 3), 2);
+        arrivals.observe(3.0, backlog(7, 3), 2);
         assert_eq!(groups(&arrivals, 7), [(1.0, 3), (2.0, 7)]);
-        arrivals.look(4.0, backlog(0, 10), 0);
+        arrivals.observe(4.0, backlog(0, 10), 0);
         assert_eq!(groups(&arrivals, 0), []);
     }
 
     #[test]
     fn a_backlog_seen_first_came_since_its_oldest_did() {
         let mut arrivals = Arrivals::default();
-        arrivals.look(100.0, Backlog { oldest_wait_seconds: Some(16.0), ..backlog(80, 0) }, 0);
+        arrivals.observe(100.0, Backlog { oldest_wait_seconds: Some(16.0), ..backlog(80, 0) }, 0);
         let seen = groups(&arrivals, 80);
         assert_eq!((seen[0], seen[7]), ((84.0, 10), (98.0, 80)));
         arrivals.forget();
-        arrivals.look(101.0, backlog(3, 0), 50);
+        arrivals.observe(101.0, backlog(3, 0), 50);
         assert_eq!(groups(&arrivals, 3), [(101.0, 3)]);
     }
 
     #[test]
     fn jobs_that_go_back_are_no_new_ones() {
         let mut arrivals = Arrivals::default();
-        arrivals.look(0.0, backlog(2, 4), 0);
-        arrivals.look(1.0, backlog(0, 6), 0);
-        arrivals.look(2.0, backlog(3, 3), 0);
+        arrivals.observe(0.0, backlog(2, 4), 0);
+        arrivals.observe(1.0, backlog(0, 6), 0);
+        arrivals.observe(2.0, backlog(3, 3), 0);
         assert_eq!(groups(&arrivals, 3), [(2.0, 3)]);
         // Whatever the numbers say, all that wait are in it.
-        arrivals.look(3.0, backlog(50, 0), 0);
+        arrivals.observe(3.0, backlog(50, 0), 0);
         assert_eq!(groups(&arrivals, 50).last(), Some(&(3.0, 50)));
     }
 
     #[test]
     fn a_long_backlog_takes_little_room_and_loses_no_job() {
         let mut arrivals = Arrivals::default();
-        for look in 0..10_000_u32 {
-            arrivals.look(f64::from(look) / 4.0, backlog(u64::from(look) * 3, 0), 0);
+        for poll in 0..10_000_u32 {
+            arrivals.observe(f64::from(poll) / 4.0, backlog(u64::from(poll) * 3, 0), 0);
         }
         let seen = groups(&arrivals, 29_997);
         assert!(seen.len() <= MOST_GROUPS, "{}", seen.len());

@@ -115,7 +115,7 @@ fn automatic(
     memory: &mut Memory,
 ) -> Decision {
     memory.unreadable_since = None;
-    memory.look(observation, backlog, passed);
+    memory.observe(observation, backlog, passed);
     let idle = is_idle(observation, backlog);
     memory.idle_since = if idle { memory.idle_since.or(Some(memory.clock)) } else { None };
     memory.learn_rhythm(policy, observation, idle);
@@ -134,7 +134,7 @@ fn automatic(
     let caps = Caps::of(policy);
     let bounded = wanted.min(caps.lowest);
     let mut limits = caps.binding(wanted);
-    let saturated = memory.saturation.look(memory.clock, observation, backlog, wanted > bounded);
+    let saturated = memory.saturation.observe(memory.clock, observation, backlog, wanted > bounded);
     // A floor stands whatever the database does, and the windows remember it: who goes after its end waits as after any need.
     let helpful = saturated.map_or(bounded, |(_, cap)| bounded.min(cap.max(policy.floor())));
     if let Some((limit, _)) = saturated.filter(|_| helpful < bounded) {

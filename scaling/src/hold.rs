@@ -22,7 +22,7 @@ pub(crate) struct Holds {
     accounts: Vec<f32>,
     /// Workers that are needed no more, those first that are so for the longest time.
     idle: Vec<Idle>,
-    /// How many were needed at the last look.
+    /// How many were needed at the last poll.
     needed: u32,
 }
 
@@ -125,7 +125,7 @@ mod tests {
 
     const START: f64 = 10.0;
 
-    /// `workers` are needed for a second after each of these gaps; answers how many were kept two looks after each gap began.
+    /// `workers` are needed for a second after each of these gaps; answers how many were kept two polls after each gap began.
     fn follow(workers: u32, gaps: impl IntoIterator<Item = f64>) -> Vec<u32> {
         let (mut holds, mut clock, mut told) = (Holds::default(), 0.0, Vec::new());
         for gap in gaps {
@@ -174,8 +174,8 @@ mod tests {
     fn workers_that_are_always_needed_stay_while_others_go() {
         let (mut holds, mut clock) = (Holds::default(), 0.0);
         let mut kept = 8;
-        for look in 0..4_000_u32 {
-            let needed = match look % 400 {
+        for poll in 0..4_000_u32 {
+            let needed = match poll % 400 {
                 0..100 => 8,
                 // Every three seconds two more for one.
                 other if other % 12 < 4 => 3,
@@ -183,7 +183,7 @@ mod tests {
             };
             holds.pass(clock, START);
             holds.need(clock, START, needed);
-            kept = holds.kept(if look % 400 < 140 { 8 } else { 3 }, needed);
+            kept = holds.kept(if poll % 400 < 140 { 8 } else { 3 }, needed);
             holds.keep(clock, needed, kept);
             clock += 0.25;
         }

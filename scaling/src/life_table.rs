@@ -10,7 +10,7 @@ const STEP: f64 = 1.7;
 /// The logarithm of [`STEP`].
 pub(crate) const STEP_LN: f64 = 0.530_628_251_062_170_4;
 
-/// What single jobs did between two looks, or in any other time: occurrences and exposures by age. A job that is still running counts
+/// What single jobs did between two polls, or in any other time: occurrences and exposures by age. A job that is still running counts
 /// with the time for which it has run, so that no job is left out for being long.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct LifeTable {
@@ -43,7 +43,7 @@ impl LifeTable {
         let Some(first) = group(from).filter(|_| to > from) else { return };
         for group in first..AGES {
             let (begin, end) = bounds(group);
-            #[expect(clippy::cast_possible_truncation, reason = "seconds between two looks")]
+            #[expect(clippy::cast_possible_truncation, reason = "seconds between two polls")]
             let seconds = ((to.min(end) - from.max(begin)).max(0.0) * jobs as f64) as f32;
             self.seconds[group] += seconds;
             if end >= to {

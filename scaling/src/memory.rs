@@ -68,11 +68,11 @@ impl Memory {
         passed
     }
 
-    /// Takes in a look, `passed` seconds after the one before it.
-    pub(crate) fn look(&mut self, seen: &Observation, backlog: Backlog, passed: f64) {
+    /// Takes in a poll, `passed` seconds after the one before it.
+    pub(crate) fn observe(&mut self, seen: &Observation, backlog: Backlog, passed: f64) {
         let ended = if passed > 0.0 { seen.rates.ended } else { 0 };
-        self.starts.look(self.clock, Workers { ready: seen.workers.there(), ..seen.workers });
-        self.arrivals.look(self.clock, backlog, ended);
+        self.starts.observe(self.clock, Workers { ready: seen.workers.there(), ..seen.workers });
+        self.arrivals.observe(self.clock, backlog, ended);
         if passed <= 0.0 {
             return;
         }
@@ -84,7 +84,7 @@ impl Memory {
     pub(crate) fn learn_rhythm(&mut self, policy: &Policy, seen: &Observation, idle: bool) {
         if let Some(now) = circumstances(policy, seen, self.starts.seconds()) {
             let (clock, came) = (self.clock, self.arrivals.came());
-            self.rhythm.get_or_insert_default().look(clock, idle, came, now);
+            self.rhythm.get_or_insert_default().observe(clock, idle, came, now);
         }
     }
 
@@ -219,14 +219,14 @@ mod tests {
     #[test]
     fn a_window_is_written_as_a_list_and_one_value_needs_no_room_of_its_own() {
         let mut window = Window::default();
-        for look in 0..4_u32 {
-            let _ = window.push(f64::from(look), 30.0, 7 - look, |new, old| new >= old);
+        for poll in 0..4_u32 {
+            let _ = window.push(f64::from(poll), 30.0, 7 - poll, |new, old| new >= old);
         }
         let written = serde_json::to_string(&window).expect("JSON");
         assert_eq!(written, r#"{"began":0.0,"entries":[[0.0,7],[1.0,6],[2.0,5],[3.0,4]]}"#);
         assert_eq!(serde_json::from_str::<Window>(&written).expect("a window"), window);
-        for look in 4..40_u32 {
-            let _ = window.push(f64::from(look), 30.0, 0, |new, old| new >= old);
+        for poll in 4..40_u32 {
+            let _ = window.push(f64::from(poll), 30.0, 0, |new, old| new >= old);
         }
         assert_eq!((window.first, window.rest), (Some((39.0, 0)), None));
     }

@@ -7,8 +7,8 @@ use crate::{Backlog, Candidate, Deadline, Observation, Policy, Reason, Targets, 
 
 /// Without a target no job waits for longer than so many starts of a worker.
 const DEFAULT_STARTS: f64 = 2.0;
-/// A job that takes less, in seconds, comes and goes between two looks: the workers' accounts tell how many are in use, not
-/// who is busy at the moment of a look.
+/// A job that takes less, in seconds, comes and goes between two polls: the workers' accounts tell how many are in use, not
+/// who is busy at the moment of a poll.
 const FLEETING_SECONDS: f64 = 0.5;
 
 /// The largest answer.
@@ -43,7 +43,7 @@ impl Need {
 }
 
 /// What the rules have in common.
-struct Look<'a> {
+struct Situation<'a> {
     policy: &'a Policy,
     seen: &'a Observation,
     backlog: Backlog,
@@ -88,34 +88,34 @@ pub(crate) fn need(
     memory: &Memory,
     (idle_seconds, idle_limit): (f64, f64),
 ) -> Need {
-    let look = Look { policy, seen, backlog, memory, start: memory.starts.seconds() };
+    let situation = Situation { policy, seen, backlog, memory, start: memory.starts.seconds() };
     let mut need = Need { workers: 0, reason: Reason::Empty, candidates: Vec::new(), lasting: 0, without_idle: 0 };
     let (workers, jobs) = (seen.workers, backlog.jobs());
     if let Some(supply) = supply(seen, backlog, memory) {
-        for target in look.targets() {
-            if let Some((workers, reason)) = look.deadline(target, &supply) {
+        for target in situation.targets() {
+            if let Some((workers, reason)) = situation.deadline(target, &supply) {
                 need.raise(workers, reason, workers);
             }
         }
     }
     // Whoever knows when the next job comes needs nobody until then.
-    if let Some((workers, reason)) = look.foretold() {
+    if let Some((workers, reason)) = situation.foretold() {
         need.raise(workers, reason, 0);
-    } else if let Some((workers, reason)) = look.keep_up() {
+    } else if let Some((workers, reason)) = situation.keep_up() {
         need.raise(workers, reason, workers);
     }
     if let Some(per_worker) = policy.targets.jobs_per_worker {
-        let workers = look.per_worker(jobs, per_worker);
+        let workers = situation.per_worker(jobs, per_worker);
         need.raise(workers, Reason::JobsPerWorker { jobs, per_worker, workers }, workers);
     }
     if jobs > 0 {
-        let unknown = look.rate() <= 0.0 && policy.targets.jobs_per_worker.is_none();
+        let unknown = situation.rate() <= 0.0 && policy.targets.jobs_per_worker.is_none();
         need.raise(1, if unknown { Reason::RateUnknown { jobs } } else { Reason::AtLeastOne { jobs } }, 1);
     }
     // A busy worker is never surplus: the same work takes the same worker-seconds, and stopping it may undo some.
     let busy = workers.busy.min(workers.desired);
-    need.raise(busy, Reason::Busy { workers: busy }, look.in_use());
-    if let Some((workers, reason)) = look.passing() {
+    need.raise(busy, Reason::Busy { workers: busy }, situation.in_use());
+    if let Some((workers, reason)) = situation.passing() {
         need.raise(workers, reason, workers);
     }
     if is_idle(seen, backlog) && workers.desired > 0 && idle_seconds < idle_limit {
@@ -128,7 +128,7 @@ pub(crate) fn need(
     need
 }
 
-/// Nothing is to do, and nothing was since the last look.
+/// Nothing is to do, and nothing was since the last poll.
 pub(crate) fn is_idle(seen: &Observation, backlog: Backlog) -> bool {
     backlog.jobs() == 0 && seen.workers.busy == 0 && seen.rates.ended == 0
 }
@@ -171,7 +171,7 @@ fn supply(seen: &Observation, backlog: Backlog, memory: &Memory) -> Option<Suppl
     Some(supply)
 }
 
-impl Look<'_> {
+impl Situation<'_> {
     /// What is asked of the jobs.
     fn targets(&self) -> impl Iterator<Item = Target> {
         let targets = self.policy.targets;
@@ -263,7 +263,7 @@ impl Look<'_> {
         Some((workers, Reason::Foretold { within, right, of, workers }))
     }
 
-    /// What came and was done since the last look was work too, seen or not. That is no reason to add workers, since it got
+    /// What came and was done since the last poll was work too, seen or not. That is no reason to add workers, since it got
     /// done, but one to keep those it takes.
     fn passing(&self) -> Option<(u32, Reason)> {
         let ended = Some(self.seen.rates.ended).filter(|ended| *ended > 0)?;

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::LifeTable;
 
-/// One look at a queue.
+/// One poll of a queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Observation {
     /// When, in seconds since any fixed moment.
@@ -66,9 +66,9 @@ pub struct Rates {
     pub arrivals_per_second: Option<f64>,
     /// Jobs that end, per second, all workers together.
     pub completions_per_second: Option<f64>,
-    /// Jobs that ended since the look before: work that no look may have seen waiting or running.
+    /// Jobs that ended since the poll before: work that no poll may have seen waiting or running.
     pub ended: u64,
-    /// How many workers were at work on average since the look before, by their own accounts of what has ended; none where
+    /// How many workers were at work on average since the poll before, by their own accounts of what has ended; none where
     /// they do not say.
     #[serde(default)]
     pub occupied: Option<f64>,
@@ -81,7 +81,7 @@ pub struct Rates {
     /// For how long the busy workers have been at what they do now.
     #[serde(default)]
     pub ages: Ages,
-    /// What single jobs did since the look before; empty where nobody says how long they took, and while nothing waits.
+    /// What single jobs did since the poll before; empty where nobody says how long they took, and while nothing waits.
     #[serde(default, skip_serializing_if = "LifeTable::is_empty")]
     pub lives: LifeTable,
 }

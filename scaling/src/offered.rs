@@ -17,7 +17,7 @@ const DEVIATIONS: f64 = 2.0;
 /// What arrives, in workers that it keeps busy.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Offered {
-    /// The last look, and all jobs that had come by then.
+    /// The last poll, and all jobs that had come by then.
     last: Option<(f64, u64)>,
     /// The average over a long time, within what the other one allows.
     load: f64,
@@ -26,8 +26,8 @@ pub(crate) struct Offered {
 }
 
 impl Offered {
-    /// Takes in a look: all jobs that came so far.
-    pub(crate) fn look(&mut self, clock: f64, came: u64, now: Circumstances) {
+    /// Takes in a poll: all jobs that came so far.
+    pub(crate) fn observe(&mut self, clock: f64, came: u64, now: Circumstances) {
         let Some((since, before)) = self.last.replace((clock, came)) else { return };
         let passed = clock - since;
         if passed <= 0.0 {
@@ -65,7 +65,7 @@ mod tests {
                 clock += 0.25;
                 came += 0.25 * rate;
                 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a few jobs")]
-                offered.look(clock, came as u64, NOW);
+                offered.observe(clock, came as u64, NOW);
             }
             offered.load().unwrap_or(0.0)
         };
@@ -90,8 +90,8 @@ mod tests {
     fn where_nothing_came_there_is_no_load() {
         let mut offered = Offered::default();
         assert_eq!(offered.load(), None);
-        for look in 0..4000_u32 {
-            offered.look(f64::from(look) / 4.0, 7, NOW);
+        for poll in 0..4000_u32 {
+            offered.observe(f64::from(poll) / 4.0, 7, NOW);
         }
         assert_eq!(offered.load(), None);
     }

@@ -75,9 +75,9 @@ pub enum Reason {
         /// How many.
         workers: u32,
     },
-    /// Jobs came and were done between two looks: workers that serve them stay.
+    /// Jobs came and were done between two polls: workers that serve them stay.
     Passing {
-        /// Jobs that ended since the last look.
+        /// Jobs that ended since the last poll.
         ended: u64,
         /// The answer.
         workers: u32,
@@ -174,7 +174,7 @@ impl fmt::Display for Reason {
             Self::AtLeastOne { jobs } => write!(f, "{} jobs take at least one worker", count(jobs)),
             Self::Busy { workers } => write!(f, "workers with jobs in hand: {}", count(u64::from(workers))),
             Self::Passing { ended, workers } => {
-                write!(f, "{} jobs done since the last look keep {}", count(ended), workers_text(workers))
+                write!(f, "{} jobs done since the last poll keep {}", count(ended), workers_text(workers))
             }
             Self::Idle { seconds, limit } => {
                 write!(f, "nothing to do for {} s of {} s", number(seconds), number(limit))

@@ -58,7 +58,7 @@ struct Hindsight {
     starts: f32,
 }
 
-/// The circumstances of a look.
+/// The circumstances of a poll.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Circumstances {
     /// What a start takes, in seconds.
@@ -91,9 +91,9 @@ pub(crate) struct Foretold {
 }
 
 impl Rhythm {
-    /// Takes in a look: whether there is work, and how many jobs came so far.
-    pub(crate) fn look(&mut self, clock: f64, idle: bool, came: u64, now: Circumstances) {
-        self.offered.look(clock, came, now);
+    /// Takes in a poll: whether there is work, and how many jobs came so far.
+    pub(crate) fn observe(&mut self, clock: f64, idle: bool, came: u64, now: Circumstances) {
+        self.offered.observe(clock, came, now);
         match (idle, self.idle) {
             (true, None) => self.idle = Some((clock, came)),
             (false, Some((since, before))) => {
@@ -136,7 +136,7 @@ impl Rhythm {
             .intervals
             .iter()
             .fold((f32::INFINITY, 0.0_f32), |(low, high), interval| (low.min(*interval), high.max(*interval)));
-        // Starts and looks scatter.
+        // Starts and polls scatter.
         let slack = 0.5 + now.start / 4.0;
         let (from, to) = (f64::from(bounds.0) - slack, f64::from(bounds.1) + slack);
         (self.intervals.len() >= ENOUGH).then_some((from, to))
@@ -199,13 +199,13 @@ mod tests {
         foretold_since(0.0, times)
     }
 
-    /// The same, if the first look is at `since`.
+    /// The same, if the first poll is at `since`.
     fn foretold_since(since: f64, times: &[f64]) -> Vec<(f64, u32)> {
         let mut rhythm = Rhythm::default();
         let mut told = Vec::new();
         let end = *times.last().expect("some");
-        for look in 0..10_000_000_u32 {
-            let clock = f64::from(look) / 4.0;
+        for poll in 0..10_000_000_u32 {
+            let clock = f64::from(poll) / 4.0;
             if clock < since {
                 continue;
             }
@@ -214,7 +214,7 @@ mod tests {
             }
             let came = 4 * times.iter().filter(|at| **at <= clock).count() as u64;
             let busy = times.iter().any(|at| (*at..at + 10.0).contains(&clock));
-            rhythm.look(clock, !busy, came, NOW);
+            rhythm.observe(clock, !busy, came, NOW);
             if let Some(foretold) = rhythm.foretold(clock, NOW).filter(|foretold| foretold.workers > 0) {
                 told.push((clock, foretold.workers));
             }
@@ -234,7 +234,7 @@ mod tests {
 
     /// The first jobs of all tell how long a job takes, so that nothing is looked for before they have ended.
     #[test]
-    fn work_that_was_there_before_the_first_look_began_at_no_known_time() {
+    fn work_that_was_there_before_the_first_poll_began_at_no_known_time() {
         let times: Vec<f64> = (1..30).map(|minute| f64::from(minute) * 60.0).collect();
         let told = foretold_since(65.0, &times);
         // Beginnings at 120, 180 and 240 s make two intervals, which are tried on two more.
@@ -254,7 +254,7 @@ mod tests {
             })
             .collect();
         let told = foretold(&times);
-        assert!(told.len() < 40, "{} looks", told.len());
+        assert!(told.len() < 40, "{} polls", told.len());
     }
 
     #[test]

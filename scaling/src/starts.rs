@@ -6,7 +6,7 @@ use crate::Workers;
 
 /// Before the first measurement a start takes so long, in seconds.
 const UNKNOWN_SECONDS: f64 = 5.0;
-/// No start takes less than this, in seconds: looks tell no better, and what follows from it must not become nothing.
+/// No start takes less than this, in seconds: polls tell no better, and what follows from it must not become nothing.
 const SHORTEST_SECONDS: f64 = 1.0;
 /// A worker that took longer than this, in seconds, waited for something else than its start: a node, an image, a person.
 const LONGEST_SECONDS: f64 = 600.0;
@@ -19,7 +19,7 @@ const MOST_GROUPS: usize = 4;
 /// The workers that start, and how long others took.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Starts {
-    /// What was seen at the last look, and when.
+    /// What was seen at the last poll, and when.
     last: Option<(f64, Workers)>,
     /// Since workers were asked for the first time: many queues have none for long.
     #[serde(default)]
@@ -47,8 +47,8 @@ struct Pending {
 }
 
 impl Starts {
-    /// Takes in a look.
-    pub(crate) fn look(&mut self, clock: f64, workers: Workers) {
+    /// Takes in a poll.
+    pub(crate) fn observe(&mut self, clock: f64, workers: Workers) {
         let last = self.last.replace((clock, workers));
         if self.seen.is_none()
             && workers.desired <= workers.ready
@@ -94,7 +94,7 @@ impl Seen {
         if workers == 0 {
             return;
         }
-        // A crowd that grows at every look needs no finer account.
+        // A crowd that grows at every poll needs no finer account.
         let full = self.pending.len() >= MOST_GROUPS;
         match self.pending.last_mut() {
             Some(last) if last.asked == asked && (full || last.since >= since) => {
@@ -154,27 +154,27 @@ mod tests {
     #[test]
     fn a_start_is_measured_from_when_it_was_asked_for() {
         let mut starts = Starts::default();
-        starts.look(0.0, workers(0, 0));
+        starts.observe(0.0, workers(0, 0));
         assert!((starts.seconds() - UNKNOWN_SECONDS).abs() < 1e-9);
         // Decided at 0 s, seen at 0.25 s.
-        starts.look(0.25, workers(3, 0));
+        starts.observe(0.25, workers(3, 0));
         assert_eq!(pending(&starts, 1.0), [(3, 4.0)]);
-        starts.look(8.0, workers(3, 2));
+        starts.observe(8.0, workers(3, 2));
         assert!((starts.seconds() - 8.0).abs() < 1e-6);
         assert_eq!(pending(&starts, 8.0), [(1, 0.0)]);
-        starts.look(9.0, workers(5, 2));
+        starts.observe(9.0, workers(5, 2));
         assert_eq!(pending(&starts, 9.0), [(1, 0.0), (2, 7.0)]);
-        starts.look(10.0, workers(4, 2));
+        starts.observe(10.0, workers(4, 2));
         assert_eq!(pending(&starts, 10.0), [(1, 0.0), (1, 6.0)]);
     }
 
     #[test]
     fn a_worker_that_lost_its_database_measures_no_start() {
         let mut starts = Starts::default();
-        starts.look(0.0, workers(2, 2));
-        starts.look(1.0, workers(2, 1));
+        starts.observe(0.0, workers(2, 2));
+        starts.observe(1.0, workers(2, 1));
         assert_eq!(pending(&starts, 1.0).len(), 1);
-        starts.look(500.0, workers(2, 2));
+        starts.observe(500.0, workers(2, 2));
         assert!((starts.seconds() - UNKNOWN_SECONDS).abs() < 1e-9);
         assert_eq!(pending(&starts, 500.0), []);
     }
@@ -183,12 +183,12 @@ mod tests {
     fn one_slow_start_is_no_rule() {
         let mut starts = Starts::default();
         let (mut clock, mut desired) = (0.0, 0);
-        starts.look(clock, workers(0, 0));
+        starts.observe(clock, workers(0, 0));
         for took in [3.0, 3.0, 240.0, 4.0, 3.5] {
             desired += 1;
-            starts.look(clock + 0.25, workers(desired, desired - 1));
+            starts.observe(clock + 0.25, workers(desired, desired - 1));
             clock += took;
-            starts.look(clock, workers(desired, desired));
+            starts.observe(clock, workers(desired, desired));
         }
         assert!((starts.seconds() - 3.5).abs() < 1e-6, "{}", starts.seconds());
     }

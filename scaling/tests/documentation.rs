@@ -121,11 +121,11 @@ fn of_a_hundred_jobs_five_wait_longer_than_a_short_target() {
         let policy = Policy { max_replicas: 1000, ..policy(&format!("maxWaitSeconds {wait}")) };
         let mut memory = Memory::default();
         let mut kept = 0;
-        for look in 0..8_000_u32 {
+        for poll in 0..8_000_u32 {
             let mut seen = observation(&format!("0 wait, {load} run, 1/s each, 200 workers"));
-            seen.now = f64::from(look) / 4.0;
+            seen.now = f64::from(poll) / 4.0;
             // As many come as end.
-            seen.rates.ended = u64::from((look + 1) * load / 4 - look * load / 4);
+            seen.rates.ended = u64::from((poll + 1) * load / 4 - poll * load / 4);
             let (decision, next) = decide(&policy, &seen, &memory);
             memory = next;
             kept = decision.replicas;

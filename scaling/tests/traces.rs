@@ -75,40 +75,40 @@ fn without_settings_idle_workers_stay_about_as_long_as_they_take_to_start() {
     let mut story = Story::new(targets(per_worker));
     says(story.at(0.0, 1000, 0), 20, "1,000 jobs waiting and running at 50 per worker take 20 workers");
     let mut gone = Vec::new();
-    for look in 1..80_u32 {
-        let (replicas, _) = story.at(f64::from(look) / 4.0, 0, if look < 40 { 3 } else { 0 });
+    for poll in 1..80_u32 {
+        let (replicas, _) = story.at(f64::from(poll) / 4.0, 0, if poll < 40 { 3 } else { 0 });
         if gone.last().is_none_or(|(_, last)| *last != replicas) {
-            gone.push((f64::from(look) / 4.0, replicas));
+            gone.push((f64::from(poll) / 4.0, replicas));
         }
     }
-    // They were ready at the next look, and no start counts as shorter than a second: the shortest hold is two.
+    // They were ready at the next poll, and no start counts as shorter than a second: the shortest hold is two.
     assert_eq!(gone, [(0.25, 20), (2.25, 3), (12.0, 0)]);
 }
 
 #[test]
-fn bursts_that_are_over_before_the_next_look_keep_their_workers() {
+fn bursts_that_are_over_before_the_next_poll_keep_their_workers() {
     let per_worker = Targets { jobs_per_worker: Some(100.0), ..Targets::default() };
     let scale_down = Ramp { max_step: None, stabilization_seconds: Some(6.0) };
     let mut story = Story::new(Policy { scale_down, idle_seconds: Some(0.0), ..targets(per_worker) });
     // The first burst finds no worker and is seen waiting; all others are done in a moment.
     says(story.at(0.0, 300, 0), 3, "300 jobs waiting and running at 100 per worker take 3 workers");
-    for look in 1..80_u32 {
-        story.seen.rates.ended = if look % 4 == 0 { 290 } else { 0 };
-        let (replicas, sentence) = story.at(f64::from(look) / 4.0, 0, 0);
-        assert_eq!(replicas, 3, "look {look}: {sentence}");
+    for poll in 1..80_u32 {
+        story.seen.rates.ended = if poll % 4 == 0 { 290 } else { 0 };
+        let (replicas, sentence) = story.at(f64::from(poll) / 4.0, 0, 0);
+        assert_eq!(replicas, 3, "poll {poll}: {sentence}");
     }
     story.seen.rates.ended = 290;
-    says(story.at(20.0, 0, 0), 3, "290 jobs done since the last look keep 3 workers");
+    says(story.at(20.0, 0, 0), 3, "290 jobs done since the last poll keep 3 workers");
     // A trickle keeps one worker, once the bursts are over for the window.
     story.seen.rates.ended = 1;
-    says(story.at(20.5, 0, 0), 3, "1 jobs done since the last look keep 1 worker; the need must last 6 s, otherwise 1");
-    for look in 0..40_u32 {
-        let _ = story.at(21.0 + f64::from(look) / 4.0, 0, 0);
+    says(story.at(20.5, 0, 0), 3, "1 jobs done since the last poll keep 1 worker; the need must last 6 s, otherwise 1");
+    for poll in 0..40_u32 {
+        let _ = story.at(21.0 + f64::from(poll) / 4.0, 0, 0);
     }
-    says(story.at(31.0, 0, 0), 1, "1 jobs done since the last look keep 1 worker");
+    says(story.at(31.0, 0, 0), 1, "1 jobs done since the last poll keep 1 worker");
     story.seen.rates.ended = 0;
-    for look in 0..40_u32 {
-        let _ = story.at(31.25 + f64::from(look) / 4.0, 0, 0);
+    for poll in 0..40_u32 {
+        let _ = story.at(31.25 + f64::from(poll) / 4.0, 0, 0);
     }
     assert_eq!(story.at(42.0, 0, 0).0, 0);
 }
@@ -142,8 +142,8 @@ fn whoever_is_busy_has_started_whatever_kubernetes_says() {
     let asked = story.seen.workers.desired;
     assert!(asked > 1, "{asked}");
     // They are busy after two seconds, and reported ready after ten: idle ones stay for two.
-    for look in 2..48_u32 {
-        let now = f64::from(look) / 4.0;
+    for poll in 2..48_u32 {
+        let now = f64::from(poll) / 4.0;
         let workers = Workers {
             desired: asked,
             ready: if now < 10.0 { 0 } else { asked },
@@ -151,7 +151,7 @@ fn whoever_is_busy_has_started_whatever_kubernetes_says() {
         };
         story.seen = Observation { now, workers, ..story.seen };
         story.seen.backlog =
-            Some(Backlog { waiting: 300 - 5 * u64::from(look), running: asked.into(), oldest_wait_seconds: None });
+            Some(Backlog { waiting: 300 - 5 * u64::from(poll), running: asked.into(), oldest_wait_seconds: None });
         let _ = story.decide();
         story.seen.workers.desired = asked;
     }
@@ -180,11 +180,11 @@ fn arrivals_alone_keep_workers_only_where_a_target_is_shorter_than_a_start() {
         story.rate(1.0, 1000.0);
         story.seen.workers.desired = 30;
         story.seen.workers.ready = 30;
-        // Of sixteen that take a second, four end in each look, and as many come.
+        // Of sixteen that take a second, four end in each poll, and as many come.
         story.seen.rates.ended = 4;
         let mut told = (0, String::new());
-        for look in 0..4_000_u32 {
-            told = story.at(f64::from(look) / 4.0, 0, 16);
+        for poll in 0..4_000_u32 {
+            told = story.at(f64::from(poll) / 4.0, 0, 16);
         }
         told
     };

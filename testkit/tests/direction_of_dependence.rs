@@ -13,10 +13,10 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("jobqueue-queue", &["jobqueue-json"]),
     ("jobqueue-ingest", &["jobqueue-json"]),
     ("jobqueue-scaling", &[]),
-    ("jobqueue-demand", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling"]),
+    ("jobqueue-scaling-input", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling"]),
     ("jobqueue-simulator", &["jobqueue-scaling"]),
     ("jobqueue-worker", &["jobqueue-json", "jobqueue-queue", "jobqueue-ingest"]),
-    ("jobqueue-operator", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling", "jobqueue-demand"]),
+    ("jobqueue-operator", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling", "jobqueue-scaling-input"]),
     (
         "jobqueue-cli",
         &[
@@ -25,7 +25,7 @@ const LAYERS: [(&str, &[&str]); 12] = [
             "jobqueue-queue",
             "jobqueue-ingest",
             "jobqueue-scaling",
-            "jobqueue-demand",
+            "jobqueue-scaling-input",
             "jobqueue-simulator",
             "jobqueue-worker",
         ],

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use jobqueue_ingest::{DatabaseUrl, Recipe, RecipeProblem, Sink, SinkError, SinkOptions, TimeZone};
 use jobqueue_queue::{
-    Backend, Connection, ConnectionUrl, QueueConfig, QueueError, Timeouts, TlsOptions, Trouble, TroubleBoard,
-    TroubleKind,
+    Backend, Connection, ConnectionUrl, FaultKind, FaultReporter, QueueConfig, QueueError, Timeouts, TlsOptions,
+    WorkerFault,
 };
 
 use crate::backoff::Backoff;
@@ -77,10 +77,10 @@ impl StartError {
     }
 
     /// What is reported of it; `None` if it does not concern the database.
-    fn fault(&self) -> Option<Trouble> {
+    fn fault(&self) -> Option<WorkerFault> {
         match self {
             Self::Database(error) => Some(database_fault(error)),
-            Self::Recipe(_) => Some(Trouble { kind: TroubleKind::Misfit, message: self.to_string() }),
+            Self::Recipe(_) => Some(WorkerFault { kind: FaultKind::SchemaMismatch, message: self.to_string() }),
             Self::Config(_) | Self::Redis(_) | Self::Stopped => None,
         }
     }
@@ -111,8 +111,8 @@ pub fn open_queue(addresses: &Addresses, config: QueueConfig) -> Result<Arc<dyn 
 }
 
 /// Where this worker reports what keeps it from its work; nothing is sent yet.
-pub fn open_fault_reporter(addresses: &Addresses, config: &QueueConfig) -> Result<TroubleBoard, QueueError> {
-    TroubleBoard::new(&Connection::new(&addresses.redis, &addresses.tls, Timeouts::default())?, config)
+pub fn open_fault_reporter(addresses: &Addresses, config: &QueueConfig) -> Result<FaultReporter, QueueError> {
+    FaultReporter::new(&Connection::new(&addresses.redis, &addresses.tls, Timeouts::default())?, config)
 }
 
 /// Asks Redis whether it is there and lets us in.
@@ -186,7 +186,7 @@ async fn reporting_silence<T>(instruments: &Instruments, what: &str, answer: imp
     }
     if instruments.circuit_breaker.fault().is_none() {
         let message = format!("{what} has not answered for {} s", SILENCE.as_secs());
-        instruments.circuit_breaker.set_fault(Some(Trouble { kind: TroubleKind::Unavailable, message }));
+        instruments.circuit_breaker.set_fault(Some(WorkerFault { kind: FaultKind::Unavailable, message }));
     }
     answer.await
 }
@@ -238,7 +238,10 @@ mod tests {
         let left = Cell::new(3);
         let answer = persist(&instruments, "the database", Patience::ForTables, || {
             if left.get() < 3 {
-                assert_eq!(instruments.circuit_breaker.fault().map(|fault| fault.kind), Some(TroubleKind::Misfit));
+                assert_eq!(
+                    instruments.circuit_breaker.fault().map(|fault| fault.kind),
+                    Some(FaultKind::SchemaMismatch)
+                );
             }
             left.set(left.get() - 1);
             let missing = left.get() > 0;

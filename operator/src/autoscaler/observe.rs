@@ -2,9 +2,9 @@
 
 use chrono::{DateTime, Utc};
 use jobqueue_crds::Reason;
-use jobqueue_demand::Look;
-use jobqueue_queue::{QueueError, QueueStats, Trouble, TroubleKind};
+use jobqueue_queue::{FaultKind, QueueError, QueueStats, WorkerFault};
 use jobqueue_scaling::{Backlog, Rates};
+use jobqueue_scaling_input::Reading;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -71,31 +71,31 @@ pub(super) fn observe(
     match answer {
         Ok(stats) => {
             observed.failed_polls = 0;
-            observed.queue = queue_reachability(&stats.troubles);
+            observed.queue = queue_reachability(&stats.faults);
             if spec.has_database {
-                judge_database(observed, ready, &stats.troubles);
+                judge_database(observed, ready, &stats.faults);
             }
             observed.failure_rate.observe(now.seconds, &stats.workers);
             observed.idle_pods.observe(&stats.workers);
-            let Look { backlog, rates, busy, troubled } = observed.demand.look(now.seconds, stats);
+            let Reading { backlog, rates, busy, troubled } = observed.input.read(now.seconds, stats);
             let QueueStats { failed, scheduled, .. } = *stats;
             observed.snapshot = Some(QueueSnapshot { backlog, failed, scheduled, rates, at: now.timestamp() });
             Load { backlog: Some(backlog), rates, busy, troubled }
         }
         Err(error) => {
             record_failure(observed, error);
-            Load { backlog: None, rates: observed.demand.miss(), busy: 0, troubled: 0 }
+            Load { backlog: None, rates: observed.input.miss(), busy: 0, troubled: 0 }
         }
     }
 }
 
 /// Redis answered the operator, which only reads. A worker does more with the queue: its account may lack a right.
-fn queue_reachability(troubles: &[Trouble]) -> Reachability {
-    let refused = troubles.iter().rev().find_map(|Trouble { kind, message }| {
+fn queue_reachability(faults: &[WorkerFault]) -> Reachability {
+    let refused = faults.iter().rev().find_map(|WorkerFault { kind, message }| {
         let reason = match kind {
-            TroubleKind::QueueDenied => Reason::Denied,
-            TroubleKind::QueueWrongData => Reason::WrongData,
-            TroubleKind::Unavailable | TroubleKind::Denied | TroubleKind::Misfit => return None,
+            FaultKind::QueueDenied => Reason::Denied,
+            FaultKind::QueueWrongData => Reason::WrongData,
+            FaultKind::Unavailable | FaultKind::Denied | FaultKind::SchemaMismatch => return None,
         };
         Some(Reachability::Failed { reason, message: format!("for a worker: {message}") })
     });
@@ -103,15 +103,15 @@ fn queue_reachability(troubles: &[Trouble]) -> Reachability {
 }
 
 /// The workers know their database; the operator never talks to it. What none of them can tell stays as it was.
-fn judge_database(observed: &mut Observed, ready: u32, troubles: &[Trouble]) {
-    let first = |kinds: &[TroubleKind]| troubles.iter().find(|trouble| kinds.contains(&trouble.kind));
-    let mismatch = first(&[TroubleKind::Misfit]);
-    observed.recipe_stall = mismatch.map(|Trouble { message, .. }| {
+fn judge_database(observed: &mut Observed, ready: u32, faults: &[WorkerFault]) {
+    let first = |kinds: &[FaultKind]| faults.iter().find(|fault| kinds.contains(&fault.kind));
+    let mismatch = first(&[FaultKind::SchemaMismatch]);
+    observed.recipe_stall = mismatch.map(|WorkerFault { message, .. }| {
         let message = message.split_whitespace().collect::<Vec<_>>().join(" ");
         Box::new(Stall { reason: Reason::InvalidRecipe, message })
     });
-    if let Some(Trouble { kind, message }) = first(&[TroubleKind::Denied, TroubleKind::Unavailable]) {
-        let reason = if *kind == TroubleKind::Denied { Reason::Denied } else { Reason::Unreachable };
+    if let Some(WorkerFault { kind, message }) = first(&[FaultKind::Denied, FaultKind::Unavailable]) {
+        let reason = if *kind == FaultKind::Denied { Reason::Denied } else { Reason::Unreachable };
         observed.database_as_reported = Reachability::Failed { reason, message: message.clone() };
     } else if mismatch.is_some() || ready > 0 {
         observed.database_as_reported = Reachability::Reachable;

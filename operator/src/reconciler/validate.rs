@@ -41,8 +41,8 @@ pub(super) fn validate(queue: &JobQueue, fetched: Fetched, in_cluster: bool) -> 
     if let Some(problem) = jobqueue_crds::validate(&queue.spec).first() {
         return Err(stalled(Reason::InvalidSpec, problem.to_string()));
     }
-    let calendar =
-        jobqueue_demand::calendar(&queue.spec).map_err(|problem| stalled(Reason::InvalidSpec, problem.to_string()))?;
+    let calendar = jobqueue_scaling_input::calendar(&queue.spec)
+        .map_err(|problem| stalled(Reason::InvalidSpec, problem.to_string()))?;
     if let Some(deployment) = &deployment {
         check_owner(queue, deployment)?;
     }
@@ -78,7 +78,7 @@ fn spec(queue: &JobQueue, endpoint: EndpointKey, calendar: Calendar) -> Spec {
     Spec {
         endpoint,
         query: stats_query(queue).into(),
-        policy: jobqueue_demand::policy(&queue.spec),
+        policy: jobqueue_scaling_input::policy(&queue.spec),
         calendar: calendar.into(),
         budget: queue.spec.database.as_ref().and_then(|database| database.budget.as_deref().map(Into::into)),
         protect_busy: queue.spec.scaling.scale_down.protect_busy,

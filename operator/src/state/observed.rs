@@ -1,8 +1,8 @@
 //! What the polls of Redis found out about a queue. Written by the autoscaler.
 
 use jobqueue_crds::Reason;
-use jobqueue_demand::Demand;
 use jobqueue_scaling::{Backlog, Rates};
+use jobqueue_scaling_input::ScalingInput;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
@@ -16,8 +16,8 @@ use crate::{
 pub(crate) struct Observed {
     /// The server that was polled last; `None` before the first poll.
     pub(crate) endpoint: Option<EndpointKey>,
-    /// The demand, by the polls so far.
-    pub(crate) demand: Demand,
+    /// The input, by the polls so far.
+    pub(crate) input: ScalingInput,
     /// The numbers of the last poll that was answered; `None` before that.
     pub(crate) snapshot: Option<QueueSnapshot>,
     /// Whether Redis answers.

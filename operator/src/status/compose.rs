@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jobqueue_crds::{ConditionType, DecisionStatus, JobQueue, JobQueueStatus, LastScale, QueueStatus, Reason};
-use jobqueue_demand::{decision_status, limit_reason};
 use jobqueue_scaling::{Decision, eta_seconds};
+use jobqueue_scaling_input::{decision_status, limit_reason};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::{

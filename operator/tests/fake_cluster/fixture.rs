@@ -143,7 +143,7 @@ pub(crate) fn waiting(jobs: u64) -> QueueStats {
         failed: 0,
         oldest_wait: None,
         workers: Vec::<WorkerStats>::new(),
-        troubles: Vec::new(),
+        faults: Vec::new(),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Every condition and reason that the operator gives, from a cluster that shows why.
 
 use jobqueue_operator::LeaseGuard;
-use jobqueue_queue::{QueueError, QueueStats, Trouble, TroubleKind};
+use jobqueue_queue::{FaultKind, QueueError, QueueStats, WorkerFault};
 use kube::runtime::reflector::ObjectRef;
 use serde_json::{Value, json};
 
@@ -182,11 +182,11 @@ async fn a_redis_that_fails_holds_the_number_and_says_why() {
 
 #[tokio::test(start_paused = true)]
 async fn a_database_that_fails_holds_the_number_and_says_why() {
-    for (kind, reason) in [(TroubleKind::Denied, "Denied"), (TroubleKind::Unavailable, "Unreachable")] {
+    for (kind, reason) in [(FaultKind::Denied, "Denied"), (FaultKind::Unavailable, "Unreachable")] {
         let server = cluster();
         let operator = operator(&server);
-        let trouble = Trouble { kind, message: "refused".into() };
-        let troubled = |jobs| QueueStats { troubles: vec![trouble.clone()], ..waiting(jobs) };
+        let fault = WorkerFault { kind, message: "refused".into() };
+        let troubled = |jobs| QueueStats { faults: vec![fault.clone()], ..waiting(jobs) };
         reconcile_and_poll(&server, &operator, Ok(&waiting(100))).await;
         pods_become_ready(&server, 0);
         reconcile_and_poll(&server, &operator, Ok(&troubled(800))).await;
@@ -206,19 +206,19 @@ async fn a_database_that_fails_holds_the_number_and_says_why() {
 async fn one_worker_finds_out_that_the_database_is_back() {
     let server = cluster();
     let operator = operator(&server);
-    let trouble = Trouble { kind: TroubleKind::Denied, message: "refused".into() };
-    reconcile_and_poll(&server, &operator, Ok(&QueueStats { troubles: vec![trouble], ..waiting(800) })).await;
+    let fault = WorkerFault { kind: FaultKind::Denied, message: "refused".into() };
+    reconcile_and_poll(&server, &operator, Ok(&QueueStats { faults: vec![fault], ..waiting(800) })).await;
     assert_eq!(server.replicas(), [0, 1]);
 }
 
 /// The operator only reads, and may: what is refused to the workers it hears from them.
 #[tokio::test(start_paused = true)]
 async fn what_redis_refuses_to_workers_is_reported() {
-    for (kind, reason) in [(TroubleKind::QueueDenied, "Denied"), (TroubleKind::QueueWrongData, "WrongData")] {
+    for (kind, reason) in [(FaultKind::QueueDenied, "Denied"), (FaultKind::QueueWrongData, "WrongData")] {
         let server = cluster();
         let operator = operator(&server);
-        let trouble = Trouble { kind, message: "ZADD on rq:wip:q".into() };
-        reconcile_and_poll(&server, &operator, Ok(&QueueStats { troubles: vec![trouble], ..waiting(800) })).await;
+        let fault = WorkerFault { kind, message: "ZADD on rq:wip:q".into() };
+        reconcile_and_poll(&server, &operator, Ok(&QueueStats { faults: vec![fault], ..waiting(800) })).await;
         let (queue, ready) = (format!("QueueReachable=False/{reason}"), format!("Ready=False/{reason}"));
         assert_has(&server, &[&queue, &ready]);
         reconcile_and_poll(&server, &operator, Ok(&waiting(800))).await;
@@ -230,8 +230,8 @@ async fn what_redis_refuses_to_workers_is_reported() {
 async fn a_recipe_that_does_not_fit_stalls() {
     let server = cluster();
     let operator = operator(&server);
-    let trouble = Trouble { kind: TroubleKind::Misfit, message: "table t:\n  no such table".into() };
-    reconcile_and_poll(&server, &operator, Ok(&QueueStats { troubles: vec![trouble], ..waiting(800) })).await;
+    let fault = WorkerFault { kind: FaultKind::SchemaMismatch, message: "table t:\n  no such table".into() };
+    reconcile_and_poll(&server, &operator, Ok(&QueueStats { faults: vec![fault], ..waiting(800) })).await;
     assert_has(
         &server,
         &["Stalled=True/InvalidRecipe", "Ready=False/InvalidRecipe", "DatabaseReachable=True/Reachable"],

@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use self::answer::{StatsAnswer, WorkerRecord};
 use crate::rq::{Keys, lua as rq, text::parse_iso};
 use crate::simple::{QueueKeys, lua as simple};
-use crate::worker_reports::{Trouble, read_entry};
+use crate::worker_reports::{WorkerFault, read_entry};
 use crate::{Connection, Invocation, Protocol, QueueConfig, QueueError};
 
 /// Which queues to look at together: their numbers add up.
@@ -61,7 +61,7 @@ pub struct QueueStats {
     /// The workers of any of the queues, by name; dead ones only until their record expires.
     pub workers: Vec<WorkerStats>,
     /// What keeps workers from their work, as each of them says.
-    pub troubles: Vec<Trouble>,
+    pub faults: Vec<WorkerFault>,
 }
 
 /// One worker, as its record says. The counters start at 0 with each start of a worker.
@@ -163,7 +163,7 @@ fn together(answers: Vec<StatsAnswer>, protocol: Protocol) -> QueueStats {
         failed: 0,
         oldest_wait: None,
         workers: Vec::new(),
-        troubles: Vec::new(),
+        faults: Vec::new(),
     };
     let mut workers = BTreeMap::new();
     for StatsAnswer { now, failed, activity } in answers {
@@ -176,7 +176,7 @@ fn together(answers: Vec<StatsAnswer>, protocol: Protocol) -> QueueStats {
         stats.due += activity.due;
         let wait = time_of(&activity.head, protocol).map(|queued| since(queued, now));
         stats.oldest_wait = stats.oldest_wait.max(wait);
-        stats.troubles.extend(activity.reports.iter().filter_map(|entry| read_entry(entry, now.timestamp())));
+        stats.faults.extend(activity.reports.iter().filter_map(|entry| read_entry(entry, now.timestamp())));
         for record in activity.workers {
             add(&mut workers, worker(record, now, protocol), protocol);
         }
@@ -291,7 +291,7 @@ mod tests {
             answer(1, None),
         ];
         let stats = together(rows, Protocol::Rq);
-        assert_eq!(stats.troubles.len(), 2);
+        assert_eq!(stats.faults.len(), 2);
         assert_eq!((stats.waiting, stats.running, stats.scheduled, stats.failed), (6, 4, 2, 9));
         assert_eq!(stats.oldest_wait, Some(Duration::from_secs(10)));
         let [worker] = &stats.workers[..] else { panic!("one record for both queues: {:?}", stats.workers) };

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use jobqueue_queue::{Lease, Order, Outcome, Protocol, Settled};
 use tokio::task::JoinSet;
 
-use crate::stand::{Stand, finished, record};
+use crate::fixture::{Fixture, finished, record};
 
-pub(crate) async fn jobs_come_in_order_and_in_batches(stand: Stand) {
-    let worker = stand.worker("w").await;
+pub(crate) async fn jobs_come_in_order_and_in_batches(fixture: Fixture) {
+    let worker = fixture.worker("w").await;
     assert!(worker.claim(10).await.is_empty());
-    stand.produce("q", &["1", "2", "3", "4", "5"]).await;
+    fixture.produce("q", &["1", "2", "3", "4", "5"]).await;
     assert!(worker.claim(0).await.is_empty());
     assert_eq!(worker.records(2).await, ["1", "2"]);
     assert_eq!(worker.records(1).await, ["3"]);
@@ -19,28 +19,28 @@ pub(crate) async fn jobs_come_in_order_and_in_batches(stand: Stand) {
     assert!(worker.claim(100).await.is_empty());
 }
 
-pub(crate) async fn earlier_queues_are_served_first(stand: Stand) {
-    let worker = stand.worker_with(stand.config("w", &["urgent", "q"])).await;
-    stand.produce("q", &["1", "2"]).await;
-    stand.produce("urgent", &["3", "4"]).await;
+pub(crate) async fn earlier_queues_are_served_first(fixture: Fixture) {
+    let worker = fixture.worker_with(fixture.config("w", &["urgent", "q"])).await;
+    fixture.produce("q", &["1", "2"]).await;
+    fixture.produce("urgent", &["3", "4"]).await;
     let claimed = worker.claim(3).await;
     assert_eq!(claimed.iter().map(record).collect::<Vec<_>>(), ["3", "4", "1"]);
     assert_eq!(claimed.iter().map(|job| job.queue.as_str()).collect::<Vec<_>>(), ["urgent", "urgent", "q"]);
-    stand.produce("urgent", &["5"]).await;
+    fixture.produce("urgent", &["5"]).await;
     assert_eq!(worker.records(3).await, ["5", "2"]);
     assert_eq!(worker.settle_all(&claimed, &finished()).await, [Settled::Finished; 3]);
 }
 
-pub(crate) async fn queues_are_served_in_turn_or_at_random(stand: Stand) {
+pub(crate) async fn queues_are_served_in_turn_or_at_random(fixture: Fixture) {
     let ordered = |name, order| {
-        let mut config = stand.config(name, &["a", "b", "c"]);
+        let mut config = fixture.config(name, &["a", "b", "c"]);
         config.order = order;
         config
     };
-    stand.produce("a", &["a1", "a2", "a3", "a4"]).await;
-    stand.produce("b", &["b1"]).await;
-    stand.produce("c", &["c1", "c2"]).await;
-    let worker = stand.worker_with(ordered("in-turn", Order::RoundRobin)).await;
+    fixture.produce("a", &["a1", "a2", "a3", "a4"]).await;
+    fixture.produce("b", &["b1"]).await;
+    fixture.produce("c", &["c1", "c2"]).await;
+    let worker = fixture.worker_with(ordered("in-turn", Order::RoundRobin)).await;
     let mut records = Vec::new();
     for _ in 0..5 {
         records.extend(worker.records(1).await);
@@ -52,9 +52,9 @@ pub(crate) async fn queues_are_served_in_turn_or_at_random(stand: Stand) {
     let many: Vec<String> = (0..40).map(|number| number.to_string()).collect();
     let many: Vec<&str> = many.iter().map(String::as_str).collect();
     for queue in ["a", "b", "c"] {
-        stand.produce(queue, &many).await;
+        fixture.produce(queue, &many).await;
     }
-    let worker = stand.worker_with(ordered("at-random", Order::Random)).await;
+    let worker = fixture.worker_with(ordered("at-random", Order::Random)).await;
     let mut queues = BTreeSet::new();
     for _ in 0..40 {
         queues.insert(worker.claim_one().await.queue);
@@ -62,9 +62,9 @@ pub(crate) async fn queues_are_served_in_turn_or_at_random(stand: Stand) {
     assert_eq!(queues.len(), 3, "{queues:?}");
 }
 
-pub(crate) async fn a_job_carries_what_the_worker_needs(stand: Stand) {
-    let worker = stand.worker("w").await;
-    stand.produce("q", &["1", "1"]).await;
+pub(crate) async fn a_job_carries_what_the_worker_needs(fixture: Fixture) {
+    let worker = fixture.worker("w").await;
+    fixture.produce("q", &["1", "1"]).await;
     let first = worker.claim_one().await;
     assert_eq!((first.queue.as_str(), first.attempt, first.generation), ("q", 1, 0));
     assert_eq!(
@@ -74,12 +74,12 @@ pub(crate) async fn a_job_carries_what_the_worker_needs(stand: Stand) {
     assert!(!first.lease.execution.is_empty());
 }
 
-pub(crate) async fn workers_never_share_a_job(stand: Stand) {
+pub(crate) async fn workers_never_share_a_job(fixture: Fixture) {
     let records: Vec<String> = (0..600).map(|number| number.to_string()).collect();
-    stand.produce("q", &records.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    fixture.produce("q", &records.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let mut tasks = JoinSet::new();
     for number in 0..4 {
-        let worker = Arc::new(stand.worker(&format!("w{number}")).await);
+        let worker = Arc::new(fixture.worker(&format!("w{number}")).await);
         for _ in 0..2 {
             let worker = Arc::clone(&worker);
             tasks.spawn(async move {
@@ -102,23 +102,24 @@ pub(crate) async fn workers_never_share_a_job(stand: Stand) {
     assert_eq!(taken.iter().map(|job| &job.2).collect::<BTreeSet<_>>().len(), 600);
 }
 
-pub(crate) async fn one_broken_queue_does_not_stop_the_others(stand: Stand) {
-    let worker = stand.worker_with(stand.config("w", &["broken", "q"])).await;
-    let key = if stand.protocol == Protocol::Rq { format!("{}:queue:broken", stand.prefix) } else { "broken".into() };
-    stand.redis.cli(&["DEL", &key]);
-    assert_eq!(stand.redis.cli(&["SET", &key, "text"]), "OK");
+pub(crate) async fn one_broken_queue_does_not_stop_the_others(fixture: Fixture) {
+    let worker = fixture.worker_with(fixture.config("w", &["broken", "q"])).await;
+    let key =
+        if fixture.protocol == Protocol::Rq { format!("{}:queue:broken", fixture.prefix) } else { "broken".into() };
+    fixture.redis.cli(&["DEL", &key]);
+    assert_eq!(fixture.redis.cli(&["SET", &key, "text"]), "OK");
     assert!(worker.backend.claim(1).await.is_err());
-    stand.produce("q", &["1"]).await;
+    fixture.produce("q", &["1"]).await;
     assert_eq!(worker.records(10).await, ["1"]);
 }
 
-pub(crate) async fn leaving_and_returning(stand: Stand) {
-    let worker = stand.worker("w").await;
-    stand.produce("q", &["1", "2"]).await;
+pub(crate) async fn leaving_and_returning(fixture: Fixture) {
+    let worker = fixture.worker("w").await;
+    fixture.produce("q", &["1", "2"]).await;
     let job = worker.claim_one().await;
     assert_eq!(worker.settle(&job, Outcome::Released).await, Settled::Released);
     worker.backend.deregister().await.unwrap();
-    let successor = stand.worker("w2").await;
+    let successor = fixture.worker("w2").await;
     assert_eq!(successor.records(10).await, ["1", "2"]);
     worker.backend.register().await.unwrap();
     assert!(worker.claim(10).await.is_empty());

@@ -4,11 +4,11 @@ use std::time::{Duration, Instant};
 
 use jobqueue_queue::{Outcome, Retry, Settled};
 
-use crate::stand::{Stand, failed, finished, record};
+use crate::fixture::{Fixture, failed, finished, record};
 
-pub(crate) async fn heartbeats_keep_a_job(stand: Stand) {
-    let worker = stand.hasty_worker("w").await;
-    stand.produce("q", &["kept", "lapsing"]).await;
+pub(crate) async fn heartbeats_keep_a_job(fixture: Fixture) {
+    let worker = fixture.hasty_worker("w").await;
+    fixture.produce("q", &["kept", "lapsing"]).await;
     let kept = worker.claim_one().await;
     worker.claim_one().await;
     // The other job's lease shows that the time of the first one was over, had it not been renewed.
@@ -24,11 +24,11 @@ pub(crate) async fn heartbeats_keep_a_job(stand: Stand) {
     assert_eq!(worker.settle(&kept, finished()).await, Settled::Finished);
 }
 
-pub(crate) async fn a_lapsed_lease_is_reclaimed_in_order(stand: Stand) {
-    let crashing = stand.hasty_worker("crashing").await;
-    let other = stand.worker("other").await;
+pub(crate) async fn a_lapsed_lease_is_reclaimed_in_order(fixture: Fixture) {
+    let crashing = fixture.hasty_worker("crashing").await;
+    let other = fixture.worker("other").await;
     let records: Vec<String> = (1..=12).map(|number| number.to_string()).collect();
-    stand.produce("q", &records.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    fixture.produce("q", &records.iter().map(String::as_str).collect::<Vec<_>>()).await;
     let lost = crashing.claim(11).await;
     other.maintain_until(|total| total.reclaimed == 11).await;
     // Perhaps in several batches: a backend may keep apart what may have killed a worker.
@@ -44,10 +44,10 @@ pub(crate) async fn a_lapsed_lease_is_reclaimed_in_order(stand: Stand) {
     assert!(lost.iter().zip(&again).all(|(lost, again)| lost.id == again.id && lost.generation == again.generation));
 }
 
-pub(crate) async fn a_lost_job_cannot_be_settled_or_kept(stand: Stand) {
-    let zombie = stand.hasty_worker("zombie").await;
-    let other = stand.worker("other").await;
-    stand.produce("q", &["1"]).await;
+pub(crate) async fn a_lost_job_cannot_be_settled_or_kept(fixture: Fixture) {
+    let zombie = fixture.hasty_worker("zombie").await;
+    let other = fixture.worker("other").await;
+    fixture.produce("q", &["1"]).await;
     let stale = zombie.claim_one().await;
     other.maintain_until(|total| total.reclaimed == 1).await;
     for _ in 0..2 {
@@ -66,12 +66,12 @@ pub(crate) async fn a_lost_job_cannot_be_settled_or_kept(stand: Stand) {
     assert_eq!(zombie.settle(&again, finished()).await, Settled::Finished);
 }
 
-pub(crate) async fn a_job_that_kills_workers_is_abandoned(stand: Stand) {
-    let mut config = stand.config("w", &["q"]);
+pub(crate) async fn a_job_that_kills_workers_is_abandoned(fixture: Fixture) {
+    let mut config = fixture.config("w", &["q"]);
     config.lease = Duration::from_millis(50);
     config.retry.max_attempts = 2;
-    let worker = stand.worker_with(config).await;
-    stand.produce("q", &["deadly", "harmless"]).await;
+    let worker = fixture.worker_with(config).await;
+    fixture.produce("q", &["deadly", "harmless"]).await;
     worker.claim_one().await;
     worker.maintain_until(|total| total.reclaimed == 1).await;
     assert_eq!(worker.claim_one().await.attempt, 2);
@@ -80,15 +80,15 @@ pub(crate) async fn a_job_that_kills_workers_is_abandoned(stand: Stand) {
     assert_eq!(worker.records(10).await, ["harmless"]);
 }
 
-pub(crate) async fn a_server_that_lost_its_data_is_served_again(stand: Stand) {
-    let worker = stand.worker("w").await;
-    stand.produce("q", &["1", "2"]).await;
+pub(crate) async fn a_server_that_lost_its_data_is_served_again(fixture: Fixture) {
+    let worker = fixture.worker("w").await;
+    fixture.produce("q", &["1", "2"]).await;
     let before = worker.claim_one().await;
-    stand.redis.cli(&["FLUSHALL"]);
+    fixture.redis.cli(&["FLUSHALL"]);
     assert_eq!(worker.backend.heartbeat(std::slice::from_ref(&before.lease)).await.unwrap().len(), 1);
     assert_eq!(worker.settle(&before, finished()).await, Settled::NotOwned);
     worker.backend.maintain().await.unwrap();
-    stand.produce("q", &["3"]).await;
+    fixture.produce("q", &["3"]).await;
     let after = worker.claim_one().await;
     assert_eq!(record(&after), "3");
     assert_ne!(after.id, before.id);

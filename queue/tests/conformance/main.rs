@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it should be")]
 
 mod claiming;
+mod fixture;
 mod leases;
 mod rights;
 mod settling;
-mod stand;
 mod waiting;
 
 use claiming::{
@@ -14,6 +14,7 @@ use claiming::{
     leaving_and_returning, one_broken_queue_does_not_stop_the_others, queues_are_served_in_turn_or_at_random,
     workers_never_share_a_job,
 };
+use fixture::Fixture;
 use jobqueue_queue::Protocol;
 use leases::{
     a_job_that_kills_workers_is_abandoned, a_lapsed_lease_is_reclaimed_in_order, a_lost_job_cannot_be_settled_or_kept,
@@ -29,23 +30,22 @@ use settling::{
     a_stopped_job_does_not_come_back, failed_jobs_are_listed_requeued_and_purged, finished_jobs_are_gone,
     released_jobs_are_next_and_not_counted, retries_wait_for_their_time, settling_twice_changes_nothing,
 };
-use stand::Stand;
 use waiting::{many_queues_take_few_connections, waiting_ends_when_a_job_arrives, waiting_takes_nothing};
 
 /// A test per case and protocol.
 macro_rules! conformance {
     ($($case:ident)*) => {
-        conformance!(@on rq, Stand::new(Protocol::Rq), $($case)*);
-        conformance!(@on list, Stand::new(Protocol::List), $($case)*);
-        conformance!(@on stream, Stand::new(Protocol::Stream), $($case)*);
+        conformance!(@on rq, Fixture::new(Protocol::Rq), $($case)*);
+        conformance!(@on list, Fixture::new(Protocol::List), $($case)*);
+        conformance!(@on stream, Fixture::new(Protocol::Stream), $($case)*);
     };
-    (@on $name:ident, $stand:expr, $($case:ident)*) => {
+    (@on $name:ident, $fixture:expr, $($case:ident)*) => {
         mod $name {
             use super::*;
             $(
                 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
                 async fn $case() {
-                    super::$case($stand).await;
+                    super::$case($fixture).await;
                 }
             )*
         }
@@ -55,9 +55,9 @@ macro_rules! conformance {
 /// The cases that touch every script, in a cluster (which takes two seconds to be ready).
 macro_rules! conformance_in_a_cluster {
     ($($case:ident)*) => {
-        conformance!(@on rq_in_a_cluster, Stand::cluster(Protocol::Rq).await, $($case)*);
-        conformance!(@on list_in_a_cluster, Stand::cluster(Protocol::List).await, $($case)*);
-        conformance!(@on stream_in_a_cluster, Stand::cluster(Protocol::Stream).await, $($case)*);
+        conformance!(@on rq_in_a_cluster, Fixture::cluster(Protocol::Rq).await, $($case)*);
+        conformance!(@on list_in_a_cluster, Fixture::cluster(Protocol::List).await, $($case)*);
+        conformance!(@on stream_in_a_cluster, Fixture::cluster(Protocol::Stream).await, $($case)*);
     };
 }
 

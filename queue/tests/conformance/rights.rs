@@ -6,23 +6,23 @@ use std::time::{Duration, Instant};
 use jobqueue_queue::acl::{Role, commands, rules};
 use jobqueue_queue::admin::Requeued;
 use jobqueue_queue::{
-    Backend, Outcome, PayloadLimits, Protocol, QueueError, Retry, Settled, StatsQuery, TroubleBoard, stats,
+    Backend, FaultReporter, Outcome, PayloadLimits, Protocol, QueueError, Retry, Settled, StatsQuery, stats,
 };
 use tokio::task::JoinSet;
 
-use crate::stand::{Stand, failed, finished, record};
+use crate::fixture::{Fixture, failed, finished, record};
 
 /// Sent by the client library or needed to run any script: without them there is no worker at all.
 const NEEDED_TO_BEGIN: [&str; 5] = ["evalsha", "eval", "select", "ping", "info"];
 
 /// The jobs that wait, as nobody has touched them.
-fn waiting(stand: &Stand) -> String {
-    let cli = |words: &[&str]| stand.redis.cli(words);
-    match stand.protocol {
+fn waiting(fixture: &Fixture) -> String {
+    let cli = |words: &[&str]| fixture.redis.cli(words);
+    match fixture.protocol {
         Protocol::Rq => {
-            let ids = cli(&["LRANGE", &format!("{}:queue:q", stand.prefix), "0", "-1"]);
-            let status = |id: &str| cli(&["HGET", &format!("{}:job:{id}", stand.prefix), "status"]);
-            let leases = cli(&["ZCARD", &format!("{}:wip:q", stand.prefix)]);
+            let ids = cli(&["LRANGE", &format!("{}:queue:q", fixture.prefix), "0", "-1"]);
+            let status = |id: &str| cli(&["HGET", &format!("{}:job:{id}", fixture.prefix), "status"]);
+            let leases = cli(&["ZCARD", &format!("{}:wip:q", fixture.prefix)]);
             let statuses: Vec<String> = ids.lines().map(status).collect();
             format!("{ids} {statuses:?} {leases}")
         }
@@ -40,22 +40,22 @@ fn names() -> Vec<String> {
 }
 
 /// Gives the account `u` the generated rules and, after them, `but`.
-fn account(stand: &Stand, role: Role, but: &[&str]) {
-    let rules = rules(stand.protocol, &names(), stand.prefix, "jobqueue", role).unwrap();
+fn account(fixture: &Fixture, role: Role, but: &[&str]) {
+    let rules = rules(fixture.protocol, &names(), fixture.prefix, "jobqueue", role).unwrap();
     let words: Vec<&str> = ["ACL", "SETUSER", "u", "reset", "on", ">p"]
         .into_iter()
         .chain(rules.split(' '))
         .chain(but.iter().copied())
         .collect();
-    assert_eq!(stand.redis.cli(&words), "OK", "{words:?}");
+    assert_eq!(fixture.redis.cli(&words), "OK", "{words:?}");
 }
 
 /// Takes whatever is there and finishes it, and what lapsed meanwhile; answers how many records there were.
-async fn finish_all(stand: &Stand, number: usize) -> BTreeSet<String> {
-    let worker = stand.hasty_worker("after").await;
+async fn finish_all(fixture: &Fixture, number: usize) -> BTreeSet<String> {
+    let worker = fixture.hasty_worker("after").await;
     let mut records = BTreeSet::new();
     let begun = Instant::now();
-    let first = waiting(stand);
+    let first = waiting(fixture);
     while records.len() < number {
         worker.backend.maintain().await.unwrap();
         let claimed = worker.claim(10).await;
@@ -64,18 +64,18 @@ async fn finish_all(stand: &Stand, number: usize) -> BTreeSet<String> {
         assert!(
             begun.elapsed() < Duration::from_secs(20),
             "only {records:?} came back on {}: {first}, {}",
-            stand.redis.port(),
-            waiting(stand)
+            fixture.redis.port(),
+            waiting(fixture)
         );
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     records
 }
 
-pub(super) async fn the_generated_account_is_enough(stand: Stand) {
-    stand.produce("q", &["1", "2", "3", "4", "5"]).await;
-    account(&stand, Role::Worker, &[]);
-    let of_u = stand.as_user("u", "p");
+pub(super) async fn the_generated_account_is_enough(fixture: Fixture) {
+    fixture.produce("q", &["1", "2", "3", "4", "5"]).await;
+    account(&fixture, Role::Worker, &[]);
+    let of_u = fixture.as_user("u", "p");
     let worker = of_u.hasty_worker("w").await;
     let claimed = worker.claim(5).await;
     assert!(
@@ -104,29 +104,29 @@ pub(super) async fn the_generated_account_is_enough(stand: Stand) {
     assert_eq!(registry.requeue(&ids[..1], true).await.unwrap(), [Requeued::Queued]);
     assert_eq!(registry.purge(&ids[1..]).await.unwrap(), 1);
     let config = of_u.config("w", &["q"]);
-    TroubleBoard::new(&of_u.connection, &config).unwrap().post(None).await.unwrap();
+    FaultReporter::new(&of_u.connection, &config).unwrap().post(None).await.unwrap();
     worker.backend.wait(Duration::from_millis(10)).await.unwrap();
     worker.backend.deregister().await.unwrap();
 
-    account(&stand, Role::Watcher, &[]);
+    account(&fixture, Role::Watcher, &[]);
     let looked = stats(&of_u.connection, &[StatsQuery::from(&config)]).await.unwrap().remove(0).unwrap();
     assert!(looked.waiting + looked.scheduled >= 2, "{looked:?}");
     assert!(matches!(registry.purge(&ids).await, Err(QueueError::Denied { .. })), "it may only look");
 }
 
-pub(super) async fn a_missing_right_takes_nothing(stand: Stand) {
-    for command in commands(stand.protocol, Role::Worker) {
+pub(super) async fn a_missing_right_takes_nothing(fixture: Fixture) {
+    for command in commands(fixture.protocol, Role::Worker) {
         if NEEDED_TO_BEGIN.contains(&command.as_str()) {
             continue;
         }
-        stand.redis.cli(&["FLUSHALL"]);
-        account(&stand, Role::Worker, &[]);
-        stand.produce("q", &["1", "2", "3"]).await;
-        let of_u = stand.as_user("u", "p");
+        fixture.redis.cli(&["FLUSHALL"]);
+        account(&fixture, Role::Worker, &[]);
+        fixture.produce("q", &["1", "2", "3"]).await;
+        let of_u = fixture.as_user("u", "p");
         let backend = of_u.backend(of_u.hasty_config("w"));
         // A worker that had all rights when it began, and one that had not.
-        let before = waiting(&stand);
-        account(&stand, Role::Worker, &[&format!("-{command}")]);
+        let before = waiting(&fixture);
+        account(&fixture, Role::Worker, &[&format!("-{command}")]);
         let begun = backend.register().await;
         match backend.claim(2).await {
             Err(error) => {
@@ -134,13 +134,13 @@ pub(super) async fn a_missing_right_takes_nothing(stand: Stand) {
                 let word = command.split('|').next().unwrap();
                 let (text, word) = (error.to_string().to_lowercase(), word.to_lowercase());
                 assert!(text.contains(&word), "{command} is not named: {text}");
-                assert_eq!(waiting(&stand), before, "without {command} something was taken");
-                account(&stand, Role::Worker, &[]);
+                assert_eq!(waiting(&fixture), before, "without {command} something was taken");
+                account(&fixture, Role::Worker, &[]);
             }
             Ok(claim) => {
                 assert_eq!(claim.deliveries.len(), 2, "{command}: {begun:?}");
                 let _ = backend.heartbeat(&[claim.deliveries[0].lease.clone()]).await;
-                account(&stand, Role::Worker, &[]);
+                account(&fixture, Role::Worker, &[]);
                 for job in &claim.deliveries {
                     let settled = settle(&*backend, job, Outcome::Released).await.unwrap();
                     assert_eq!(settled, Settled::Released, "{command}");
@@ -148,17 +148,17 @@ pub(super) async fn a_missing_right_takes_nothing(stand: Stand) {
             }
         }
         // Whatever became of the two: nothing is lost.
-        assert_eq!(finish_all(&stand, 3).await.len(), 3, "{command}");
+        assert_eq!(finish_all(&fixture, 3).await.len(), 3, "{command}");
     }
 }
 
-pub(super) async fn a_right_that_goes_while_jobs_are_in_hand_loses_none(stand: Stand) {
+pub(super) async fn a_right_that_goes_while_jobs_are_in_hand_loses_none(fixture: Fixture) {
     let mut tasks = JoinSet::new();
     for command in ["hset", "zadd", "zrem", "del", "xadd", "lpush", "hget", "xack"] {
-        let stand = Stand::new(stand.protocol);
+        let fixture = Fixture::new(fixture.protocol);
         tasks.spawn(async move {
             for outcome in [finished(), failed(Retry::Allowed), Outcome::Released] {
-                settle_without(&stand, command, outcome).await;
+                settle_without(&fixture, command, outcome).await;
             }
         });
     }
@@ -167,21 +167,21 @@ pub(super) async fn a_right_that_goes_while_jobs_are_in_hand_loses_none(stand: S
     }
 }
 
-async fn settle_without(stand: &Stand, command: &str, outcome: Outcome) {
-    stand.redis.cli(&["FLUSHALL"]);
-    account(stand, Role::Worker, &[]);
-    stand.produce("q", &["1"]).await;
-    let of_u = stand.as_user("u", "p");
+async fn settle_without(fixture: &Fixture, command: &str, outcome: Outcome) {
+    fixture.redis.cli(&["FLUSHALL"]);
+    account(fixture, Role::Worker, &[]);
+    fixture.produce("q", &["1"]).await;
+    let of_u = fixture.as_user("u", "p");
     let backend = of_u.backend(of_u.hasty_config("w"));
     backend.register().await.unwrap();
     let claim = backend.claim(1).await.unwrap();
-    account(stand, Role::Worker, &[&format!("-{command}")]);
-    println!("without {command}, {outcome:?} on {}", stand.redis.port());
+    account(fixture, Role::Worker, &[&format!("-{command}")]);
+    println!("without {command}, {outcome:?} on {}", fixture.redis.port());
     let settled = settle(&*backend, &claim.deliveries[0], outcome.clone()).await;
     let _ = backend.maintain().await;
-    account(stand, Role::Worker, &[]);
+    account(fixture, Role::Worker, &[]);
     if !matches!(settled, Ok(Settled::Finished)) {
-        assert_eq!(finish_all(stand, 1).await.len(), 1, "{command}, {outcome:?}: {settled:?}");
+        assert_eq!(finish_all(fixture, 1).await.len(), 1, "{command}, {outcome:?}: {settled:?}");
     }
 }
 
@@ -195,9 +195,9 @@ async fn settle(
     Ok(backend.settle(&[completion]).await?[0])
 }
 
-pub(super) async fn a_key_of_another_type_takes_nothing(stand: Stand) {
-    let worker = stand.worker("w").await;
-    let keys: Vec<String> = match stand.protocol {
+pub(super) async fn a_key_of_another_type_takes_nothing(fixture: Fixture) {
+    let worker = fixture.worker("w").await;
+    let keys: Vec<String> = match fixture.protocol {
         Protocol::Rq => [
             "wip:q",
             "failed:q",
@@ -207,7 +207,7 @@ pub(super) async fn a_key_of_another_type_takes_nothing(stand: Stand) {
             "jobqueue:aside:q",
             "jobqueue:gone:q",
         ]
-        .map(|part| format!("{}:{part}", stand.prefix))
+        .map(|part| format!("{}:{part}", fixture.prefix))
         .into(),
         Protocol::List => {
             ["ready", "lease", "scheduled", "failed", "workers"].map(|part| format!("jobqueue:{{q}}:{part}")).into()
@@ -216,57 +216,57 @@ pub(super) async fn a_key_of_another_type_takes_nothing(stand: Stand) {
             .map(|part| format!("jobqueue:{{q}}:jobqueue:{part}"))
             .into(),
     };
-    stand.produce("q", &["1", "2"]).await;
+    fixture.produce("q", &["1", "2"]).await;
     // All is well at first; the key changes its type under the worker.
-    let before = waiting(&stand);
+    let before = waiting(&fixture);
     for key in keys {
-        let kept = stand.redis.cli(&["RENAME", &key, "kept"]);
-        stand.redis.cli(&["SET", &key, "text"]);
+        let kept = fixture.redis.cli(&["RENAME", &key, "kept"]);
+        fixture.redis.cli(&["SET", &key, "text"]);
         // Found out at once by a worker that begins, and by one at work after its first error.
-        let other = stand.backend(stand.config("other", &["q"]));
+        let other = fixture.backend(fixture.config("other", &["q"]));
         let error = other.claim(2).await.unwrap_err();
         assert!(matches!(error, QueueError::Data(_)), "{key}: {error}");
         assert!(error.to_string().contains(&key) || key.contains(":other:"), "{key}: {error}");
-        stand.redis.cli(&["DEL", &key]);
+        fixture.redis.cli(&["DEL", &key]);
         if kept == "OK" {
-            stand.redis.cli(&["RENAME", "kept", &key]);
+            fixture.redis.cli(&["RENAME", "kept", &key]);
         }
-        assert_eq!(waiting(&stand), before, "{key}");
+        assert_eq!(waiting(&fixture), before, "{key}");
     }
     assert_eq!(worker.claim(2).await.len(), 2);
 }
 
-pub(super) async fn a_full_redis_takes_nothing_and_loses_no_lease(stand: Stand) {
-    let worker = stand.worker("w").await;
-    stand.produce("q", &["1", "2", "3"]).await;
+pub(super) async fn a_full_redis_takes_nothing_and_loses_no_lease(fixture: Fixture) {
+    let worker = fixture.worker("w").await;
+    fixture.produce("q", &["1", "2", "3"]).await;
     let claimed = worker.claim(2).await;
-    let before = waiting(&stand);
-    assert_eq!(stand.redis.cli(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
+    let before = waiting(&fixture);
+    assert_eq!(fixture.redis.cli(&["CONFIG", "SET", "maxmemory", "1"]), "OK");
     let error = worker.backend.claim(1).await.unwrap_err();
     assert!(matches!(error, QueueError::Unavailable { .. }) && error.to_string().contains("maxmemory"), "{error}");
-    assert_eq!(waiting(&stand), before);
+    assert_eq!(waiting(&fixture), before);
     let leases: Vec<_> = claimed.iter().map(|job| job.lease.clone()).collect();
     assert!(worker.backend.heartbeat(&leases).await.unwrap().is_empty());
     assert_eq!(worker.settle(&claimed[0], finished()).await, Settled::Finished);
     assert_eq!(worker.settle(&claimed[1], failed(Retry::Never)).await, Settled::Failed);
     worker.backend.maintain().await.unwrap();
-    stand.redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    fixture.redis.cli(&["CONFIG", "SET", "maxmemory", "0"]);
     assert_eq!(worker.records(5).await, ["3"]);
 }
 
 /// Redis's clock goes back an hour: what was leased before is not held for an hour.
-pub(super) async fn a_clock_that_is_set_back_holds_no_lease(stand: Stand) {
-    let worker = stand.hasty_worker("w").await;
-    stand.produce("q", &["1"]).await;
+pub(super) async fn a_clock_that_is_set_back_holds_no_lease(fixture: Fixture) {
+    let worker = fixture.hasty_worker("w").await;
+    fixture.produce("q", &["1"]).await;
     let job = worker.claim_one().await;
     // As it looks after that: the lease ends in an hour.
-    let (key, member, hour) = match stand.protocol {
+    let (key, member, hour) = match fixture.protocol {
         Protocol::Rq => {
-            (format!("{}:wip:q", stand.prefix), format!("{}:{}", job.lease.job, job.lease.execution), 3600.0)
+            (format!("{}:wip:q", fixture.prefix), format!("{}:{}", job.lease.job, job.lease.execution), 3600.0)
         }
         Protocol::List => ("jobqueue:{q}:lease".to_owned(), job.lease.job.clone(), 3.6e9),
         Protocol::Stream => ("jobqueue:{q}:jobqueue:lease".to_owned(), job.lease.job.clone(), 3.6e9),
     };
-    stand.redis.cli(&["ZINCRBY", &key, &format!("{hour}"), &member]);
-    assert_eq!(finish_all(&stand, 1).await.len(), 1);
+    fixture.redis.cli(&["ZINCRBY", &key, &format!("{hour}"), &member]);
+    assert_eq!(finish_all(&fixture, 1).await.len(), 1);
 }

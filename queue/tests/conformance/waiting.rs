@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use jobqueue_queue::Protocol;
 
-use crate::stand::Stand;
+use crate::fixture::Fixture;
 
-pub(crate) async fn waiting_ends_when_a_job_arrives(stand: Stand) {
-    let worker = stand.worker_with(stand.config("w", &["urgent", "q"])).await;
+pub(crate) async fn waiting_ends_when_a_job_arrives(fixture: Fixture) {
+    let worker = fixture.worker_with(fixture.config("w", &["urgent", "q"])).await;
     let begun = Instant::now();
     let waiting = async {
         while worker.backend.claim(1).await.unwrap().deliveries.is_empty() {
@@ -16,17 +16,17 @@ pub(crate) async fn waiting_ends_when_a_job_arrives(stand: Stand) {
     };
     tokio::join!(waiting, async {
         tokio::time::sleep(Duration::from_millis(100)).await;
-        stand.produce("q", &["1"]).await;
+        fixture.produce("q", &["1"]).await;
     });
     assert!(begun.elapsed() < Duration::from_secs(10), "{:?}", begun.elapsed());
 }
 
-pub(crate) async fn waiting_takes_nothing(stand: Stand) {
-    let worker = stand.worker("w").await;
+pub(crate) async fn waiting_takes_nothing(fixture: Fixture) {
+    let worker = fixture.worker("w").await;
     let begun = Instant::now();
     worker.backend.wait(Duration::from_millis(100)).await.unwrap();
     assert!(begun.elapsed() < Duration::from_secs(10));
-    stand.produce("q", &["1", "2"]).await;
+    fixture.produce("q", &["1", "2"]).await;
     for _ in 0..3 {
         worker.backend.wait(Duration::from_secs(5)).await.unwrap();
     }
@@ -34,11 +34,11 @@ pub(crate) async fn waiting_takes_nothing(stand: Stand) {
 }
 
 /// Prints what it measures: `-- --nocapture many_queues`.
-pub(crate) async fn many_queues_take_few_connections(stand: Stand) {
+pub(crate) async fn many_queues_take_few_connections(fixture: Fixture) {
     let names: Vec<String> = (0..100).map(|number| format!("q{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
-    let worker = stand.worker_with(stand.config("w", &names)).await;
-    let clients = || stand.redis.cli(&["CLIENT", "LIST"]).lines().filter(|line| !line.contains("cmd=client")).count();
+    let worker = fixture.worker_with(fixture.config("w", &names)).await;
+    let clients = || fixture.redis.cli(&["CLIENT", "LIST"]).lines().filter(|line| !line.contains("cmd=client")).count();
     for (queue, quarter) in [("q0", 0.05), ("q99", 0.25)] {
         let (mut slowest, mut most) = (Duration::ZERO, 0);
         for round in ["1", "2"] {
@@ -46,7 +46,7 @@ pub(crate) async fn many_queues_take_few_connections(stand: Stand) {
                 tokio::time::sleep(Duration::from_millis(150)).await;
                 most = most.max(clients());
                 let begun = Instant::now();
-                stand.produce(queue, &[round]).await;
+                fixture.produce(queue, &[round]).await;
                 begun
             });
             let (waited, begun) = tokio::join!(
@@ -65,7 +65,7 @@ pub(crate) async fn many_queues_take_few_connections(stand: Stand) {
         println!("{queue} of 100: heard after {slowest:?} at the longest, {most} connections");
         assert!(most <= 8, "{most} connections");
         // In a cluster streams are heard of by looking again, each second.
-        if stand.protocol != Protocol::Stream || stand.prefix == "rq" {
+        if fixture.protocol != Protocol::Stream || fixture.prefix == "rq" {
             assert!(slowest.as_secs_f64() < quarter + 0.25, "{queue}: heard after {slowest:?}");
         }
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use crate::bay::{Bay, failed, finished};
+use crate::fixture::{Fixture, failed, finished};
 
 /// Takes one request and answers it; gives its first line and its body.
 async fn one_request(listener: &TcpListener) -> (String, String) {
@@ -27,7 +27,7 @@ async fn one_request(listener: &TcpListener) -> (String, String) {
 
 #[tokio::test]
 async fn webhooks_are_told_the_end_and_not_the_retries() {
-    let mut bay = Bay::new().await;
+    let mut fixture = Fixture::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let base = format!("http://{}", listener.local_addr().unwrap());
     let hooks = json!([
@@ -35,11 +35,11 @@ async fn webhooks_are_told_the_end_and_not_the_retries() {
         {"url": format!("{base}/broken"), "job_status": "failed", "method": "POST", "headers": {"X-Team": "a"}, "timeout": 10},
     ])
     .to_string();
-    let worker = bay.worker();
+    let worker = fixture.worker();
     worker.register().await.unwrap();
     let (good, bad) = (unique("good"), unique("bad"));
-    bay.enqueue(&good, &[("webhooks", &hooks)]).await;
-    bay.enqueue(&bad, &[("webhooks", &hooks), ("retries_left", "1"), ("retry_intervals", "[0]")]).await;
+    fixture.enqueue(&good, &[("webhooks", &hooks)]).await;
+    fixture.enqueue(&bad, &[("webhooks", &hooks), ("retries_left", "1"), ("retry_intervals", "[0]")]).await;
     let claim = worker.claim(2).await.unwrap();
     worker.settle(&[finished(&claim.deliveries[0]), failed(&claim.deliveries[1], Retry::Never)]).await.unwrap();
     let (line, _) = one_request(&listener).await;
@@ -55,18 +55,18 @@ async fn webhooks_are_told_the_end_and_not_the_retries() {
 
 #[tokio::test]
 async fn a_job_that_is_given_up_tells_its_webhooks_too() {
-    let mut bay = Bay::new().await;
+    let mut fixture = Fixture::new().await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let hooks = format!(
         r#"[{{"url": "http://{}/lost", "job_status": "failed", "method": "POST"}}]"#,
         listener.local_addr().unwrap()
     );
-    let mut config = bay.config();
+    let mut config = fixture.config();
     config.retry.max_attempts = 1;
-    let worker = bay.worker_with(config);
-    bay.enqueue(&unique("job"), &[("webhooks", &hooks)]).await;
+    let worker = fixture.worker_with(config);
+    fixture.enqueue(&unique("job"), &[("webhooks", &hooks)]).await;
     let claim = worker.claim(1).await.unwrap();
-    bay.lapse(&claim.deliveries[0]).await;
+    fixture.lapse(&claim.deliveries[0]).await;
     assert_eq!(worker.maintain().await.unwrap().abandoned, 1);
     let (_, body) = one_request(&listener).await;
     let told: Value = serde_json::from_str(&body).unwrap();
@@ -76,11 +76,11 @@ async fn a_job_that_is_given_up_tells_its_webhooks_too() {
 
 #[tokio::test]
 async fn a_skipped_callback_is_counted() {
-    let mut bay = Bay::new().await;
-    let worker = bay.worker();
+    let mut fixture = Fixture::new().await;
+    let worker = fixture.worker();
     let callbacks = [("success_callback_name", "reports.cheer"), ("failure_callback_name", "")];
     for _ in 0..2 {
-        bay.enqueue(&unique("job"), &callbacks).await;
+        fixture.enqueue(&unique("job"), &callbacks).await;
     }
     let claim = worker.claim(2).await.unwrap();
     worker.settle(&[finished(&claim.deliveries[0]), failed(&claim.deliveries[1], Retry::Never)]).await.unwrap();

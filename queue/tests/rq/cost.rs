@@ -5,18 +5,18 @@ use std::collections::BTreeMap;
 use jobqueue_queue::Backend;
 use jobqueue_testkit::Redis;
 
-use crate::bay::{Bay, finished};
+use crate::fixture::{Fixture, finished};
 
 const JOBS: usize = 400;
 
 #[tokio::test]
 async fn a_job_costs_few_commands_and_a_batch_few_round_trips() {
     let server: &'static Redis = Box::leak(Box::new(Redis::start(&["--appendonly", "no"])));
-    let mut bay = Bay::on(server).await;
-    let worker = bay.worker();
+    let mut fixture = Fixture::on(server).await;
+    let worker = fixture.worker();
     worker.register().await.unwrap();
     for i in 0..=JOBS {
-        bay.enqueue(&format!("job-{i}"), &[]).await;
+        fixture.enqueue(&format!("job-{i}"), &[]).await;
     }
     // Loads the scripts.
     let claim = worker.claim(1).await.unwrap();

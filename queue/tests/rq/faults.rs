@@ -8,14 +8,14 @@ use jobqueue_testkit::{Redis, unique};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
-use crate::bay::{Bay, done, failed, finished};
+use crate::fixture::{Fixture, done, failed, finished};
 
 const JOBS: usize = 30;
 const STEPS: usize = 250;
 
 /// Some workers, and what each believes to have in hand: that of a crashed one is forgotten, of a zombie it is not.
 struct World {
-    bay: Bay,
+    fixture: Fixture,
     workers: Vec<(RqQueue, Vec<Delivery>)>,
     jobs: Vec<String>,
     finished: BTreeMap<String, u32>,
@@ -23,47 +23,47 @@ struct World {
 
 impl World {
     async fn new() -> Self {
-        let mut bay = Bay::new().await;
+        let mut fixture = Fixture::new().await;
         let prefix = unique("j");
         let jobs: Vec<String> = (0..JOBS).map(|i| format!("{prefix}-{i}")).collect();
         for (i, id) in jobs.iter().enumerate() {
             let retries = [("retries_left", "2"), ("retry_intervals", "[0]")];
-            bay.enqueue(id, if i % 3 == 0 { &retries } else { &[] }).await;
+            fixture.enqueue(id, if i % 3 == 0 { &retries } else { &[] }).await;
         }
         let mut workers = Vec::new();
         for _ in 0..3 {
-            let mut config = bay.config();
+            let mut config = fixture.config();
             config.retry.max_attempts = 4;
             config.retry.backoff = std::time::Duration::ZERO;
-            let worker = bay.worker_with(config);
+            let worker = fixture.worker_with(config);
             worker.register().await.unwrap();
             workers.push((worker, Vec::new()));
         }
-        Self { bay, workers, jobs, finished: BTreeMap::new() }
+        Self { fixture, workers, jobs, finished: BTreeMap::new() }
     }
 
     /// Where each job is: exactly one place, or the panic says which.
     async fn check(&mut self) -> BTreeMap<String, &'static str> {
         let mut places: BTreeMap<String, Vec<&'static str>> = BTreeMap::new();
-        for id in self.bay.waiting().await {
+        for id in self.fixture.waiting().await {
             places.entry(id).or_default().push("waiting");
         }
-        for member in self.bay.redis::<Vec<String>>("ZRANGE rq:wip:Q 0 -1").await {
+        for member in self.fixture.redis::<Vec<String>>("ZRANGE rq:wip:Q 0 -1").await {
             let (id, execution) = member.split_once(':').unwrap();
-            assert_eq!(self.bay.field(id, "jobqueue_execution").await.as_deref(), Some(execution));
+            assert_eq!(self.fixture.field(id, "jobqueue_execution").await.as_deref(), Some(execution));
             places.entry(id.to_owned()).or_default().push("started");
         }
         for (registry, place) in [("scheduled", "scheduled"), ("finished", "finished"), ("failed", "failed")] {
-            for id in self.bay.redis::<Vec<String>>(&format!("ZRANGE rq:{registry}:Q 0 -1")).await {
+            for id in self.fixture.redis::<Vec<String>>(&format!("ZRANGE rq:{registry}:Q 0 -1")).await {
                 places.entry(id).or_default().push(place);
             }
         }
         let mut found = BTreeMap::new();
         for id in self.jobs.clone() {
             let [place] = places.remove(&id).unwrap_or_default()[..] else {
-                panic!("{id} is in {:?}, status {}", places.get(&id), self.bay.status(&id).await);
+                panic!("{id} is in {:?}, status {}", places.get(&id), self.fixture.status(&id).await);
             };
-            let status = self.bay.status(&id).await;
+            let status = self.fixture.status(&id).await;
             assert_eq!(status, if place == "waiting" { "queued" } else { place }, "{id}");
             found.insert(id, place);
         }
@@ -98,9 +98,9 @@ impl World {
             }
             65..75 => self.workers[worker].1.clear(),
             75..88 => {
-                for member in self.bay.redis::<Vec<String>>("ZRANGE rq:wip:Q 0 -1").await {
+                for member in self.fixture.redis::<Vec<String>>("ZRANGE rq:wip:Q 0 -1").await {
                     if random.random_bool(0.5) {
-                        self.bay.redis::<()>(&format!("ZADD rq:wip:Q 1 {member}")).await;
+                        self.fixture.redis::<()>(&format!("ZADD rq:wip:Q 1 {member}")).await;
                     }
                 }
             }
@@ -117,11 +117,11 @@ impl World {
     /// Everything that is left is worked off by one healthy worker.
     async fn end(&mut self) {
         for _ in 0..200 {
-            for member in self.bay.redis::<Vec<String>>("ZRANGE rq:wip:Q 0 -1").await {
-                self.bay.redis::<()>(&format!("ZADD rq:wip:Q 1 {member}")).await;
+            for member in self.fixture.redis::<Vec<String>>("ZRANGE rq:wip:Q 0 -1").await {
+                self.fixture.redis::<()>(&format!("ZADD rq:wip:Q 1 {member}")).await;
             }
-            for member in self.bay.redis::<Vec<String>>("ZRANGE rq:scheduled:Q 0 -1").await {
-                self.bay.redis::<()>(&format!("ZADD rq:scheduled:Q 1 {member}")).await;
+            for member in self.fixture.redis::<Vec<String>>("ZRANGE rq:scheduled:Q 0 -1").await {
+                self.fixture.redis::<()>(&format!("ZADD rq:scheduled:Q 1 {member}")).await;
             }
             self.workers[0].0.maintain().await.unwrap();
             let claim = self.workers[0].0.claim(50).await.unwrap();
@@ -160,7 +160,7 @@ async fn no_history_of_crashes_loses_or_doubles_a_job() {
         let places = world.check().await;
         let finished = places.values().filter(|place| **place == "finished").count();
         assert_eq!(finished, world.finished.len(), "seed {seed}");
-        assert_eq!(world.bay.redis::<i64>("ZCARD rq:wip:Q").await, 0);
+        assert_eq!(world.fixture.redis::<i64>("ZCARD rq:wip:Q").await, 0);
     }
 }
 

@@ -3,10 +3,10 @@
 #![expect(clippy::unwrap_used, reason = "helpers of tests may")]
 
 mod aftermath;
-mod bay;
 mod claim;
 mod cost;
 mod faults;
+mod fixture;
 mod maintain;
 mod settle;
 mod worker;

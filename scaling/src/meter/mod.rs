@@ -14,9 +14,9 @@ use crate::{Ages, LifeTable, Rates, WorkerRate};
 use averages::{Ratio, Variation};
 use last::{Last, find};
 
-/// How far back a worker's rate looks, in seconds.
+/// How far back a worker's rate polls, in seconds.
 const WINDOW_SECONDS: f64 = 30.0;
-/// How far back the rates of arrivals and completions look, in seconds, at least: where jobs are long, as long as a job.
+/// How far back the rates of arrivals and completions poll, in seconds, at least: where jobs are long, as long as a job.
 const FLOW_SECONDS: f64 = 30.0;
 /// Completions that are remembered however long ago they were.
 const KEPT_COMPLETIONS: f64 = 30.0;
@@ -28,7 +28,7 @@ const SHORT_SECONDS: f64 = 2.0;
 /// Below so many completions, those without a backlog count too.
 const CERTAIN_COMPLETIONS: f64 = 10.0;
 
-/// One look at the counters.
+/// One poll of the counters.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Sample<'a> {
     /// When, in seconds since any fixed moment.
@@ -133,7 +133,7 @@ impl Meter {
             let before = before.as_mut().and_then(|before| find(before, name, same));
             let done = before.map_or(0, |before| ended(*before, *worker));
             let goes_on = before.filter(|before| done == 0 && worker.busy && before.busy);
-            // Clocks differ: a job that is new to us began no earlier than the last look at its worker.
+            // Clocks differ: a job that is new to us began no earlier than the last poll of its worker.
             let longest = before.map_or(f64::INFINITY, |_| passed);
             let began = now - worker.age.map_or(0.0, |age| age.clamp(0.0, longest));
             worker.since = goes_on.map_or(began, |before| before.since);
@@ -176,7 +176,7 @@ impl Meter {
             let Some(before) = find(&mut before, name, same) else { continue };
             let (done, age) = (ended(*before, *worker), last.now - before.since);
             if done > 0 && worker.worked_seconds > 0.0 {
-                // Of several since the last look only the mean is known.
+                // Of several since the last poll only the mean is known.
                 let each = worked(*before, *worker) / done as f64;
                 lives.run(1, if before.busy { age } else { 0.0 }, each);
                 lives.run(done - 1, 0.0, each);
@@ -236,7 +236,7 @@ fn running(counters: &WorkerCounters, age: f64) -> Ratio {
     if age > 0.0 { Ratio { events: jobs as f64, seconds: age } } else { Ratio::default() }
 }
 
-/// Jobs that a worker ended between two looks. A counter that fell belongs to a new process of the same name.
+/// Jobs that a worker ended between two polls. A counter that fell belongs to a new process of the same name.
 fn ended(before: WorkerCounters, now: WorkerCounters) -> u64 {
     now.completed.checked_sub(before.completed).unwrap_or(now.completed)
 }
@@ -253,12 +253,12 @@ fn earlier(worker: WorkerCounters) -> Ratio {
 
 /// How long the jobs took that a worker ended in the last `passed` seconds; `own`: what it says itself.
 fn took(before: WorkerCounters, worker: WorkerCounters, own: f64, passed: f64, backlogged: bool) -> f64 {
-    // Whoever ended a job and was seen idle was busy at some time between the looks.
+    // Whoever ended a job and was seen idle was busy at some time between the polls.
     let clock = if before.busy { worker.since - before.since } else { passed / 2.0 };
     if worker.worked_seconds <= 0.0 || (backlogged && clock <= SHORT_SECONDS) { clock } else { own }
 }
 
-/// How long a worker worked between two looks, by its own account, which is finer than the looks: a thousand jobs of a
+/// How long a worker worked between two polls, by its own account, which is finer than the polls: a thousand jobs of a
 /// millisecond each are a second's work however they fall between them.
 fn worked(before: WorkerCounters, now: WorkerCounters) -> f64 {
     let since = now.worked_seconds - before.worked_seconds;

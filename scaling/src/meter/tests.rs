@@ -34,7 +34,7 @@ fn sees_arrivals_behind_completions() {
 }
 
 #[test]
-fn jobs_that_no_look_saw_are_counted() {
+fn jobs_that_no_poll_saw_are_counted() {
     let mut meter = Meter::default();
     let _ = meter.sample(sample(0.0, 0, 0, &[7, 9]));
     assert_eq!(meter.sample(sample(0.25, 0, 0, &[107, 109])).ended, 200);
@@ -59,11 +59,11 @@ fn unsaturated_times_count_only_until_something_better_is_known() {
 fn a_trickle_of_short_jobs_keeps_a_worker_busy_for_as_long_as_it_says() {
     let mut meter = Meter::default();
     let mut rates = Rates::default();
-    for look in 0..100_u32 {
-        let (completed, worked_seconds) = (u64::from(look), f64::from(look) / 1000.0);
+    for poll in 0..100_u32 {
+        let (completed, worked_seconds) = (u64::from(poll), f64::from(poll) / 1000.0);
         let worker = WorkerCounters { completed, worked_seconds, ..WorkerCounters::default() };
         let workers = vec![("w", worker)];
-        rates = meter.sample(Sample { now: f64::from(look) / 4.0, waiting: 0, running: 0, workers });
+        rates = meter.sample(Sample { now: f64::from(poll) / 4.0, waiting: 0, running: 0, workers });
     }
     close(rates.per_worker.map(|rate| rate.jobs_per_second), 1000.0);
     close(rates.arrivals_per_second, 4.0);
@@ -76,7 +76,7 @@ fn sees_how_unlike_each_other_jobs_are() {
     for at_once in [1, 4] {
         let (mut meter, mut rates) = (Meter::default(), Rates::default());
         let (mut completed, mut worked_seconds) = (0, 0.0);
-        for look in 0..400_u32 {
+        for poll in 0..400_u32 {
             // Portions of four are all alike: that says nothing else than that jobs differ less than they do.
             for _ in 0..at_once {
                 worked_seconds += seconds(completed);
@@ -84,7 +84,7 @@ fn sees_how_unlike_each_other_jobs_are() {
             }
             let worker = WorkerCounters { completed, busy: true, worked_seconds, ..WorkerCounters::default() };
             let workers = vec![("w", worker)];
-            rates = meter.sample(Sample { now: f64::from(look) * 4.0, waiting: 9, running: 1, workers });
+            rates = meter.sample(Sample { now: f64::from(poll) * 4.0, waiting: 9, running: 1, workers });
         }
         let JobVariation { squared, samples } = rates.job_variation.expect("measured");
         let expected = if at_once == 1 { 4.0 / 3.0 } else { 0.0 };
@@ -98,20 +98,20 @@ fn sees_how_unlike_each_other_jobs_are() {
 #[test]
 fn single_jobs_are_followed_from_age_to_age() {
     let mut meter = Meter::default();
-    let mut look = |now: f64, waiting, completed, worked_seconds, busy| {
+    let mut poll = |now: f64, waiting, completed, worked_seconds, busy| {
         let worker = WorkerCounters { completed, busy, worked_seconds, ..WorkerCounters::default() };
         let workers = vec![("w", worker)];
         meter.sample(Sample { now, waiting, running: 1, workers }).lives
     };
     // Nobody has said yet how long jobs take.
-    assert!([look(0.0, 9, 0, 0.0, true), look(1.0, 9, 0, 0.0, true)].iter().all(LifeTable::is_empty));
-    let _ = look(2.0, 9, 1, 1.75, true);
+    assert!([poll(0.0, 9, 0, 0.0, true), poll(1.0, 9, 0, 0.0, true)].iter().all(LifeTable::is_empty));
+    let _ = poll(2.0, 9, 1, 1.75, true);
     let mut all = LifeTable::default();
     // Three seconds of the second job, which takes 3.5; then two of half a second, and one that never ends.
     for (step, (completed, worked)) in
         [(1, 1.75), (1, 1.75), (1, 1.75), (2, 5.25), (4, 6.25), (4, 6.25)].iter().enumerate()
     {
-        let lives = look(3.0 + step as f64, 9, *completed, *worked, true);
+        let lives = poll(3.0 + step as f64, 9, *completed, *worked, true);
         for age in 0..crate::life_table::AGES {
             all.seconds[age] += lives.seconds[age];
             all.ended[age] += lives.ended[age];
@@ -122,7 +122,7 @@ fn single_jobs_are_followed_from_age_to_age() {
     expected.end(1, 3.5);
     expected.end(2, 0.5);
     assert_eq!(all.ended, expected.ended);
-    assert!(look(9.0, 0, 4, 6.25, true).is_empty());
+    assert!(poll(9.0, 0, 4, 6.25, true).is_empty());
 }
 
 #[test]
@@ -173,12 +173,12 @@ fn a_job_is_as_old_as_its_worker_says() {
 }
 
 #[test]
-fn time_is_counted_once_where_jobs_are_seen_to_begin_between_the_looks() {
-    // A job takes 1.5 s, and a look sees the next one half a second or a second old.
+fn time_is_counted_once_where_jobs_are_seen_to_begin_between_the_polls() {
+    // A job takes 1.5 s, and a poll sees the next one half a second or a second old.
     let (mut meter, mut rates) = (Meter::default(), Rates::default());
-    for look in 0..200_u32 {
-        let now = f64::from(look) * 2.0;
-        rates = meter.sample(aged(now, u64::from(look) * 4 / 3, now % 1.5));
+    for poll in 0..200_u32 {
+        let now = f64::from(poll) * 2.0;
+        rates = meter.sample(aged(now, u64::from(poll) * 4 / 3, now % 1.5));
     }
     close(rates.per_worker.map(|rate| 1.0 / rate.jobs_per_second), 1.5);
 }
@@ -213,16 +213,16 @@ fn what_workers_did_before_counts_until_something_is_seen() {
 
 #[test]
 fn workers_that_come_and_go_are_told_apart_by_their_names() {
-    let look = |now: f64, completed: &[(&'static str, u64)]| {
+    let poll = |now: f64, completed: &[(&'static str, u64)]| {
         let counters = |completed| WorkerCounters { completed, busy: true, ..WorkerCounters::default() };
         let workers = completed.iter().map(|(name, completed)| (*name, counters(*completed))).collect();
         Sample { now, waiting: 9, running: 2, workers }
     };
     let mut meter = Meter::default();
-    let _ = meter.sample(look(0.0, &[("b", 100), ("d", 7)]));
-    assert_eq!(meter.sample(look(1.0, &[("d", 9), ("c", 50), ("b", 103)])).ended, 5);
-    assert_eq!(meter.sample(look(2.0, &[("a", 1000), ("b", 103), ("c", 54)])).ended, 4);
-    assert_eq!(meter.sample(look(3.0, &[("c", 60)])).ended, 6);
+    let _ = meter.sample(poll(0.0, &[("b", 100), ("d", 7)]));
+    assert_eq!(meter.sample(poll(1.0, &[("d", 9), ("c", 50), ("b", 103)])).ended, 5);
+    assert_eq!(meter.sample(poll(2.0, &[("a", 1000), ("b", 103), ("c", 54)])).ended, 4);
+    assert_eq!(meter.sample(poll(3.0, &[("c", 60)])).ended, 6);
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Errors {
         self.since.is_some()
     }
 
-    /// Takes in a look.
+    /// Takes in a poll.
     pub(super) fn judge(&mut self, clock: f64, seen: &Observation) -> Refused {
         let (refused, ready) = (seen.troubled, seen.workers.ready);
         // What says it is often a worker that is not ready for that very reason.

@@ -35,7 +35,7 @@ const CHANGE: f64 = 1.2;
 const SURPRISE: f64 = 4.0;
 const LATEST_SECONDS: f64 = 60.0;
 const LATEST_VARIANCE: f64 = 0.002;
-/// Single jobs are known if they last for about a look, in seconds. Where their squared variation is less, counts tell as much.
+/// Single jobs are known if they last for about a poll, in seconds. Where their squared variation is less, counts tell as much.
 const LONG_SECONDS: f64 = 0.25;
 const VARIED: f64 = 0.1;
 /// What disturbs all workers alike, as the relative variance of a second.
@@ -182,7 +182,7 @@ pub(super) struct Levels {
 }
 
 impl Levels {
-    /// Takes in a look; `full`: every worker had work since the one before. Answers whether there is something new.
+    /// Takes in a poll; `full`: every worker had work since the one before. Answers whether there is something new.
     pub(super) fn count(&mut self, clock: f64, full: bool, seen: &Observation, backlog: Backlog) -> bool {
         let (workers, ended) = (seen.workers, seen.rates.ended);
         if workers.ready != self.ready {

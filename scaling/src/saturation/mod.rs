@@ -23,7 +23,7 @@ use verdict::{Answer, Claim, Verdict};
 /// What is remembered of it. What most queues have none of is boxed.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Saturation {
-    /// When the last look was, and what waited.
+    /// When the last poll was, and what waited.
     last: Option<(f64, u64)>,
     #[serde(default)]
     errors: Errors,
@@ -42,8 +42,8 @@ struct Measured {
 }
 
 impl Saturation {
-    /// Takes in a look; `short`: the work takes more workers than there may be. Answers how many there may be, if that is limited.
-    pub(crate) fn look(
+    /// Takes in a poll; `short`: the work takes more workers than there may be. Answers how many there may be, if that is limited.
+    pub(crate) fn observe(
         &mut self,
         clock: f64,
         seen: &Observation,

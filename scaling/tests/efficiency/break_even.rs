@@ -3,7 +3,7 @@
 //! at once is tried for a quarter of what it would have saved, and goes on while it saves: at most a quarter dearer still, and
 //! usually far cheaper.
 
-use crate::simulation::{LOOK, Simulation};
+use crate::simulation::{POLL, Simulation};
 use jobqueue_scaling::Targets;
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ fn optimum(start: f64, job: f64, gaps: &[f64]) -> f64 {
 fn cost(start: f64, job: f64, gaps: &[f64]) -> f64 {
     let mut simulation = Simulation::new(Targets::default(), start, job);
     // What a start takes is measured by a first job, which does not count.
-    let first = 2.0 * start + job + 10.0 * LOOK;
+    let first = 2.0 * start + job + 10.0 * POLL;
     simulation.run(first + 200.0, &mut [0.0].into_iter());
     let before = simulation.cost;
     let mut at = first + 200.0;
@@ -25,12 +25,12 @@ fn cost(start: f64, job: f64, gaps: &[f64]) -> f64 {
         let begun = simulation.waits.len();
         at += gap;
         simulation.run(at, &mut std::iter::empty());
-        simulation.run(at + LOOK, &mut [at].into_iter());
+        simulation.run(at + POLL, &mut [at].into_iter());
         while simulation.waits.len() == begun {
-            at += LOOK;
-            simulation.run(at + LOOK, &mut std::iter::empty());
+            at += POLL;
+            simulation.run(at + POLL, &mut std::iter::empty());
         }
-        at += job + LOOK;
+        at += job + POLL;
     }
     simulation.run(at + 2.0 * start + 100.0, &mut std::iter::empty());
     simulation.cost - before
@@ -47,8 +47,8 @@ proptest! {
     ) {
         let (cost, optimum) = (cost(start, job, &gaps), optimum(start, job, &gaps));
         // A few looks for each job: it is seen up to one late, and so are its end and the end of the hold.
-        let looks = 6.0 * LOOK * (gaps.len() + 1) as f64;
-        prop_assert!(cost <= 2.25 * optimum + looks, "{cost} for {optimum}: {gaps:?}");
+        let polls = 6.0 * POLL * (gaps.len() + 1) as f64;
+        prop_assert!(cost <= 2.25 * optimum + polls, "{cost} for {optimum}: {gaps:?}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! A queue and its workers, simulated look by look: workers take a while to start, jobs take a while to be done, one at a time,
+//! A queue and its workers, simulated poll by poll: workers take a while to start, jobs take a while to be done, one at a time,
 //! in the order in which they came.
 
 use std::collections::VecDeque;
@@ -7,8 +7,8 @@ use jobqueue_scaling::{
     Backlog, Decision, Memory, Meter, Observation, Policy, Sample, Targets, WorkerCounters, Workers, decide,
 };
 
-/// Between two looks, in seconds.
-pub(crate) const LOOK: f64 = 0.25;
+/// Between two polls, in seconds.
+pub(crate) const POLL: f64 = 0.25;
 
 /// A worker.
 #[derive(Debug, Clone)]
@@ -51,7 +51,7 @@ pub(crate) struct Simulation {
     pub(crate) most: u32,
     /// Each change: when, and to how many.
     pub(crate) changes: Vec<(f64, u32)>,
-    /// The most workers beyond the jobs there were, at the look that asked for more.
+    /// The most workers beyond the jobs there were, at the poll that asked for more.
     pub(crate) beyond: u32,
     /// The last decision.
     pub(crate) last: Option<Decision>,
@@ -107,8 +107,8 @@ impl Simulation {
     pub(crate) fn run(&mut self, end: f64, arrivals: &mut impl Iterator<Item = f64>) {
         let mut arrivals = arrivals.peekable();
         while self.now < end {
-            self.look();
-            let to = self.now + LOOK;
+            self.observe();
+            let to = self.now + POLL;
             while let Some(at) = arrivals.next_if(|at| *at < to) {
                 self.jobs.push_back(at.max(self.now));
             }
@@ -117,7 +117,7 @@ impl Simulation {
         }
     }
 
-    fn look(&mut self) {
+    fn observe(&mut self) {
         let count = |which: &dyn Fn(&Worker) -> bool| {
             u32::try_from(self.workers.iter().filter(|worker| which(worker)).count()).expect("few")
         };
@@ -185,7 +185,7 @@ impl Simulation {
 
     /// What happens until `to`, in order: jobs end, and free workers take what waits.
     fn pass(&mut self, to: f64) {
-        self.cost += self.workers.len() as f64 * LOOK;
+        self.cost += self.workers.len() as f64 * POLL;
         loop {
             let ends = |worker: &Worker| worker.job.map(|(_, ends)| ends).filter(|ends| *ends <= to);
             let ending = (0..self.workers.len()).filter_map(|index| Some((ends(&self.workers[index])?, index)));

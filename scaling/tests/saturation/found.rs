@@ -4,7 +4,7 @@ use std::io::Write;
 
 use jobqueue_scaling::{Decision, Limit};
 
-use crate::jobs::{MOST, Setting, Shop};
+use crate::jobs::{MOST, Setting, Simulation};
 
 /// How a run begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,23 +25,23 @@ fn is_found(decision: &Decision) -> bool {
 fn found(start: Start, job_seconds: f64, variation: f64, part: f64, seconds: f64, seed: u64) -> Option<f64> {
     let most = f64::from(MOST) / job_seconds;
     let (ceiling, overload) = (part * most, 1.5 * most);
-    let mut shop = Shop::new(Setting { job_seconds, variation, ceiling, arrivals: overload }, seed);
+    let mut simulation = Simulation::new(Setting { job_seconds, variation, ceiling, arrivals: overload }, seed);
     let before = 600.0;
     let mut first = None;
     match start {
         Start::Cold => {}
         Start::Warm => {
-            shop.setting.arrivals = 0.6 * part.min(1.0) * most;
-            shop.run(before, |_, _| {});
+            simulation.setting.arrivals = 0.6 * part.min(1.0) * most;
+            simulation.run(before, |_, _| {});
         }
         Start::Slower => {
-            shop.setting.ceiling = f64::INFINITY;
-            shop.run(before, |_, _| {});
+            simulation.setting.ceiling = f64::INFINITY;
+            simulation.run(before, |_, _| {});
         }
     }
-    (shop.setting.ceiling, shop.setting.arrivals) = (ceiling, overload);
-    let began = shop.now;
-    shop.run(began + seconds, |now, decision| {
+    (simulation.setting.ceiling, simulation.setting.arrivals) = (ceiling, overload);
+    let began = simulation.now;
+    simulation.run(began + seconds, |now, decision| {
         if is_found(decision) {
             first.get_or_insert(now - began);
         }
@@ -117,25 +117,25 @@ fn varied_jobs_are_no_limit() {
     assert!(wrong <= 1, "{wrong} of 84");
 }
 
-/// A shop in which the database does `part` of what all workers would, and there is more to do than that.
-fn limited(job_seconds: f64, part: f64, seed: u64) -> Shop {
+/// A simulation in which the database does `part` of what all workers would, and there is more to do than that.
+fn limited(job_seconds: f64, part: f64, seed: u64) -> Simulation {
     let most = f64::from(MOST) / job_seconds;
-    Shop::new(Setting { job_seconds, variation: 0.5, ceiling: part * most, arrivals: 1.5 * most }, seed)
+    Simulation::new(Setting { job_seconds, variation: 0.5, ceiling: part * most, arrivals: 1.5 * most }, seed)
 }
 
 #[test]
 fn a_database_that_gets_slower_gets_no_more_workers_than_before() {
     for seed in 0..6 {
-        let mut shop = limited(1.0, 0.5, seed);
-        shop.run(900.0, |_, _| {});
-        shop.setting.ceiling /= 2.0;
-        let (mut asked, mut looks) = (0, 0);
-        shop.run(1800.0, |_, decision| {
+        let mut simulation = limited(1.0, 0.5, seed);
+        simulation.run(900.0, |_, _| {});
+        simulation.setting.ceiling /= 2.0;
+        let (mut asked, mut polls) = (0, 0);
+        simulation.run(1800.0, |_, decision| {
             asked += decision.replicas;
-            looks += 1;
+            polls += 1;
         });
         // More are tried now and then.
-        let mean = asked / looks;
+        let mean = asked / polls;
         assert!(mean <= 13, "{seed}: {mean} workers on average");
     }
 }
@@ -143,21 +143,21 @@ fn a_database_that_gets_slower_gets_no_more_workers_than_before() {
 #[test]
 fn jobs_that_get_longer_are_not_taken_for_a_limit_for_long() {
     for seed in 0..6 {
-        let mut shop =
-            Shop::new(Setting { job_seconds: 0.5, variation: 1.0, ceiling: f64::INFINITY, arrivals: 16.0 }, seed);
-        shop.run(600.0, |_, _| {});
-        assert!(shop.desired < 15, "{seed}: {}", shop.desired);
-        shop.setting.job_seconds = 1.2;
-        let (mut limited, mut asked, mut looks) = (0.0, 0, 0);
-        shop.run(1500.0, |_, decision| limited += if is_found(decision) { 0.25 } else { 0.0 });
-        shop.run(1800.0, |_, decision| {
+        let mut simulation =
+            Simulation::new(Setting { job_seconds: 0.5, variation: 1.0, ceiling: f64::INFINITY, arrivals: 16.0 }, seed);
+        simulation.run(600.0, |_, _| {});
+        assert!(simulation.desired < 15, "{seed}: {}", simulation.desired);
+        simulation.setting.job_seconds = 1.2;
+        let (mut limited, mut asked, mut polls) = (0.0, 0, 0);
+        simulation.run(1500.0, |_, decision| limited += if is_found(decision) { 0.25 } else { 0.0 });
+        simulation.run(1800.0, |_, decision| {
             limited += if is_found(decision) { 0.25 } else { 0.0 };
             asked += decision.replicas;
-            looks += 1;
+            polls += 1;
         });
         assert!(limited < 180.0, "{seed}: {limited} s");
         // 19.2 are at work on average; at times fewer do, as long as no job waits for more than its 30 seconds.
-        let mean = f64::from(asked) / f64::from(looks);
+        let mean = f64::from(asked) / f64::from(polls);
         assert!(mean > 18.0, "{seed}: {mean} workers on average");
     }
 }
@@ -165,10 +165,11 @@ fn jobs_that_get_longer_are_not_taken_for_a_limit_for_long() {
 /// For how many seconds of fifteen minutes fewer were tried, by `most` workers that nothing limits, with too much to do.
 fn tried(most: u32, job_seconds: f64, seed: u64) -> f64 {
     let arrivals = 1.5 * f64::from(most) / job_seconds;
-    let mut shop = Shop::new(Setting { job_seconds, variation: 1.0, ceiling: f64::INFINITY, arrivals }, seed);
-    shop.policy.max_replicas = most;
+    let mut simulation =
+        Simulation::new(Setting { job_seconds, variation: 1.0, ceiling: f64::INFINITY, arrivals }, seed);
+    simulation.policy.max_replicas = most;
     let mut seconds = 0.0;
-    shop.run(900.0, |_, decision| {
+    simulation.run(900.0, |_, decision| {
         let tries = decision.limits.iter().any(|limited| matches!(limited.limit, Limit::Probing { .. }));
         seconds += if tries { 0.25 } else { 0.0 };
     });

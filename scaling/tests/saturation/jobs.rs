@@ -40,7 +40,7 @@ struct Worker {
     is_going: bool,
 }
 
-pub(crate) struct Shop {
+pub(crate) struct Simulation {
     pub(crate) setting: Setting,
     pub(crate) now: f64,
     pub(crate) desired: u32,
@@ -58,7 +58,7 @@ pub(crate) struct Shop {
     pub(crate) done: u64,
 }
 
-impl Shop {
+impl Simulation {
     pub(crate) fn new(setting: Setting, seed: u64) -> Self {
         let targets = Targets { max_wait_seconds: Some(30.0), ..Targets::default() };
         Self {
@@ -82,7 +82,7 @@ impl Shop {
     /// Lets time pass until `end`; `watch` sees each decision.
     pub(crate) fn run(&mut self, end: f64, mut watch: impl FnMut(f64, &Decision)) {
         while self.now < end {
-            self.look();
+            self.observe();
             watch(self.now, self.decision.as_ref().expect("just decided"));
             self.live(self.now + LOOK_SECONDS);
         }
@@ -92,7 +92,7 @@ impl Shop {
         self.workers.values().filter(|worker| worker.busy_since.is_some()).count()
     }
 
-    fn look(&mut self) {
+    fn observe(&mut self) {
         let now = self.now;
         let started = self.workers.iter().filter(|(_, worker)| worker.ready_at <= now);
         let started: Vec<_> = started.map(|(id, worker)| (format!("w{id}"), worker)).collect();

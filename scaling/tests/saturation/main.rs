@@ -59,7 +59,7 @@ impl Plant {
         0.75 + f64::from(self.random >> 8) / f64::from(1_u32 << 25)
     }
 
-    /// Lets `seconds` pass, a look every quarter of one; answers the numbers of workers, each change once.
+    /// Lets `seconds` pass, a poll every quarter of one; answers the numbers of workers, each change once.
     fn run(&mut self, seconds: f64) -> Vec<u32> {
         let mut numbers = vec![self.desired];
         let end = self.now + seconds;
@@ -76,7 +76,7 @@ impl Plant {
             for worker in 0..at_work {
                 self.done[worker] += total / at_work as f64;
             }
-            self.look(ready, at_work);
+            self.observe(ready, at_work);
             if numbers.last() != Some(&self.desired) {
                 numbers.push(self.desired);
             }
@@ -84,7 +84,7 @@ impl Plant {
         numbers
     }
 
-    fn look(&mut self, ready: usize, at_work: usize) {
+    fn observe(&mut self, ready: usize, at_work: usize) {
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "positive, and small enough")]
         let whole = |jobs: f64| jobs as u64;
         let waiting = whole(self.waiting.ceil());

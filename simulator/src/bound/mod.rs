@@ -13,7 +13,7 @@ pub(crate) use tube::Target;
 
 use exact::Whole;
 use fluid::Fluid;
-use tube::{Demand, Tube};
+use tube::{Deadlines, Tube};
 
 use super::simulation::{POLL_SECONDS, Simulation};
 
@@ -55,19 +55,19 @@ fn tube(simulation: &Simulation, target: Target, most: u32) -> (Tube, u64) {
     let target = Target { begun: target.begun + slack, done: target.done.map(|done| done + slack) };
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "at most a million")]
     let steps = (simulation.seconds / step).floor() as usize;
-    let mut demand = Demand::new(target, simulation.work.slots, step, steps);
+    let mut deadlines = Deadlines::new(target, simulation.work.slots, step, steps);
     let mut incoming = simulation.incoming();
     let (mut poll, mut arrived) = (0.0, 0);
     while poll < polls {
         let now = poll * POLL_SECONDS;
         for lot in incoming.between(now, now + POLL_SECONDS) {
-            demand.add(lot);
+            deadlines.add(lot);
             arrived += lot.jobs;
         }
         let next = incoming.next(now + POLL_SECONDS).map_or(f64::INFINITY, |at| (at / POLL_SECONDS).floor());
         poll = next.max(poll + 1.0);
     }
-    (demand.tube(most, simulation.start.mean), arrived)
+    (deadlines.tube(most, simulation.start.mean), arrived)
 }
 
 /// The least cost of all parts, and what share of it was found with whole workers, going through at most `states` states.

@@ -17,13 +17,13 @@ fn drawn(chance: &mut ChaCha8Rng, step: f64, steps: usize) -> Tube {
         begun: f64::from(chance.random_range(0..24_u32)) * 0.25,
         done: chance.random_bool(0.3).then(|| chance.random_range(0.5..6.0)),
     };
-    let mut demand = Demand::new(target, chance.random_range(1..3), step, steps);
+    let mut deadlines = Deadlines::new(target, chance.random_range(1..3), step, steps);
     for _ in 0..chance.random_range(1..7) {
         let arrived = f64::from(chance.random_range(0..60_u32)) * 0.25;
         let (jobs, each) = (chance.random_range(1..4), chance.random_range(0.2..5.0));
-        demand.add(&Lot { arrived, jobs, each });
+        deadlines.add(&Lot { arrived, jobs, each });
     }
-    demand.tube(chance.random_range(1..5), chance.random_range(0.0..3.0))
+    deadlines.tube(chance.random_range(1..5), chance.random_range(0.0..3.0))
 }
 
 /// With curves that go through whole worker-steps, so that there is nothing to round.

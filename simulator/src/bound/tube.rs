@@ -88,7 +88,7 @@ impl Ramps {
 
 /// Adds up the jobs.
 #[derive(Debug)]
-pub(super) struct Demand {
+pub(super) struct Deadlines {
     target: Target,
     slots: u32,
     latest: Ramps,
@@ -97,7 +97,7 @@ pub(super) struct Demand {
     present: Vec<f64>,
 }
 
-impl Demand {
+impl Deadlines {
     /// Nothing yet; for workers with so many slots, and a run of so many steps.
     pub(super) fn new(target: Target, slots: u32, step: f64, steps: usize) -> Self {
         let ramps = || Ramps::new(step, steps);

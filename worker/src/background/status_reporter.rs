@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jobqueue_queue::{Trouble, TroubleBoard};
+use jobqueue_queue::{FaultReporter, WorkerFault};
 use tokio::time::Instant;
 
 use crate::state::instruments::Instruments;
@@ -16,8 +16,8 @@ const LIMIT: Duration = Duration::from_secs(2);
 
 /// Reports the fault that `instruments` show, until dropped: when it changes, and now and then while it lasts. A fault that
 /// is over within a second is not reported.
-pub async fn report(reporter: &TroubleBoard, instruments: &Instruments) {
-    let mut last: Option<(Trouble, Instant)> = None;
+pub async fn report(reporter: &FaultReporter, instruments: &Instruments) {
+    let mut last: Option<(WorkerFault, Instant)> = None;
     let mut before = None;
     loop {
         tokio::time::sleep(EVERY).await;
@@ -38,11 +38,11 @@ pub async fn report(reporter: &TroubleBoard, instruments: &Instruments) {
 }
 
 /// Removes the report: this worker ends.
-pub async fn withdraw(reporter: &TroubleBoard) {
+pub async fn withdraw(reporter: &FaultReporter) {
     post(reporter, None).await;
 }
 
 /// Returns false if Redis did not take the report; it is posted again later.
-async fn post(reporter: &TroubleBoard, fault: Option<&Trouble>) -> bool {
+async fn post(reporter: &FaultReporter, fault: Option<&WorkerFault>) -> bool {
     matches!(tokio::time::timeout(LIMIT, reporter.post(fault)).await, Ok(Ok(())))
 }

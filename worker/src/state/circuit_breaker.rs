@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jobqueue_ingest::SinkError;
-use jobqueue_queue::Trouble;
+use jobqueue_queue::WorkerFault;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -50,7 +50,7 @@ pub struct CircuitBreaker {
     /// Writes of jobs that succeeded.
     successes: AtomicU64,
     /// Why the breaker is open, in the words of the last failure.
-    fault: Mutex<Option<Trouble>>,
+    fault: Mutex<Option<WorkerFault>>,
 }
 
 /// Held by a batch that waits to be written again; while there is one, the breaker does not become half-open.
@@ -111,12 +111,12 @@ impl CircuitBreaker {
     }
 
     /// Notes what keeps the worker from its database before the first write; `None`: nothing any more.
-    pub(crate) fn set_fault(&self, fault: Option<Trouble>) {
+    pub(crate) fn set_fault(&self, fault: Option<WorkerFault>) {
         *self.fault.lock().expect("no panic under this lock") = fault;
     }
 
     /// Why the breaker is open, or the start takes so long; `None` while the database works.
-    pub(crate) fn fault(&self) -> Option<Trouble> {
+    pub(crate) fn fault(&self) -> Option<WorkerFault> {
         self.fault.lock().expect("no panic under this lock").clone()
     }
 

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use jobqueue_queue::{QueueError, Trouble};
+use jobqueue_queue::{QueueError, WorkerFault};
 use tokio::time::Instant;
 
 /// Liveness and readiness, written by all tasks.
@@ -15,7 +15,7 @@ pub struct Health {
     redis: AtomicBool,
     suspended: AtomicBool,
     /// Why Redis refuses the claims; `None` if it does not.
-    refusal: Mutex<Option<Trouble>>,
+    refusal: Mutex<Option<WorkerFault>>,
     /// Milliseconds from `started` to the last round of the heartbeat's loop.
     last_beat: AtomicU64,
     beat_every: Duration,
@@ -103,12 +103,12 @@ impl Health {
     }
 
     /// Notes how the last claim went: `refusal` is why Redis refused it, which those who only read the queue may not notice.
-    pub(crate) fn claimed(&self, refusal: Option<Trouble>) {
+    pub(crate) fn claimed(&self, refusal: Option<WorkerFault>) {
         *self.refusal.lock().unwrap_or_else(PoisonError::into_inner) = refusal;
     }
 
     /// Why Redis refuses the claims; `None` if it does not.
-    pub(crate) fn refusal(&self) -> Option<Trouble> {
+    pub(crate) fn refusal(&self) -> Option<WorkerFault> {
         self.refusal.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jobqueue_queue::Trouble;
+use jobqueue_queue::WorkerFault;
 
 use super::circuit_breaker::CircuitBreaker;
 use super::health::{Health, NotReady};
@@ -34,7 +34,7 @@ impl Instruments {
     }
 
     /// What keeps the worker from its work: the database first, then Redis. `None` if nothing does.
-    pub(crate) fn fault(&self) -> Option<Trouble> {
+    pub(crate) fn fault(&self) -> Option<WorkerFault> {
         self.circuit_breaker.fault().or_else(|| self.health.refusal())
     }
 }

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 
-use jobqueue_demand::{Demand, Look};
 use jobqueue_queue::QueueStats;
 use jobqueue_scaling::{Backlog, Rates};
+use jobqueue_scaling_input::{Reading, ScalingInput};
 
 use super::supervisor::{Activity, WorkerId};
 
 /// What has been seen so far.
 #[derive(Debug, Default)]
 pub(crate) struct Follower {
-    demand: Demand,
+    input: ScalingInput,
     /// The latest counters of every worker ever seen.
     counters: BTreeMap<String, Counters>,
     /// What they counted in this run, all together.
@@ -64,7 +64,7 @@ impl Follower {
             self.done.failed += increase(before.failed, counters.failed);
         }
         self.looked = true;
-        let Look { backlog, rates, troubled, .. } = self.demand.look(now, stats);
+        let Reading { backlog, rates, troubled, .. } = self.input.read(now, stats);
         if backlog.jobs() > 0 {
             self.worked = Some((self.worked.map_or(now, |(first, _)| first), now));
         }
@@ -76,7 +76,7 @@ impl Follower {
     /// The queue could not be read.
     pub(crate) fn miss(&mut self) -> Rates {
         self.empty_looks = 0;
-        self.demand.miss()
+        self.input.miss()
     }
 
     /// Whether nothing waited, ran or was scheduled twice in a row: between a claim and its record a single look may
@@ -132,7 +132,7 @@ mod tests {
             failed: 0,
             oldest_wait: None,
             workers: workers.iter().map(worker).collect(),
-            troubles: Vec::new(),
+            faults: Vec::new(),
         }
     }
 

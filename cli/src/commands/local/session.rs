@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use jobqueue_crds::JobQueue;
-use jobqueue_demand::{calendar, capped, policy};
 use jobqueue_ingest::Recipe;
-use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, TroubleKind};
+use jobqueue_queue::{Connection, FaultKind, QueueError, QueueStats, StatsQuery};
 use jobqueue_scaling::{Calendar, Decision, Memory, Observation, Policy, eta_seconds};
+use jobqueue_scaling_input::{calendar, capped, policy};
 use nix::sys::signal::Signal;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::sync::mpsc;
@@ -22,10 +22,10 @@ use super::supervisor::{Action, Consequence, Supervisor};
 use super::view::{Status, View};
 use crate::common::exit::{Exit, Failure};
 
-/// Between two looks at the queue.
-const SWEEP: Duration = Duration::from_millis(250);
-/// A look that takes longer counts as failed.
-const LOOK: Duration = Duration::from_secs(2);
+/// Between two polls of the queue.
+const POLL_INTERVAL: Duration = Duration::from_millis(250);
+/// A poll that takes longer counts as failed.
+const POLL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two steps of the supervisor, whose waits end by themselves.
 const STEP: Duration = Duration::from_millis(50);
 /// Between two starts of a private Redis that does not last.
@@ -57,7 +57,7 @@ pub(crate) struct Session {
     processes: Processes,
     reasons: Reasons,
     /// What keeps the workers from their work, as it was told last.
-    trouble: Option<TroubleKind>,
+    fault: Option<FaultKind>,
     view: View,
     start: Instant,
     status: Status,
@@ -90,7 +90,7 @@ impl Session {
             supervisor: Supervisor::new(f64::from(spec.worker.drain_seconds), spec.scaling.scale_down.protect_busy),
             processes,
             reasons,
-            trouble: None,
+            fault: None,
             view,
             start: Instant::now(),
             status: Status::default(),
@@ -112,7 +112,7 @@ impl Session {
     ) -> anyhow::Result<Outcome> {
         let mut interrupt = unix::signal(SignalKind::interrupt())?;
         let mut terminate = unix::signal(SignalKind::terminate())?;
-        let mut looks = sweep(connection.clone(), query);
+        let mut polls = poll_queue(connection.clone(), query);
         let mut steps = interval(STEP);
         steps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -120,11 +120,11 @@ impl Session {
                 _ = interrupt.recv() => self.interrupted(),
                 _ = terminate.recv() => self.interrupted(),
                 exited = self.processes.next_ended() => self.ended(&exited),
-                Some(look) = looks.recv() => {
-                    if look.is_err() {
+                Some(stats) = polls.recv() => {
+                    if stats.is_err() {
                         self.revive(redis)?;
                     }
-                    self.looked(look);
+                    self.polled(stats);
                 }
                 _ = steps.tick() => {}
             }
@@ -186,7 +186,7 @@ impl Session {
         Ok(())
     }
 
-    fn looked(&mut self, look: Result<QueueStats, QueueError>) {
+    fn polled(&mut self, look: Result<QueueStats, QueueError>) {
         let now = self.now();
         match look {
             Ok(stats) => {
@@ -201,7 +201,7 @@ impl Session {
                 self.decide(&Observation { now, backlog: Some(backlog), workers, rates, troubled });
                 self.note(&stats, rates.completions_per_second, rates.arrivals_per_second);
                 self.note_suspension(suspended);
-                self.note_trouble(&stats);
+                self.note_fault(&stats);
                 if self.until_empty && self.follower.is_empty() {
                     self.end(Outcome::Empty, &Event::Empty);
                 }
@@ -258,13 +258,13 @@ impl Session {
     }
 
     /// Why nothing is written, and why jobs are tried again.
-    fn note_trouble(&mut self, seen: &QueueStats) {
-        let trouble = seen.troubles.first();
-        let kind = trouble.map(|trouble| trouble.kind);
-        if kind != self.trouble && self.ending.is_none() {
-            let told = trouble.map(|trouble| Event::Trouble { message: trouble.message.clone() });
+    fn note_fault(&mut self, seen: &QueueStats) {
+        let fault = seen.faults.first();
+        let kind = fault.map(|fault| fault.kind);
+        if kind != self.fault && self.ending.is_none() {
+            let told = fault.map(|fault| Event::Trouble { message: fault.message.clone() });
             self.view.event(&told.unwrap_or(Event::TroubleOver));
-            self.trouble = kind;
+            self.fault = kind;
         }
         for message in self.reasons.look() {
             self.view.event(&Event::Retried { message });
@@ -345,17 +345,20 @@ impl Session {
     }
 }
 
-/// Looks at the queue again and again, beside everything else: a Redis that does not answer holds nothing up.
-fn sweep(connection: Connection, query: StatsQuery) -> mpsc::Receiver<Result<QueueStats, QueueError>> {
+/// Polls the queue in a task of its own: a Redis that does not answer delays nothing else.
+fn poll_queue(connection: Connection, query: StatsQuery) -> mpsc::Receiver<Result<QueueStats, QueueError>> {
     let (sender, receiver) = mpsc::channel(1);
     tokio::spawn(async move {
-        let mut sweeps = interval(SWEEP);
-        sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut polls = interval(POLL_INTERVAL);
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            sweeps.tick().await;
+            polls.tick().await;
             let endpoint = connection.endpoint().to_owned();
-            let answer = timeout(LOOK, look(&connection, &query)).await.unwrap_or_else(|_| {
-                Err(QueueError::Unavailable { endpoint, cause: format!("no answer within {} s", LOOK.as_secs()) })
+            let answer = timeout(POLL_TIMEOUT, look(&connection, &query)).await.unwrap_or_else(|_| {
+                Err(QueueError::Unavailable {
+                    endpoint,
+                    cause: format!("no answer within {} s", POLL_TIMEOUT.as_secs()),
+                })
             });
             if sender.send(answer).await.is_err() {
                 return;

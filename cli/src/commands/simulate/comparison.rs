@@ -42,9 +42,10 @@ pub(super) fn read(global: &GlobalArgs, args: &SimulateArgs) -> anyhow::Result<C
 }
 
 fn scaling(title: String, spec: &JobQueueSpec) -> anyhow::Result<ManifestScaling> {
-    let calendar = jobqueue_demand::calendar(spec).map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
+    let calendar =
+        jobqueue_scaling_input::calendar(spec).map_err(|problem| Failure::new(Exit::Usage, problem.to_string()))?;
     let protect_busy = spec.scaling.scale_down.protect_busy;
-    Ok(ManifestScaling { title, policy: jobqueue_demand::policy(spec), calendar, protect_busy })
+    Ok(ManifestScaling { title, policy: jobqueue_scaling_input::policy(spec), calendar, protect_busy })
 }
 
 fn circumstances(spec: &JobQueueSpec, args: &SimulateArgs) -> Circumstances {
@@ -56,7 +57,7 @@ fn circumstances(spec: &JobQueueSpec, args: &SimulateArgs) -> Circumstances {
     });
     Circumstances {
         max_replicas: spec.scaling.max_replicas,
-        targets: jobqueue_demand::policy(spec).targets,
+        targets: jobqueue_scaling_input::policy(spec).targets,
         concurrency,
         job_seconds: given.jobs_per_second.map_or(given.job_seconds, |rate| f64::from(concurrency) / rate),
         job_variation: given.job_variation,

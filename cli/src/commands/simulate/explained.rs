@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, FixedOffset, TimeDelta};
 use jobqueue_crds::DecisionStatus;
-use jobqueue_demand::decision_status;
+use jobqueue_scaling_input::decision_status;
 use jobqueue_simulator::Explained;
 use serde::Serialize;
 

@@ -17,7 +17,7 @@ const LONG: Duration = Duration::from_secs(60);
 /// How long a condition may take to come true.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-pub(crate) struct Stand {
+pub(crate) struct Fixture {
     pub(crate) protocol: Protocol,
     pub(crate) redis: Arc<Redis>,
     pub(crate) connection: Connection,
@@ -29,7 +29,7 @@ pub(crate) struct Worker {
     pub(crate) backend: Arc<dyn Backend>,
 }
 
-impl Stand {
+impl Fixture {
     pub(crate) fn new(protocol: Protocol) -> Self {
         let redis = Redis::start(&[]);
         let url = redis.url().parse().unwrap();

@@ -15,13 +15,13 @@ use serde_json::{Map, Value, json};
 pub(crate) const OURS: i64 = 10_000_000_000;
 
 /// A fresh queue name, a raw connection, and the key prefix `rq`.
-pub(crate) struct Bay {
+pub(crate) struct Fixture {
     pub(crate) name: String,
     pub(crate) server: &'static Redis,
     pub(crate) raw: MultiplexedConnection,
 }
 
-impl Bay {
+impl Fixture {
     pub(crate) async fn new() -> Self {
         Self::on(redis()).await
     }
@@ -30,7 +30,7 @@ impl Bay {
         let client = redis::Client::open(server.url()).unwrap();
         let config = redis::AsyncConnectionConfig::new().set_response_timeout(Some(Duration::from_secs(60)));
         let raw = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
-        Self { name: unique("bay"), server, raw }
+        Self { name: unique("fixture"), server, raw }
     }
 
     pub(crate) fn connection(&self) -> Connection {
