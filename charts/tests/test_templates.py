@@ -191,7 +191,7 @@ def test_extra_objects_are_templates(render):
     ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
     ({"serviceMonitor": {"interval": 30}}, "interval"),
     ({"podLabels": {"a": 1}}, "podLabels"),
-    ({"fullnameOverride": "Foreman"}, "fullnameOverride"),
+    ({"fullnameOverride": "Jobqueues"}, "fullnameOverride"),
 ], ids=lambda value: value if isinstance(value, str) else None)
 def test_a_mistake_in_the_values_is_named(render, values, named):
     with pytest.raises(Refused, match=named):

@@ -4,7 +4,7 @@
 pub mod check;
 pub mod flow;
 pub mod guards;
-pub mod look;
 pub mod rq;
 pub mod scenarios;
+pub mod selection;
 pub mod tables;

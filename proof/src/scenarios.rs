@@ -3,8 +3,8 @@
 use crate::check::{Report, check};
 use crate::flow::{self, Flow};
 use crate::guards::Switch;
-use crate::look::Look;
 use crate::rq::{self, Rq};
+use crate::selection::Selection;
 
 /// One world for the checker.
 #[derive(Debug, Clone)]
@@ -40,8 +40,8 @@ impl Case {
     #[must_use]
     fn only(mut self, property: &'static str) -> Self {
         match &mut self {
-            Self::Rq(config) => config.look = Look::Only(property),
-            Self::Flow(config) => config.look = Look::Only(property),
+            Self::Rq(config) => config.selection = Selection::Only(property),
+            Self::Flow(config) => config.selection = Selection::Only(property),
         }
         self
     }

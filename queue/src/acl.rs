@@ -22,7 +22,7 @@ macro_rules! scripts {
 
 const RQ: [(&str, &str); 14] = scripts!(
     "rq/lua/prelude.lua" "rq/lua/outcome.lua" "rq/lua/claim.lua" "rq/lua/settle.lua" "rq/lua/heartbeat.lua"
-    "rq/lua/maintain.lua" "rq/lua/sweep.lua" "rq/lua/rights.lua" "rq/lua/register.lua" "rq/lua/deregister.lua"
+    "rq/lua/maintain.lua" "rq/lua/clean_registries.lua" "rq/lua/rights.lua" "rq/lua/register.lua" "rq/lua/deregister.lua"
     "rq/lua/requeue.lua" "rq/lua/purge.lua" "producer/progress.lua" "producer/rq.lua"
 );
 const SIMPLE: [(&str, &str); 10] = scripts!(

@@ -23,12 +23,12 @@ pub(crate) struct Starts {
     last: Option<(f64, Workers)>,
     /// Since workers were asked for the first time: many queues have none for long.
     #[serde(default)]
-    seen: Option<Box<Seen>>,
+    seen: Option<Box<StartTimes>>,
 }
 
 /// What was seen of starts.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-struct Seen {
+struct StartTimes {
     /// Workers that are not ready yet: when they were asked for, how many; the oldest first.
     pending: Vec<Pending>,
     /// What recent starts took, in seconds.
@@ -89,7 +89,7 @@ impl Starts {
     }
 }
 
-impl Seen {
+impl StartTimes {
     fn add(&mut self, since: f64, workers: u32, asked: bool) {
         if workers == 0 {
             return;

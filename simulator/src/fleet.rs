@@ -33,7 +33,7 @@ pub(crate) struct Pod {
     /// Seconds that those took, by its number of slots.
     pub(crate) worked_seconds: f64,
     state: State,
-    hands: Vec<Hand>,
+    hands: Vec<InHand>,
     busy_hands: u32,
 }
 
@@ -46,7 +46,7 @@ enum State {
 
 /// What one slot has in hand.
 #[derive(Debug, Clone, Default)]
-struct Hand {
+struct InHand {
     /// What is not done yet.
     lots: Vec<Lot>,
     /// When the last one of those before it was done, or all of them were taken.
@@ -57,7 +57,7 @@ struct Hand {
     ends: f64,
 }
 
-impl Hand {
+impl InHand {
     fn left(&self) -> u64 {
         self.lots.iter().map(|lot| lot.jobs).sum()
     }
@@ -96,7 +96,7 @@ impl Pod {
 
     /// Jobs in hand.
     pub(crate) fn in_hand(&self) -> u64 {
-        self.hands.iter().map(Hand::left).sum()
+        self.hands.iter().map(InHand::left).sum()
     }
 
     fn is_going(&self) -> bool {
@@ -236,7 +236,7 @@ impl Fleet {
         let id = self.next;
         self.next += 1;
         let ready_at = now + self.start.sample(&mut self.chance);
-        let hands = vec![Hand::default(); self.work.slots as usize];
+        let hands = vec![InHand::default(); self.work.slots as usize];
         let name = format!("worker-{id}");
         self.pods.push(Pod {
             id,

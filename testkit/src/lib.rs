@@ -11,6 +11,7 @@ mod pgbouncer;
 mod postgres;
 mod process;
 mod redis;
+pub mod tree;
 
 pub use authority::Authority;
 pub use disk::SmallDisk;

@@ -1,29 +1,14 @@
 //! Holds two habits of this code base: a file opens with a `//!` that says what it is for, and a lint is never silenced
 //! without a reason.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
-    for entry in fs::read_dir(directory).expect("a source directory is readable") {
-        let path = entry.expect("an entry is readable").path();
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        if path.is_dir() {
-            if name != "target" && !name.starts_with('.') {
-                rust_files(&path, found);
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
-            found.push(path);
-        }
-    }
-}
+use jobqueue_testkit::tree::files;
 
 fn sources() -> Vec<(PathBuf, String)> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the crate lies in the workspace");
-    let mut found = Vec::new();
-    rust_files(root, &mut found);
+    let found = files(&["rs"]);
     assert!(found.len() > 20, "the search finds the sources");
-    found.into_iter().map(|path| (path.clone(), fs::read_to_string(path).expect("a source is text"))).collect()
+    found
 }
 
 #[test]

@@ -36,7 +36,7 @@ Exit code: 0 if all would be written, 3 if some would fail, 2 if the recipe does
 of --database (or of any, with --write-and-roll-back) does not answer.";
 
 /// Problems of one record that are told one by one.
-const TOLD: usize = 50;
+const SHOWN: usize = 50;
 
 /// Flags of `try`.
 #[derive(Debug, Args)]
@@ -67,13 +67,13 @@ pub(crate) async fn run(global: &GlobalArgs, args: &TryArgs, output: Output) -> 
     let target = Target::from_args(global)?;
     let recipe = target.recipe()?;
     let database = database(&target, args, &recipe, output).await?;
-    let (sink, misfit) = match database {
+    let (sink, mismatch) = match database {
         Database::Fits(sink) => (Some(sink), None),
         Database::Unknown => (None, None),
         Database::LacksTables(error) => (None, Some(error)),
     };
     let function = args.function.clone().or_else(|| target.first_function());
-    let trial = Trial {
+    let trial = Preview {
         recipe: &recipe,
         queue: target.queues.first().map_or("try", String::as_str),
         function: function.filter(|_| target.protocol == Protocol::Rq),
@@ -81,12 +81,12 @@ pub(crate) async fn run(global: &GlobalArgs, args: &TryArgs, output: Output) -> 
         writes: args.write_and_roll_back,
     };
     let tried = if args.all { trial.every_line(args, output).await } else { trial.one_record(args, output).await };
-    match (misfit, tried) {
-        (Some(misfit), tried) => {
+    match (mismatch, tried) {
+        (Some(mismatch), tried) => {
             if let Err(error) = tried {
                 exit::report(output, &error);
             }
-            Err(misfit)
+            Err(mismatch)
         }
         (None, tried) => tried,
     }
@@ -134,7 +134,7 @@ async fn database(target: &Target, args: &TryArgs, recipe: &Recipe, output: Outp
     }
 }
 
-struct Trial<'a> {
+struct Preview<'a> {
     recipe: &'a Recipe,
     queue: &'a str,
     function: Option<String>,
@@ -157,29 +157,29 @@ struct Problem {
     message: String,
     /// Where a column refuses a value.
     #[serde(flatten)]
-    misfit: Option<ValueMismatch>,
+    mismatch: Option<ValueMismatch>,
     /// Whether the rows could not be made.
     #[serde(skip)]
     of_recipe: bool,
 }
 
 impl From<ValueMismatch> for Problem {
-    fn from(misfit: ValueMismatch) -> Self {
-        Self { message: misfit.to_string(), misfit: Some(misfit), of_recipe: false }
+    fn from(mismatch: ValueMismatch) -> Self {
+        Self { message: mismatch.to_string(), mismatch: Some(mismatch), of_recipe: false }
     }
 }
 
 impl Problem {
     /// Table and column, as far as they are known.
     fn place(&self) -> String {
-        match &self.misfit {
-            Some(misfit) => format!("{}.{}", misfit.table, misfit.column),
+        match &self.mismatch {
+            Some(mismatch) => format!("{}.{}", mismatch.table, mismatch.column),
             None => self.message.split(": ").next().unwrap_or_default().to_owned(),
         }
     }
 
     fn new(message: String, of_recipe: bool) -> Self {
-        Self { message, misfit: None, of_recipe }
+        Self { message, mismatch: None, of_recipe }
     }
 }
 
@@ -205,7 +205,7 @@ struct Failing<'a> {
     problems: &'a [Problem],
 }
 
-impl Trial<'_> {
+impl Preview<'_> {
     async fn record(&self, record: &str) -> anyhow::Result<Tried> {
         let now = Utc::now();
         let (tree, errors) = self.rows(record, now);
@@ -215,7 +215,8 @@ impl Trial<'_> {
             let misfits = sink.check(self.recipe, &tree).await.map_err(sink::sink_failure)?;
             // What the recipe could not read is null here.
             let unread = !problems.is_empty();
-            problems.extend(misfits.into_iter().filter(|misfit| !unread || misfit.value.is_some()).map(Problem::from));
+            problems
+                .extend(misfits.into_iter().filter(|mismatch| !unread || mismatch.value.is_some()).map(Problem::from));
         }
         let rows = self.recipe.preview(&tree);
         if self.writes && problems.is_empty() {
@@ -343,11 +344,11 @@ impl Tally {
 
 /// The problems, so many as a person reads.
 fn listed(problems: &[Problem], between: &str) -> String {
-    let mut told: Vec<String> = problems.iter().take(TOLD).map(|problem| problem.message.clone()).collect();
-    if problems.len() > TOLD {
-        told.push(format!("and {} more", problems.len() - TOLD));
+    let mut shown: Vec<String> = problems.iter().take(SHOWN).map(|problem| problem.message.clone()).collect();
+    if problems.len() > SHOWN {
+        shown.push(format!("and {} more", problems.len() - SHOWN));
     }
-    told.join(between)
+    shown.join(between)
 }
 
 fn open(path: &Path) -> anyhow::Result<Lines<Box<dyn std::io::BufRead + Send>>> {

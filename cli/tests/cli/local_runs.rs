@@ -34,12 +34,12 @@ const LONG: Duration = Duration::from_secs(120);
 const MANY: usize = 4000;
 
 /// A manifest in a directory of its own, and a Redis.
-struct Place {
+struct Fixture {
     directory: TempDir,
     redis: Redis,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Self {
         let directory = tempfile::tempdir().unwrap();
         file(directory.path(), "jobqueue.yaml", MANIFEST);
@@ -176,21 +176,21 @@ fn signal(name: &str, pid: u32) {
 
 #[test]
 fn until_empty_ends_with_every_row_and_a_summary() {
-    let place = Place::new();
-    place.enqueue((0..300).map(|number| format!("{{\"name\": \"p{number}\"}}")));
-    let ran = place.run_until_empty(&[]);
+    let fixture = Fixture::new();
+    fixture.enqueue((0..300).map(|number| format!("{{\"name\": \"p{number}\"}}")));
+    let ran = fixture.run_until_empty(&[]);
     assert_eq!(ran.code, 0, "{}", ran.err);
-    place.assert_exact(300);
-    assert_eq!(place.workers(), BTreeSet::new());
+    fixture.assert_exact(300);
+    assert_eq!(fixture.workers(), BTreeSet::new());
     for words in ["300  jobs done", "0  jobs failed", "300  rows in person (300 new)"] {
         assert!(ran.out.contains(words), "{words}: {}", ran.out);
     }
 
     // What fails is told by the exit code, and why by the summary.
-    place.enqueue(["{\"name\": \"late\"}", "{\"name\": 7", "{\"name\": 88"].map(str::to_owned).into_iter());
-    let ran = place.run_until_empty(&[]);
+    fixture.enqueue(["{\"name\": \"late\"}", "{\"name\": 7", "{\"name\": 88"].map(str::to_owned).into_iter());
+    let ran = fixture.run_until_empty(&[]);
     assert_eq!(ran.code, 3, "{}", ran.err);
-    place.assert_exact(301);
+    fixture.assert_exact(301);
     for words in ["1  jobs done", "2  jobs failed", "such as: ", "line 1", "301  rows in person (1 new)"] {
         assert!(ran.out.contains(words), "{words}: {}", ran.out);
     }
@@ -198,113 +198,113 @@ fn until_empty_ends_with_every_row_and_a_summary() {
 
 #[test]
 fn a_signal_drains_the_workers_and_leaves_nothing_running() {
-    let place = Place::new();
-    place.enqueue_many();
+    let fixture = Fixture::new();
+    fixture.enqueue_many();
     for name in ["TERM", "INT"] {
-        let before = place.size("ZCARD", "rq:finished:people");
-        let mut run = place.start(&[]);
-        until("a job of this run is done", LONG, || place.size("ZCARD", "rq:finished:people") > before);
-        assert_eq!(place.workers().len(), 1);
+        let before = fixture.size("ZCARD", "rq:finished:people");
+        let mut run = fixture.start(&[]);
+        until("a job of this run is done", LONG, || fixture.size("ZCARD", "rq:finished:people") > before);
+        assert_eq!(fixture.workers().len(), 1);
         run.signal(name);
         assert_eq!(run.event("stopping")["times"], 1);
         let summary = run.event("summary");
         assert_eq!(run.end(), Some(130));
-        assert_eq!(place.workers(), BTreeSet::new(), "a worker is left");
-        assert_eq!(place.size("SCARD", "rq:workers"), 0, "a worker is still listed");
-        assert_eq!(place.size("ZCARD", "rq:wip:people"), 0, "a job is left in hand");
-        let (done, waiting) = (place.size("ZCARD", "rq:finished:people"), place.size("LLEN", "rq:queue:people"));
+        assert_eq!(fixture.workers(), BTreeSet::new(), "a worker is left");
+        assert_eq!(fixture.size("SCARD", "rq:workers"), 0, "a worker is still listed");
+        assert_eq!(fixture.size("ZCARD", "rq:wip:people"), 0, "a job is left in hand");
+        let (done, waiting) = (fixture.size("ZCARD", "rq:finished:people"), fixture.size("LLEN", "rq:queue:people"));
         assert!(waiting > 0, "it was to be met in the middle");
         assert_eq!(done + waiting, MANY);
         assert_eq!(summary["done"], done - before);
-        place.assert_exact(done);
+        fixture.assert_exact(done);
     }
 }
 
 #[test]
 fn a_killed_worker_is_replaced_and_nothing_is_lost_or_twice() {
-    let place = Place::new();
-    place.enqueue_many();
-    let mut run = place.start(&["--until-empty"]);
-    until("a job is done", LONG, || place.size("ZCARD", "rq:finished:people") > 0);
-    let workers = place.workers();
+    let fixture = Fixture::new();
+    fixture.enqueue_many();
+    let mut run = fixture.start(&["--until-empty"]);
+    until("a job is done", LONG, || fixture.size("ZCARD", "rq:finished:people") > 0);
+    let workers = fixture.workers();
     assert_eq!(workers.len(), 1);
     let first = *workers.first().unwrap();
     signal("KILL", first);
     let ended = run.event("workerEnded");
     assert_eq!(ended["how"], "was killed by SIGKILL");
-    assert!(place.size("LLEN", "rq:queue:people") > 0, "it was to be met in the middle");
-    until("another worker runs", LONG, || place.workers().iter().any(|pid| *pid != first));
+    assert!(fixture.size("LLEN", "rq:queue:people") > 0, "it was to be met in the middle");
+    until("another worker runs", LONG, || fixture.workers().iter().any(|pid| *pid != first));
     let summary = run.event("summary");
     assert_eq!(run.end(), Some(0));
-    place.assert_exact(MANY);
+    fixture.assert_exact(MANY);
     assert_eq!((&summary["done"], &summary["failed"], &summary["crashes"]), (&MANY.into(), &0.into(), &1.into()));
-    assert_eq!(place.workers(), BTreeSet::new());
+    assert_eq!(fixture.workers(), BTreeSet::new());
 }
 
 #[test]
 fn a_run_without_a_job_says_where_it_looked() {
-    let place = Place::new();
-    let ran = place.run_until_empty(&[]);
+    let fixture = Fixture::new();
+    let ran = fixture.run_until_empty(&[]);
     assert_eq!(ran.code, 0, "{}", ran.err);
-    let words = format!("no job in people (RQ) of {}", place.redis.url());
+    let words = format!("no job in people (RQ) of {}", fixture.redis.url());
     assert!(ran.err.contains(&words), "{words}: {}", ran.err);
 }
 
 #[test]
 fn a_suspended_queue_is_said_to_be_and_done_once_it_is_resumed() {
-    let place = Place::new();
-    place.enqueue((0..3).map(|number| format!("{{\"name\": \"p{number}\"}}")));
-    assert_eq!(place.redis.cli(&["SET", "rq:suspended", "1"]), "OK");
-    let mut run = place.start(&["--until-empty"]);
+    let fixture = Fixture::new();
+    fixture.enqueue((0..3).map(|number| format!("{{\"name\": \"p{number}\"}}")));
+    assert_eq!(fixture.redis.cli(&["SET", "rq:suspended", "1"]), "OK");
+    let mut run = fixture.start(&["--until-empty"]);
     let event = run.event("suspended");
     assert_eq!(event["waiting"], 3);
-    place.redis.cli(&["DEL", "rq:suspended"]);
+    fixture.redis.cli(&["DEL", "rq:suspended"]);
     run.event("resumed");
     assert_eq!(run.event("summary")["done"], 3);
-    place.assert_exact(3);
+    fixture.assert_exact(3);
 }
 
 #[test]
 fn how_long_workers_live_is_decided_by_local() {
-    let place = Place::new();
-    file(place.directory.path(), "jobqueue.yaml", MANIFEST.replace("batchSize: 20", "batchSize: 20, maxJobs: 10"));
-    place.enqueue((0..300).map(|number| format!("{{\"name\": \"p{number}\"}}")));
-    let ran = place.run_until_empty(&[]);
+    let fixture = Fixture::new();
+    file(fixture.directory.path(), "jobqueue.yaml", MANIFEST.replace("batchSize: 20", "batchSize: 20, maxJobs: 10"));
+    fixture.enqueue((0..300).map(|number| format!("{{\"name\": \"p{number}\"}}")));
+    let ran = fixture.run_until_empty(&[]);
     assert_eq!(ran.code, 0, "{}", ran.err);
     assert!(!ran.out.contains("ended unasked"), "{}", ran.out);
-    place.assert_exact(300);
+    fixture.assert_exact(300);
 }
 
 #[test]
 fn why_a_job_is_tried_again_is_said_while_the_others_go_on() {
-    let place = Place::new();
+    let fixture = Fixture::new();
     let trigger = "CREATE TRIGGER picky BEFORE INSERT ON person WHEN NEW.name = 'bad' \
                    BEGIN SELECT json_extract('{', '$.a'); END";
-    file(place.directory.path(), "schema.sql", format!("{SCHEMA};\n{trigger};\n"));
-    place.enqueue(["one", "bad", "two"].iter().map(|name| format!("{{\"name\": \"{name}\"}}")));
-    let mut run = place.start(&[]);
+    file(fixture.directory.path(), "schema.sql", format!("{SCHEMA};\n{trigger};\n"));
+    fixture.enqueue(["one", "bad", "two"].iter().map(|name| format!("{{\"name\": \"{name}\"}}")));
+    let mut run = fixture.start(&[]);
     let event = run.event("retried");
     let words = event["message"].as_str().unwrap();
     assert!(words.ends_with(": person: malformed JSON (code 1)"), "{words}");
-    place.assert_exact(2);
+    fixture.assert_exact(2);
     run.signal("INT");
     run.end();
 }
 
 #[test]
 fn why_nothing_is_written_is_said_and_when_that_is_over() {
-    let place = Place::new();
-    place.enqueue(std::iter::once(r#"{"name": "before"}"#.to_owned()));
-    let mut run = place.start(&[]);
-    until("the first job is done", LONG, || place.size("ZCARD", "rq:finished:people") == 1);
-    place.sql("ALTER TABLE person RENAME TO hidden");
-    place.enqueue(std::iter::once(r#"{"name": "during"}"#.to_owned()));
+    let fixture = Fixture::new();
+    fixture.enqueue(std::iter::once(r#"{"name": "before"}"#.to_owned()));
+    let mut run = fixture.start(&[]);
+    until("the first job is done", LONG, || fixture.size("ZCARD", "rq:finished:people") == 1);
+    fixture.sql("ALTER TABLE person RENAME TO hidden");
+    fixture.enqueue(std::iter::once(r#"{"name": "during"}"#.to_owned()));
     let event = run.event("trouble");
     let words = event["message"].as_str().unwrap();
     assert!(words.contains("table person: no such table"), "{words}");
-    place.sql("ALTER TABLE hidden RENAME TO person");
+    fixture.sql("ALTER TABLE hidden RENAME TO person");
     run.event("troubleOver");
-    place.assert_exact(2);
+    fixture.assert_exact(2);
     run.signal("INT");
     run.end();
 }

@@ -7,14 +7,14 @@ use jobqueue_testkit::{Authority, Redis};
 use crate::support::{Ran, command, file, jobqueue, jobqueue_with, text, worker};
 
 /// A Redis that wants a client certificate, and a manifest that names Secrets for it.
-struct Place {
+struct Fixture {
     authority: Authority,
     _redis: Redis,
     directory: tempfile::TempDir,
     manifest: PathBuf,
 }
 
-impl Place {
+impl Fixture {
     fn new() -> Self {
         let authority = Authority::new();
         let (redis, port) = authority.redis(true);
@@ -59,55 +59,55 @@ fn rows(database: &Path) -> String {
 
 #[test]
 fn local_mode_and_its_workers_take_the_files() {
-    let place = Place::new();
-    let schema = file(place.directory.path(), "schema.sql", "CREATE TABLE person (name TEXT)");
+    let fixture = Fixture::new();
+    let schema = file(fixture.directory.path(), "schema.sql", "CREATE TABLE person (name TEXT)");
     let local =
         ["local", "--until-empty", "--workers-binary", text(&worker()), "--schema", text(&schema)].map(str::to_owned);
     let local: Vec<&str> = local.iter().map(String::as_str).collect();
-    let ran = place.run(&local, &place.flags()[..2], "");
+    let ran = fixture.run(&local, &fixture.flags()[..2], "");
     assert_eq!(ran.code, 2, "{}", ran.err);
     assert!(ran.err.contains("Secret us") && ran.err.contains("--redis-cert"), "{}", ran.err);
 
-    let ran = place.run(&["enqueue", "-"], &place.flags(), "{\"name\": \"Ann\"}\n");
+    let ran = fixture.run(&["enqueue", "-"], &fixture.flags(), "{\"name\": \"Ann\"}\n");
     assert_eq!(ran.code, 0, "{}", ran.err);
-    let ran = place.run(&local, &place.flags(), "");
+    let ran = fixture.run(&local, &fixture.flags(), "");
     assert_eq!(ran.code, 0, "{}", ran.err);
-    assert_eq!(rows(&place.directory.path().join("people.sqlite")), "Ann\n");
+    assert_eq!(rows(&fixture.directory.path().join("people.sqlite")), "Ann\n");
 }
 
 #[test]
 fn commands_take_the_files_from_flags_or_variables_and_say_what_is_missing() {
-    let place = Place::new();
-    let ran = place.run(&["status"], &[], "");
+    let fixture = Fixture::new();
+    let ran = fixture.run(&["status"], &[], "");
     assert_eq!(ran.code, 2, "{}", ran.err);
     for words in ["key ca.crt of Secret authority", "--redis-ca", "JOBQUEUE_REDIS_CA"] {
         assert!(ran.err.contains(words), "{words}: {}", ran.err);
     }
-    let ran = place.run(&["status"], &place.flags(), "");
+    let ran = fixture.run(&["status"], &fixture.flags(), "");
     assert_eq!(ran.code, 0, "{}", ran.err);
-    let mut status = command(&["status", "-f", text(&place.manifest)]);
+    let mut status = command(&["status", "-f", text(&fixture.manifest)]);
     for (name, path) in [("CA", "ca.pem"), ("CERT", "client.pem"), ("KEY", "client.key")] {
-        status.env(format!("JOBQUEUE_REDIS_{name}"), place.authority.path(path));
+        status.env(format!("JOBQUEUE_REDIS_{name}"), fixture.authority.path(path));
     }
     assert!(status.output().unwrap().status.success());
     let ran =
-        jobqueue(&["status", "-f", text(&place.manifest), "--redis-ca", "/nowhere/ca.pem", "--redis", "rediss://h"]);
+        jobqueue(&["status", "-f", text(&fixture.manifest), "--redis-ca", "/nowhere/ca.pem", "--redis", "rediss://h"]);
     assert_eq!(ran.code, 2);
     assert!(ran.err.contains("/nowhere/ca.pem"), "{}", ran.err);
 }
 
 #[test]
 fn secrets_of_the_database_are_named_with_the_way_round_them() {
-    let place = Place::new();
-    let manifest = std::fs::read_to_string(&place.manifest).unwrap();
+    let fixture = Fixture::new();
+    let manifest = std::fs::read_to_string(&fixture.manifest).unwrap();
     let secret = "database: {urlSecretKeyRef: {name: s, key: database}}";
     let tls = "database: {url: 'postgres://u@127.0.0.1:1/d', tls: {caSecretKeyRef: {name: theirs, key: ca.crt}}}";
-    std::fs::write(&place.manifest, manifest.replace(secret, tls)).unwrap();
+    std::fs::write(&fixture.manifest, manifest.replace(secret, tls)).unwrap();
     for command in [&["try", "--record", "-"][..], &["local", "--workers-binary", "/bin/sh"]] {
-        let ran = place.run(command, &place.flags(), "{}");
+        let ran = fixture.run(command, &fixture.flags(), "{}");
         assert_eq!(ran.code, 2, "{}", ran.err);
         assert!(ran.err.contains("Secret theirs") && ran.err.contains("sslrootcert=PATH"), "{}", ran.err);
     }
     // What only looks at the URL needs no certificate.
-    assert_eq!(place.run(&["schema"], &[], "").code, 0);
+    assert_eq!(fixture.run(&["schema"], &[], "").code, 0);
 }

@@ -15,8 +15,8 @@ use stateright::{Model, Property};
 
 use crate::check::Explain;
 use crate::guards::Guards;
-use crate::look::Look;
 use crate::rq::Until;
+use crate::selection::Selection;
 
 /// What is pushed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -62,7 +62,7 @@ pub struct Run {
 
 /// Where a job is that was taken from its list or stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum Location {
     /// It waits, before the backlog.
     Ready,
     /// An execution has it.
@@ -81,7 +81,7 @@ pub struct Job {
     /// Attempts so far.
     pub attempts: u8,
     /// Where it is.
-    pub place: Place,
+    pub place: Location,
 }
 
 /// What is kept beside a list, or for one group of a stream.
@@ -110,7 +110,7 @@ pub struct Redis {
 
 /// What a worker has in hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Hand {
+pub struct InHand {
     /// The run.
     pub run: Run,
     /// Its claim.
@@ -139,7 +139,7 @@ pub struct Budget {
 
 /// Everything.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct World {
+pub struct System {
     /// Redis.
     pub redis: Redis,
     /// Redis as it was, and the effects that had been asked for by then.
@@ -149,7 +149,7 @@ pub struct World {
     /// The effects in the order of their commits.
     pub applied: Vec<Effect>,
     /// What each worker has in hand.
-    pub workers: Vec<Option<Hand>>,
+    pub workers: Vec<Option<InHand>>,
     /// What was asked for.
     pub asked: BTreeMap<Effect, Claim>,
     /// Pushes so far.
@@ -182,7 +182,7 @@ pub struct Config {
     /// Whether lives are in Redis from the start.
     pub has_life: bool,
     /// Which properties are looked at.
-    pub look: Look,
+    pub selection: Selection,
     /// What may happen, and how often.
     pub budget: Budget,
 }
@@ -199,7 +199,7 @@ impl Config {
             later: &[1, 2],
             max_attempts: 3,
             has_life: true,
-            look: Look::All,
+            selection: Selection::All,
             budget,
         }
     }
@@ -215,8 +215,8 @@ impl Config {
     }
 
     /// The world as it is at first.
-    pub fn first(&self) -> World {
-        let mut world = World {
+    pub fn first(&self) -> System {
+        let mut world = System {
             redis: Redis { items: vec![], queues: vec![Queue::default(); self.groups] },
             backup: None,
             ledger: BTreeSet::new(),
@@ -246,18 +246,18 @@ impl Config {
 pub struct Flow(pub Config);
 
 impl Model for Flow {
-    type State = World;
+    type State = System;
     type Action = Step;
 
-    fn init_states(&self) -> Vec<World> {
+    fn init_states(&self) -> Vec<System> {
         vec![self.0.first()]
     }
 
-    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
+    fn actions(&self, world: &System, steps: &mut Vec<Step>) {
         steps::possible(world, &self.0, steps);
     }
 
-    fn next_state(&self, world: &World, step: Step) -> Option<World> {
+    fn next_state(&self, world: &System, step: Step) -> Option<System> {
         let next = steps::take(world, &self.0, step)?;
         (next != *world).then_some(next)
     }
@@ -268,7 +268,7 @@ impl Model for Flow {
 }
 
 impl Explain for Flow {
-    fn explain(&self, world: &World, property: &str) -> Vec<String> {
+    fn explain(&self, world: &System, property: &str) -> Vec<String> {
         let mut after = Vec::new();
         if PROPERTIES.last().is_some_and(|(name, _)| *name == property) {
             after.push("all workers die, and nobody asks for anything more".to_owned());

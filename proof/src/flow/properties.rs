@@ -4,13 +4,13 @@ use std::collections::BTreeSet;
 
 use stateright::Property;
 
-use super::{Claim, Config, Effect, Flow, Place, Step, World, steps};
+use super::{Claim, Config, Effect, Flow, Location, Step, System, steps};
 use crate::rq::Outcome;
 
 /// More rounds than any of our worlds needs until nothing is left to do.
 const ROUNDS: usize = 40;
 
-type Check = fn(&Config, &World) -> bool;
+type Check = fn(&Config, &System) -> bool;
 
 /// Two commits of one effect.
 pub(super) const ONCE: &str = "committed at most once";
@@ -25,25 +25,25 @@ pub const PROPERTIES: [(&str, Check); 2] =
 pub(super) fn for_checker() -> Vec<Property<Flow>> {
     macro_rules! always {
         ($($n:literal)*) => { vec![$(Property::always(PROPERTIES[$n].0, |model: &Flow, world| {
-            !model.0.look.at(PROPERTIES[$n].0) || PROPERTIES[$n].1(&model.0, world)
+            !model.0.selection.includes(PROPERTIES[$n].0) || PROPERTIES[$n].1(&model.0, world)
         }),)*] };
     }
     always![0 1]
 }
 
-fn at_most_once(world: &World) -> bool {
+fn at_most_once(world: &System) -> bool {
     let mut seen = BTreeSet::new();
     world.applied.iter().all(|effect| seen.insert(*effect))
 }
 
-fn is_failed(config: &Config, world: &World, effect: Effect) -> bool {
+fn is_failed(config: &Config, world: &System, effect: Effect) -> bool {
     let queue = &world.redis.queues[usize::from(effect.group)];
     (!config.stream || queue.made == effect.made)
-        && queue.jobs.values().any(|job| job.place == Place::Failed && job.item.push == effect.push)
+        && queue.jobs.values().any(|job| job.place == Location::Failed && job.item.push == effect.push)
 }
 
 /// What is wrong (each step on the way is told to `note`) once all workers died, and maintenance and one worker for each group went on until nothing was left to do.
-pub(super) fn unrest(config: &Config, world: &World, mut note: impl FnMut(Step)) -> Option<String> {
+pub(super) fn unrest(config: &Config, world: &System, mut note: impl FnMut(Step)) -> Option<String> {
     let mut world = world.clone();
     world.workers.iter_mut().for_each(|hand| *hand = None);
     for _ in 0..ROUNDS {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Claim, Config, Effect, Hand, Item, Job, Place, Queue, Run, World};
+use super::{Claim, Config, Effect, InHand, Item, Job, Location, Queue, Run, System};
 use crate::guards::Switch;
 use crate::rq::{Outcome, Until};
 
@@ -42,7 +42,7 @@ pub enum Step {
 }
 
 /// Everything that can happen now.
-pub(super) fn possible(world: &World, config: &Config, steps: &mut Vec<Step>) {
+pub(super) fn possible(world: &System, config: &Config, steps: &mut Vec<Step>) {
     let left = &world.left;
     if left.push > 0 && config.later.is_empty() {
         // Each says something of its own.
@@ -63,10 +63,10 @@ pub(super) fn possible(world: &World, config: &Config, steps: &mut Vec<Step>) {
         }
         for (run, job) in &queue.jobs {
             match job.place {
-                Place::Leased(_, Until::Lapsed) => steps.push(Step::Reclaim(number, *run)),
-                Place::Leased(..) if left.lapse > 0 => steps.push(Step::Lapse(number, *run)),
-                Place::Scheduled => steps.push(Step::ComeDue(number, *run)),
-                Place::Failed if left.requeue > 0 => steps.push(Step::Requeue(number, *run)),
+                Location::Leased(_, Until::Lapsed) => steps.push(Step::Reclaim(number, *run)),
+                Location::Leased(..) if left.lapse > 0 => steps.push(Step::Lapse(number, *run)),
+                Location::Scheduled => steps.push(Step::ComeDue(number, *run)),
+                Location::Failed if left.requeue > 0 => steps.push(Step::Requeue(number, *run)),
                 _ => {}
             }
         }
@@ -111,7 +111,7 @@ fn strays(queue: &Queue) -> impl Iterator<Item = u8> + '_ {
 }
 
 /// The world after a step; none where it cannot be.
-pub(super) fn take(before: &World, config: &Config, step: Step) -> Option<World> {
+pub(super) fn take(before: &System, config: &Config, step: Step) -> Option<System> {
     let mut next = before.clone();
     let world = &mut next;
     match step {
@@ -150,16 +150,16 @@ pub(super) fn take(before: &World, config: &Config, step: Step) -> Option<World>
         Step::Lapse(number, run) => {
             world.left.lapse -= 1;
             let job = world.redis.queues[number].jobs.get_mut(&run)?;
-            if let Place::Leased(execution, _) = job.place {
-                job.place = Place::Leased(execution, Until::Lapsed);
+            if let Location::Leased(execution, _) = job.place {
+                job.place = Location::Leased(execution, Until::Lapsed);
             }
         }
         Step::Requeue(number, run) => {
             world.left.requeue -= 1;
             let job = world.redis.queues[number].jobs.get_mut(&run)?;
-            (job.place, job.attempts) = (Place::Ready, 0);
+            (job.place, job.attempts) = (Location::Ready, 0);
         }
-        Step::ComeDue(number, run) => world.redis.queues[number].jobs.get_mut(&run)?.place = Place::Ready,
+        Step::ComeDue(number, run) => world.redis.queues[number].jobs.get_mut(&run)?.place = Location::Ready,
         Step::Reclaim(number, run) => reclaim(world, config, number, run),
         Step::Adopt(number, entry) => adopt(world, config, number, entry),
         Step::Backup => {
@@ -180,7 +180,7 @@ pub(super) fn take(before: &World, config: &Config, step: Step) -> Option<World>
 }
 
 /// A producer pushes; every group is to see it.
-pub(super) fn push(world: &mut World, content: u8, front: bool) {
+pub(super) fn push(world: &mut System, content: u8, front: bool) {
     world.pushes += 1;
     let item = Item { push: world.pushes, content };
     let at = if front { 0 } else { world.redis.items.len() };
@@ -190,7 +190,7 @@ pub(super) fn push(world: &mut World, content: u8, front: bool) {
     }
 }
 
-fn give_up(world: &mut World, which: impl Fn(&Effect) -> bool) {
+fn give_up(world: &mut System, which: impl Fn(&Effect) -> bool) {
     for (effect, claim) in &mut world.asked {
         if which(effect) && *claim == Claim::Owed {
             *claim = Claim::Gone;
@@ -198,7 +198,7 @@ fn give_up(world: &mut World, which: impl Fn(&Effect) -> bool) {
     }
 }
 
-fn delete(world: &mut World, config: &Config, number: usize) {
+fn delete(world: &mut System, config: &Config, number: usize) {
     let made = world.redis.queues[number].made + 1;
     give_up(world, |effect| usize::from(effect.group) == number);
     world.redis.queues[number] = Queue { made, ..Queue::default() };
@@ -213,12 +213,12 @@ fn delete(world: &mut World, config: &Config, number: usize) {
     }
 }
 
-fn effect(config: &Config, world: &World, number: usize, item: Item) -> Effect {
+fn effect(config: &Config, world: &System, number: usize, item: Item) -> Effect {
     let made = if config.stream { world.redis.queues[number].made } else { made_at_push(world, item) };
     Effect { push: item.push, group: u8::try_from(number).unwrap_or_default(), made }
 }
 
-fn made_at_push(world: &World, item: Item) -> u8 {
+fn made_at_push(world: &System, item: Item) -> u8 {
     world.asked.keys().find(|effect| effect.push == item.push).map_or(0, |effect| effect.made)
 }
 
@@ -229,7 +229,7 @@ fn name(config: &Config, queue: &Queue, item: Item, number: u8) -> Run {
 }
 
 /// Takes a job: one that came back, or the next of the backlog. False where there is none.
-pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Option<usize>) -> bool {
+pub(super) fn claim(world: &mut System, config: &Config, worker: usize, fault: Option<usize>) -> bool {
     let number = config.queue_of(worker);
     if world.redis.queues[number].life.is_none() {
         world.lives += 1;
@@ -237,8 +237,8 @@ pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Op
     }
     world.executions += 1;
     let execution = world.executions;
-    let leased = Place::Leased(execution, Until::Live);
-    let ready = world.redis.queues[number].jobs.iter().find(|(_, job)| job.place == Place::Ready);
+    let leased = Location::Leased(execution, Until::Live);
+    let ready = world.redis.queues[number].jobs.iter().find(|(_, job)| job.place == Location::Ready);
     if let Some((run, item)) = ready.map(|(run, job)| (*run, job.item)) {
         if fault.is_some() {
             // It changes one place: it fails as a whole.
@@ -248,7 +248,7 @@ pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Op
         if let Some(job) = world.redis.queues[number].jobs.get_mut(&run) {
             (job.place, job.attempts) = (leased, job.attempts + 1);
         }
-        world.workers[worker] = Some(Hand { run, execution, effect, committed: false });
+        world.workers[worker] = Some(InHand { run, execution, effect, committed: false });
         return true;
     }
     let last = world.redis.queues[number].last;
@@ -263,7 +263,7 @@ pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Op
         claim_element(world, config, run, job, fault)
     };
     if whole {
-        world.workers[worker] = Some(Hand { run, execution, effect, committed: false });
+        world.workers[worker] = Some(InHand { run, execution, effect, committed: false });
     }
     true
 }
@@ -283,7 +283,7 @@ fn claim_entry(queue: &mut Queue, run: Run, job: Job, fault: Option<usize>) -> b
 }
 
 /// A list is looked at; then the number, the job and its lease are written, and the element is taken last.
-fn claim_element(world: &mut World, config: &Config, run: Run, job: Job, fault: Option<usize>) -> bool {
+fn claim_element(world: &mut System, config: &Config, run: Run, job: Job, fault: Option<usize>) -> bool {
     let take_last = config.guards.has(Switch::TakeLast);
     let redis = &mut world.redis;
     let before = redis.queues[0].clone();
@@ -306,7 +306,7 @@ fn claim_element(world: &mut World, config: &Config, run: Run, job: Job, fault: 
 }
 
 /// Rows and ledger entry in one transaction.
-pub(super) fn commit(world: &mut World, worker: usize) {
+pub(super) fn commit(world: &mut System, worker: usize) {
     if let Some(hand) = &mut world.workers[worker] {
         if world.ledger.insert(hand.run) {
             world.applied.push(hand.effect);
@@ -316,12 +316,12 @@ pub(super) fn commit(world: &mut World, worker: usize) {
 }
 
 /// Records an outcome, where the claim is still this worker's.
-pub(super) fn settle(world: &mut World, config: &Config, worker: usize, outcome: Outcome) {
+pub(super) fn settle(world: &mut System, config: &Config, worker: usize, outcome: Outcome) {
     let Some(hand) = world.workers[worker].take() else { return };
     let only = config.groups == 1;
     let queue = &mut world.redis.queues[config.queue_of(worker)];
     let Some(job) = queue.jobs.get_mut(&hand.run) else { return };
-    if !matches!(job.place, Place::Leased(execution, _) if execution == hand.execution) {
+    if !matches!(job.place, Location::Leased(execution, _) if execution == hand.execution) {
         return;
     }
     let entry = job.item.push;
@@ -333,21 +333,21 @@ pub(super) fn settle(world: &mut World, config: &Config, worker: usize, outcome:
                 world.redis.items.retain(|item| item.push != entry);
             }
         }
-        Outcome::Retry => job.place = Place::Scheduled,
+        Outcome::Retry => job.place = Location::Scheduled,
         Outcome::Fail => {
-            job.place = Place::Failed;
+            job.place = Location::Failed;
             queue.pending.remove(&entry);
         }
-        Outcome::Release => (job.place, job.attempts) = (Place::Ready, job.attempts.saturating_sub(1)),
+        Outcome::Release => (job.place, job.attempts) = (Location::Ready, job.attempts.saturating_sub(1)),
     }
 }
 
 /// A job whose worker vanished runs again, unless that happened too often.
-pub(super) fn reclaim(world: &mut World, config: &Config, number: usize, run: Run) {
+pub(super) fn reclaim(world: &mut System, config: &Config, number: usize, run: Run) {
     let queue = &mut world.redis.queues[number];
     if let Some(job) = queue.jobs.get_mut(&run) {
         let over = job.attempts >= config.max_attempts;
-        job.place = if over { Place::Failed } else { Place::Ready };
+        job.place = if over { Location::Failed } else { Location::Ready };
         if over {
             queue.pending.remove(&job.item.push);
         }
@@ -355,13 +355,13 @@ pub(super) fn reclaim(world: &mut World, config: &Config, number: usize, run: Ru
 }
 
 /// An entry that was delivered and that no job is about becomes one.
-pub(super) fn adopt(world: &mut World, config: &Config, number: usize, entry: u8) {
+pub(super) fn adopt(world: &mut System, config: &Config, number: usize, entry: u8) {
     let item = world.redis.items.iter().find(|item| item.push == entry).copied();
     let queue = &mut world.redis.queues[number];
     match item {
         Some(item) => {
             let run = name(config, queue, item, entry);
-            queue.jobs.insert(run, Job { item, attempts: 1, place: Place::Ready });
+            queue.jobs.insert(run, Job { item, attempts: 1, place: Location::Ready });
         }
         None => {
             queue.pending.remove(&entry);
@@ -370,21 +370,21 @@ pub(super) fn adopt(world: &mut World, config: &Config, number: usize, entry: u8
 }
 
 /// Maintenance until there is nothing to maintain.
-pub(super) fn maintain(world: &mut World, config: &Config, note: &mut impl FnMut(Step)) -> bool {
+pub(super) fn maintain(world: &mut System, config: &Config, note: &mut impl FnMut(Step)) -> bool {
     let mut busy = false;
     for number in 0..config.groups {
-        let jobs: Vec<(Run, Place)> =
+        let jobs: Vec<(Run, Location)> =
             world.redis.queues[number].jobs.iter().map(|(run, job)| (*run, job.place)).collect();
         for (run, place) in jobs {
             match place {
-                Place::Leased(..) => {
+                Location::Leased(..) => {
                     note(Step::Reclaim(number, run));
                     reclaim(world, config, number, run);
                 }
-                Place::Scheduled => {
+                Location::Scheduled => {
                     note(Step::ComeDue(number, run));
                     if let Some(job) = world.redis.queues[number].jobs.get_mut(&run) {
-                        job.place = Place::Ready;
+                        job.place = Location::Ready;
                     }
                 }
                 _ => continue,

@@ -22,7 +22,7 @@ use stateright::{Model, Property};
 
 use crate::check::Explain;
 use crate::guards::Guards;
-use crate::look::Look;
+use crate::selection::Selection;
 
 /// One small world, and what may happen in it.
 #[derive(Debug, Clone)]
@@ -46,7 +46,7 @@ pub struct Config {
     /// Whether what a failing script needs to put the lease back fails too.
     pub no_put_back: bool,
     /// The properties that are looked at: one, or all but one, or all.
-    pub look: Look,
+    pub selection: Selection,
     /// What may happen, and how often.
     pub budget: Budget,
 }
@@ -64,7 +64,7 @@ impl Config {
             old_worker: false,
             has_life: true,
             no_put_back: false,
-            look: Look::All,
+            selection: Selection::All,
             budget,
         }
     }
@@ -75,9 +75,9 @@ impl Config {
     }
 
     /// The world as it is at first: each id was enqueued once on each server.
-    pub fn first(&self) -> World {
+    pub fn first(&self) -> System {
         let redis = Redis { records: vec![None; usize::from(self.jobs)], ..Redis::default() };
-        let mut world = World {
+        let mut world = System {
             servers: vec![redis; self.servers],
             clocks: vec![0; self.servers],
             sql: Sql::default(),
@@ -110,18 +110,18 @@ impl Config {
 pub struct Rq(pub Config);
 
 impl Model for Rq {
-    type State = World;
+    type State = System;
     type Action = Step;
 
-    fn init_states(&self) -> Vec<World> {
+    fn init_states(&self) -> Vec<System> {
         vec![self.0.first()]
     }
 
-    fn actions(&self, world: &World, steps: &mut Vec<Step>) {
+    fn actions(&self, world: &System, steps: &mut Vec<Step>) {
         steps::possible(world, &self.0, steps);
     }
 
-    fn next_state(&self, world: &World, step: Step) -> Option<World> {
+    fn next_state(&self, world: &System, step: Step) -> Option<System> {
         let next = steps::take(world, &self.0, step)?;
         (next != *world).then_some(next)
     }
@@ -132,7 +132,7 @@ impl Model for Rq {
 }
 
 impl Explain for Rq {
-    fn explain(&self, world: &World, property: &str) -> Vec<String> {
+    fn explain(&self, world: &System, property: &str) -> Vec<String> {
         let mut after = Vec::new();
         if PROPERTIES.last().is_some_and(|(name, _)| *name == property) {
             after.push("all workers die, and nobody asks for anything more".to_owned());

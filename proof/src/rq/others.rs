@@ -2,10 +2,10 @@
 
 use super::Config;
 use super::scripts::{Write, write};
-use super::state::{Failed, Hand, Lease, Record, Redis, Replaced, Run, Stage, Status, Until, World};
+use super::state::{Failed, InHand, Lease, Record, Redis, Replaced, Run, Stage, Status, System, Until};
 
 /// Reclaiming as workers of an older version do it: they know nothing of runs.
-pub(super) fn old_reclaim(world: &mut World, server: usize, lease: &Lease) {
+pub(super) fn old_reclaim(world: &mut System, server: usize, lease: &Lease) {
     let now = world.tick(server);
     let redis = &mut world.servers[server];
     write(redis, Write::GiveUpLease(*lease));
@@ -19,7 +19,7 @@ pub(super) fn old_reclaim(world: &mut World, server: usize, lease: &Lease) {
 }
 
 /// A claim as workers of an older version do it: they know nothing of runs.
-pub(super) fn old_claim(world: &mut World, config: &Config, worker: usize) -> bool {
+pub(super) fn old_claim(world: &mut System, config: &Config, worker: usize) -> bool {
     let redis = &world.servers[config.server_of(worker)];
     let Some(&job) = redis.queue.first() else { return false };
     let Some(record) = redis.record(job).copied() else { return false };
@@ -44,7 +44,7 @@ pub(super) fn old_claim(world: &mut World, config: &Config, worker: usize) -> bo
     for step in [Write::TakeId, Write::Record(job, begun), Write::Lease(lease)] {
         write(redis, step);
     }
-    world.workers[worker] = Some(Hand { lease, stage: Stage::Claimed, said: None });
+    world.workers[worker] = Some(InHand { lease, stage: Stage::Claimed, said: None });
     true
 }
 

@@ -6,7 +6,7 @@ use stateright::Property;
 
 use super::scripts::{self, Outcome, is_failed, is_held};
 use super::settle;
-use super::{Claim, Config, Effect, Rq, Status, Step, Until, World};
+use super::{Claim, Config, Effect, Rq, Status, Step, System, Until};
 use crate::guards::Switch;
 
 /// More rounds than any of our worlds needs until nothing is left to do.
@@ -18,7 +18,7 @@ pub const AT_MOST_ONCE: &str = "committed at most once";
 /// Rows of an older version over those of a newer one.
 pub const NEWER_LAST: &str = "newer is written last";
 
-type Check = fn(&Config, &World) -> bool;
+type Check = fn(&Config, &System) -> bool;
 
 /// Every property: its name, and what must hold.
 pub const PROPERTIES: [(&str, Check); 8] = [
@@ -33,26 +33,29 @@ pub const PROPERTIES: [(&str, Check); 8] = [
 ];
 
 /// The first property that does not hold.
-pub fn broken(config: &Config, world: &World) -> Option<&'static str> {
-    PROPERTIES.iter().find(|(name, check)| config.look.at(name) && !check(config, world)).map(|(name, _)| *name)
+pub fn broken(config: &Config, world: &System) -> Option<&'static str> {
+    PROPERTIES
+        .iter()
+        .find(|(name, check)| config.selection.includes(name) && !check(config, world))
+        .map(|(name, _)| *name)
 }
 
 pub(super) fn for_checker() -> Vec<Property<Rq>> {
     // The checker wants one function for each property, and no captures.
     macro_rules! always {
         ($($n:literal)*) => { vec![$(Property::always(PROPERTIES[$n].0, |model: &Rq, world| {
-            !model.0.look.at(PROPERTIES[$n].0) || PROPERTIES[$n].1(&model.0, world)
+            !model.0.selection.includes(PROPERTIES[$n].0) || PROPERTIES[$n].1(&model.0, world)
         }),)*] };
     }
     always![0 1 2 3 4 5 6 7]
 }
 
-fn at_most_once(world: &World) -> bool {
+fn at_most_once(world: &System) -> bool {
     let mut seen = BTreeSet::new();
     world.sql.applied.iter().all(|effect| seen.insert(*effect))
 }
 
-fn finished_is_committed(world: &World) -> bool {
+fn finished_is_committed(world: &System) -> bool {
     let mut records = world.servers.iter().flat_map(|redis| redis.records.iter().flatten());
     records.all(|record| {
         let claim = world.asked.get(&record.effect).map(|asked| asked.claim);
@@ -60,13 +63,13 @@ fn finished_is_committed(world: &World) -> bool {
     })
 }
 
-fn owed(world: &World) -> impl Iterator<Item = (usize, u8, Effect)> + '_ {
+fn owed(world: &System) -> impl Iterator<Item = (usize, u8, Effect)> + '_ {
     let owed = world.asked.iter().filter(|(_, asked)| asked.claim == Claim::Owed);
     let owed = owed.map(|(effect, asked)| (asked.server, asked.job, *effect));
     owed.filter(|(_, _, effect)| !world.sql.applied.contains(effect))
 }
 
-fn nothing_is_lost(config: &Config, world: &World) -> bool {
+fn nothing_is_lost(config: &Config, world: &System) -> bool {
     owed(world).all(|(server, job, effect)| {
         let redis = &world.servers[server];
         is_failed(redis, effect) || is_held(redis, config.guards, job, effect)
@@ -74,7 +77,7 @@ fn nothing_is_lost(config: &Config, world: &World) -> bool {
 }
 
 /// What was deleted in the middle of its run, or forgotten by Redis, has no place in the order.
-fn newer_last(world: &World) -> bool {
+fn newer_last(world: &System) -> bool {
     let placed = |effect: &Effect| {
         world.asked.get(effect).filter(|asked| matches!(asked.claim, Claim::Owed | Claim::Overwritten))
     };
@@ -87,11 +90,11 @@ fn newer_last(world: &World) -> bool {
     })
 }
 
-fn failed_for_cause(world: &World) -> bool {
+fn failed_for_cause(world: &System) -> bool {
     world.servers.iter().all(|redis| redis.failed.iter().all(|failed| failed.for_cause))
 }
 
-fn done_did_not_fail(world: &World) -> bool {
+fn done_did_not_fail(world: &System) -> bool {
     world.servers.iter().all(|redis| {
         let mut done = redis.records.iter().flatten().filter(|record| record.status == Status::Finished);
         done.all(|record| !is_failed(redis, record.effect))
@@ -99,7 +102,7 @@ fn done_did_not_fail(world: &World) -> bool {
 }
 
 /// What the failed registry names must still be there to be tried again.
-fn failed_is_whole(config: &Config, world: &World) -> bool {
+fn failed_is_whole(config: &Config, world: &System) -> bool {
     world.servers.iter().all(|redis| {
         redis.failed.iter().all(|failed| {
             let claim = world.asked.get(&failed.effect).map(|asked| asked.claim);
@@ -114,12 +117,12 @@ fn failed_is_whole(config: &Config, world: &World) -> bool {
 
 /// All workers die; then nothing happens any more but maintenance and one honest worker at a time. It comes to an end, and
 /// then everything is committed or failed.
-fn comes_to_rest(config: &Config, world: &World) -> bool {
+fn comes_to_rest(config: &Config, world: &System) -> bool {
     unrest(config, world, |_| {}).is_none()
 }
 
 /// What is wrong when nothing but that happens any more; each of those steps is told to `note`.
-pub(super) fn unrest(config: &Config, world: &World, mut note: impl FnMut(Step)) -> Option<String> {
+pub(super) fn unrest(config: &Config, world: &System, mut note: impl FnMut(Step)) -> Option<String> {
     let mut world = world.clone();
     world.workers.iter_mut().for_each(|hand| *hand = None);
     for _ in 0..ROUNDS {
@@ -143,7 +146,7 @@ pub(super) fn unrest(config: &Config, world: &World, mut note: impl FnMut(Step))
 }
 
 /// One round of maintenance and work; false where there was nothing to do.
-fn one_round(config: &Config, world: &mut World, note: &mut impl FnMut(Step)) -> bool {
+fn one_round(config: &Config, world: &mut System, note: &mut impl FnMut(Step)) -> bool {
     let mut busy = false;
     for server in 0..config.servers {
         let pulled_in = config.guards.has(Switch::PullIn);

@@ -7,8 +7,8 @@ use crate::guards::Switch::{
     LeaseChecked, LeaseLast, LedgerKept, Life, LifeDurable, NextRun, OldAttempts, OwnRecord, PayloadCopy, PullIn,
     PutBack, RecordLast, RetryAside, RunRemoved, RunStays, SameTransaction, TakeLast, TakenOver,
 };
-use crate::look::Look;
 use crate::scenarios::{Case, Limit, Scenario};
+use crate::selection::Selection;
 
 /// Every scenario of RQ's protocol.
 #[expect(clippy::too_many_lines, reason = "a list")]
@@ -91,11 +91,11 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             name: "failover",
             what: "Redis is set back to any earlier state; retries, new versions",
             small: Case::Rq(Config {
-                look: Look::But(NEWER_LAST),
+                selection: Selection::But(NEWER_LAST),
                 ..Config::small(Budget { backup: 1, enqueue_new: 1, verdict: 1, ..none })
             }),
             deep: Case::Rq(Config {
-                look: Look::But(NEWER_LAST),
+                selection: Selection::But(NEWER_LAST),
                 ..Config::small(Budget { backup: 1, enqueue_new: 1, enqueue_same: 1, crash: 1, lapse: 1, ..none })
             }),
             needs: &[],
@@ -119,12 +119,12 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             what: "Redis is set back; repetitions, jobs for later",
             small: Case::Rq(Config {
                 repeats: 1,
-                look: Look::But(NEWER_LAST),
+                selection: Selection::But(NEWER_LAST),
                 ..Config::small(Budget { backup: 1, enqueue_later: 1, ..none })
             }),
             deep: Case::Rq(Config {
                 repeats: 2,
-                look: Look::But(NEWER_LAST),
+                selection: Selection::But(NEWER_LAST),
                 ..Config::small(Budget { backup: 1, enqueue_later: 1, crash: 1, lapse: 1, ..none })
             }),
             needs: &[DueStamp, NextRun],

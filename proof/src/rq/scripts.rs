@@ -3,7 +3,7 @@
 
 use super::Config;
 use super::state::{
-    Aside, Claim, Effect, Failed, Hand, Job, Lease, Record, Redis, Replaced, Run, Stage, Status, Until, World,
+    Aside, Claim, Effect, Failed, InHand, Job, Lease, Record, Redis, Replaced, Run, Stage, Status, System, Until,
 };
 use crate::guards::{Guards, Switch};
 
@@ -134,7 +134,7 @@ pub(super) fn copy(lease: &Lease) -> Aside {
 }
 
 /// Looks at one id, set aside or waiting: claims it, sets it aside or drops it. False where there is nothing to look at.
-pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Option<usize>) -> bool {
+pub(super) fn claim(world: &mut System, config: &Config, worker: usize, fault: Option<usize>) -> bool {
     let guards = config.guards;
     let server = config.server_of(worker);
     if world.servers[server].life.is_none() {
@@ -224,7 +224,7 @@ pub(super) fn claim(world: &mut World, config: &Config, worker: usize, fault: Op
 }
 
 fn give_out(
-    world: &mut World,
+    world: &mut System,
     config: &Config,
     worker: usize,
     (lease, record, left_over): (Lease, Option<Record>, Option<Lease>),
@@ -253,12 +253,12 @@ fn give_out(
     world.executions += 1;
     let redis = &mut world.servers[config.server_of(worker)];
     if run(redis, config, &script, fault) {
-        world.workers[worker] = Some(Hand { lease, stage: Stage::Claimed, said: None });
+        world.workers[worker] = Some(InHand { lease, stage: Stage::Claimed, said: None });
     }
 }
 
 /// Rows and ledger entry in one transaction.
-pub(super) fn commit(world: &mut World, config: &Config, worker: usize) {
+pub(super) fn commit(world: &mut System, config: &Config, worker: usize) {
     let Some(hand) = world.workers[worker] else { return };
     if world.sql.ledger.insert(hand.lease.run) {
         world.sql.applied.push(hand.lease.effect);
@@ -277,7 +277,7 @@ pub(super) fn commit(world: &mut World, config: &Config, worker: usize) {
     }
     world.workers[worker] = match hand.stage {
         Stage::Told => None,
-        _ => Some(Hand { stage: Stage::Committed, ..hand }),
+        _ => Some(InHand { stage: Stage::Committed, ..hand }),
     };
 }
 

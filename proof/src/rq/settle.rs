@@ -3,13 +3,13 @@
 use super::Config;
 use super::scripts::{Outcome, Write, copy, run, run_of, write};
 use super::state::{
-    Aside, Asked, Claim, Failed, Hand, Job, Lease, Record, Redis, Replaced, Run, Stage, Stamp, Status, World,
+    Aside, Asked, Claim, Failed, InHand, Job, Lease, Record, Redis, Replaced, Run, Stage, Stamp, Status, System,
 };
 use crate::guards::{Guards, Switch};
 
 /// Records the outcome of what a worker has in hand. `again` where the answer is lost on its way to the worker.
 pub(super) fn settle(
-    world: &mut World,
+    world: &mut System,
     config: &Config,
     worker: usize,
     outcome: Outcome,
@@ -22,8 +22,8 @@ pub(super) fn settle(
     let now = world.tick(server);
     let redis = &mut world.servers[server];
     let after = match hand.stage {
-        Stage::Claimed if outcome == Outcome::Finished => Some(Hand { stage: Stage::Told, said: None, ..hand }),
-        _ if again => Some(Hand { said: Some(outcome), ..hand }),
+        Stage::Claimed if outcome == Outcome::Finished => Some(InHand { stage: Stage::Told, said: None, ..hand }),
+        _ if again => Some(InHand { said: Some(outcome), ..hand }),
         _ => None,
     };
     let held = redis.lease(hand.lease.execution).is_some();
@@ -47,7 +47,7 @@ pub(super) fn settle(
         let told = guards.has(Switch::PutBack) || guards.has(Switch::LeaseLast);
         if !whole && told {
             // The worker sees the error, and will say it again.
-            world.workers[worker] = Some(Hand { said: Some(outcome), ..hand });
+            world.workers[worker] = Some(InHand { said: Some(outcome), ..hand });
             return;
         }
     }
@@ -144,7 +144,7 @@ fn overwritten(guards: Guards, lease: &Lease, there: bool, outcome: Outcome) -> 
     }
 }
 
-fn ask_for_repetition(world: &mut World, server: usize, job: Job) {
+fn ask_for_repetition(world: &mut System, server: usize, job: Job) {
     let Some(record) = world.servers[server].record(job) else { return };
     if record.effect.repetition > 0 {
         let asked = Asked { server, job, claim: Claim::Owed, failed_once: false };
@@ -153,7 +153,7 @@ fn ask_for_repetition(world: &mut World, server: usize, job: Job) {
 }
 
 /// Brings a lapsed lease's job back, or gives it up after too many attempts.
-pub(super) fn reclaim(world: &mut World, config: &Config, server: usize, lease: &Lease, fault: Option<usize>) {
+pub(super) fn reclaim(world: &mut System, config: &Config, server: usize, lease: &Lease, fault: Option<usize>) {
     let guards = config.guards;
     let now = world.tick(server);
     let redis = &mut world.servers[server];
@@ -210,7 +210,7 @@ fn is_without_record(redis: &Redis, guards: Guards, lease: &Lease, record: Optio
 }
 
 /// A scheduled job whose time has come.
-pub(super) fn come_due(world: &mut World, guards: Guards, server: usize, job: Job) {
+pub(super) fn come_due(world: &mut System, guards: Guards, server: usize, job: Job) {
     let now = world.tick(server);
     let redis = &mut world.servers[server];
     redis.scheduled.remove(&job);

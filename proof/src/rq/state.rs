@@ -278,7 +278,7 @@ pub enum Stage {
 
 /// What a worker has in hand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Hand {
+pub struct InHand {
     /// As it was given out by the claim.
     pub lease: Lease,
     /// How far it is.
@@ -321,7 +321,7 @@ pub struct Backup {
 
 /// Everything.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct World {
+pub struct System {
     /// One or two.
     pub servers: Vec<Redis>,
     /// Each server's clock, which a failover does not set back.
@@ -329,7 +329,7 @@ pub struct World {
     /// The one database.
     pub sql: Sql,
     /// What each worker has in hand.
-    pub workers: Vec<Option<Hand>>,
+    pub workers: Vec<Option<InHand>>,
     /// What was asked for.
     pub asked: BTreeMap<Effect, Asked>,
     /// The last `created_at` of each id, which a producer remembers.
@@ -344,7 +344,7 @@ pub struct World {
     pub left: Budget,
 }
 
-impl World {
+impl System {
     /// The next time on a server's clock.
     pub fn tick(&mut self, server: usize) -> Stamp {
         self.clocks[server] += 1;

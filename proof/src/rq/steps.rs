@@ -4,8 +4,8 @@ use super::others;
 use super::scripts::{self, Outcome, is_failed};
 use super::settle;
 use super::{
-    Asked, Backup, Claim, Config, Effect, Execution, Hand, Job, Lease, Record, Replaced, Run, Stage, Stamp, Status,
-    Until, Version, World, known,
+    Asked, Backup, Claim, Config, Effect, Execution, InHand, Job, Lease, Record, Replaced, Run, Stage, Stamp, Status,
+    System, Until, Version, known,
 };
 use crate::guards::Switch;
 
@@ -64,7 +64,7 @@ pub enum Step {
 }
 
 /// Everything that can happen now.
-pub(super) fn possible(world: &World, config: &Config, steps: &mut Vec<Step>) {
+pub(super) fn possible(world: &System, config: &Config, steps: &mut Vec<Step>) {
     for server in 0..config.servers {
         by_producers(world, config, server, steps);
         by_maintenance(world, config, server, steps);
@@ -86,7 +86,7 @@ pub(super) fn possible(world: &World, config: &Config, steps: &mut Vec<Step>) {
     }
 }
 
-fn by_producers(world: &World, config: &Config, server: usize, steps: &mut Vec<Step>) {
+fn by_producers(world: &System, config: &Config, server: usize, steps: &mut Vec<Step>) {
     let (redis, left) = (&world.servers[server], &world.left);
     for job in 0..config.jobs {
         let record = redis.record(job);
@@ -123,7 +123,7 @@ fn may_be_asked_again(record: &Record) -> bool {
     }
 }
 
-fn by_maintenance(world: &World, config: &Config, server: usize, steps: &mut Vec<Step>) {
+fn by_maintenance(world: &System, config: &Config, server: usize, steps: &mut Vec<Step>) {
     let (redis, left) = (&world.servers[server], &world.left);
     steps.extend(redis.scheduled.iter().map(|job| Step::ComeDue(server, *job)));
     for lease in &redis.leases {
@@ -151,7 +151,7 @@ fn by_maintenance(world: &World, config: &Config, server: usize, steps: &mut Vec
     }
 }
 
-fn by_worker(world: &World, config: &Config, worker: usize, steps: &mut Vec<Step>) {
+fn by_worker(world: &System, config: &Config, worker: usize, steps: &mut Vec<Step>) {
     let left = &world.left;
     let Some(hand) = &world.workers[worker] else {
         steps.push(Step::Claim(worker, None));
@@ -196,7 +196,7 @@ fn by_worker(world: &World, config: &Config, worker: usize, steps: &mut Vec<Step
 }
 
 /// Whether a run can still be delivered: then G15 keeps its entry.
-fn may_come_back(world: &World, config: &Config, run: Run) -> bool {
+fn may_come_back(world: &System, config: &Config, run: Run) -> bool {
     if !config.guards.has(Switch::LedgerKept) {
         return false;
     }
@@ -217,7 +217,7 @@ fn may_come_back(world: &World, config: &Config, run: Run) -> bool {
 }
 
 /// The world after a step; none where it cannot be.
-pub(super) fn take(before: &World, config: &Config, step: Step) -> Option<World> {
+pub(super) fn take(before: &System, config: &Config, step: Step) -> Option<System> {
     let mut next = before.clone();
     let world = &mut next;
     match step {
@@ -292,7 +292,7 @@ pub(super) fn take(before: &World, config: &Config, step: Step) -> Option<World>
     Some(next)
 }
 
-fn of_leases_and_data(world: &mut World, config: &Config, step: Step) -> Option<()> {
+fn of_leases_and_data(world: &mut System, config: &Config, step: Step) -> Option<()> {
     match step {
         Step::Heartbeat(worker) => {
             let execution = world.workers[worker]?.lease.execution;
@@ -345,26 +345,26 @@ fn of_leases_and_data(world: &mut World, config: &Config, step: Step) -> Option<
     Some(())
 }
 
-fn spend_fault(world: &mut World, fault: Option<usize>) {
+fn spend_fault(world: &mut System, fault: Option<usize>) {
     if fault.is_some() {
         world.left.fault -= 1;
     }
 }
 
-fn spend_verdict(world: &mut World, worker: usize, outcome: Outcome) {
+fn spend_verdict(world: &mut System, worker: usize, outcome: Outcome) {
     let again = world.workers[worker].is_some_and(|hand| hand.said.is_some());
     if outcome != Outcome::Finished && !again {
         world.left.verdict -= 1;
     }
 }
 
-fn until(world: &mut World, server: usize, execution: Execution, until: Until) {
+fn until(world: &mut System, server: usize, execution: Execution, until: Until) {
     if let Some(lease) = world.servers[server].leases.iter_mut().find(|lease| lease.execution == execution) {
         lease.until = until;
     }
 }
 
-fn give_up(world: &mut World, effect: Effect, claim: Claim) {
+fn give_up(world: &mut System, effect: Effect, claim: Claim) {
     if let Some(asked) = world.asked.get_mut(&effect).filter(|asked| asked.claim == Claim::Owed) {
         asked.claim = claim;
     }
@@ -372,7 +372,7 @@ fn give_up(world: &mut World, effect: Effect, claim: Claim) {
 
 /// A producer writes a record, as RQ does: over the fields that it knows, and over no others.
 pub(super) fn enqueue(
-    world: &mut World,
+    world: &mut System,
     config: &Config,
     server: usize,
     job: Job,
@@ -417,7 +417,7 @@ pub(super) fn enqueue(
 }
 
 /// The first job is in the hands of a worker of an older version, which wrote no run.
-pub(super) fn hand_to_old_worker(world: &mut World) {
+pub(super) fn hand_to_old_worker(world: &mut System) {
     let execution = world.executions;
     world.executions += 1;
     let redis = &mut world.servers[0];
@@ -437,5 +437,5 @@ pub(super) fn hand_to_old_worker(world: &mut World) {
     };
     redis.queue.remove(0);
     redis.leases.push(lease);
-    world.workers[0] = Some(Hand { lease, stage: Stage::Claimed, said: None });
+    world.workers[0] = Some(InHand { lease, stage: Stage::Claimed, said: None });
 }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::scripts::{self, Outcome};
 use super::steps::{self, Step};
-use super::{Budget, Config, Execution, Job, Lease, Redis, Run, Stamp, Status, Until, World};
+use super::{Budget, Config, Execution, Job, Lease, Redis, Run, Stamp, Status, System, Until};
 use crate::guards::Guards;
 
 /// More states than this at once: the trace leaves too much open.
@@ -141,7 +141,7 @@ struct Held {
 /// A state that fits, and what the names of the trace are in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Fit {
-    world: World,
+    world: System,
     jobs: BTreeMap<String, Job>,
     versions: BTreeMap<(Job, String), Stamp>,
     runs: BTreeMap<String, Run>,
@@ -201,12 +201,12 @@ impl Replay {
         Ok(known)
     }
 
-    fn unseen(&self, world: &World) -> Vec<World> {
+    fn unseen(&self, world: &System) -> Vec<System> {
         let redis = &world.servers[0];
         let lapse = |lease: &Lease| (lease.until == Until::Live).then_some(Step::Lapse(0, lease.execution));
         let mut silent: Vec<Step> = redis.leases.iter().filter_map(lapse).collect();
         silent.extend(redis.scheduled.iter().map(|job| Step::ComeDue(0, *job)));
-        let mut worlds: Vec<World> = silent.into_iter().filter_map(|step| self.step(world, step)).collect();
+        let mut worlds: Vec<System> = silent.into_iter().filter_map(|step| self.step(world, step)).collect();
         // A look at an id that ends in nobody's hands.
         let (mut looked, slot) = with_free_slot(world);
         if scripts::claim(&mut looked, &self.config, slot, None) && looked.workers[slot].is_none() {
@@ -215,7 +215,7 @@ impl Replay {
         worlds
     }
 
-    fn step(&self, world: &World, step: Step) -> Option<World> {
+    fn step(&self, world: &System, step: Step) -> Option<System> {
         let mut next = steps::take(world, &self.config, step)?;
         next.left = plenty();
         Some(next)
@@ -317,7 +317,7 @@ impl Replay {
 }
 
 /// A worker of the trace may have many jobs in hand: each takes a worker of the model.
-fn with_free_slot(world: &World) -> (World, usize) {
+fn with_free_slot(world: &System) -> (System, usize) {
     let mut world = world.clone();
     let slot = world.workers.iter().position(Option::is_none).unwrap_or(world.workers.len());
     if slot == world.workers.len() {

@@ -15,8 +15,8 @@ const ENTRIES_PER_CALL: usize = 200;
 /// Script calls in one go, when there is much to do; the rest is for the next second.
 const CALLS: usize = 20;
 
-/// Seconds between sweeps of one queue by all workers together, for what is not urgent.
-const SWEEP_SECONDS: u64 = 10;
+/// Seconds between two cleanings of one queue's registries by all workers together.
+const CLEAN_SECONDS: u64 = 10;
 
 impl RqQueue {
     pub(super) async fn run_maintenance(&self) -> Result<Maintenance, QueueError> {
@@ -56,7 +56,7 @@ impl RqQueue {
             retry: self.config.retry,
             random: rand::random(),
             max_entries: ENTRIES_PER_CALL,
-            sweep_seconds: SWEEP_SECONDS,
+            clean_seconds: CLEAN_SECONDS,
             crashed_text: exc_string(&text::crashed(now)),
             abandoned_text: exc_string(&text::abandoned(now)),
             lease: self.lease_seconds(),

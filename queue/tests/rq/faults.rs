@@ -14,14 +14,14 @@ const JOBS: usize = 30;
 const STEPS: usize = 250;
 
 /// Some workers, and what each believes to have in hand: that of a crashed one is forgotten, of a zombie it is not.
-struct World {
+struct Scenario {
     fixture: Fixture,
     workers: Vec<(RqQueue, Vec<Delivery>)>,
     jobs: Vec<String>,
     finished: BTreeMap<String, u32>,
 }
 
-impl World {
+impl Scenario {
     async fn new() -> Self {
         let mut fixture = Fixture::new().await;
         let prefix = unique("j");
@@ -148,19 +148,19 @@ fn outcome(job: &Delivery, random: &mut StdRng) -> Completion {
 async fn no_history_of_crashes_loses_or_doubles_a_job() {
     for seed in 0..12 {
         let mut random = StdRng::seed_from_u64(seed);
-        let mut world = World::new().await;
+        let mut scenario = Scenario::new().await;
         for step in 0..STEPS {
-            world.step(&mut random).await;
+            scenario.step(&mut random).await;
             if step % 10 == 0 {
-                world.check().await;
+                scenario.check().await;
             }
         }
-        world.end().await;
-        assert!(world.finished.values().all(|times| *times == 1), "seed {seed}: {:?}", world.finished);
-        let places = world.check().await;
+        scenario.end().await;
+        assert!(scenario.finished.values().all(|times| *times == 1), "seed {seed}: {:?}", scenario.finished);
+        let places = scenario.check().await;
         let finished = places.values().filter(|place| **place == "finished").count();
-        assert_eq!(finished, world.finished.len(), "seed {seed}");
-        assert_eq!(world.fixture.redis::<i64>("ZCARD rq:wip:Q").await, 0);
+        assert_eq!(finished, scenario.finished.len(), "seed {seed}");
+        assert_eq!(scenario.fixture.redis::<i64>("ZCARD rq:wip:Q").await, 0);
     }
 }
 

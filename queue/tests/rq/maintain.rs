@@ -170,7 +170,7 @@ async fn a_job_stranded_between_list_and_start_is_put_back() {
 }
 
 #[tokio::test]
-async fn expired_entries_and_dead_workers_are_swept() {
+async fn expired_entries_and_dead_workers_are_removed() {
     let mut fixture = Fixture::new().await;
     let worker = fixture.worker();
     worker.register().await.unwrap();
@@ -180,14 +180,14 @@ async fn expired_entries_and_dead_workers_are_swept() {
     assert_eq!(worker.maintain().await.unwrap().expired, 2);
     assert_eq!(fixture.redis::<i64>("SCARD rq:workers:Q").await, 1);
     assert_eq!(fixture.redis::<i64>("ZCARD rq:finished:Q").await, 1);
-    // Swept together: not again within the interval.
+    // Cleaned together: not again within the interval.
     fixture.redis::<()>("ZADD rq:finished:Q 1 a").await;
     assert_eq!(worker.maintain().await.unwrap().expired, 0);
 }
 
 #[tokio::test]
 async fn leaked_slots_are_freed_and_groups_forget_jobs_that_are_gone() {
-    // On a server of its own: these sweeps are for all queues of a Redis together.
+    // On a server of its own: this cleaning is for all queues of a Redis together.
     let server: &'static jobqueue_testkit::Redis = Box::leak(Box::new(jobqueue_testkit::Redis::start(&[])));
     let mut fixture = Fixture::on(server).await;
     let worker = fixture.worker();

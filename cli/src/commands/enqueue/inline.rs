@@ -17,7 +17,7 @@ use crate::common::sink::{self, sink_failure};
 use crate::common::target::Target;
 
 /// Failing lines that are told one by one; the others are counted by reason at the end.
-const TOLD: u64 = 20;
+const SHOWN: u64 = 20;
 
 /// Writes the input's rows.
 pub(super) async fn run(target: &Target, args: &EnqueueArgs, output: Output) -> anyhow::Result<(Summary, Exit)> {
@@ -26,7 +26,7 @@ pub(super) async fn run(target: &Target, args: &EnqueueArgs, output: Output) -> 
     let errors = args.errors.as_ref().map(std::fs::File::create).transpose()?.map(std::io::BufWriter::new);
     let function = args.function.clone().or_else(|| target.first_function());
     let queue = target.queues.last().cloned().unwrap_or_else(|| "inline".into());
-    let mut hand = Hand {
+    let mut inline = Inline {
         recipe: &recipe,
         sink: sink.as_ref(),
         function,
@@ -45,12 +45,12 @@ pub(super) async fn run(target: &Target, args: &EnqueueArgs, output: Output) -> 
         let gathered = tokio::select! {
             biased;
             () = &mut interrupted => {
-                let message = format!("interrupted: {} job(s) are written", hand.done);
+                let message = format!("interrupted: {} job(s) are written", inline.done);
                 return Err(Failure::new(Exit::Interrupted, message).into());
             }
             gathered = feed.next() => gathered,
         };
-        hand.work(&gathered.lines, Utc::now()).await?;
+        inline.work(&gathered.lines, Utc::now()).await?;
         if let Then::End(end) = gathered.then {
             if let Some(error) = end.error {
                 return Err(input_failure(args, &error).into());
@@ -58,14 +58,15 @@ pub(super) async fn run(target: &Target, args: &EnqueueArgs, output: Output) -> 
             break end.skipped;
         }
     };
-    hand.close()?;
-    let exit = if hand.failed + skipped > 0 { Exit::Records } else { Exit::Ok };
-    let queue = hand.queue.clone();
-    let summary = Summary { queue, jobs: hand.done, failed: hand.failed, skipped_lines: skipped, ..Summary::default() };
+    inline.close()?;
+    let exit = if inline.failed + skipped > 0 { Exit::Records } else { Exit::Ok };
+    let queue = inline.queue.clone();
+    let summary =
+        Summary { queue, jobs: inline.done, failed: inline.failed, skipped_lines: skipped, ..Summary::default() };
     Ok((summary, exit))
 }
 
-struct Hand<'a> {
+struct Inline<'a> {
     recipe: &'a Recipe,
     sink: &'a dyn Sink,
     function: Option<String>,
@@ -78,7 +79,7 @@ struct Hand<'a> {
     failed: u64,
 }
 
-impl Hand<'_> {
+impl Inline<'_> {
     async fn work(&mut self, lines: &[Line], now: DateTime<Utc>) -> anyhow::Result<()> {
         if lines.is_empty() {
             return Ok(());
@@ -129,9 +130,9 @@ impl Hand<'_> {
     fn fails(&mut self, line: &Line, reason: &str) -> std::io::Result<()> {
         self.failed += 1;
         self.reasons.add(reason);
-        if self.failed <= TOLD {
+        if self.failed <= SHOWN {
             self.meter.say(&format!("line {}: {reason}", line.number));
-        } else if self.failed == TOLD + 1 {
+        } else if self.failed == SHOWN + 1 {
             self.meter.say("further failing lines are counted only");
         }
         match &mut self.errors {

@@ -1,4 +1,4 @@
-//! From one look at the queue after another to what the decision, the supervisor and the person need.
+//! From one poll of the queue after another to what the decision, the supervisor and the person need.
 
 use std::collections::BTreeMap;
 
@@ -29,9 +29,9 @@ struct Counters {
     failed: u64,
 }
 
-/// One look, digested.
+/// One poll, digested.
 #[derive(Debug)]
-pub(crate) struct Seen {
+pub(crate) struct Polled {
     /// For the decision.
     pub(crate) backlog: Backlog,
     /// For the decision.
@@ -45,8 +45,8 @@ pub(crate) struct Seen {
 }
 
 impl Follower {
-    /// Takes a look at `now`. `ours` knows our workers by their names.
-    pub(crate) fn look(&mut self, stats: &QueueStats, now: f64, ours: impl Fn(&str) -> Option<WorkerId>) -> Seen {
+    /// Takes in what was polled at `now`. `ours` knows our workers by their names.
+    pub(crate) fn follow(&mut self, stats: &QueueStats, now: f64, ours: impl Fn(&str) -> Option<WorkerId>) -> Polled {
         let mut activities = BTreeMap::new();
         let (mut suspended, mut busy) = (false, false);
         for worker in &stats.workers {
@@ -70,7 +70,7 @@ impl Follower {
         }
         let nothing = backlog.jobs() == 0 && stats.scheduled == 0;
         self.empty_looks = if nothing { self.empty_looks + 1 } else { 0 };
-        Seen { backlog, rates, troubled, suspended: suspended && !busy, activities }
+        Polled { backlog, rates, troubled, suspended: suspended && !busy, activities }
     }
 
     /// The queue could not be read.
@@ -79,13 +79,13 @@ impl Follower {
         self.input.miss()
     }
 
-    /// Whether nothing waited, ran or was scheduled twice in a row: between a claim and its record a single look may
+    /// Whether nothing waited, ran or was scheduled twice in a row: between a claim and its record a single poll may
     /// see nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.empty_looks >= 2
     }
 
-    /// Jobs that succeeded and attempts that failed, as the workers' records tell; what a worker did after the last look
+    /// Jobs that succeeded and attempts that failed, as the workers' records tell; what a worker did after the last poll
     /// before its end is not among them.
     pub(crate) fn done(&self) -> (u64, u64) {
         (self.done.succeeded, self.done.failed)
@@ -143,13 +143,13 @@ mod tests {
     #[test]
     fn counts_what_was_done_in_this_run() {
         let mut follower = Follower::default();
-        let _ = follower.look(&stats(9, 0, &[("theirs", 0, 1000)]), 0.0, ours);
-        let seen = follower.look(&stats(5, 1, &[("theirs", 0, 1002), ("ours-1", 1, 2)]), 1.0, ours);
+        let _ = follower.follow(&stats(9, 0, &[("theirs", 0, 1000)]), 0.0, ours);
+        let seen = follower.follow(&stats(5, 1, &[("theirs", 0, 1002), ("ours-1", 1, 2)]), 1.0, ours);
         assert_eq!(seen.activities, BTreeMap::from([(WorkerId(1), Activity::Busy)]));
         // A worker that is gone has done what it did, and so has one whose record began anew.
-        let _ = follower.look(&stats(0, 0, &[("theirs", 0, 1003)]), 2.0, ours);
+        let _ = follower.follow(&stats(0, 0, &[("theirs", 0, 1003)]), 2.0, ours);
         assert_eq!(follower.done(), (5, 0));
-        let _ = follower.look(&stats(0, 0, &[("theirs", 0, 4)]), 3.0, ours);
+        let _ = follower.follow(&stats(0, 0, &[("theirs", 0, 4)]), 3.0, ours);
         assert_eq!(follower.done(), (9, 0));
         assert!((follower.worked_seconds() - 1.0).abs() < 1e-9);
     }
@@ -159,7 +159,7 @@ mod tests {
         let mut follower = Follower::default();
         let mut empty = Vec::new();
         for waiting in [0, 1, 0, 0] {
-            let _ = follower.look(&stats(waiting, 0, &[]), 0.0, ours);
+            let _ = follower.follow(&stats(waiting, 0, &[]), 0.0, ours);
             empty.push(follower.is_empty());
         }
         assert_eq!(empty, [false, false, false, true]);
@@ -168,7 +168,7 @@ mod tests {
         let mut later = stats(0, 0, &[]);
         later.scheduled = 1;
         for now in [1.0, 2.0, 3.0] {
-            let seen = follower.look(&later, now, ours);
+            let seen = follower.follow(&later, now, ours);
             assert_eq!((seen.backlog.jobs(), follower.is_empty()), (0, false));
         }
     }

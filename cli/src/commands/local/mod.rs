@@ -1,14 +1,14 @@
 //! `jobqueue local`: the manifest without a cluster.
 //!
-//! `place` finds (or starts) Redis and the database, `supervisor` decides which workers to start and stop, `processes`
+//! `servers` finds (or starts) Redis and the database, `supervisor` decides which workers to start and stop, `processes`
 //! does it, `session` connects them with the decision of the `scaling` crate, `view` shows what goes on and `summary`
 //! what came of it.
 
 mod event;
 mod follow;
-mod place;
 mod processes;
 mod reasons;
+mod servers;
 mod session;
 mod summary;
 mod supervisor;
@@ -22,9 +22,9 @@ use jobqueue_ingest::{IngestSpec, Recipe};
 use jobqueue_queue::{Connection, Protocol, StatsQuery, Timeouts};
 
 use self::event::Event;
-use self::place::{Database, Redis};
 use self::processes::{Processes, find_worker};
 use self::reasons::Reasons;
+use self::servers::{Database, Redis};
 use self::session::{Outcome, Session};
 use self::summary::Before;
 use self::view::View;

@@ -13,7 +13,7 @@ use nix::unistd::Pid;
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
-use super::place::{Database, Redis};
+use super::servers::{Database, Redis};
 use super::supervisor::{Ended, WorkerId};
 use crate::common::exit::{Exit, Failure};
 use crate::common::tls::TlsFiles;

@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::PathBuf;
 
-/// How much of the log one look reads, in bytes.
+/// How much of the log one poll reads, in bytes.
 const MOST_BYTES: u64 = 1 << 20;
 /// So many different reasons are told; more are for the log.
 const MOST_REASONS: usize = 20;
@@ -25,8 +25,8 @@ impl Reasons {
         Self { log, read, told: BTreeSet::new() }
     }
 
-    /// The reasons that are new since the last look.
-    pub(crate) fn look(&mut self) -> Vec<String> {
+    /// The reasons that are new since the last poll.
+    pub(crate) fn read_new(&mut self) -> Vec<String> {
         let mut new = Vec::new();
         for line in self.lines().unwrap_or_default() {
             let Some((job, reason)) = retried(&line) else { continue };
@@ -37,7 +37,7 @@ impl Reasons {
         new
     }
 
-    /// The lines that came to their end since the last look.
+    /// The lines that came to their end since the last poll.
     fn lines(&mut self) -> std::io::Result<Vec<String>> {
         let Some(log) = &self.log else { return Ok(Vec::new()) };
         let mut file = File::open(log)?;
@@ -79,10 +79,10 @@ mod tests {
         write(&line("b", "Retried", "ev: no such \\\"x\\\" (SQLSTATE 42P01)"));
         write(&line("c", "Failed", "tag: too long"));
         write("2026-01-01T00:00:00Z  WARN job failed job=\"d\" queue");
-        assert_eq!(reasons.look(), ["a: ev: no such \"x\" (SQLSTATE 42P01)"]);
+        assert_eq!(reasons.read_new(), ["a: ev: no such \"x\" (SQLSTATE 42P01)"]);
         write("=\"q\" attempt=1 outcome=Retried error=\"other\"\n");
-        assert_eq!(reasons.look(), ["d: other"]);
-        assert!(reasons.look().is_empty());
-        assert!(Reasons::new(None).look().is_empty());
+        assert_eq!(reasons.read_new(), ["d: other"]);
+        assert!(reasons.read_new().is_empty());
+        assert!(Reasons::new(None).read_new().is_empty());
     }
 }

@@ -1,4 +1,4 @@
-//! One run: looks at the queue, decides, supervises, shows, until it is empty or somebody ends it.
+//! One run: polls the queue, decides, supervises, shows, until it is empty or somebody ends it.
 
 use std::time::Duration;
 
@@ -13,11 +13,11 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
 use super::event::Event;
-use super::follow::{Follower, Seen};
-use super::place::{Database, Redis};
+use super::follow::{Follower, Polled};
 use super::processes::{Exited, Processes};
 use super::reasons::Reasons;
-use super::summary::{Before, Summary, collect, look};
+use super::servers::{Database, Redis};
+use super::summary::{Before, Summary, collect, poll};
 use super::supervisor::{Action, Consequence, Supervisor};
 use super::view::{Status, View};
 use crate::common::exit::{Exit, Failure};
@@ -186,16 +186,16 @@ impl Session {
         Ok(())
     }
 
-    fn polled(&mut self, look: Result<QueueStats, QueueError>) {
+    fn polled(&mut self, stats: Result<QueueStats, QueueError>) {
         let now = self.now();
-        match look {
+        match stats {
             Ok(stats) => {
                 if let Some(since) = self.away_since.take() {
                     self.view.event(&Event::RedisBack { seconds: now - since });
                 }
                 let processes = &self.processes;
-                let Seen { backlog, rates, troubled, suspended, activities } =
-                    self.follower.look(&stats, now, |name| processes.worker_named(name));
+                let Polled { backlog, rates, troubled, suspended, activities } =
+                    self.follower.follow(&stats, now, |name| processes.worker_named(name));
                 self.supervisor.observe(&activities);
                 let workers = self.supervisor.workers();
                 self.decide(&Observation { now, backlog: Some(backlog), workers, rates, troubled });
@@ -266,7 +266,7 @@ impl Session {
             self.view.event(&told.unwrap_or(Event::TroubleOver));
             self.fault = kind;
         }
-        for message in self.reasons.look() {
+        for message in self.reasons.read_new() {
             self.view.event(&Event::Retried { message });
         }
     }
@@ -354,7 +354,7 @@ fn poll_queue(connection: Connection, query: StatsQuery) -> mpsc::Receiver<Resul
         loop {
             polls.tick().await;
             let endpoint = connection.endpoint().to_owned();
-            let answer = timeout(POLL_TIMEOUT, look(&connection, &query)).await.unwrap_or_else(|_| {
+            let answer = timeout(POLL_TIMEOUT, poll(&connection, &query)).await.unwrap_or_else(|_| {
                 Err(QueueError::Unavailable {
                     endpoint,
                     cause: format!("no answer within {} s", POLL_TIMEOUT.as_secs()),

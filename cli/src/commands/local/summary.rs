@@ -11,7 +11,7 @@ use jobqueue_queue::{Connection, PayloadLimits, QueueError, QueueStats, StatsQue
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::place::Database;
+use super::servers::Database;
 use super::view::rounded;
 use crate::common::error_groups::{Kind, Kinds};
 use crate::common::exit::queue_failure;
@@ -70,13 +70,13 @@ impl Before {
         database: &Database,
         recipe: &Recipe,
     ) -> anyhow::Result<Self> {
-        let look = look(connection, query).await.map_err(queue_failure)?;
-        Ok(Self { at: look.observed_at, rows: rows(database, recipe).await })
+        let stats = poll(connection, query).await.map_err(queue_failure)?;
+        Ok(Self { at: stats.observed_at, rows: rows(database, recipe).await })
     }
 }
 
-/// One look at the queue.
-pub(crate) async fn look(connection: &Connection, query: &StatsQuery) -> Result<QueueStats, QueueError> {
+/// Reads the queue once.
+pub(crate) async fn poll(connection: &Connection, query: &StatsQuery) -> Result<QueueStats, QueueError> {
     let mut answers = stats(connection, std::slice::from_ref(query)).await?;
     answers.pop().expect("one answer for one query")
 }

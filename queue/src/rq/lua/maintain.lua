@@ -4,7 +4,7 @@
 -- ARGV and answer: maintain.rs.
 local default_failure_ttl, max_attempts = tonumber(ARGV[3]), tonumber(ARGV[4])
 local backoff, max_backoff, random = tonumber(ARGV[5]), tonumber(ARGV[6]), tonumber(ARGV[7])
-local limit, sweep_every = tonumber(ARGV[8]), tonumber(ARGV[9])
+local limit, clean_every = tonumber(ARGV[8]), tonumber(ARGV[9])
 local crash_text, abandoned_text, lease = ARGV[10], ARGV[11], tonumber(ARGV[12])
 -- Seconds after which a job between a Python worker's list and its start is taken for stranded; RQ's own number.
 local STRANDED = 60
@@ -215,7 +215,7 @@ local function pull_in(Q)
   end
 end
 
-local function sweep(Q)
+local function clean_registries(Q)
   pull_in(Q)
   each(redis.call('LRANGE', queue_key(Q) .. ':intermediate', 0, 999), Q, '', rescue)
   each(redis.call('ZRANGEBYSCORE', P .. ':ready:' .. Q, 0, now - 5, 'LIMIT', 0, limit), Q, P .. ':ready:' .. Q,
@@ -264,11 +264,11 @@ end
 for i = 13, #ARGV do
   local Q = ARGV[i]
   attempt(every_time, Q)
-  if redis.call('SET', P .. ':jobqueue:swept:' .. Q, W, 'NX', 'EX', int(sweep_every)) then attempt(sweep, Q) end
+  if redis.call('SET', P .. ':jobqueue:swept:' .. Q, W, 'NX', 'EX', int(clean_every)) then attempt(clean_registries, Q) end
 end
 local parents = redis.call('HGETALL', P .. ':jobqueue:dependents')
 for i = 1, math.min(#parents, 8), 2 do attempt(enqueue_more_dependents, parents[i], parents[i + 1]) end
-if redis.call('SET', P .. ':jobqueue:swept', W, 'NX', 'EX', int(sweep_every * 3)) then pcall(sweep_prefix) end
+if redis.call('SET', P .. ':jobqueue:swept', W, 'NX', 'EX', int(clean_every * 3)) then pcall(clean_prefix) end
 if trouble and reclaimed + abandoned + due == 0 then return redis.error_reply(trouble) end
 -- Ids that came back and whose turn it may be.
 local waits = 0

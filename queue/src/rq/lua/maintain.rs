@@ -9,8 +9,9 @@ use super::{Caller, OUTCOME, PRELUDE};
 use crate::redis::answer::Answer;
 use crate::{Invocation, QueueError, RetryPolicy, Script};
 
-static MAINTAIN: LazyLock<Script> =
-    LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("sweep.lua"), include_str!("maintain.lua")]));
+static MAINTAIN: LazyLock<Script> = LazyLock::new(|| {
+    Script::new(&[PRELUDE, OUTCOME, include_str!("clean_registries.lua"), include_str!("maintain.lua")])
+});
 
 /// ARGV from the third on, in this order.
 pub(in crate::rq) struct MaintainArguments<'a> {
@@ -22,8 +23,8 @@ pub(in crate::rq) struct MaintainArguments<'a> {
     pub(in crate::rq) random: f64,
     /// Registry entries to handle per queue at most.
     pub(in crate::rq) max_entries: usize,
-    /// Seconds between sweeps of one queue by all workers together, for what is not urgent.
-    pub(in crate::rq) sweep_seconds: u64,
+    /// Seconds between two cleanings of one queue's registries by all workers together.
+    pub(in crate::rq) clean_seconds: u64,
     /// The error of a crash after which the job is tried again, as RQ's result has it.
     pub(in crate::rq) crashed_text: String,
     /// The error of a crash after which it is not.
@@ -72,7 +73,7 @@ impl MaintainArguments<'_> {
             retry: RetryPolicy { max_attempts, backoff, max_backoff },
             random,
             max_entries,
-            sweep_seconds,
+            clean_seconds,
             crashed_text,
             abandoned_text,
             lease,
@@ -87,7 +88,7 @@ impl MaintainArguments<'_> {
             .arg(seconds(max_backoff))
             .arg(format!("{random:.9}"))
             .arg(max_entries)
-            .arg(sweep_seconds)
+            .arg(clean_seconds)
             .arg(crashed_text)
             .arg(abandoned_text)
             .arg(lease)

@@ -27,7 +27,7 @@ local function thin_group(G)
   if redis.call('EXISTS', P .. ':group:' .. G) == 0 then redis.call('SREM', P .. ':groups', G) end
 end
 
-local function sweep_prefix()
+local function clean_prefix()
   for _, K in ipairs(redis.call('SRANDMEMBER', P .. ':rl-keys', 100)) do pcall(free_leaked_slots, K) end
   for _, G in ipairs(redis.call('SRANDMEMBER', P .. ':groups', 20)) do pcall(thin_group, G) end
 end

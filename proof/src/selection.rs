@@ -1,8 +1,8 @@
-//! Which properties are looked at.
+//! Which properties are checked.
 
-/// Which properties are looked at.
+/// Which properties are checked.
 #[derive(Debug, Clone, Copy)]
-pub enum Look {
+pub enum Selection {
     /// All.
     All,
     /// All but this one, which is known not to hold.
@@ -11,9 +11,9 @@ pub enum Look {
     Only(&'static str),
 }
 
-impl Look {
-    /// Is this one?
-    pub fn at(self, property: &str) -> bool {
+impl Selection {
+    /// Whether this one is checked.
+    pub fn includes(self, property: &str) -> bool {
         match self {
             Self::All => true,
             Self::But(other) => property != other,
