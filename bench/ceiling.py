@@ -3,7 +3,7 @@ import datetime
 import json
 import time
 
-from harness.ParseCompany import COMPANY_COLUMNS, PARTNER_COLUMNS, company_row, insert, partner_row
+from e2e.harness.ParseCompany import COMPANY_COLUMNS, PARTNER_COLUMNS, company_row, insert, partner_row
 
 ROWS_PER_INSERT = 500
 

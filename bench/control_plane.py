@@ -15,10 +15,11 @@ import time
 from pathlib import Path
 
 import yaml
-from harness.process import Process, free_port
-from harness.waiting import until
 
-ROOT = Path(__file__).resolve().parents[1]
+from e2e.harness import ROOT
+from e2e.harness.process import Process, free_port
+from e2e.harness.waiting import until
+
 KWOK = "sigs.k8s.io/kwok/cmd/kwok@v0.8.0"
 PATIENCE = 60
 

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """What one operator costs with many JobQueues: memory, processor, requests, and how soon it is done with all of them.
 
-    bench/scale.py [--sizes 100,1000,10000] [--rest 60] [--floor] [--profile] [--output target/scale.json]
+    python -m bench.scale [--sizes 100,1000,10000] [--rest 60] [--floor] [--profile] [--output target/scale.json]
 
 For each size, a control plane without nodes (`control_plane.py`; kwok plays the pods), one Redis, and one operator beside
 them with the rights of `install.yaml`. Half of the queues have a recipe (`ingest`), half bring an image of their own; all
@@ -35,14 +34,13 @@ import time
 import urllib.request
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "e2e"))
+from e2e.harness import ROOT
+from e2e.harness.process import Process, free_port
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import Late, until
+from e2e.harness.workers import binary
 
-from control_plane import ControlPlane, Watch, parse_metrics  # noqa: E402
-from harness.process import Process, free_port  # noqa: E402
-from harness.redis_server import RedisServer  # noqa: E402
-from harness.waiting import Late, until  # noqa: E402
-from harness.workers import binary  # noqa: E402
+from .control_plane import ControlPlane, Watch, parse_metrics
 
 GROUP = "apis/jobqueue.dev/v1alpha1"
 SYSTEM = "jobqueue-system"

@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """How much more the scaling spends than whoever had known all jobs beforehand, in simulated runs.
 
-    bench/scaling.py [--settings 5/5/30,300/5/60] [--shapes burst,sparse] [--seeds 1,2,3] [--at-most 1.35] [--output target/scaling.json]
+    python -m bench.scaling [--settings 5/5/30,300/5/60] [--shapes burst,sparse] [--seeds 1,2,3] [--at-most 1.35] [--output target/scaling.json]
 
 A setting is how long a job takes, how long a pod takes to start, and maxWaitSeconds. Each is run with every shape and seed by
 `jobqueue simulate`, with at most 20 workers; the manifest has that target and no other. The shapes are the command's own, and `sparse`, a
@@ -28,7 +27,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 20
 SETTINGS = "5/5/30,5/30/60,300/5/60,0.05/5/30,5/5/3"
 SHAPES = "burst,daily,sawtooth,slow-pods,steady,sparse"

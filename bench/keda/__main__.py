@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Beside KEDA, on the same cluster in the same run.
 
     ./dev bench keda [PART]... [--small] [--rounds 4] [--more 26] [--output target/keda.json]
@@ -27,16 +26,12 @@ import argparse
 import json
 import os
 import statistics
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "e2e"))
+from e2e.harness import ROOT
 
-import harm  # noqa: E402
-import reaction  # noqa: E402
-import work  # noqa: E402
-from session import Session  # noqa: E402
+from . import harm, reaction, work
+from .session import Session
 
 PARTS = {
     "reaction": (reaction.run, reaction.ROWS),

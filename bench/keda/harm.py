@@ -13,10 +13,11 @@ import random
 import time
 from dataclasses import dataclass
 
-from contenders import TUNED, job_queue, keda, like_keda, rq_work
-from harness.waiting import Late, until
-from jobs import Jobs
-from session import say
+from e2e.harness.waiting import Late, until
+
+from .contenders import TUNED, job_queue, keda, like_keda, rq_work
+from .jobs import Jobs
+from .session import say
 
 PERIOD = 25
 MOST = 16

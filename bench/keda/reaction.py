@@ -6,9 +6,10 @@ twenty are ready, the list is emptied at one moment. Contenders take turns, roun
 import os
 import time
 
-from contenders import TUNED, Work, job_queue, keda, like_keda
-from harness.waiting import until
-from session import say
+from e2e.harness.waiting import until
+
+from .contenders import TUNED, Work, job_queue, keda, like_keda
+from .session import say
 
 ELEMENTS = 1_000
 WORK = Work(image=os.environ.get("BENCH_PAUSE_IMAGE", "docker.io/local/pause:1"), most=20, per_worker=10, grace=6)

@@ -5,15 +5,15 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import python_image
-from harness.kube import Cluster, Namespace
-from harness.operators import OperatorProcess
-from harness.redis_server import RedisServer
-from harness.waiting import until
-from watched import Pods, Replicas
+from e2e.harness import ROOT, python_image
+from e2e.harness.kube import Cluster, Namespace
+from e2e.harness.operators import OperatorProcess
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import until
+
+from .watched import Pods, Replicas
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 # Another one for each of several runs at the same time.
 NAMESPACE = os.environ.get("BENCH_NAMESPACE", "bench-keda")
 KINDS = "jobqueues,scaledobjects,deployments"

@@ -4,8 +4,8 @@ import threading
 import time
 import urllib.request
 
-from harness.kube import KINDS
-from harness.waiting import until
+from e2e.harness.kube import KINDS
+from e2e.harness.waiting import until
 
 
 class Watched(threading.Thread):

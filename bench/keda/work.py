@@ -15,10 +15,11 @@ import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from contenders import TUNED, job_queue, keda, like_keda, rq_work
-from harness.waiting import Late, until
-from jobs import Jobs
-from session import say
+from e2e.harness.waiting import Late, until
+
+from .contenders import TUNED, job_queue, keda, like_keda, rq_work
+from .jobs import Jobs
+from .session import say
 
 GRACE = 35
 

@@ -4,7 +4,9 @@ import os
 import pytest
 import yaml
 
-from conftest import ROOT, VALUES, load, run
+from e2e.harness import ROOT
+
+from .rendering import VALUES, load, run
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,9 @@ import re
 import pytest
 import yaml
 
-from conftest import CHART, ROOT, VALUES, Refused, container, environment, load, run
+from e2e.harness import ROOT
+
+from .rendering import CHART, VALUES, Refused, container, environment, load, run
 
 CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
 

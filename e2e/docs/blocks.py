@@ -23,9 +23,8 @@ counterpart on the page: they wait for what a reader waits for, or shorten a wai
 """
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from e2e.harness import ROOT
 
 COMMENT = re.compile(r"<!-- (?P<kind>[a-z ]+?)(?:: (?P<argument>.*?))? -->\s*")
 FENCE = re.compile(r"\s*(?P<fence>```+|~~~+)(?P<language>[^`]*)")

@@ -5,23 +5,16 @@ import fcntl
 import os
 import socket
 import struct
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "e2e"))
+from e2e.harness import ROOT
 
-from harness import check_times  # noqa: E402
-from reader import Reader, clone, environment, programs  # noqa: E402
+from .reader import Reader, clone, environment, free_port_6379, programs
 
 CLONE_NEWNET, SIOCSIFFLAGS, IFF_UP = 0x40000000, 0x8914, 1
-
-
-def pytest_configure(config):
-    check_times.register(config)
 
 
 @pytest.fixture(scope="session")
@@ -42,13 +35,6 @@ def own_network():
         fcntl.flock(lock, fcntl.LOCK_EX)
         free_port_6379()
         yield
-
-
-def free_port_6379():
-    """Fails where the port that pages name is taken."""
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", 6379)) == 0:
-            pytest.fail("the pages use port 6379 of this machine, which is taken: end the Redis there")
 
 
 @pytest.fixture

@@ -1,16 +1,21 @@
 """Somebody who follows a page block by block, in a fresh copy of this tree."""
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
-from blocks import ROOT, Block
-from harness.manifests import Loader, merged
-from harness.workers import binary
-from printed import difference
-from shell import Shell
+
+from e2e.harness import ROOT
+from e2e.harness.manifests import Loader, merged
+from e2e.harness.workers import binary
+
+from .blocks import Block
+from .printed import difference
+from .shell import Shell
 
 MADE = {ROOT / "target", ROOT / ".git", ROOT / "demo", ROOT / "queue" / "fuzz" / "target"}
 MADE_ANYWHERE = shutil.ignore_patterns(".venv", ".jobqueue", "__pycache__", "*.sqlite*")
@@ -42,6 +47,13 @@ def environment(programs_directory, **more):
     python = Path(sys.executable).parent
     path = f"{programs_directory}:{python}:{os.environ['PATH']}:/usr/sbin:/sbin"
     return {**kept, "JOBQUEUE_BIN": str(programs_directory), "PATH": path, "VIRTUAL_ENV": str(python.parent), "TERM": "dumb", "LC_ALL": "C.UTF-8", **more}
+
+
+def free_port_6379():
+    """Fails where the port that pages name is taken."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 6379)) == 0:
+            pytest.fail("the pages use port 6379 of this machine, which is taken: end the Redis there")
 
 
 class Reader:

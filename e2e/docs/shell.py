@@ -5,8 +5,8 @@ import subprocess
 import time
 from pathlib import Path
 
-from harness.process import processes
-from harness.waiting import Late, until
+from e2e.harness.process import processes
+from e2e.harness.waiting import Late, until
 
 # A command that ends otherwise than the page says ends the shell; one that was interrupted may end as it likes.
 SCRIPT = """set -o pipefail

@@ -7,7 +7,7 @@ import os
 import shutil
 from pathlib import Path
 
-from harness.python_image import libraries
+from e2e.harness.python_image import libraries
 
 # What the official image does, as far as the pages need it: a database called as the user is, no password within the pod.
 POSTGRES = """#!/bin/sh

@@ -10,12 +10,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import stand_ins
 import yaml
-from blocks import ROOT, pages, read
-from conftest import free_port_6379
-from harness import installation, kube, python_image
-from harness.manifests import Loader
+
+from e2e.harness import ROOT, installation, kube, python_image
+from e2e.harness.manifests import Loader
+
+from . import stand_ins
+from .blocks import pages, read
+from .reader import free_port_6379
 
 CHART = ROOT / "charts" / "jobqueue-operator"
 FIRST_QUEUE = "docs/first-queue.md"

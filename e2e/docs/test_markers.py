@@ -5,10 +5,13 @@ import textwrap
 
 import pytest
 import yaml
-from blocks import ROOT, Mistake, blocks_of, pages, read
-from harness.manifests import Loader
-from printed import difference
-from reader import PROGRAMS, check_fragment
+
+from e2e.harness import ROOT
+from e2e.harness.manifests import Loader
+
+from .blocks import Mistake, blocks_of, pages, read
+from .printed import difference
+from .reader import PROGRAMS, check_fragment
 
 
 @pytest.mark.parametrize("page", pages())

@@ -4,11 +4,12 @@ import os
 import pickle
 import zlib
 
-from harness import backlog, companies
-from harness.companies import FUNCTION, Expected
-from harness.producer import Producer, call
-from harness.waiting import until
 from rq.job import Job, JobStatus
+
+from e2e.harness import backlog, companies
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.producer import Producer, call
+from e2e.harness.waiting import until
 
 
 class Command:

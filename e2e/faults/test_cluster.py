@@ -5,12 +5,13 @@ too early finds the queue, and not its jobs.
 import time
 
 import pytest
-from harness import marks
-from harness.marks import Effects
-from harness.topologies import Cluster
-from harness.waiting import until
-from harness.workers import JobQueueWorker
 from redis.cluster import RedisCluster
+
+from e2e.harness import marks
+from e2e.harness.marks import Effects
+from e2e.harness.topologies import Cluster
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker
 
 CREW = 3
 PREFIX = "{rq}"

@@ -2,10 +2,10 @@
 once more where somebody began anew."""
 import time
 
-from harness import backlog, companies
-from harness.companies import Expected
-from harness.producer import Producer
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import Expected
+from e2e.harness.producer import Producer
+from e2e.harness.waiting import until
 
 
 def settle(redis, workers, number, seconds):

@@ -3,11 +3,12 @@ counted, by how the failover came about."""
 import time
 
 import pytest
-from harness import marks
-from harness.marks import Effects, Feeder, Promotions
-from harness.topologies import Replicated
-from harness.waiting import until
-from harness.workers import JobQueueWorker
+
+from e2e.harness import marks
+from e2e.harness.marks import Effects, Feeder, Promotions
+from e2e.harness.topologies import Replicated
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker
 
 CREW = 2
 

@@ -5,11 +5,12 @@ import shutil
 import time
 
 import pytest
-from harness import marks
-from harness.marks import Effects
-from harness.redis_server import RedisServer
-from harness.waiting import until
-from harness.workers import JobQueueWorker
+
+from e2e.harness import marks
+from e2e.harness.marks import Effects
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker
 
 CREW = 2
 

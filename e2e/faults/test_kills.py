@@ -1,11 +1,12 @@
 """SIGKILL at random moments, hundreds of times, with Redis and the database killed in between: nothing lost, nothing twice."""
 import time
 
-from harness import backlog, companies
-from harness.campaign import Campaign, disturb
-from harness.companies import Expected
-from harness.producer import Producer
 from redis.exceptions import RedisError
+
+from e2e.harness import backlog, companies
+from e2e.harness.campaign import Campaign, disturb
+from e2e.harness.companies import Expected
+from e2e.harness.producer import Producer
 
 CREW = 3
 LEASE = 2

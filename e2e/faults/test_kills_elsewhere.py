@@ -6,15 +6,16 @@ import time
 from collections import Counter
 
 import pytest
-from harness import backlog
-from harness.campaign import Campaign, disturb
-from harness.companies import FUNCTION
-from harness.effects import Effects, record
-from harness.producer import Producer, call, job_id
-from harness.redis_server import RedisServer
-from harness.workers import binary
 from redis.exceptions import RedisError, WatchError
 from rq import Queue
+
+from e2e.harness import backlog
+from e2e.harness.campaign import Campaign, disturb
+from e2e.harness.companies import FUNCTION
+from e2e.harness.effects import Effects, record
+from e2e.harness.producer import Producer, call, job_id
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.workers import binary
 
 LEASE = 1
 QUEUE = "work"

@@ -3,12 +3,13 @@ import statistics
 import time
 
 import pytest
-from harness import backlog, companies, databases
-from harness.producer import Producer, call
-from harness.companies import FUNCTION
-from harness.waiting import until
-from harness.redis_server import RedisServer
-from harness.workers import JobQueueWorker
+
+from e2e.harness import backlog, companies, databases
+from e2e.harness.companies import FUNCTION
+from e2e.harness.producer import Producer, call
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker
 
 
 @pytest.fixture

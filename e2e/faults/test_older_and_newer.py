@@ -3,13 +3,14 @@ import signal
 from functools import partial
 
 import pytest
-from harness import databases
-from harness.companies import FUNCTION
-from harness.effects import Effects, record
-from harness.redis_server import RedisServer
-from harness.waiting import Late, until
-from harness.workers import JobQueueWorker
 from rq import Queue
+
+from e2e.harness import databases
+from e2e.harness.companies import FUNCTION
+from e2e.harness.effects import Effects, record
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import Late, until
+from e2e.harness.workers import JobQueueWorker
 
 QUEUE = "work"
 

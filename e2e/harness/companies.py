@@ -4,9 +4,10 @@ import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "companies"
+from . import ROOT
+
+EXAMPLE = ROOT / "examples" / "companies"
 FUNCTION = "ParseCompany.parse_company"
 
 

@@ -10,10 +10,11 @@ import sqlite3
 import subprocess
 from pathlib import Path
 
+from . import ROOT
 from .process import Process, free_port
 from .waiting import until
 
-SCHEMA = Path(__file__).resolve().parents[2] / "examples" / "companies" / "schema"
+SCHEMA = ROOT / "examples" / "companies" / "schema"
 KINDS = ("sqlite", "postgres", "mariadb")
 
 

@@ -6,9 +6,8 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import databases, kube, operators, shared
+from . import ROOT, databases, kube, operators, shared
 
-ROOT = Path(__file__).resolve().parents[2]
 CRD = "jobqueues.jobqueue.dev"
 LEFT = "namespaces"  # what tests of a run have cleared and left
 

@@ -1,15 +1,15 @@
 """Numbers that tests measure: printed at the end of a run, and kept in a file below `target/`.
 
-A `conftest.py` imports `measure`, and calls `report` from `pytest_terminal_summary`.
+A plugin of pytest (`e2e/conftest.py`), for the fixture `measure`. A `conftest.py` calls `report` from
+`pytest_terminal_summary`.
 """
 import json
-from pathlib import Path
 
 import pytest
 
-from . import shared
+from . import ROOT, shared
 
-TARGET = Path(__file__).resolve().parents[2] / "target"
+TARGET = ROOT / "target"
 PROPERTY = "measured"
 
 

@@ -3,7 +3,7 @@ import json
 import os
 import sqlite3
 
-FUNCTION = "harness.notes.note"
+FUNCTION = "e2e.harness.notes.note"
 TABLE = "CREATE TABLE notes (id INTEGER PRIMARY KEY, effect INTEGER NOT NULL)"
 RECIPE = [{"functions": [FUNCTION], "record": "job.args[0]", "tables": [{"table": "notes", "columns": {"effect": "record.effect"}}]}]
 

@@ -2,12 +2,12 @@
 import os
 from pathlib import Path
 
-from . import kube
+from . import ROOT, kube
 from .process import Process, free_port
 from .waiting import until
 from .workers import binary
 
-CHART = Path(__file__).resolve().parents[2] / "charts" / "jobqueue-operator"
+CHART = ROOT / "charts" / "jobqueue-operator"
 
 
 def images():

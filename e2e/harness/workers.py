@@ -12,11 +12,11 @@ import yaml
 from redis.exceptions import RedisError
 from rq import Worker
 
+from . import ROOT
 from .companies import EXAMPLE
 from .process import Process
 from .waiting import until
 
-ROOT = Path(__file__).resolve().parents[2]
 PYTHON_RECIPE = Path(__file__).resolve().parent
 
 

@@ -3,8 +3,6 @@
 `--worker python` puts rq's own worker in the place of ours. That is how each test's expectations were proved: what it
 asserts is what rq does.
 """
-import sys
-from pathlib import Path
 
 import pytest
 import rq
@@ -12,25 +10,17 @@ from rq import Queue
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from harness import backlog, check_times, companies, databases  # noqa: E402
-from harness.companies import FUNCTION  # noqa: E402
-from harness.redis_server import RedisServer  # noqa: E402
-from harness.waiting import until  # noqa: E402
-from harness.workers import JobQueueWorker, PythonWorker, wait_until_registered  # noqa: E402
+from e2e.harness import backlog, companies, databases
+from e2e.harness.companies import FUNCTION
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker, PythonWorker, wait_until_registered
 
 RQ_3 = int(rq.VERSION.split(".")[0]) >= 3
 
 
 def pytest_addoption(parser):
     parser.addoption("--worker", choices=["jobqueue", "python"], default="jobqueue", help="whose worker is under test")
-
-
-def pytest_configure(config):
-    check_times.register(config)
-    config.addinivalue_line("markers", "ours: rq's own worker cannot do this, or not in time")
-    config.addinivalue_line("markers", "rq3: the feature came with rq 3.0")
 
 
 def pytest_collection_modifyitems(config, items):

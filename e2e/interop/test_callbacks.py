@@ -1,9 +1,10 @@
 """Callbacks are Python import paths. Ours cannot run them: the job is done all the same, and the log says what was skipped."""
 import pytest
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
 from rq import Callback
 from rq.job import JobStatus
+
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
 
 
 @pytest.mark.ours

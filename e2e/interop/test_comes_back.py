@@ -4,12 +4,13 @@ import datetime
 import signal
 
 import pytest
-from harness.companies import FUNCTION
-from harness.waiting import until
 from rq import Queue
 from rq.exceptions import InvalidJobOperation
 from rq.job import Job, JobStatus
 from rq.suspension import resume, suspend
+
+from e2e.harness.companies import FUNCTION
+from e2e.harness.waiting import until
 
 ID = "company-42"
 SHORT_LEASE = {"leaseSeconds": 2}

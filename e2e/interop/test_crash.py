@@ -2,11 +2,12 @@
 import time
 
 import pytest
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
 from rq import Queue, Retry, Worker
 from rq.job import JobStatus
 from rq.results import Result
+
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.ours
 

@@ -1,8 +1,9 @@
 """`depends_on`: a job that waits for others is queued by whoever finishes the last of them."""
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
 from rq import Queue
 from rq.job import Dependency, JobStatus
+
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
 
 
 def test_waits_for_one(queue, workshop, database, lines):

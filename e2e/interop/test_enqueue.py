@@ -4,11 +4,12 @@ import decimal
 import uuid
 
 import pytest
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
 from rq import Queue
 from rq.job import Job, JobStatus
 from rq.serializers import JSONSerializer
+
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
 
 
 def all_done(queue, number):

@@ -1,8 +1,9 @@
 """Ids on the list whose job is gone or no longer to be run."""
 import pytest
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
 from rq.job import Job, JobStatus
+
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
 
 
 def test_a_job_past_its_ttl_is_skipped(queue, redis, workshop, database, lines):

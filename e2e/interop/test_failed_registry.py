@@ -3,10 +3,11 @@ import signal
 import subprocess
 
 import pytest
-from harness.companies import FUNCTION
-from harness.waiting import until
-from harness.workers import binary
 from rq.job import Job, JobStatus
+
+from e2e.harness.companies import FUNCTION
+from e2e.harness.waiting import until
+from e2e.harness.workers import binary
 
 pytestmark = pytest.mark.ours
 ID = "company-42"

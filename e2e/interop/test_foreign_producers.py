@@ -1,9 +1,10 @@
 """Records of producers in other languages: the fields that they know, which are fewer than rq writes."""
 import pytest
-from harness.companies import FUNCTION
-from harness.producer import call
-from harness.waiting import until
 from rq.job import Job, JobStatus
+
+from e2e.harness.companies import FUNCTION
+from e2e.harness.producer import call
+from e2e.harness.waiting import until
 
 FIELDS = {"origin": "companies", "status": "queued", "description": "by hand", "timeout": 60}
 

@@ -5,12 +5,13 @@ import subprocess
 import time
 
 import pytest
-from harness.companies import FUNCTION
-from harness.waiting import until
-from harness.workers import binary
 from rq import Queue, Worker
 from rq.command import send_stop_job_command
 from rq.job import Job, JobStatus
+
+from e2e.harness.companies import FUNCTION
+from e2e.harness.waiting import until
+from e2e.harness.workers import binary
 
 
 def status(redis_server):

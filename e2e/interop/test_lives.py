@@ -3,11 +3,12 @@ an effect of its own."""
 import json
 
 import pytest
-from harness.redis_server import RedisServer
-from harness.waiting import until
-from harness.workers import JobQueueWorker
 from redis import Redis
 from rq import Queue
+
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker
 
 pytestmark = pytest.mark.ours
 

@@ -1,7 +1,8 @@
 """Which job is next: strict order of the queues, first in first out within one, `at_front` before all."""
-from harness.companies import FUNCTION, names
-from harness.waiting import until
 from rq import Queue
+
+from e2e.harness.companies import FUNCTION, names
+from e2e.harness.waiting import until
 
 
 def names_in_order_of_insertion(database):

@@ -2,11 +2,12 @@
 import datetime
 
 import pytest
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
 from rq import Queue
 from rq.job import Job, JobStatus
 from rq.results import Result
+
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
 
 YEAR = 31_536_000
 pytestmark = pytest.mark.usefixtures("worker")

@@ -4,9 +4,10 @@ import subprocess
 import sys
 
 import pytest
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
-from harness.workers import JobQueueWorker
+
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker
 
 pytestmark = [pytest.mark.rq3, pytest.mark.ours]
 

@@ -11,11 +11,12 @@ import sqlite3
 from collections import Counter, defaultdict
 
 import pytest
-from harness import backlog, notes
-from harness.sequences import IDS, QUEUES, Model, Producer, draw
-from harness.waiting import until
 from rq import Queue, SimpleWorker
 from rq.scheduler import RQScheduler
+
+from e2e.harness import backlog, notes
+from e2e.harness.sequences import IDS, QUEUES, Model, Producer, draw
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.ours
 

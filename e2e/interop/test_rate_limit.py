@@ -1,7 +1,8 @@
 """rq 3.0's rate limits: a job past the limit waits on no list until whoever ends a job of its key lets it in."""
 import pytest
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
+
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
 
 pytestmark = [pytest.mark.rq3, pytest.mark.usefixtures("worker")]
 

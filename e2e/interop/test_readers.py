@@ -7,11 +7,12 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from harness.companies import FUNCTION
-from harness.process import Process, free_port
-from harness.waiting import until
 from rq import Worker
 from rq.job import JobStatus
+
+from e2e.harness.companies import FUNCTION
+from e2e.harness.process import Process, free_port
+from e2e.harness.waiting import until
 
 TOOLS = Path(sys.executable).parent
 

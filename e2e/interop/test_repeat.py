@@ -2,11 +2,12 @@
 import datetime
 
 import pytest
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
 from rq import Repeat
 from rq.exceptions import DuplicateJobError
 from rq.job import Job, JobStatus
+
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
 
 
 def rows_of(database, line, number):

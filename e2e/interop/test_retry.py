@@ -1,10 +1,11 @@
 """rq's `Retry`: as often and as late as the producer said, and the failed registry only after the last."""
 import pytest
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
 from rq import Retry
 from rq.job import Job, JobStatus
 from rq.results import Result
+
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
 
 
 def results(job):

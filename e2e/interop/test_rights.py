@@ -2,11 +2,12 @@
 import subprocess
 
 import pytest
-from harness.companies import FUNCTION
-from harness.waiting import until
-from harness.workers import JobQueueWorker, binary
 from rq import Queue
 from rq.job import Job, JobStatus
+
+from e2e.harness.companies import FUNCTION
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker, binary
 
 pytestmark = pytest.mark.ours
 

@@ -5,9 +5,10 @@ import signal
 import time
 
 import pytest
-from harness.companies import FUNCTION
-from harness.waiting import until
 from rq.job import JobStatus
+
+from e2e.harness.companies import FUNCTION
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.ours
 

@@ -1,9 +1,10 @@
 """An rq worker and ours on one queue: every job runs once, whoever takes it."""
-from harness import companies
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
 from rq import Queue, Worker
 from rq.job import Job, JobStatus
+
+from e2e.harness import companies
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
 
 
 def test_side_by_side(redis, queue, workshop, database):

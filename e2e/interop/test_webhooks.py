@@ -4,10 +4,11 @@ import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from harness.companies import FUNCTION
-from harness.waiting import until
 from rq.job import JobStatus
 from rq.webhook import Webhook
+
+from e2e.harness.companies import FUNCTION
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("worker")
 

@@ -1,4 +1,4 @@
-"""Runs the tests on a cluster, group by group: `python e2e/k8s [ARGUMENT OF PYTEST]...`, with KUBECONFIG set.
+"""Runs the tests on a cluster, group by group: `python -m e2e.k8s [ARGUMENT OF PYTEST]...`, with KUBECONFIG set.
 
 Tests of a group that may run side by side do (`groups.py` says which, E2E_WORKERS how many at a time; `-n0` one at a time).
 What all tests share is made here, once, and removed at the end. A test that fails has a second attempt.
@@ -17,16 +17,15 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
+from e2e.harness import installation, kube, shared
+from e2e.harness.measured import TARGET
+from e2e.harness.waiting import Late, until
 
-from groups import ALONE, GROUPS, OWN_OPERATOR, group_of  # noqa: E402
-from harness import installation, kube, shared  # noqa: E402
-from harness.measured import TARGET  # noqa: E402
-from harness.waiting import Late, until  # noqa: E402
+from .groups import ALONE, GROUPS, OWN_OPERATOR, group_of
 
 # Most of a test is waiting for a pod or a condition, so there may be more tests than processors.
 WORKERS = int(os.environ.get("E2E_WORKERS") or min(10, 2 * os.cpu_count()))
-USUAL = ["-q", "-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning", "--reruns=1", "-rR"]
+USUAL = ["--reruns=1", "-rR"]
 ONLY_TELL = {"--collect-only", "--co", "-h", "--help", "--version", "--markers", "--fixtures", "--fixtures-per-test", "--setup-plan"}
 STOP_EARLY = ("-x", "--exitfirst", "--maxfail")
 
@@ -131,4 +130,5 @@ def main():
     sys.exit(code)
 
 
-main()
+if __name__ == "__main__":
+    main()

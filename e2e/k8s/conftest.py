@@ -3,26 +3,22 @@
 Each test has a namespace, a Redis and (where it wants one) a database of its own. What is in the namespace is printed
 when the test fails.
 
-`python e2e/k8s` runs the tests group by group, and makes what they share (`installation.py`). Plain pytest runs them one
+`python -m e2e.k8s` runs the tests group by group, and makes what they share (`installation.py`). Plain pytest runs them one
 after the other, and makes it itself.
 """
 import os
 import re
 import signal
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "e2e"))
+from e2e.harness import databases, installation, kube, measured, operators, second_attempts, shared
+from e2e.harness.producer import Producer
+from e2e.harness.redis_server import RedisServer
 
-from groups import ALONE, GROUPS, OWN_OPERATOR, arranged, group_of, misplaced  # noqa: E402
-from harness import check_times, databases, installation, kube, operators, second_attempts, shared  # noqa: E402
-from harness.measured import measure, report  # noqa: E402, F401
-from harness.producer import Producer  # noqa: E402
-from harness.redis_server import RedisServer  # noqa: E402
+from .groups import ALONE, GROUPS, OWN_OPERATOR, arranged, group_of, misplaced
 
 
 def pytest_addoption(parser):
@@ -32,7 +28,6 @@ def pytest_addoption(parser):
 
 
 def pytest_configure(config):
-    check_times.register(config)
     second_attempts.register(config, (ALONE, OWN_OPERATOR))
 
 
@@ -67,7 +62,7 @@ def pytest_runtest_makereport(item, call):
 
 
 def pytest_terminal_summary(terminalreporter):
-    report(terminalreporter, "cluster.json")
+    measured.report(terminalreporter, "cluster.json")
 
 
 @pytest.fixture(scope="session")

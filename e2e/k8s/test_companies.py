@@ -5,11 +5,11 @@ import time
 
 import pytest
 
-from harness import backlog, companies
-from harness.companies import EXAMPLE, Expected
-from harness.kube import conditions, replicas
-from harness.manifests import companies as manifest
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import EXAMPLE, Expected
+from e2e.harness.kube import conditions, replicas
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.waiting import until
 
 RECORDS = 20_000
 

@@ -1,12 +1,12 @@
 """Everything that can be wrong with a queue shows as a condition with its reason, soon, and goes by itself when repaired."""
 import pytest
 
-from harness import companies
-from harness.kube import conditions
-from harness.manifests import companies as manifest
-from harness.manifests import manual
-from harness.producer import Producer
-from harness.waiting import until
+from e2e.harness import companies
+from e2e.harness.kube import conditions
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import manual
+from e2e.harness.producer import Producer
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -227,7 +227,7 @@ def test_database_away(namespace, redis_server, tmp_path, host, producer):
     """A server of its own, because it goes."""
     import tempfile
 
-    from harness import databases
+    from e2e.harness import databases
     with tempfile.TemporaryDirectory(prefix="jobqueue-database-") as directory:
         database = databases.start("postgres", f"{directory}/own", host)
         try:

@@ -6,9 +6,8 @@ import re
 
 import pytest
 
-from conftest import ROOT
-from harness import kube, shared
-from harness.manifests import load
+from e2e.harness import ROOT, kube, shared
+from e2e.harness.manifests import load
 
 pytestmark = pytest.mark.usefixtures("crd")
 

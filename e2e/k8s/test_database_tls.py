@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from harness import certificates, companies, databases
-from harness.companies import Expected
-from harness.manifests import manual
-from harness.waiting import until
+from e2e.harness import certificates, companies, databases
+from e2e.harness.companies import Expected
+from e2e.harness.manifests import manual
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("operator")
 

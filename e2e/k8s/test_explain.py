@@ -5,11 +5,11 @@ import shutil
 
 import pytest
 
-from harness import companies, kube
-from harness.kube import conditions
-from harness.manifests import companies as manifest
-from harness.waiting import until
-from harness.workers import binary
+from e2e.harness import companies, kube
+from e2e.harness.kube import conditions
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.waiting import until
+from e2e.harness.workers import binary
 
 pytestmark = pytest.mark.usefixtures("operator")
 

@@ -1,12 +1,12 @@
 """What a person does with a queue that is served: scale, pause, edit, rotate a password."""
 import pytest
 
-from harness import backlog, companies
-from harness.companies import Expected
-from harness.kube import conditions, replicas
-from harness.manifests import companies as manifest
-from harness.manifests import manual
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import Expected
+from e2e.harness.kube import conditions, replicas
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import manual
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("operator")
 

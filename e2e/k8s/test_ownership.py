@@ -1,11 +1,11 @@
 """What the operator owns stays as it says, and goes with the JobQueue."""
 import pytest
 
-from harness import backlog, companies
-from harness.companies import Expected
-from harness.manifests import companies as manifest
-from harness.manifests import manual
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import Expected
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import manual
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("operator", "warehouse")
 

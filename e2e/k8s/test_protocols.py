@@ -2,13 +2,13 @@
 import pytest
 from redis import Redis
 
-from harness import certificates, companies
-from harness.companies import Expected
-from harness.manifests import companies as manifest
-from harness.manifests import manual
-from harness.process import Process, free_port
-from harness.producer import Producer
-from harness.waiting import until
+from e2e.harness import certificates, companies
+from e2e.harness.companies import Expected
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import manual
+from e2e.harness.process import Process, free_port
+from e2e.harness.producer import Producer
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("operator")
 

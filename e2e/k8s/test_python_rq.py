@@ -7,11 +7,10 @@ import yaml
 from rq import Queue, Worker
 from rq.job import Job
 
-from conftest import ROOT
-from harness import python_image, shared
-from harness.kube import conditions, replicas
-from harness.manifests import merged
-from harness.waiting import until
+from e2e.harness import ROOT, python_image, shared
+from e2e.harness.kube import conditions, replicas
+from e2e.harness.manifests import merged
+from e2e.harness.waiting import until
 
 EXAMPLE = ROOT / "examples" / "python-rq"
 

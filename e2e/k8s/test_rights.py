@@ -4,12 +4,12 @@ import re
 import pytest
 import yaml
 
-from harness import companies, kube
-from harness.companies import Expected
-from harness.manifests import companies as manifest
-from harness.manifests import manual
-from harness.operators import Release
-from harness.waiting import until
+from e2e.harness import companies, kube
+from e2e.harness.companies import Expected
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import manual
+from e2e.harness.operators import Release
+from e2e.harness.waiting import until
 
 # Everything that the operator does with the API server. A right that is not here is one too many; one that is here and
 # was not given shows in the other tests.

@@ -7,10 +7,10 @@ import re
 
 import pytest
 
-from harness import companies
-from harness.kube import conditions, replicas
-from harness.manifests import companies as manifest
-from harness.waiting import until
+from e2e.harness import companies
+from e2e.harness.kube import conditions, replicas
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.waiting import until
 
 SLOW = """CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN {lock} PERFORM pg_sleep(0.1); RETURN NULL; END $$"""

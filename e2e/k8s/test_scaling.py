@@ -6,12 +6,12 @@ import urllib.request
 import pytest
 import yaml
 
-from harness import companies, kube
-from harness.kube import conditions, replicas
-from harness.manifests import companies as manifest
-from harness.manifests import manual
-from harness.operators import OperatorProcess
-from harness.waiting import until
+from e2e.harness import companies, kube
+from e2e.harness.kube import conditions, replicas
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import manual
+from e2e.harness.operators import OperatorProcess
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("operator")
 

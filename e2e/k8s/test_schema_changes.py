@@ -1,10 +1,10 @@
 """A database that changes under running workers: no job pays for it, a person is told, and work goes on once it is put right."""
 import pytest
 
-from harness import backlog, companies
-from harness.companies import Expected
-from harness.manifests import manual
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import Expected
+from e2e.harness.manifests import manual
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("operator")
 

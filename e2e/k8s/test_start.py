@@ -4,11 +4,11 @@ import time
 
 import pytest
 
-from harness import backlog, companies
-from harness.companies import Expected
-from harness.kube import replicas
-from harness.manifests import companies as manifest
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import Expected
+from e2e.harness.kube import replicas
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.waiting import until
 
 NOTHING = os.environ.get("E2E_PAUSE_IMAGE", "docker.io/local/pause:1" if os.environ.get("E2E_CLUSTER") else "registry.k8s.io/pause:3.10")
 ROUNDS = 3

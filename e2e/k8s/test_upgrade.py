@@ -5,13 +5,13 @@ import shutil
 import pytest
 import yaml
 
-from harness import backlog, companies
-from harness.companies import Expected
-from harness.kube import replicas
-from harness.manifests import companies as manifest
-from harness.manifests import load, manual, merged
-from harness.operators import CHART
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import Expected
+from e2e.harness.kube import replicas
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import load, manual, merged
+from e2e.harness.operators import CHART
+from e2e.harness.waiting import until
 
 
 def uids(pods):

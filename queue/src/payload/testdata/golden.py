@@ -2,7 +2,14 @@
 
 Sets have one element each, so that their order cannot vary. Usage: python3 golden.py > golden.txt
 """
-import base64, collections, datetime as d, decimal, pathlib, pickle, uuid, zlib
+import base64
+import collections
+import datetime as d
+import decimal
+import pathlib
+import pickle
+import uuid
+import zlib
 
 tz=d.timezone(d.timedelta(hours=5,minutes=30))
 lmt=d.timezone(d.timedelta(minutes=53,seconds=28))

@@ -4,7 +4,11 @@ says it is: `name protocol pickle text`.
 Needs pytz and python-dateutil; the file has the lines of dateutil 2.9 and, where they differ, of 4.0:
   python3 zones.py > zones.txt; other/python3 zones.py dateutil-4 >> zones.txt
 """
-import base64, datetime as d, pickle, sys, zlib
+import base64
+import datetime as d
+import pickle
+import sys
+import zlib
 from zoneinfo import ZoneInfo
 
 import dateutil.tz as du

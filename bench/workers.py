@@ -1,7 +1,6 @@
-#!/usr/bin/env python3
 """Jobs per second of one worker process, beside rq's own workers and the database's fastest way, all in one run.
 
-    bench/bench.py [--databases sqlite,postgres,mariadb] [--jobs 20000] [--rounds 3] [--output target/bench.json]
+    python -m bench.workers [--databases sqlite,postgres,mariadb] [--jobs 20000] [--rounds 3] [--output target/bench.json]
 
 The job is the companies example: one parent row and about four children, committed durably. For each database, in turn:
 
@@ -24,16 +23,15 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "e2e"))
+import rq
 
-import rq  # noqa: E402
-from ceiling import load  # noqa: E402
-from harness import backlog, companies, databases  # noqa: E402
-from harness.producer import Producer  # noqa: E402
-from harness.redis_server import RedisServer  # noqa: E402
-from harness.waiting import until  # noqa: E402
-from harness.workers import JobQueueWorker, PythonWorker  # noqa: E402
+from e2e.harness import ROOT, backlog, companies, databases
+from e2e.harness.producer import Producer
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker, PythonWorker
+
+from .ceiling import load
 
 POLL_COMMANDS = 5  # of one backlog.read
 
