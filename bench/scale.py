@@ -18,6 +18,7 @@ read their URLs from a Secret, a hundred queues share a namespace. In turn:
 Nothing is asserted. Everything shares this machine, so that the API server's and its controllers' work is in the times;
 `--profile` samples the operator with `perf`, where that is installed and the binary has symbols.
 """
+
 import argparse
 import collections
 import contextlib
@@ -48,21 +49,38 @@ ACCOUNT = "jobqueue-operator"
 PER_NAMESPACE = 100
 BURST = 1_000
 JOBS = 150
-AIMS = {"rest_mib": 64, "worst_mib": 128, "sweep_cpu_ms": 100, "first_seconds": 120, "restart_seconds": 120, "burst_seconds": 5}
+AIMS = {
+    "rest_mib": 64,
+    "worst_mib": 128,
+    "sweep_cpu_ms": 100,
+    "first_seconds": 120,
+    "restart_seconds": 120,
+    "burst_seconds": 5,
+}
 
 
 def queue(number, namespace):
     """Every second queue has a recipe."""
     spec = {
         "queue": {"names": [f"q{number}"], "redis": {"urlSecretKeyRef": {"name": "warehouse", "key": "redis"}}},
-        "scaling": {"maxReplicas": 4, "targets": {"jobsPerWorker": 100}, "idleSeconds": 5, "scaleDown": {"stabilizationSeconds": 0}},
+        "scaling": {
+            "maxReplicas": 4,
+            "targets": {"jobsPerWorker": 100},
+            "idleSeconds": 5,
+            "scaleDown": {"stabilizationSeconds": 0},
+        },
         "worker": {"image": "example.org/worker:1"},
     }
     if number % 2:
         spec["database"] = {"urlSecretKeyRef": {"name": "warehouse", "key": "database"}}
         columns = {"name": "record.Company.Name", "reg_num": "record.Company.No", "created_time": "now()"}
         spec["ingest"] = [{"record": "job.args[0]", "tables": [{"table": "company", "columns": columns}]}]
-    return {"apiVersion": "jobqueue.dev/v1alpha1", "kind": "JobQueue", "metadata": {"name": f"q{number}", "namespace": namespace}, "spec": spec}
+    return {
+        "apiVersion": "jobqueue.dev/v1alpha1",
+        "kind": "JobQueue",
+        "metadata": {"name": f"q{number}", "namespace": namespace},
+        "spec": spec,
+    }
 
 
 def install(plane):
@@ -70,12 +88,27 @@ def install(plane):
     plane.kubectl("apply", "--server-side", "-f", str(ROOT / "install.yaml"))
     plane.kubectl("scale", "deployment", ACCOUNT, "-n", SYSTEM, "--replicas=0")
     subject = {"kind": "ServiceAccount", "serviceAccount": {"name": ACCOUNT, "namespace": SYSTEM}}
-    rule = {"subjects": [subject], "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}]}
-    plane.post("apis/flowcontrol.apiserver.k8s.io/v1/flowschemas", {
-        "apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": "the-operator"},
-        # Where requests of service accounts go in any case.
-        "spec": {"priorityLevelConfiguration": {"name": "workload-low"}, "matchingPrecedence": 500,
-                 "distinguisherMethod": {"type": "ByUser"}, "rules": [rule]}})
+    rule = {
+        "subjects": [subject],
+        "resourceRules": [
+            {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}
+        ],
+    }
+    plane.post(
+        "apis/flowcontrol.apiserver.k8s.io/v1/flowschemas",
+        {
+            "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+            "kind": "FlowSchema",
+            "metadata": {"name": "the-operator"},
+            # Where requests of service accounts go in any case.
+            "spec": {
+                "priorityLevelConfiguration": {"name": "workload-low"},
+                "matchingPrecedence": 500,
+                "distinguisherMethod": {"type": "ByUser"},
+                "rules": [rule],
+            },
+        },
+    )
     plane.kubectl("wait", "crd/jobqueues.jobqueue.dev", "--for=condition=Established", "--timeout=60s")
     token = plane.kubectl("create", "token", ACCOUNT, "-n", SYSTEM, "--duration=24h").strip()
     return plane.config_of("operator", token)
@@ -85,10 +118,15 @@ def fill(plane, size, redis_server):
     """The namespaces, their Secrets, the queues."""
     namespaces = [f"team-{number}" for number in range(-(-size // PER_NAMESPACE))]
     plane.post_all([("api/v1/namespaces", {"metadata": {"name": name}}) for name in namespaces])
-    secret = {"metadata": {"name": "warehouse"}, "stringData": {"redis": redis_server.url, "database": "postgres://app:secret@database/warehouse"}}
+    secret = {
+        "metadata": {"name": "warehouse"},
+        "stringData": {"redis": redis_server.url, "database": "postgres://app:secret@database/warehouse"},
+    }
     plane.post_all([(f"api/v1/namespaces/{name}/secrets", secret) for name in namespaces])
     where = [namespaces[number // PER_NAMESPACE] for number in range(size)]
-    plane.post_all([(f"{GROUP}/namespaces/{where[number]}/jobqueues", queue(number, where[number])) for number in range(size)])
+    plane.post_all(
+        [(f"{GROUP}/namespaces/{where[number]}/jobqueues", queue(number, where[number])) for number in range(size)]
+    )
 
 
 class Cluster:
@@ -96,7 +134,10 @@ class Cluster:
 
     def __init__(self, plane):
         self.ready, self.replicas, self.changed, self.short = set(), {}, {}, set()
-        self.watches = [Watch(plane, f"{GROUP}/jobqueues", self._queue), Watch(plane, "apis/apps/v1/deployments", self._deployment)]
+        self.watches = [
+            Watch(plane, f"{GROUP}/jobqueues", self._queue),
+            Watch(plane, "apis/apps/v1/deployments", self._deployment),
+        ]
 
     def _queue(self, found, _now):
         conditions = (found.get("status") or {}).get("conditions", [])
@@ -123,14 +164,25 @@ class Operator(Process):
     def __init__(self, kubeconfig, directory, log="warn"):
         self.port = free_port()
         self.began = time.perf_counter()
-        super().__init__([binary("jobqueue-operator"), "run"], Path(directory) / "operator.log",
-                         env={"KUBECONFIG": str(kubeconfig), "JOBQUEUE_LEASE_NAMESPACE": SYSTEM, "POD_NAME": f"operator-{self.port}", "JOBQUEUE_LOG": log,
-                              "JOBQUEUE_LISTEN": f"127.0.0.1:{self.port}", "JOBQUEUE_LOG_FORMAT": "text"})
+        super().__init__(
+            [binary("jobqueue-operator"), "run"],
+            Path(directory) / "operator.log",
+            env={
+                "KUBECONFIG": str(kubeconfig),
+                "JOBQUEUE_LEASE_NAMESPACE": SYSTEM,
+                "POD_NAME": f"operator-{self.port}",
+                "JOBQUEUE_LOG": log,
+                "JOBQUEUE_LISTEN": f"127.0.0.1:{self.port}",
+                "JOBQUEUE_LOG_FORMAT": "text",
+            },
+        )
 
     def metrics(self):
         try:
             # As Prometheus asks.
-            question = urllib.request.Request(f"http://127.0.0.1:{self.port}/metrics", headers={"Accept-Encoding": "gzip"})
+            question = urllib.request.Request(
+                f"http://127.0.0.1:{self.port}/metrics", headers={"Accept-Encoding": "gzip"}
+            )
             with urllib.request.urlopen(question, timeout=30) as answer:
                 return parse_metrics(gzip.decompress(answer.read()).decode())
         except OSError:
@@ -154,12 +206,16 @@ class Operator(Process):
 def requests(plane):
     """The operator's requests that the API server has begun, and everybody's by verb and resource."""
     found = plane.metrics()
-    of_operator = sum(value for series, value in found.items()
-                      if series.startswith("apiserver_flowcontrol_dispatched_requests_total") and 'flow_schema="the-operator"' in series)
+    of_operator = sum(
+        value
+        for series, value in found.items()
+        if series.startswith("apiserver_flowcontrol_dispatched_requests_total")
+        and 'flow_schema="the-operator"' in series
+    )
     by_kind = {}
     for series, value in found.items():
         if series.startswith("apiserver_request_total"):
-            labels = dict(part.split("=", 1) for part in series[series.index("{") + 1:series.rindex("}")].split(","))
+            labels = dict(part.split("=", 1) for part in series[series.index("{") + 1 : series.rindex("}")].split(","))
             kind = " ".join(labels.get(label, "").strip('"') for label in ("verb", "resource", "subresource")).strip()
             by_kind[kind] = by_kind.get(kind, 0) + value
     return of_operator, by_kind
@@ -167,7 +223,9 @@ def requests(plane):
 
 def busiest(before, after, number=8):
     grown = {kind: after[kind] - before.get(kind, 0) for kind in after}
-    return dict(sorted(((kind, int(count)) for kind, count in grown.items() if count > 0), key=lambda each: -each[1])[:number])
+    return dict(
+        sorted(((kind, int(count)) for kind, count in grown.items() if count > 0), key=lambda each: -each[1])[:number]
+    )
 
 
 class Profile:
@@ -177,16 +235,36 @@ class Profile:
         self.file = Path(directory) / "perf.data"
         self.process = None
         if wanted:
-            self.process = subprocess.Popen(["perf", "record", "-q", "-g", "-F", "199", "-o", self.file, "-p", str(operator.pid)],
-                                            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            self.process = subprocess.Popen(
+                ["perf", "record", "-q", "-g", "-F", "199", "-o", self.file, "-p", str(operator.pid)],
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
 
     def end(self, lines=25):
         if not self.process:
             return []
         self.process.send_signal(2)
         self.process.wait(60)
-        told = subprocess.run(["perf", "report", "-i", self.file, "--stdio", "--no-children", "-g", "none", "--percent-limit", "0.7", "-F", "overhead,sym"],
-                              capture_output=True, text=True, check=False).stdout
+        told = subprocess.run(
+            [
+                "perf",
+                "report",
+                "-i",
+                self.file,
+                "--stdio",
+                "--no-children",
+                "-g",
+                "none",
+                "--percent-limit",
+                "0.7",
+                "-F",
+                "overhead,sym",
+            ],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout
         return [line.strip() for line in told.splitlines() if line.strip() and not line.startswith("#")][:lines]
 
 
@@ -194,18 +272,34 @@ def floor(size, limit, directory):
     """As many Deployments as queues, made by plain POSTs: until Kubernetes' controllers have told the status of each."""
     plane = ControlPlane(directory / "floor")
     try:
-        plane.post_all([("api/v1/namespaces", {"metadata": {"name": f"team-{number}"}}) for number in range(-(-size // PER_NAMESPACE))])
+        plane.post_all(
+            [
+                ("api/v1/namespaces", {"metadata": {"name": f"team-{number}"}})
+                for number in range(-(-size // PER_NAMESPACE))
+            ]
+        )
         done = set()
 
         def see(found, _now):
-            if found.get("status", {}).get("observedGeneration") and any(each["status"] == "True" for each in found["status"].get("conditions", [])):
+            if found.get("status", {}).get("observedGeneration") and any(
+                each["status"] == "True" for each in found["status"].get("conditions", [])
+            ):
                 done.add(found["metadata"]["uid"])
+
         watch = Watch(plane, "apis/apps/v1/deployments", see)
         began, cpu = time.perf_counter(), plane.processes["apiserver"].cpu_seconds()
-        plane.post_all([(f"apis/apps/v1/namespaces/team-{number // PER_NAMESPACE}/deployments", bare(number)) for number in range(size)])
+        plane.post_all(
+            [
+                (f"apis/apps/v1/namespaces/team-{number // PER_NAMESPACE}/deployments", bare(number))
+                for number in range(size)
+            ]
+        )
         until(lambda: len(done) >= size, lambda: f"all Deployments are available; {len(done)} of {size}", limit, 0.1)
         watch.over = True
-        return {"floor_seconds": time.perf_counter() - began, "floor_api_cpu_seconds": plane.processes["apiserver"].cpu_seconds() - cpu}
+        return {
+            "floor_seconds": time.perf_counter() - began,
+            "floor_api_cpu_seconds": plane.processes["apiserver"].cpu_seconds() - cpu,
+        }
     finally:
         plane.stop()
 
@@ -213,18 +307,34 @@ def floor(size, limit, directory):
 def bare(number):
     """A Deployment of no pods, with no more in it than it must have."""
     labels = {"app": f"q{number}"}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "worker", "image": "example.org/worker:1"}]}}
-    return {"metadata": {"name": f"q{number}"}, "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "worker", "image": "example.org/worker:1"}]},
+    }
+    return {
+        "metadata": {"name": f"q{number}"},
+        "spec": {"replicas": 0, "selector": {"matchLabels": labels}, "template": template},
+    }
 
 
 def first(plane, operator, cluster, size, limit):
     began = operator.began
     before, cpu = requests(plane), plane.processes["apiserver"].cpu_seconds()
-    until(lambda: len(cluster.ready) >= size, lambda: f"all are Ready; {len(cluster.ready)} of {size}\n{operator.output()}", limit, 0.1)
+    until(
+        lambda: len(cluster.ready) >= size,
+        lambda: f"all are Ready; {len(cluster.ready)} of {size}\n{operator.output()}",
+        limit,
+        0.1,
+    )
     seconds = time.perf_counter() - began
     after = requests(plane)
-    return {"first_seconds": seconds, "first_requests": after[0] - before[0], "first_cpu_seconds": operator.cpu_seconds(),
-            "first_api_cpu_seconds": plane.processes["apiserver"].cpu_seconds() - cpu, "first_mib": operator.most_kib() / 1024}
+    return {
+        "first_seconds": seconds,
+        "first_requests": after[0] - before[0],
+        "first_cpu_seconds": operator.cpu_seconds(),
+        "first_api_cpu_seconds": plane.processes["apiserver"].cpu_seconds() - cpu,
+        "first_mib": operator.most_kib() / 1024,
+    }
 
 
 def quiet(operator, seconds=120):
@@ -234,6 +344,7 @@ def quiet(operator, seconds=120):
     def still():
         counts.append(operator.counter("api_writes_total"))
         return len(counts) > 5 and counts[-1] - counts[-6] < 15
+
     try:
         until(still, "quiet", seconds, 1.0)
     except Late:
@@ -241,7 +352,12 @@ def quiet(operator, seconds=120):
 
 
 def rest(plane, operator, redis_server, seconds, profile):
-    before, cpu, redis_cpu, sweeps = requests(plane), operator.cpu_seconds(), redis_server.process.cpu_seconds(), operator.counter("sweep_seconds_count")
+    before, cpu, redis_cpu, sweeps = (
+        requests(plane),
+        operator.cpu_seconds(),
+        redis_server.process.cpu_seconds(),
+        operator.counter("sweep_seconds_count"),
+    )
     visits, api_cpu = operator.counter("reconciles_total"), plane.processes["apiserver"].cpu_seconds()
     began, resident = time.perf_counter(), []
     sampling = profile()
@@ -253,10 +369,15 @@ def rest(plane, operator, redis_server, seconds, profile):
     after = requests(plane)
     number = max(operator.counter("sweep_seconds_count") - sweeps, 1)
     return {
-        "rest_mib": statistics.median(resident), "sweeps_per_second": number / passed,
-        "sweep_cpu_ms": (operator.cpu_seconds() - cpu) * 1000 / number, "redis_cpu_ms": (redis_server.process.cpu_seconds() - redis_cpu) * 1000 / number,
-        "rest_requests_per_second": (after[0] - before[0]) / passed, "rest_visits_per_second": (operator.counter("reconciles_total") - visits) / passed,
-        "rest_api_cpu": (plane.processes["apiserver"].cpu_seconds() - api_cpu) / passed, "rest_busiest": busiest(before[1], after[1]), "rest_profile": where,
+        "rest_mib": statistics.median(resident),
+        "sweeps_per_second": number / passed,
+        "sweep_cpu_ms": (operator.cpu_seconds() - cpu) * 1000 / number,
+        "redis_cpu_ms": (redis_server.process.cpu_seconds() - redis_cpu) * 1000 / number,
+        "rest_requests_per_second": (after[0] - before[0]) / passed,
+        "rest_visits_per_second": (operator.counter("reconciles_total") - visits) / passed,
+        "rest_api_cpu": (plane.processes["apiserver"].cpu_seconds() - api_cpu) / passed,
+        "rest_busiest": busiest(before[1], after[1]),
+        "rest_profile": where,
     }
 
 
@@ -264,14 +385,28 @@ def restart(plane, operator, start, size, limit):
     operator.kill()
     before = requests(plane)
     again = start()
-    until(lambda: again.served() >= size, lambda: f"all are visited; {again.served()} of {size}\n{again.output()}", limit, 0.25)
+    until(
+        lambda: again.served() >= size,
+        lambda: f"all are visited; {again.served()} of {size}\n{again.output()}",
+        limit,
+        0.25,
+    )
     after = requests(plane)
-    return again, {"restart_seconds": time.perf_counter() - again.began, "restart_requests": after[0] - before[0], "restart_mib": again.most_kib() / 1024}
+    return again, {
+        "restart_seconds": time.perf_counter() - again.began,
+        "restart_requests": after[0] - before[0],
+        "restart_mib": again.most_kib() / 1024,
+    }
 
 
 def percentiles(times):
     times = sorted(times)
-    return {"first": times[0], "median": times[len(times) // 2], "p99": times[min(len(times) - 1, len(times) * 99 // 100)], "last": times[-1]}
+    return {
+        "first": times[0],
+        "median": times[len(times) // 2],
+        "p99": times[min(len(times) - 1, len(times) * 99 // 100)],
+        "last": times[-1],
+    }
 
 
 @contextlib.contextmanager
@@ -289,9 +424,11 @@ def held(plane, wanted):
 
 def pods(plane):
     """What became of the pods, and the last words of those who make them; for who reads why a burst failed."""
+
     def phase(pod):
         bound = "bound" if pod["spec"].get("nodeName") else "not bound"
         return f"{pod['status'].get('phase')}, {bound}{', going' if 'deletionTimestamp' in pod['metadata'] else ''}"
+
     phases = dict(collections.Counter(map(phase, plane.get("api/v1/pods")["items"])))
     cpu = {name: round(process.cpu_seconds()) for name, process in plane.processes.items() if process.alive()}
     last = "".join(f"{name}: {plane.processes[name].output(1500)}\n" for name in ("controllers", "scheduler", "kwok"))
@@ -313,28 +450,48 @@ def burst(plane, operator, cluster, redis_server, size, profile, alone=False):
     with held(plane, alone):
         fill_all.execute()
         began = time.perf_counter()
-        until(lambda: all(cluster.replicas.get(name, 0) > 0 for name in some),
-              lambda: f"all are scaled; {sum(cluster.replicas.get(name, 0) > 0 for name in some)}\n{operator.output()}", 180, 0.02)
+        until(
+            lambda: all(cluster.replicas.get(name, 0) > 0 for name in some),
+            lambda: f"all are scaled; {sum(cluster.replicas.get(name, 0) > 0 for name in some)}\n{operator.output()}",
+            180,
+            0.02,
+        )
         where = sampling.end()
     times = percentiles([cluster.changed[name] - began for name in some])
     spent = {name: round(process.cpu_seconds() - cpu[name], 2) for name, process in everybody.items()}
     result = {"queues": len(some), "seconds": times["last"], "times": times, "profile": where, "cpu_seconds": spent}
-    until(lambda: not cluster.short, lambda: f"all pods are ready; {len(cluster.short)} Deployments lack some\n{operator.output()}\n{pods(plane)}", 900, 0.1)
+    until(
+        lambda: not cluster.short,
+        lambda: f"all pods are ready; {len(cluster.short)} Deployments lack some\n{operator.output()}\n{pods(plane)}",
+        900,
+        0.1,
+    )
     result["ready_seconds"] = time.perf_counter() - began
     quiet(operator)
     after = requests(plane)
     client.flushall()
     began = time.perf_counter()
-    until(lambda: all(cluster.replicas.get(name) == 0 for name in some),
-          lambda: f"all are back; {sum(cluster.replicas.get(name) == 0 for name in some)}\n{operator.output()}", 300, 0.1)
-    result |= {"back_seconds": time.perf_counter() - began, "requests": after[0] - before[0], "busiest": busiest(before[1], after[1])}
+    until(
+        lambda: all(cluster.replicas.get(name) == 0 for name in some),
+        lambda: f"all are back; {sum(cluster.replicas.get(name) == 0 for name in some)}\n{operator.output()}",
+        300,
+        0.1,
+    )
+    result |= {
+        "back_seconds": time.perf_counter() - began,
+        "requests": after[0] - before[0],
+        "busiest": busiest(before[1], after[1]),
+    }
     return {f"{'alone' if alone else 'burst'}_{field}": value for field, value in result.items()}
 
 
 def measure(size, args, directory):
     bottom = floor(size, args.limit, directory) if args.floor else {}
     if bottom:
-        say(size, f"as many bare Deployments: {bottom['floor_seconds']:.1f} s, the API server's processor seconds {bottom['floor_api_cpu_seconds']:.1f}")
+        say(
+            size,
+            f"as many bare Deployments: {bottom['floor_seconds']:.1f} s, the API server's processor seconds {bottom['floor_api_cpu_seconds']:.1f}",
+        )
     plane = ControlPlane(directory / "plane")
     redis_server = RedisServer(directory / "redis")
     processes = []
@@ -350,21 +507,31 @@ def measure(size, args, directory):
 
         def profile():
             return Profile(processes[-1], directory, args.profile)
+
         result = {"size": size, **bottom, **first(plane, start(), cluster, size, args.limit)}
         say(size, f"all Ready after {result['first_seconds']:.1f} s")
         quiet(processes[-1])
         result |= rest(plane, processes[-1], redis_server, args.rest, profile)
-        say(size, f"at rest {result['rest_mib']:.0f} MiB, {result['sweep_cpu_ms']:.0f} ms a sweep, {result['rest_requests_per_second']:.1f} requests/s")
+        say(
+            size,
+            f"at rest {result['rest_mib']:.0f} MiB, {result['sweep_cpu_ms']:.0f} ms a sweep, {result['rest_requests_per_second']:.1f} requests/s",
+        )
         worst = processes[-1].most_kib()
         operator, again = restart(plane, processes[-1], start, size, args.limit)
         result |= again
         say(size, f"again after {result['restart_seconds']:.1f} s, {result['restart_requests']:.0f} requests")
         quiet(operator)
         result |= burst(plane, operator, cluster, redis_server, size, profile, alone=True)
-        say(size, f"burst with the controllers held: {result['alone_seconds']:.1f} s, processor seconds {result['alone_cpu_seconds']}")
+        say(
+            size,
+            f"burst with the controllers held: {result['alone_seconds']:.1f} s, processor seconds {result['alone_cpu_seconds']}",
+        )
         quiet(operator)
         result |= burst(plane, operator, cluster, redis_server, size, profile)
-        say(size, f"burst on {result['burst_queues']}: {result['burst_seconds']:.1f} s, pods ready {result['burst_ready_seconds']:.1f} s, back {result['burst_back_seconds']:.1f} s, processor seconds {result['burst_cpu_seconds']}")
+        say(
+            size,
+            f"burst on {result['burst_queues']}: {result['burst_seconds']:.1f} s, pods ready {result['burst_ready_seconds']:.1f} s, back {result['burst_back_seconds']:.1f} s, processor seconds {result['burst_cpu_seconds']}",
+        )
         cluster.close()
         return {**result, "worst_mib": max(worst, operator.most_kib()) / 1024, "warnings": operator.output(1500)}
     finally:
@@ -379,15 +546,27 @@ def say(size, text):
 
 
 def table(results):
-    rows = [("queues", "size", "{:,.0f}"), ("as many bare Deployments, s", "floor_seconds", "{:.1f}"),
-            ("  processor of the API server for it, s", "floor_api_cpu_seconds", "{:.1f}"), ("first start: all Ready, s", "first_seconds", "{:.1f}"), ("  requests of the operator", "first_requests", "{:,.0f}"),
-            ("restart: all visited, s", "restart_seconds", "{:.1f}"), ("  requests of the operator", "restart_requests", "{:,.0f}"),
-            ("at rest: resident MiB", "rest_mib", "{:.0f}"), ("  processor ms a sweep, all else included", "sweep_cpu_ms", "{:.1f}"),
-            ("  processor ms of Redis a sweep", "redis_cpu_ms", "{:.1f}"), ("  sweeps a second", "sweeps_per_second", "{:.1f}"),
-            ("  requests to the API server a second", "rest_requests_per_second", "{:.2f}"), ("  processors of the API server", "rest_api_cpu", "{:.2f}"),
-            ("burst: queues", "burst_queues", "{:,.0f}"), ("  all asked for, controllers held, s", "alone_seconds", "{:.2f}"),
-            ("  all asked for, s", "burst_seconds", "{:.2f}"), ("  all pods ready, s", "burst_ready_seconds", "{:.1f}"), ("  back at none, s", "burst_back_seconds", "{:.1f}"),
-            ("worst: resident MiB", "worst_mib", "{:.0f}")]
+    rows = [
+        ("queues", "size", "{:,.0f}"),
+        ("as many bare Deployments, s", "floor_seconds", "{:.1f}"),
+        ("  processor of the API server for it, s", "floor_api_cpu_seconds", "{:.1f}"),
+        ("first start: all Ready, s", "first_seconds", "{:.1f}"),
+        ("  requests of the operator", "first_requests", "{:,.0f}"),
+        ("restart: all visited, s", "restart_seconds", "{:.1f}"),
+        ("  requests of the operator", "restart_requests", "{:,.0f}"),
+        ("at rest: resident MiB", "rest_mib", "{:.0f}"),
+        ("  processor ms a sweep, all else included", "sweep_cpu_ms", "{:.1f}"),
+        ("  processor ms of Redis a sweep", "redis_cpu_ms", "{:.1f}"),
+        ("  sweeps a second", "sweeps_per_second", "{:.1f}"),
+        ("  requests to the API server a second", "rest_requests_per_second", "{:.2f}"),
+        ("  processors of the API server", "rest_api_cpu", "{:.2f}"),
+        ("burst: queues", "burst_queues", "{:,.0f}"),
+        ("  all asked for, controllers held, s", "alone_seconds", "{:.2f}"),
+        ("  all asked for, s", "burst_seconds", "{:.2f}"),
+        ("  all pods ready, s", "burst_ready_seconds", "{:.1f}"),
+        ("  back at none, s", "burst_back_seconds", "{:.1f}"),
+        ("worst: resident MiB", "worst_mib", "{:.0f}"),
+    ]
     for title, field, form in rows:
         if field not in results[0]:
             continue
@@ -398,8 +577,12 @@ def table(results):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sizes", default="100,1000,10000")
-    parser.add_argument("--rest", type=float, default=60, metavar="SECONDS", help="how long to look at rest (default 60)")
-    parser.add_argument("--limit", type=float, default=900, metavar="SECONDS", help="how long to wait for all to be ready (default 900)")
+    parser.add_argument(
+        "--rest", type=float, default=60, metavar="SECONDS", help="how long to look at rest (default 60)"
+    )
+    parser.add_argument(
+        "--limit", type=float, default=900, metavar="SECONDS", help="how long to wait for all to be ready (default 900)"
+    )
     parser.add_argument("--floor", action="store_true")
     parser.add_argument("--profile", action="store_true")
     parser.add_argument("--output", default=str(ROOT / "target" / "scale.json"), metavar="FILE")
@@ -413,7 +596,9 @@ def main():
         with tempfile.TemporaryDirectory(prefix="jobqueue-scale-") as directory:
             results.append(measure(size, args, Path(directory)))
         Path(args.output).parent.mkdir(exist_ok=True)
-        Path(args.output).write_text(json.dumps({"cores": os.cpu_count(), "results": results}, indent=1), encoding="utf-8")
+        Path(args.output).write_text(
+            json.dumps({"cores": os.cpu_count(), "results": results}, indent=1), encoding="utf-8"
+        )
     print("\n".join(table(results)))
     print(f"\n{os.cpu_count()} cores for all of it, {platform.system()} {platform.release()}")
     for result in results:

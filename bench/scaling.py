@@ -17,6 +17,7 @@ Where the target is shorter than a pod's start only foresight keeps to it: those
 asserted, unless --at-most says which mean is too much. The shape `stuck-database` is left out unless it is named: the bound
 knows of no database.
 """
+
 import argparse
 import collections
 import json
@@ -63,7 +64,17 @@ def simulate(program, directory, setting, shape, seed):
     text = MANIFEST.format(workers=WORKERS, wait=wait, drain=max(30, 3 * job))
     if not manifest.exists():
         manifest.write_text(text, encoding="utf-8")
-    command = [program, "simulate", "-f", str(manifest), *load(directory, shape, job), "--seed", str(seed), "-o", "json"]
+    command = [
+        program,
+        "simulate",
+        "-f",
+        str(manifest),
+        *load(directory, shape, job),
+        "--seed",
+        str(seed),
+        "-o",
+        "json",
+    ]
     command += ["--job-seconds", f"{job:g}", "--pod-start-seconds", f"{start:g}"]
     for rule in RULES:
         command += ["--policy", rule]
@@ -106,18 +117,24 @@ def ratios(verdicts):
 
 def line(name, shape, verdicts):
     beaten = collections.Counter(rule for verdict in verdicts for rule in verdict["beatenBy"])
-    average = {key: sum(verdict[key] for verdict in verdicts) / len(verdicts) for key in ("p95", "p99", "cost", "bound")}
+    average = {
+        key: sum(verdict[key] for verdict in verdicts) / len(verdicts) for key in ("p95", "p99", "cost", "bound")
+    }
     missed = sum(verdict["missed"] for verdict in verdicts)
-    return (f"{name:<12} {shape:<15} {average['p95']:>7.1f} {average['p99']:>7.1f} {average['cost']:>10,.0f} "
-            f"{average['bound']:>10,.0f} {mean(ratios(verdicts)):>9.2f} {missed:>7} of {len(verdicts)}  "
-            + ", ".join(f"{rule} {count}" for rule, count in beaten.most_common(4)))
+    return (
+        f"{name:<12} {shape:<15} {average['p95']:>7.1f} {average['p99']:>7.1f} {average['cost']:>10,.0f} "
+        f"{average['bound']:>10,.0f} {mean(ratios(verdicts)):>9.2f} {missed:>7} of {len(verdicts)}  "
+        + ", ".join(f"{rule} {count}" for rule, count in beaten.most_common(4))
+    )
 
 
 def summary(title, verdicts):
     keda = sum(any(rule.startswith("keda") for rule in verdict["beatenBy"]) for verdict in verdicts)
     beaten, missed = (sum(bool(verdict[key]) for verdict in verdicts) for key in ("beatenBy", "missed"))
-    print(f"{title}: {len(verdicts)} runs, cost by bound {mean(ratios(verdicts)):.2f}; missed {missed}; "
-          f"beaten by KEDA in {keda}, by any rule in {beaten}")
+    print(
+        f"{title}: {len(verdicts)} runs, cost by bound {mean(ratios(verdicts)):.2f}; missed {missed}; "
+        f"beaten by KEDA in {keda}, by any rule in {beaten}"
+    )
 
 
 def arguments():
@@ -136,7 +153,9 @@ def main():
     settings = [tuple(map(float, setting.split("/"))) for setting in chosen.settings.split(",")]
     shapes, seeds = chosen.shapes.split(","), [int(seed) for seed in chosen.seeds.split(",")]
     results, kept, short = [], [], []
-    print(f"{'SETTING':<12} {'SHAPE':<15} {'P95':>7} {'P99':>7} {'COST':>10} {'BOUND':>10} {'BY BOUND':>9} {'MISSED':>12}  BEATEN BY")
+    print(
+        f"{'SETTING':<12} {'SHAPE':<15} {'P95':>7} {'P99':>7} {'COST':>10} {'BOUND':>10} {'BY BOUND':>9} {'MISSED':>12}  BEATEN BY"
+    )
     with tempfile.TemporaryDirectory() as directory:
         for setting in settings:
             name = "/".join(f"{value:g}" for value in setting)
@@ -144,8 +163,9 @@ def main():
                 runs = [simulate(program, Path(directory), setting, shape, seed) for seed in seeds]
                 verdicts = [judge(run, setting[2]) for run in runs]
                 (kept if setting[2] >= setting[1] else short).extend(verdicts)
-                results += [{"setting": name, "shape": shape, "seed": seed, **verdict}
-                            for seed, verdict in zip(seeds, verdicts)]
+                results += [
+                    {"setting": name, "shape": shape, "seed": seed, **verdict} for seed, verdict in zip(seeds, verdicts)
+                ]
                 print(line(name, shape, verdicts), flush=True)
     print()
     if kept:

@@ -9,6 +9,7 @@ for five minutes after the load, they are counted, and what they have in hand is
 
 Ours and tuned KEDA have the same load at the same time.
 """
+
 import random
 import time
 from dataclasses import dataclass
@@ -43,7 +44,9 @@ SETTINGS = {
 def run(session, args, setting):
     this = SETTINGS[setting]
     work = rq_work(session.image(), most=MOST, per_worker=this.per_worker, grace=this.grace)
-    session.contend(job_queue("jobqueue", session.url, work, like_keda(work, this.down)), keda("tuned", session.url, work, **TUNED))
+    session.contend(
+        job_queue("jobqueue", session.url, work, like_keda(work, this.down)), keda("tuned", session.url, work, **TUNED)
+    )
     jobs = {name: Jobs(session.client, name) for name in ("jobqueue", "tuned")}
     began = time.time()
     chance = random.Random(1)
@@ -73,11 +76,26 @@ def settled(session, jobs, name, began):
     left = sum(1 for life in session.pods.of(name) if not life["gone"])
     told = {life["name"]: life["told"] for life in session.pods.of(name) if life["told"]}
     runs = sorted(told[pod] - begun for pod, begun in jobs.cut_off() if pod in told)
-    say(f"{name}: jobs that were killed had begun so many seconds before their pod was told to go: {[round(each, 2) for each in runs]}")
-    return {"scale_ins": session.pods.told(name, began), "pods_left": left, **jobs.result(),
-            "killed_busy": sum(1 for before in runs if before > 0), "killed_later": sum(1 for before in runs if before <= 0)}
+    say(
+        f"{name}: jobs that were killed had begun so many seconds before their pod was told to go: {[round(each, 2) for each in runs]}"
+    )
+    return {
+        "scale_ins": session.pods.told(name, began),
+        "pods_left": left,
+        **jobs.result(),
+        "killed_busy": sum(1 for before in runs if before > 0),
+        "killed_later": sum(1 for before in runs if before <= 0),
+    }
 
 
-ROWS = {"scale_ins": "pods removed by scale-in", "jobs": "jobs", "pods_left": "pods that stayed", "killed": "jobs killed",
-        "killed_busy": "  begun before the pod was told", "killed_later": "  begun after that", "never_begun": "jobs never begun",
-        "never_ended": "jobs never ended", "begun_again": "jobs begun again"}
+ROWS = {
+    "scale_ins": "pods removed by scale-in",
+    "jobs": "jobs",
+    "pods_left": "pods that stayed",
+    "killed": "jobs killed",
+    "killed_busy": "  begun before the pod was told",
+    "killed_later": "  begun after that",
+    "never_begun": "jobs never begun",
+    "never_ended": "jobs never ended",
+    "begun_again": "jobs begun again",
+}

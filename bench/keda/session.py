@@ -1,4 +1,5 @@
 """What all parts share: the cluster, one Redis, one operator of ours beside the cluster, and KEDA where it is installed."""
+
 import os
 import subprocess
 import sys
@@ -47,7 +48,12 @@ class Session:
     def _make_image(self):
         assert os.environ.get("E2E_CLUSTER"), "no image with rq, bench/keda/tasks.py in /app: set BENCH_PYTHON_RQ_IMAGE"
         directory = python_image.build(Path(self.directory.name) / "image", HERE / "tasks.py")
-        subprocess.run([os.environ["E2E_CLUSTER"], "image", "bench/python-rq:1", str(directory)], check=True, timeout=300, capture_output=True)
+        subprocess.run(
+            [os.environ["E2E_CLUSTER"], "image", "bench/python-rq:1", str(directory)],
+            check=True,
+            timeout=300,
+            capture_output=True,
+        )
         return "docker.io/bench/python-rq:1"
 
     def contend(self, *lists):

@@ -1,4 +1,5 @@
 """What the API server told of a namespace's Deployments and pods, with the moments at which it did."""
+
 import json
 import threading
 import time
@@ -71,11 +72,19 @@ class Replicas(Watched):
 
     def reaches(self, name, test, since, what, seconds):
         """The moment, from `since` on, at which `test(asked, ready)` was true first."""
+
         def look():
             steps = self.steps.get(name, [])
             before = [each for each in steps if each[0] <= since][-1:]
-            return next((max(moment, since) for moment, asked, ready in [*before, *(each for each in steps if each[0] > since)]
-                         if test(asked, ready)), None)
+            return next(
+                (
+                    max(moment, since)
+                    for moment, asked, ready in [*before, *(each for each in steps if each[0] > since)]
+                    if test(asked, ready)
+                ),
+                None,
+            )
+
         return until(look, lambda: f"{name}: {what}; {self.steps.get(name, [])[-1:]}", seconds, 0.005)
 
     def asked_seconds(self, name, since):
@@ -93,7 +102,10 @@ class Pods(Watched):
 
     def see(self, each, gone, moment):
         metadata = each["metadata"]
-        life = self.lives.setdefault(metadata["uid"], {"of": metadata["labels"]["bench"], "name": metadata["name"], "since": moment, "told": None, "gone": None})
+        life = self.lives.setdefault(
+            metadata["uid"],
+            {"of": metadata["labels"]["bench"], "name": metadata["name"], "since": moment, "told": None, "gone": None},
+        )
         if metadata.get("deletionTimestamp") and life["told"] is None:
             life["told"] = moment
         if gone:

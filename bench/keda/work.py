@@ -10,6 +10,7 @@ seconds after the one before, so that their pods do not start together.
 Ours are `ours-N` with KEDA's rule of N jobs to a worker, `ours-wait-N` with `maxWaitSeconds: N`, and `ours-default`, whose
 manifest has no target. Tuned KEDA's are `keda-N` with a `listLength` of N: the same as ours, of which the larger one costs less.
 """
+
 import random
 import time
 from dataclasses import dataclass
@@ -74,7 +75,12 @@ def worked(session, name, seconds):
 def done(session, jobs, name):
     """Waits until all have ended, or nobody is left who would end them; what a killed worker had in hand may end minutes later."""
     try:
-        until(lambda: jobs.all_ended() or jobs.nothing_waits() and session.pods.none_left(name), lambda: f"{name}: {jobs.result()}", 240, 0.1)
+        until(
+            lambda: jobs.all_ended() or jobs.nothing_waits() and session.pods.none_left(name),
+            lambda: f"{name}: {jobs.result()}",
+            240,
+            0.1,
+        )
     except Late as late:
         say(str(late))
 
@@ -93,8 +99,14 @@ def gone(session, each):
 
 def outcome(session, jobs, name, began):
     waits = jobs.waits()
-    return {"wait_mean": sum(waits) / len(waits), "wait_p50": percentile(waits, 50), "wait_p95": percentile(waits, 95),
-            "worker_seconds": session.pods.seconds(name, began), "pods": len(session.pods.of(name, began)), **jobs.result()}
+    return {
+        "wait_mean": sum(waits) / len(waits),
+        "wait_p50": percentile(waits, 50),
+        "wait_p95": percentile(waits, 95),
+        "worker_seconds": session.pods.seconds(name, began),
+        "pods": len(session.pods.of(name, began)),
+        **jobs.result(),
+    }
 
 
 def percentile(ordered, part):
@@ -133,16 +145,32 @@ PERIOD = 40
 def uneven(names, number):
     """(name, seconds from now, durations of the jobs that come then), in order of time; the same jobs for each name."""
     chance = random.Random(1)
+
     def durations(count):
         return [round(chance.uniform(0.5, 1.5), 2) for _ in range(count)]
-    load = [(wave * PERIOD, durations(40)) for wave in range(number)] + [(second + 0.5, durations(1)) for second in range(number * PERIOD)]
+
+    load = [(wave * PERIOD, durations(40)) for wave in range(number)] + [
+        (second + 0.5, durations(1)) for second in range(number * PERIOD)
+    ]
     apart = PERIOD / len(names)
     shifted = [(name, at + place * apart, seconds) for place, name in enumerate(names) for at, seconds in load]
     return sorted(shifted, key=lambda each: each[1])
 
 
-WAIT_ROWS = {"wait_mean": "wait, mean, s", "wait_p50": "wait, 50th percentile, s", "wait_p95": "wait, 95th percentile, s", "worker_seconds": "worker-seconds",
-             "pods": "pods started", "killed": "jobs killed", "never_begun": "jobs never begun"}
-BACKLOG_ROWS = {"first_begun": "first job begun, s", "first_done": "first job done, s", "cleared": "backlog cleared, s",
-                "back_to_zero": "cleared -> zero asked for, s", **WAIT_ROWS}
+WAIT_ROWS = {
+    "wait_mean": "wait, mean, s",
+    "wait_p50": "wait, 50th percentile, s",
+    "wait_p95": "wait, 95th percentile, s",
+    "worker_seconds": "worker-seconds",
+    "pods": "pods started",
+    "killed": "jobs killed",
+    "never_begun": "jobs never begun",
+}
+BACKLOG_ROWS = {
+    "first_begun": "first job begun, s",
+    "first_done": "first job done, s",
+    "cleared": "backlog cleared, s",
+    "back_to_zero": "cleared -> zero asked for, s",
+    **WAIT_ROWS,
+}
 WAVES_ROWS = {**WAIT_ROWS, "jobs": "jobs"}

@@ -1,4 +1,5 @@
 """Rendering the chart with helm, as its users do."""
+
 import pytest
 import yaml
 
@@ -14,9 +15,11 @@ def pytest_configure(config):
 @pytest.fixture
 def render():
     """`helm template jobs CHART`, with values as a dict or a file."""
+
     def template(values=None, file=None, release="jobs", namespace="factory"):
         command = ["helm", "template", release, CHART, "--namespace", namespace]
         command += ["--values", file] if file else []
         command += ["--values", "-"] if values else []
         return Rendered(run(*command, stdin=yaml.safe_dump(values) if values else None).stdout)
+
     return template

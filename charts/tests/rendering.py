@@ -1,4 +1,5 @@
 """The chart as helm renders it, and what the tests ask of the result."""
+
 import subprocess
 
 import yaml
@@ -14,7 +15,9 @@ class Refused(AssertionError):
 
 
 def run(*command, stdin=None):
-    done = subprocess.run([str(part) for part in command], input=stdin, capture_output=True, text=True, check=False, timeout=120)
+    done = subprocess.run(
+        [str(part) for part in command], input=stdin, capture_output=True, text=True, check=False, timeout=120
+    )
     if done.returncode:
         raise Refused(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
     return done
@@ -26,7 +29,8 @@ class Loader(yaml.SafeLoader):
 
 Loader.yaml_implicit_resolvers = {
     first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def load(text):

@@ -1,4 +1,5 @@
 """The API server accepts what the chart renders. Needs a cluster; `./dev chart` provides one."""
+
 import os
 
 import pytest
@@ -21,7 +22,13 @@ def served():
 def namespace(served):
     name = f"chart-{os.urandom(3).hex()}"
     run("kubectl", "create", "namespace", name)
-    run("kubectl", "label", "namespace", name, *(f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")))
+    run(
+        "kubectl",
+        "label",
+        "namespace",
+        name,
+        *(f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")),
+    )
     yield name
     run("kubectl", "delete", "namespace", name, "--wait=false")
 
@@ -37,9 +44,26 @@ def test_dry_run(render, namespace, served, values):
     foreign = {each["kind"] for each in rendered.objects if each["apiVersion"].startswith("monitoring.coreos.com/")}
     known = [each for each in rendered.objects if each["kind"] not in foreign - served]
     # The pod of `helm test` is refused while its account is not there.
-    run("kubectl", "create", "serviceaccount", rendered.one("ServiceAccount")["metadata"]["name"], "--namespace", namespace)
-    done = run("kubectl", "apply", "--dry-run=server", "--server-side", "--force-conflicts", "--namespace", namespace, "-f", "-",
-               stdin=yaml.safe_dump_all(known))
+    run(
+        "kubectl",
+        "create",
+        "serviceaccount",
+        rendered.one("ServiceAccount")["metadata"]["name"],
+        "--namespace",
+        namespace,
+    )
+    done = run(
+        "kubectl",
+        "apply",
+        "--dry-run=server",
+        "--server-side",
+        "--force-conflicts",
+        "--namespace",
+        namespace,
+        "-f",
+        "-",
+        stdin=yaml.safe_dump_all(known),
+    )
     assert len(done.stdout.splitlines()) == len(known)
     assert not warnings(done)
 
@@ -57,7 +81,9 @@ def test_install_yaml(served):
     if not exists:
         run("kubectl", "create", "namespace", namespace)
     try:
-        done = run("kubectl", "apply", "--dry-run=server", "--server-side", "--force-conflicts", "-f", ROOT / "install.yaml")
+        done = run(
+            "kubectl", "apply", "--dry-run=server", "--server-side", "--force-conflicts", "-f", ROOT / "install.yaml"
+        )
         assert len(done.stdout.splitlines()) == len(documents)
         assert not warnings(done)
     finally:

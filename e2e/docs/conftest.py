@@ -1,5 +1,6 @@
 """What those who follow the pages have: a fresh copy of this tree, the programs on the PATH, and for the pages that need none of
 a cluster a network of their own, so that each finds the ports free that its page names."""
+
 import ctypes
 import fcntl
 import os
@@ -43,10 +44,16 @@ def reader(installed, tmp_path):
     started = []
 
     def start(where, conditions=(), **variables):
-        each = Reader(where, clone(tmp_path / f"clone-{len(started)}"), environment(installed, **variables),
-                      tmp_path / f"notes-{len(started)}", conditions)
+        each = Reader(
+            where,
+            clone(tmp_path / f"clone-{len(started)}"),
+            environment(installed, **variables),
+            tmp_path / f"notes-{len(started)}",
+            conditions,
+        )
         started.append(each)
         return each
+
     yield start
     for each in started:
         each.close()

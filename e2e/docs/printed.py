@@ -5,6 +5,7 @@ the same order, with the same words; numbers may differ, be missing or be more, 
 for lines that are left out, and `...` or `…` within a line for some words. Numbers that are the same in every run are
 listed in the marker: where a line has one, it must be in the line that was printed.
 """
+
 import re
 
 # 1,234.5 or 12 with its unit, as in 5.5 s, 60s, 1m2s and 3,613/s.

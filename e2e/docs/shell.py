@@ -1,4 +1,5 @@
 """A shell as a reader of a page has it: one for all blocks, so that variables and background jobs last."""
+
 import os
 import signal
 import subprocess
@@ -26,8 +27,16 @@ class Shell:
         self.notes.mkdir(parents=True, exist_ok=True)
         with open(self.notes / "shell", "wb") as log:
             # Tests that were begun in the background ignore Ctrl-C, and so would all that they begin.
-            self.child = subprocess.Popen(["env", "--default-signal=INT", "bash", "--norc", "--noprofile"], stdin=subprocess.PIPE, stdout=log, stderr=log, text=True,
-                                          cwd=directory, env=environment, start_new_session=True)
+            self.child = subprocess.Popen(
+                ["env", "--default-signal=INT", "bash", "--norc", "--noprofile"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                text=True,
+                cwd=directory,
+                env=environment,
+                start_new_session=True,
+            )
         # Job control: each command has a process group of its own, as in a terminal. Ctrl-C means the command, not the shell.
         self._send("set -m; trap : INT")
 
@@ -42,7 +51,9 @@ class Shell:
         """Runs a block, whose last command ends with `code` and all others with 0 or that, and returns the file of what it printed.
         `ctrl_c_at`: text at which the last command is interrupted."""
         self.count += 1
-        script, output, done, interrupted = (self.notes / f"{self.count}.{what}" for what in ("sh", "output", "done", "interrupted"))
+        script, output, done, interrupted = (
+            self.notes / f"{self.count}.{what}" for what in ("sh", "output", "done", "interrupted")
+        )
         script.write_text(SCRIPT.format(interrupted=interrupted, code=code, commands=commands), encoding="utf-8")
         note = f"echo $? >{done}.new; mv {done}.new {done}"
         self._send(f". {script} >{output} 2>&1 </dev/null; {note}")
@@ -52,6 +63,7 @@ class Shell:
 
         def ended():
             return done.exists() or self.child.poll() is not None
+
         try:
             if ctrl_c_at:
                 until(lambda: ctrl_c_at in printed() or ended(), f"'{ctrl_c_at}' is printed", seconds, 0.05)
@@ -71,7 +83,11 @@ class Shell:
 
     def _ctrl_c(self):
         """SIGINT to what was started last and still runs; a block that is to be interrupted ends with it."""
-        children = [(int(fields[19]), pid) for pid, fields in processes().items() if fields[0] != "Z" and int(fields[1]) == self.child.pid]
+        children = [
+            (int(fields[19]), pid)
+            for pid, fields in processes().items()
+            if fields[0] != "Z" and int(fields[1]) == self.child.pid
+        ]
         os.killpg(max(children)[1], signal.SIGINT)
 
     def close(self):

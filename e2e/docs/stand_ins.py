@@ -2,6 +2,7 @@
 
 Where nodes can take images from a registry, as kind's can, the tests use the real ones.
 """
+
 import glob
 import os
 import shutil
@@ -37,7 +38,9 @@ def _image(directory, lines):
         (root / name).chmod(0o1777)
     (root / "etc").mkdir(exist_ok=True)
     (root / "etc" / "passwd").write_text("server:x:999:999::/tmp:/bin/sh\n", encoding="ascii")
-    (directory / "Containerfile").write_text("\n".join(["FROM scratch", "COPY root /", "USER 999", *lines]) + "\n", encoding="ascii")
+    (directory / "Containerfile").write_text(
+        "\n".join(["FROM scratch", "COPY root /", "USER 999", *lines]) + "\n", encoding="ascii"
+    )
     return directory
 
 

@@ -3,6 +3,7 @@
 They install and remove the operator, which serves all namespaces, and in the end its CRD. So they want a cluster of the tests' own
 (kind, or the node of `e2e/cluster`), and nobody else's tests in it meanwhile.
 """
+
 import os
 import re
 import shutil
@@ -48,7 +49,12 @@ class Place:
         """What a reader would have built, or what the nodes would take from a registry."""
         installation.load_images()
         if self.own_node:
-            made = {**stand_ins.ALL, "example/python-rq:1": lambda place: python_image.build(place, ROOT / "examples" / "python-rq" / "tasks.py")}
+            made = {
+                **stand_ins.ALL,
+                "example/python-rq:1": lambda place: python_image.build(
+                    place, ROOT / "examples" / "python-rq" / "tasks.py"
+                ),
+            }
             there = kube.run(["ctr", "-n", "k8s.io", "images", "ls", "-q"], env=self.variables).split()
             for reference, make in made.items():
                 if f"docker.io/{reference}" not in there:
@@ -63,7 +69,9 @@ class Place:
         shutil.copy(os.environ["KUBECONFIG"], path)
         if namespace:
             kube.run(["kubectl", "create", "namespace", namespace])
-            kube.run(["kubectl", f"--kubeconfig={path}", "config", "set-context", "--current", f"--namespace={namespace}"])
+            kube.run(
+                ["kubectl", f"--kubeconfig={path}", "config", "set-context", "--current", f"--namespace={namespace}"]
+            )
             self.namespaces.append(namespace)
         return path
 
@@ -71,7 +79,21 @@ class Place:
         return RELEASE[0] in kube.run(["helm", "list", "-q", *RELEASE[1:]]).split()
 
     def install(self):
-        kube.run(["helm", "upgrade", "--install", RELEASE[0], CHART, *RELEASE[1:], "--create-namespace", "--take-ownership", "--wait", "--timeout", "100s"])
+        kube.run(
+            [
+                "helm",
+                "upgrade",
+                "--install",
+                RELEASE[0],
+                CHART,
+                *RELEASE[1:],
+                "--create-namespace",
+                "--take-ownership",
+                "--wait",
+                "--timeout",
+                "100s",
+            ]
+        )
 
     def uninstall(self):
         if self.installed():
@@ -91,9 +113,15 @@ class Place:
     def diagnosis(self, kubeconfig):
         """What one would look at first."""
         said = ""
-        for what in ("get jobqueues,deployments,pods -o wide", "describe jobqueues", "get events --sort-by=.lastTimestamp"):
+        for what in (
+            "get jobqueues,deployments,pods -o wide",
+            "describe jobqueues",
+            "get events --sort-by=.lastTimestamp",
+        ):
             said += f"\n$ kubectl {what}\n"
-            said += subprocess.run(["kubectl", f"--kubeconfig={kubeconfig}", *what.split()], capture_output=True, text=True, check=False).stdout
+            said += subprocess.run(
+                ["kubectl", f"--kubeconfig={kubeconfig}", *what.split()], capture_output=True, text=True, check=False
+            ).stdout
         return said
 
 
@@ -113,6 +141,7 @@ def place(tmp_path_factory):
 @pytest.fixture
 def follow(place, reader):
     """Follows a page, in a namespace of its own or in that which a kubeconfig names; installs the operator first, or not."""
+
     def page(name, kubeconfig=None):
         blocks = read(name)
         commands = "".join(block.text for block in blocks if block.kind == "run")
@@ -131,6 +160,7 @@ def follow(place, reader):
         each.close()  # with it the ports that it forwards
         if problem:
             pytest.fail(f"{problem}\n{place.diagnosis(config)}", pytrace=False)
+
     return page
 
 
@@ -141,7 +171,11 @@ def warehouse(place):
 
 
 def follows_first_queue(kubeconfig):
-    told = subprocess.run(["kubectl", f"--kubeconfig={kubeconfig}", "get", "jobqueue", "-n", "warehouse", "companies"], capture_output=True, check=False)
+    told = subprocess.run(
+        ["kubectl", f"--kubeconfig={kubeconfig}", "get", "jobqueue", "-n", "warehouse", "companies"],
+        capture_output=True,
+        check=False,
+    )
     return told.returncode == 0
 
 
@@ -167,7 +201,9 @@ def fragments(kind):
 
 
 def rendered(values):
-    told = subprocess.run(["helm", "template", "jobs", CHART, "--values", "-"], input=values, capture_output=True, text=True, check=False)
+    told = subprocess.run(
+        ["helm", "template", "jobs", CHART, "--values", "-"], input=values, capture_output=True, text=True, check=False
+    )
     assert told.returncode == 0, told.stderr
     return told.stdout
 

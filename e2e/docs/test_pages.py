@@ -1,4 +1,5 @@
 """The pages' blocks that need no cluster, run as they are printed."""
+
 import pytest
 
 from .blocks import pages, read

@@ -2,6 +2,7 @@
 
 Both sizes run the same code; what was measured is printed at the end and kept in `target/proofs.json`.
 """
+
 import os
 import random
 import tempfile
@@ -77,6 +78,7 @@ def redis(redis_server):
 def crew(tmp_path, redis_server, database):
     """Starts worker processes and ends them; on another Redis where `server` is one."""
     from e2e.harness.workers import JobQueueWorker
+
     started = []
 
     def start(server=None, **changes):
@@ -84,6 +86,7 @@ def crew(tmp_path, redis_server, database):
         worker = JobQueueWorker(tmp_path, url, database.url, name=f"worker{len(started)}", **changes)
         started.append(worker)
         return worker
+
     yield start
     for worker in started:
         if worker.alive():

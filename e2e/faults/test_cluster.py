@@ -2,6 +2,7 @@
 is done without its keys, and everything is done once it has arrived. The jobs' records go last: whoever looks at the other node
 too early finds the queue, and not its jobs.
 """
+
 import time
 
 import pytest
@@ -24,7 +25,11 @@ def tagged(protocol):
 
 def scripts(cluster):
     """How many were sent to any of the nodes, redirected ones included."""
-    told = [node.client().info("commandstats").get(f"cmdstat_{name}", {}) for node in cluster.nodes for name in ("eval", "evalsha")]
+    told = [
+        node.client().info("commandstats").get(f"cmdstat_{name}", {})
+        for node in cluster.nodes
+        for name in ("eval", "evalsha")
+    ]
     return sum(each.get(kind, 0) for each in told for kind in ("calls", "rejected_calls"))
 
 
@@ -50,17 +55,27 @@ def crew(tmp_path, cluster):
     workers = []
 
     def start(rows, protocol):
-        workers.extend(JobQueueWorker(tmp_path, cluster.url, rows.url, name=f"worker{each}", **marks.settings(protocol, PREFIX)) for each in range(CREW))
-        until(lambda: marks.crew_is_there(cluster.url, protocol, CREW, PREFIX), lambda: f"the workers are there\n{workers[0].output()}")
+        workers.extend(
+            JobQueueWorker(tmp_path, cluster.url, rows.url, name=f"worker{each}", **marks.settings(protocol, PREFIX))
+            for each in range(CREW)
+        )
+        until(
+            lambda: marks.crew_is_there(cluster.url, protocol, CREW, PREFIX),
+            lambda: f"the workers are there\n{workers[0].output()}",
+        )
         return workers[0]
+
     yield start
     for worker in workers:
         worker.kill()
 
 
 def ended(cluster, protocol, worker):
-    until(lambda: marks.drained(cluster.url, protocol, PREFIX),
-          lambda: f"all end: {marks.status(cluster.url, protocol, PREFIX)}\n{worker.output()}", 90)
+    until(
+        lambda: marks.drained(cluster.url, protocol, PREFIX),
+        lambda: f"all end: {marks.status(cluster.url, protocol, PREFIX)}\n{worker.output()}",
+        90,
+    )
     return marks.status(cluster.url, protocol, PREFIX)["failed"]
 
 
@@ -118,9 +133,16 @@ def test_a_master_dies_and_its_replica_has_the_queue(tmp_path, cluster, crew, me
         feed(master, range(500))
         until(lambda: in_hand(cluster, protocol) >= CREW, lambda: f"jobs are in hand\n{worker.output()}")
         master.process.kill()
-        until(lambda: replica.client().execute_command("ROLE")[0] == b"master", lambda: f"the replica takes over\n{replica.process.output()}", 60)
+        until(
+            lambda: replica.client().execute_command("ROLE")[0] == b"master",
+            lambda: f"the replica takes over\n{replica.process.output()}",
+            60,
+        )
         at, kept = time.monotonic(), marks.holdings(replica.client())
-        until(lambda: b"cluster_state:ok" in replica.client().execute_command("CLUSTER", "INFO"), "the cluster works again")
+        until(
+            lambda: b"cluster_state:ok" in replica.client().execute_command("CLUSTER", "INFO"),
+            "the cluster works again",
+        )
     feed(replica, range(500, 600))
     failed = ended(cluster, protocol, worker)
     told, wrong = marks.account(acknowledged, rows.marks(), marks.holdings(replica.client()), kept, (replica.port, at))

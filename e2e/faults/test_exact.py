@@ -1,5 +1,6 @@
 """A whole file into each database: exactly its rows, and nothing more when all of its jobs are delivered again; all of them
 once more where somebody began anew."""
+
 import time
 
 from e2e.harness import backlog, companies
@@ -17,6 +18,7 @@ def settle(redis, workers, number, seconds):
             assert worker.alive(), worker.output()
         now = backlog.read(redis)
         return now.finished + now.failed >= number and now.waiting == now.running == 0
+
     until(ended, lambda: f"all end: {backlog.read(redis)}\n{workers[0].output()}", seconds)
     return time.monotonic() - start
 
@@ -32,7 +34,13 @@ def test_exactly_the_rows_of_the_file(full, redis, database, crew, measure):
     assert database.counts() == (expected.companies, expected.partners, expected.companies)
     assert database.companies() == expected.rows
     assert backlog.read(redis).failed == expected.failed
-    measure(jobs=count, companies=expected.companies, partners=expected.partners, failed=expected.failed, jobs_per_second=count / seconds)
+    measure(
+        jobs=count,
+        companies=expected.companies,
+        partners=expected.partners,
+        failed=expected.failed,
+        jobs_per_second=count / seconds,
+    )
 
     # As a Redis that was restored from a backup: what had been done since waits again.
     life = redis.get("rq:jobqueue:life")

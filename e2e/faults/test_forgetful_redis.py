@@ -1,6 +1,7 @@
 """A Redis that forgets what it has acknowledged: it is killed, and comes back as it was a while ago, as with
 `appendfsync everysec`, or restored from a backup. What was done stays done, once; what was enqueued since then and not done
 is what it forgot."""
+
 import shutil
 import time
 
@@ -20,7 +21,10 @@ def test_what_was_done_is_not_done_again(full, tmp_path, measure, protocol):
     rounds, step = (5, 1000) if full else (2, 150)
     server = RedisServer(tmp_path / "redis", durable=True)
     redis, rows = server.client(), Effects(tmp_path / "database")
-    workers = [JobQueueWorker(tmp_path, server.url, rows.url, name=f"worker{number}", **marks.settings(protocol)) for number in range(CREW)]
+    workers = [
+        JobQueueWorker(tmp_path, server.url, rows.url, name=f"worker{number}", **marks.settings(protocol))
+        for number in range(CREW)
+    ]
     acknowledged, certain, done, number = {}, [], 0, 0
 
     def feed(count):
@@ -31,7 +35,12 @@ def test_what_was_done_is_not_done_again(full, tmp_path, measure, protocol):
         number += count
 
     def rows_reach(count):
-        until(lambda: rows.count() >= count, lambda: f"{count} rows, there are {rows.count()}\n{workers[0].output()}", 60, 0.002)
+        until(
+            lambda: rows.count() >= count,
+            lambda: f"{count} rows, there are {rows.count()}\n{workers[0].output()}",
+            60,
+            0.002,
+        )
 
     try:
         for _ in range(rounds):
@@ -48,7 +57,11 @@ def test_what_was_done_is_not_done_again(full, tmp_path, measure, protocol):
             at = time.monotonic()
             server.start()
             kept = marks.holdings(redis)
-            until(lambda: marks.drained(server.url, protocol), lambda: f"all end: {marks.status(server.url, protocol)}\n{workers[0].output()}", 60)
+            until(
+                lambda: marks.drained(server.url, protocol),
+                lambda: f"all end: {marks.status(server.url, protocol)}\n{workers[0].output()}",
+                60,
+            )
             done = rows.count()
         told, wrong = marks.account(acknowledged, rows.marks(), marks.holdings(redis), kept, (server.port, at))
         told["failed"] = marks.status(server.url, protocol)["failed"]

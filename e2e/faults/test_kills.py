@@ -1,4 +1,5 @@
 """SIGKILL at random moments, hundreds of times, with Redis and the database killed in between: nothing lost, nothing twice."""
+
 import time
 
 from redis.exceptions import RedisError
@@ -10,7 +11,11 @@ from e2e.harness.producer import Producer
 
 CREW = 3
 LEASE = 2
-SETTINGS = {"queue": {"leaseSeconds": LEASE}, "retry": {"maxAttempts": 1000}, "worker": {"batchSize": 40, "concurrency": 2}}
+SETTINGS = {
+    "queue": {"leaseSeconds": LEASE},
+    "retry": {"maxAttempts": 1000},
+    "worker": {"batchSize": 40, "concurrency": 2},
+}
 
 
 def ended(redis):
@@ -29,10 +34,19 @@ def test_nothing_lost_and_nothing_twice(full, redis_server, redis, database, cre
     Producer(redis).enqueue(lines)
     start = time.monotonic()
     campaign = Campaign(rng, [lambda: crew(**SETTINGS)] * CREW, LEASE)
-    campaign.run(kills, lambda: (ended(redis) or 0) / count,
-                 {kills // 4: redis_server.restart, kills // 2: lambda: disturb(database),
-                  3 * kills // 4: redis_server.restart, kills - 1: lambda: disturb(database)})
-    campaign.end(lambda: ended(redis) == count and backlog.drained(redis), lambda: f"all end: {backlog.read(redis)}", seconds=300)
+    campaign.run(
+        kills,
+        lambda: (ended(redis) or 0) / count,
+        {
+            kills // 4: redis_server.restart,
+            kills // 2: lambda: disturb(database),
+            3 * kills // 4: redis_server.restart,
+            kills - 1: lambda: disturb(database),
+        },
+    )
+    campaign.end(
+        lambda: ended(redis) == count and backlog.drained(redis), lambda: f"all end: {backlog.read(redis)}", seconds=300
+    )
     measure(jobs=count, kills=kills, seconds=time.monotonic() - start)
     assert database.companies() == expected.rows
     assert database.counts() == (expected.companies, expected.partners, expected.companies)

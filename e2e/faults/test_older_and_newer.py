@@ -1,4 +1,5 @@
 """What the campaigns of `test_kills_elsewhere.py` found, each at its moment: which version of an id runs, and in which order."""
+
 import signal
 from functools import partial
 
@@ -26,10 +27,15 @@ class Stage:
         self.workers, self.lock = [], None
 
     def worker(self, protocol="RQ", text="job.args[0]", backoff=1):
-        config = {"queue": {"protocol": protocol, "names": [QUEUE], "leaseSeconds": 2}, "ingest": self.effects.recipe("rq", text),
-                  "retry": {"maxAttempts": 1000, "backoffSeconds": backoff, "maxBackoffSeconds": backoff},
-                  "worker": {"batchSize": 10, "concurrency": 1}}
-        worker = JobQueueWorker(self.directory, self.server.url, self.database.url, name=f"worker{len(self.workers)}", **config)
+        config = {
+            "queue": {"protocol": protocol, "names": [QUEUE], "leaseSeconds": 2},
+            "ingest": self.effects.recipe("rq", text),
+            "retry": {"maxAttempts": 1000, "backoffSeconds": backoff, "maxBackoffSeconds": backoff},
+            "worker": {"batchSize": 10, "concurrency": 1},
+        }
+        worker = JobQueueWorker(
+            self.directory, self.server.url, self.database.url, name=f"worker{len(self.workers)}", **config
+        )
         self.workers.append(worker)
         until(lambda: "at work" in worker.output(), worker.output)
         return worker
@@ -54,7 +60,11 @@ class Stage:
         return self.redis.hget(f"rq:job:{name}", "status").decode()
 
     def begun(self, *names, seconds=10):
-        until(lambda: {self.status(name) for name in names} == {"started"}, lambda: f"{names} are begun\n{self.workers[-1].output()}", seconds)
+        until(
+            lambda: {self.status(name) for name in names} == {"started"},
+            lambda: f"{names} are begun\n{self.workers[-1].output()}",
+            seconds,
+        )
 
     def holder(self, name):
         """The worker that has the job in hand."""
@@ -66,7 +76,11 @@ class Stage:
         return [version for _, job, version in self.effects.rows() if job == name]
 
     def reaches(self, name, versions):
-        until(lambda: len(self.versions(name)) >= len(versions), lambda: f"{self.versions(name)}\n{self.workers[-1].output()}", seconds=15)
+        until(
+            lambda: len(self.versions(name)) >= len(versions),
+            lambda: f"{self.versions(name)}\n{self.workers[-1].output()}",
+            seconds=15,
+        )
         assert self.versions(name) == versions
 
 
@@ -96,6 +110,7 @@ def test_the_newer_version_waits_until_the_lapsed_one_is_taken_back(stage):
     def another(numbers=iter(range(1_000_000))):
         stage.enqueue(next(numbers), "other")
         return len(stage.versions("id")) == 2
+
     until(another, lambda: f"both are done: {stage.versions('id')}", seconds=15, pause=0.005)
     assert stage.versions("id") == [1, 2]
 

@@ -1,4 +1,5 @@
 """How far a queue is, read straight from Redis: cheap enough to ask a hundred times a second."""
+
 import os
 from collections import namedtuple
 
@@ -31,7 +32,13 @@ def _look(redis, *queues):
     for queue in queues or ("companies",):
         now = read(redis, queue)._asdict()
         found |= {f"{what} in {queue}": now[what] for what in ("waiting", "running", "scheduled") if now[what]}
-    for pattern in ("rq:execution:*", "rq:executions:*", "rq:jobqueue:aside:*", "rq:jobqueue:behind:*", "rq:jobqueue:run:*"):
+    for pattern in (
+        "rq:execution:*",
+        "rq:executions:*",
+        "rq:jobqueue:aside:*",
+        "rq:jobqueue:behind:*",
+        "rq:jobqueue:run:*",
+    ):
         keys = sorted(redis.scan_iter(pattern, count=10_000))
         if keys:
             found[pattern] = keys

@@ -2,6 +2,7 @@
 
 Which worker, and when, comes from a seeded generator; the moments follow the work, not the clock.
 """
+
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -63,9 +64,11 @@ class Campaign:
 
     def end(self, condition, what, seconds=120):
         """Until `condition()`; then every worker finishes what it has in hand, those that had been halted too."""
+
         def ended():
             self.wake()
             return not self.halted and condition()
+
         until(ended, lambda: f"{what()}\n{self.workers[0].output()}", seconds)
         for worker in (*self.workers, *self.zombies):
             # One that was started a moment ago would die of it instead of draining: it listens once it has said that it starts.

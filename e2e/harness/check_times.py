@@ -2,6 +2,7 @@
 
 A `conftest.py` calls `register` from `pytest_configure`. Setup, call and teardown are added up, those of a second attempt too.
 """
+
 import os
 from collections import defaultdict
 from pathlib import Path

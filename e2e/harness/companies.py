@@ -1,4 +1,5 @@
 """The oracle of the companies example: what a file's lines must become, worked out without looking at the workers."""
+
 import datetime
 import json
 import re
@@ -13,8 +14,21 @@ FUNCTION = "ParseCompany.parse_company"
 
 def make(count, *, seed=1, bad=0.0, partners=3.0):
     """`count` lines of the example's own generator."""
-    done = subprocess.run([sys.executable, EXAMPLE / "make_companies.py", str(count), "--seed", str(seed), "--bad", str(bad),
-                           "--partners", str(partners)], check=True, capture_output=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            EXAMPLE / "make_companies.py",
+            str(count),
+            "--seed",
+            str(seed),
+            "--bad",
+            str(bad),
+            "--partners",
+            str(partners),
+        ],
+        check=True,
+        capture_output=True,
+    )
     return done.stdout.decode("utf-8").splitlines()
 
 

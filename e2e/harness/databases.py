@@ -1,4 +1,5 @@
 """The three databases of the companies example, real ones: started, restarted, and asked what they hold."""
+
 import copy
 import getpass
 import glob
@@ -35,10 +36,10 @@ class Database:
 
     kind = ""
     url = ""
-    serial = ""    # the type of a column that numbers the rows
+    serial = ""  # the type of a column that numbers the rows
     process = None
-    lost = ()      # what a query raises when the connection is gone
-    _kept = None   # the connection of `query`
+    lost = ()  # what a query raises when the connection is gone
+    _kept = None  # the connection of `query`
 
     def connect(self):
         raise NotImplementedError
@@ -58,7 +59,9 @@ class Database:
         self.create_database(name)
         other = copy.copy(self)
         other.name = name
-        other.url, other.remote_url = (url and url.rsplit("/", 1)[0] + f"/{name}" for url in (self.url, self.remote_url))
+        other.url, other.remote_url = (
+            url and url.rsplit("/", 1)[0] + f"/{name}" for url in (self.url, self.remote_url)
+        )
         other.create_tables()
         return other
 
@@ -130,14 +133,20 @@ class Database:
 
     def companies(self):
         """What tells one company from another, with the number of its partners, in a form that can be compared."""
-        return sorted(self.query(
-            "SELECT c.reg_num, c.name, count(s.id) FROM company_regist_info c"
-            " LEFT JOIN stockholder s ON s.company_id = c.id GROUP BY c.id, c.reg_num, c.name"))
+        return sorted(
+            self.query(
+                "SELECT c.reg_num, c.name, count(s.id) FROM company_regist_info c"
+                " LEFT JOIN stockholder s ON s.company_id = c.id GROUP BY c.id, c.reg_num, c.name"
+            )
+        )
 
     def empty(self):
         """Both tables and the ledger without a row."""
-        self.execute("DELETE FROM stockholder", "DELETE FROM company_regist_info",
-                     *(["DELETE FROM jobqueue_ledger"] if self.has_table("jobqueue_ledger") else []))
+        self.execute(
+            "DELETE FROM stockholder",
+            "DELETE FROM company_regist_info",
+            *(["DELETE FROM jobqueue_ledger"] if self.has_table("jobqueue_ledger") else []),
+        )
 
 
 class Sqlite(Database):
@@ -187,8 +196,27 @@ class Postgres(Database):
         password = self.directory / "password"
         password.write_text("secret\n", encoding="ascii")
         self._own(self.directory, password)
-        subprocess.run([*self._account(), self.bin / "initdb", "-D", self.data, "-U", "jobqueue", "-A", "scram-sha-256",
-                        "--no-sync", "--pwfile", password, "-E", "UTF8", "--locale", "C.UTF-8"], check=True, capture_output=True)
+        subprocess.run(
+            [
+                *self._account(),
+                self.bin / "initdb",
+                "-D",
+                self.data,
+                "-U",
+                "jobqueue",
+                "-A",
+                "scram-sha-256",
+                "--no-sync",
+                "--pwfile",
+                password,
+                "-E",
+                "UTF8",
+                "--locale",
+                "C.UTF-8",
+            ],
+            check=True,
+            capture_output=True,
+        )
         with open(self.data / "pg_hba.conf", "a", encoding="ascii") as rules:
             if tls:
                 rules.write("hostssl all all all scram-sha-256 clientcert=verify-ca\n")
@@ -200,7 +228,12 @@ class Postgres(Database):
                 shutil.copy2(Path(tls) / name, self.data / name)
                 (self.data / name).chmod(0o600)
                 self._own(self.data / name)
-            settings |= {"ssl": "on", "ssl_ca_file": "ca.crt", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"}
+            settings |= {
+                "ssl": "on",
+                "ssl_ca_file": "ca.crt",
+                "ssl_cert_file": "server.crt",
+                "ssl_key_file": "server.key",
+            }
         self.settings = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         self._start()
 
@@ -221,17 +254,33 @@ class Postgres(Database):
 
     def _start(self):
         self.process = Process(
-            [*self._account(), self.bin / "postgres", "-D", self.data, "-p", self.port, "-h", ",".join(self.listen), "-k", self.directory, *self.settings],
-            self.directory.parent / f"{self.directory.name}.log", cwd="/")
+            [
+                *self._account(),
+                self.bin / "postgres",
+                "-D",
+                self.data,
+                "-p",
+                self.port,
+                "-h",
+                ",".join(self.listen),
+                "-k",
+                self.directory,
+                *self.settings,
+            ],
+            self.directory.parent / f"{self.directory.name}.log",
+            cwd="/",
+        )
         until(self._answers, lambda: f"PostgreSQL answers\n{self.process.output()}", seconds=60)
 
     @property
     def lost(self):
         import psycopg
+
         return psycopg.OperationalError, psycopg.InterfaceError
 
     def connect(self):
         import psycopg
+
         return psycopg.connect(self.url, connect_timeout=5)
 
     def create_database(self, name):
@@ -249,6 +298,7 @@ class Postgres(Database):
 
     def _answers(self):
         import psycopg
+
         try:
             self.query("SELECT 1")
             return True
@@ -275,24 +325,45 @@ class Mariadb(Database):
         self.data = self.directory / "data"
         self.port = free_port()
         self.url = f"mysql://jobqueue:secret@127.0.0.1:{self.port}/companies"
-        self.settings = [f"--ssl-{option}={Path(tls) / file}" for option, file in (("ca", "ca.crt"), ("cert", "server.crt"), ("key", "server.key"))] if tls else []
+        self.settings = (
+            [
+                f"--ssl-{option}={Path(tls) / file}"
+                for option, file in (("ca", "ca.crt"), ("cert", "server.crt"), ("key", "server.key"))
+            ]
+            if tls
+            else []
+        )
         self.settings += ["--max-connections=300", "--innodb-flush-log-at-trx-commit=0"] if shared else []
         self.demand = " REQUIRE X509" if tls else ""
         self.listen, self.remote_url = "127.0.0.1", None
         if host:
             # One address or all: an older MariaDB knows no list.
             self.listen, self.remote_url = "0.0.0.0", self.url.replace("127.0.0.1", host)
-        subprocess.run(["mariadb-install-db", "--no-defaults", f"--datadir={self.data}", f"--user={getpass.getuser()}",
-                        "--auth-root-authentication-method=normal", "--skip-test-db", f"--tmpdir={self.data.parent}"],  # in one they may meet
-                       check=True, capture_output=True)
+        subprocess.run(
+            [
+                "mariadb-install-db",
+                "--no-defaults",
+                f"--datadir={self.data}",
+                f"--user={getpass.getuser()}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                f"--tmpdir={self.data.parent}",
+            ],  # in one they may meet
+            check=True,
+            capture_output=True,
+        )
         self._start()
         self._setup()
 
     def _setup(self):
         # Everywhere: tests make databases of their own.
-        self._as_root("CREATE DATABASE companies CHARACTER SET utf8mb4", f"CREATE USER jobqueue@'%' IDENTIFIED BY 'secret'{self.demand}",
-                      "GRANT ALL ON *.* TO jobqueue@'%'", "CREATE USER jobqueue@127.0.0.1 IDENTIFIED BY 'secret'",
-                      "GRANT ALL ON *.* TO jobqueue@127.0.0.1")
+        self._as_root(
+            "CREATE DATABASE companies CHARACTER SET utf8mb4",
+            f"CREATE USER jobqueue@'%' IDENTIFIED BY 'secret'{self.demand}",
+            "GRANT ALL ON *.* TO jobqueue@'%'",
+            "CREATE USER jobqueue@127.0.0.1 IDENTIFIED BY 'secret'",
+            "GRANT ALL ON *.* TO jobqueue@127.0.0.1",
+        )
 
     @property
     def _socket(self):
@@ -300,27 +371,48 @@ class Mariadb(Database):
 
     def _start(self):
         self.process = Process(
-            [self.binary, "--no-defaults", f"--user={getpass.getuser()}", f"--datadir={self.data}", f"--port={self.port}",
-             f"--bind-address={self.listen}", f"--socket={self._socket}", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=1",
-             "--innodb-buffer-pool-size=256M", *self.settings],
-            self.directory / "mariadb.log")
+            [
+                self.binary,
+                "--no-defaults",
+                f"--user={getpass.getuser()}",
+                f"--datadir={self.data}",
+                f"--port={self.port}",
+                f"--bind-address={self.listen}",
+                f"--socket={self._socket}",
+                "--skip-name-resolve",
+                "--innodb-flush-log-at-trx-commit=1",
+                "--innodb-buffer-pool-size=256M",
+                *self.settings,
+            ],
+            self.directory / "mariadb.log",
+        )
         until(self._answers, lambda: f"MariaDB answers\n{self.process.output()}", seconds=60)
 
     @property
     def lost(self):
         import pymysql
+
         return pymysql.err.OperationalError, pymysql.err.InterfaceError
 
     def connect(self):
         import pymysql
-        return pymysql.connect(host="127.0.0.1", port=self.port, user="jobqueue", password="secret", database=self.name,
-                               charset="utf8mb4", connect_timeout=5)
+
+        return pymysql.connect(
+            host="127.0.0.1",
+            port=self.port,
+            user="jobqueue",
+            password="secret",
+            database=self.name,
+            charset="utf8mb4",
+            connect_timeout=5,
+        )
 
     def create_database(self, name):
         self._as_root(f"CREATE DATABASE {name} CHARACTER SET utf8mb4")
 
     def _as_root(self, *statements):
         import pymysql
+
         with pymysql.connect(unix_socket=str(self._socket), user="root") as connection:
             with connection.cursor() as cursor:
                 for statement in statements:
@@ -328,6 +420,7 @@ class Mariadb(Database):
 
     def _answers(self):
         import pymysql
+
         try:
             with pymysql.connect(unix_socket=str(self._socket), user="root", connect_timeout=2):
                 return True

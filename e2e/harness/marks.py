@@ -3,6 +3,7 @@
 `Feeder` enqueues and remembers which server acknowledged what; `holdings` is what a server knows of; `Account` compares both
 with the rows.
 """
+
 import json
 import re
 import subprocess
@@ -63,7 +64,13 @@ def mark(number):
 def settings(protocol, prefix="rq", **changes):
     """Of a `JobQueueWorker` on the marks: small batches, so that much is in hand, and leases that lapse soon."""
     queue = {"protocol": protocol, "names": [KEY], "keyPrefix": prefix, "leaseSeconds": 2}
-    return {"ingest": RECIPE, "queue": queue, "worker": {"batchSize": 10, "concurrency": 2}, "retry": {"maxAttempts": 100}, **changes}
+    return {
+        "ingest": RECIPE,
+        "queue": queue,
+        "worker": {"batchSize": 10, "concurrency": 2},
+        "retry": {"maxAttempts": 100},
+        **changes,
+    }
 
 
 def enqueue(redis, protocol, marks, prefix="rq", transaction=True):
@@ -78,10 +85,19 @@ def enqueue(redis, protocol, marks, prefix="rq", transaction=True):
         return transaction and pipe.execute()
     now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() // 1000 % 1_000_000:06}Z"
     template = Job.create(FUNCTION, args=("",), origin=KEY, timeout=180, connection=Redis())
-    fields = {**template.to_dict(include_meta=False), "status": "queued", "origin": KEY, "timeout": 180, "created_at": now, "enqueued_at": now}
+    fields = {
+        **template.to_dict(include_meta=False),
+        "status": "queued",
+        "origin": KEY,
+        "timeout": 180,
+        "created_at": now,
+        "enqueued_at": now,
+    }
     pipe.sadd(f"{prefix}:queues", f"{prefix}:queue:{KEY}")
     for each, record in zip(marks, records, strict=True):
-        pipe.hset(f"{prefix}:job:{each.decode()}", mapping={**fields, "description": each, "data": call(FUNCTION, record)})
+        pipe.hset(
+            f"{prefix}:job:{each.decode()}", mapping={**fields, "description": each, "data": call(FUNCTION, record)}
+        )
         pipe.rpush(f"{prefix}:queue:{KEY}", each)
     return transaction and pipe.execute()
 
@@ -128,11 +144,21 @@ def holdings(redis):
     """The marks that anything in this server has in it, name or value; finished RQ jobs are among them until they expire."""
     keys = list(redis.scan_iter("*", count=10_000))
     types = _each(redis, keys, lambda pipe, key: pipe.type(key))
-    read = {b"string": lambda pipe, key: pipe.get(key), b"hash": lambda pipe, key: pipe.hgetall(key), b"list": lambda pipe, key: pipe.lrange(key, 0, -1),
-            b"set": lambda pipe, key: pipe.smembers(key), b"zset": lambda pipe, key: pipe.zrange(key, 0, -1), b"stream": lambda pipe, key: pipe.xrange(key)}
+    read = {
+        b"string": lambda pipe, key: pipe.get(key),
+        b"hash": lambda pipe, key: pipe.hgetall(key),
+        b"list": lambda pipe, key: pipe.lrange(key, 0, -1),
+        b"set": lambda pipe, key: pipe.smembers(key),
+        b"zset": lambda pipe, key: pipe.zrange(key, 0, -1),
+        b"stream": lambda pipe, key: pipe.xrange(key),
+    }
     known = [(key, kind) for key, kind in zip(keys, types, strict=True) if kind in read]
     values = _each(redis, known, lambda pipe, item: read[item[1]](pipe, item[0]))
-    return {found for text in (*keys, *map(repr, values)) for found in MARK.findall(text if isinstance(text, bytes) else text.encode())}
+    return {
+        found
+        for text in (*keys, *map(repr, values))
+        for found in MARK.findall(text if isinstance(text, bytes) else text.encode())
+    }
 
 
 def _each(redis, items, ask):
@@ -177,8 +203,26 @@ class Promotions:
 def status(url, protocol, prefix="rq"):
     """Waiting, running, scheduled and failed jobs, and the number of workers, as `jobqueue status` tells them; None while it
     cannot."""
-    done = subprocess.run([binary("jobqueue"), "--redis", url, "--protocol", protocol.lower(), "--queue", KEY, "--key-prefix", prefix, "-o", "json", "status"],
-                          capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [
+            binary("jobqueue"),
+            "--redis",
+            url,
+            "--protocol",
+            protocol.lower(),
+            "--queue",
+            KEY,
+            "--key-prefix",
+            prefix,
+            "-o",
+            "json",
+            "status",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     if done.returncode:
         return None
     told = json.loads(done.stdout)

@@ -3,6 +3,7 @@
 A plugin of pytest (`e2e/conftest.py`), for the fixture `measure`. A `conftest.py` calls `report` from
 `pytest_terminal_summary`.
 """
+
 import json
 
 import pytest
@@ -26,12 +27,15 @@ def measure(request):
 
     def note(**numbers):
         entry.update({name: round(value, 2) if isinstance(value, float) else value for name, value in numbers.items()})
+
     return note
 
 
 def measured(terminalreporter):
     """Of each test's last attempt, what it measured."""
-    reports = [report for each in terminalreporter.stats.values() for report in each if getattr(report, "when", None) == "call"]
+    reports = [
+        report for each in terminalreporter.stats.values() for report in each if getattr(report, "when", None) == "call"
+    ]
     for report in reports:
         for name, entry in report.user_properties:
             if name == PROPERTY and entry and report.outcome != "rerun":

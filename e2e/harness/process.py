@@ -1,4 +1,5 @@
 """Child processes that write to a file, are found again by nobody else, and never outlive the test."""
+
 import atexit
 import os
 import random
@@ -52,8 +53,14 @@ class Process:
         self.log = log
         with open(log, "ab") as output:
             self._child = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})}, cwd=cwd, start_new_session=True)
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+                cwd=cwd,
+                start_new_session=True,
+            )
         _children.append(self)
 
     @property
@@ -101,7 +108,10 @@ class Process:
             except ProcessLookupError:
                 pass
         self._child.wait(timeout=30)
-        until(lambda: all(fields[0] == "Z" for pid, fields in processes().items() if pid in family), lambda: f"the end of {family} (started by {self.command[0]})")
+        until(
+            lambda: all(fields[0] == "Z" for pid, fields in processes().items() if pid in family),
+            lambda: f"the end of {family} (started by {self.command[0]})",
+        )
 
     def output(self, last=8000):
         with open(self.log, "rb") as file:
@@ -121,7 +131,9 @@ class Process:
     def cpu_seconds(self):
         """Processor time of the process, of those it started, and of those of them that ended."""
         running = processes()
-        return sum(sum(map(int, running[pid][11:15])) for pid in _family(self.pid, running) & running.keys()) / os.sysconf("SC_CLK_TCK")
+        return sum(
+            sum(map(int, running[pid][11:15])) for pid in _family(self.pid, running) & running.keys()
+        ) / os.sysconf("SC_CLK_TCK")
 
 
 def processes():

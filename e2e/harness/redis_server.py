@@ -1,4 +1,5 @@
 """A real redis-server on a port of its own."""
+
 import os
 import shutil
 from pathlib import Path
@@ -37,10 +38,29 @@ class RedisServer:
 
     def start(self, **settings):
         """`settings` are added to those of the beginning, for this once."""
-        words = [word for name, value in {**self._settings, **settings}.items() for word in (f"--{name.replace('_', '-')}", *str(value).split(" "))]
+        words = [
+            word
+            for name, value in {**self._settings, **settings}.items()
+            for word in (f"--{name.replace('_', '-')}", *str(value).split(" "))
+        ]
         self.process = Process(
-            [binary(), "--port", self.port, *self._listen, "--dir", self.directory, "--save", "", "--daemonize", "no",
-             *(["--requirepass", self.password] if self.password else []), *self._durability, *words], self.directory / "redis.log")
+            [
+                binary(),
+                "--port",
+                self.port,
+                *self._listen,
+                "--dir",
+                self.directory,
+                "--save",
+                "",
+                "--daemonize",
+                "no",
+                *(["--requirepass", self.password] if self.password else []),
+                *self._durability,
+                *words,
+            ],
+            self.directory / "redis.log",
+        )
         until(self._answers, lambda: f"redis-server answers\n{self.process.output()}")
 
     def _answers(self):

@@ -3,6 +3,7 @@
 One JSON object a line: `test`, `group`, `error` and `where` of the first failure, `time`. A test that is there repeatedly is
 to be mended (docs/decisions/2026-11-24-second-attempts-on-a-cluster.md).
 """
+
 import datetime
 import json
 
@@ -23,8 +24,8 @@ class SecondAttempts:
 
     def __init__(self, groups):
         self.groups = groups
-        self.first = {}        # the first failure of each test
-        self.attempts = {}     # the number of its last failed attempt
+        self.first = {}  # the first failure of each test
+        self.attempts = {}  # the number of its last failed attempt
 
     def pytest_runtest_logreport(self, report):
         test = report.nodeid
@@ -44,7 +45,7 @@ class SecondAttempts:
             "error": error[:300],
             "where": f"{crash.path}:{crash.lineno}".removeprefix(f"{ROOT}/") if crash else failure.when,
             "group": next((group for group in self.groups if group in failure.keywords), "default"),
-            "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         PATH.parent.mkdir(parents=True, exist_ok=True)
         with open(PATH, "a", encoding="utf-8") as file:

@@ -1,4 +1,5 @@
 """More than one redis-server: a master with replicas and Sentinels, and a cluster of three masters."""
+
 import signal
 from pathlib import Path
 
@@ -20,7 +21,10 @@ class Replicated:
         # A replica that comes late is served at once, and what it has is known within a second.
         settings = {"repl_diskless_sync_delay": 0, "repl_ping_replica_period": 1, **settings}
         self.nodes = [RedisServer(directory / "node0", **settings)]
-        self.nodes += [RedisServer(directory / f"node{number}", **settings, replicaof=f"127.0.0.1 {self.nodes[0].port}") for number in (1, 2)]
+        self.nodes += [
+            RedisServer(directory / f"node{number}", **settings, replicaof=f"127.0.0.1 {self.nodes[0].port}")
+            for number in (1, 2)
+        ]
         self.sentinels = []
         for number in range(3):
             place = directory / f"sentinel{number}"
@@ -29,7 +33,8 @@ class Replicated:
             (place / "sentinel.conf").write_text(
                 f"port {port}\nbind 127.0.0.1\nprotected-mode no\ndir {place}\nsentinel monitor {MASTER} 127.0.0.1 {self.nodes[0].port} 2\n"
                 f"sentinel down-after-milliseconds {MASTER} 2500\nsentinel failover-timeout {MASTER} 3000\nsentinel parallel-syncs {MASTER} 2\n",
-                encoding="ascii")
+                encoding="ascii",
+            )
             process = Process([binary(), place / "sentinel.conf", "--sentinel"], place / "sentinel.log")
             process.port = port
             self.sentinels.append(process)
@@ -49,15 +54,25 @@ class Replicated:
         try:
             master = self.master()
             seen = master.client(socket_timeout=1).info("replication")
-            agreed = all(Redis(port=each.port).execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER) == [b"127.0.0.1", str(master.port).encode()]
-                         for each in self.sentinels)
+            agreed = all(
+                Redis(port=each.port).execute_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", MASTER)
+                == [b"127.0.0.1", str(master.port).encode()]
+                for each in self.sentinels
+            )
             quorum = Redis(port=self.sentinels[0].port).execute_command("SENTINEL", "CKQUORUM", MASTER)
             known = self.ask("REPLICAS", MASTER)
         except RedisError:
             return False
         online = sum(seen.get(f"slave{number}", {}).get("state") == "online" for number in range(3))
-        linked = sum((each[b"master-link-status"] if isinstance(each, dict) else dict(zip(each[::2], each[1::2], strict=True))[b"master-link-status"]) == b"ok"
-                     for each in known)
+        linked = sum(
+            (
+                each[b"master-link-status"]
+                if isinstance(each, dict)
+                else dict(zip(each[::2], each[1::2], strict=True))[b"master-link-status"]
+            )
+            == b"ok"
+            for each in known
+        )
         return seen["role"] == "master" and online == 2 and agreed and b"OK 3" in quorum and linked == 2
 
     def settled(self, seconds=60):
@@ -74,7 +89,11 @@ class Replicated:
         else:
             # Refused for a moment where the Sentinel has not heard of the replicas since the last one.
             until(lambda: self._commanded(), "the Sentinel begins a failover")
-        new = until(lambda: (self.master() is not old) and self.master(), lambda: f"another master\n{self.sentinels[0].output()}", 60)
+        new = until(
+            lambda: (self.master() is not old) and self.master(),
+            lambda: f"another master\n{self.sentinels[0].output()}",
+            60,
+        )
         if how == "kill":
             old.start(replicaof=f"127.0.0.1 {new.port}")
         elif how == "freeze":
@@ -109,8 +128,13 @@ class Cluster:
 
     def _add(self):
         bus = free_port()
-        node = RedisServer(self.directory / f"node{len(self.nodes)}", cluster_enabled="yes", cluster_port=bus, cluster_node_timeout=2000,
-                           repl_diskless_sync_delay=0)
+        node = RedisServer(
+            self.directory / f"node{len(self.nodes)}",
+            cluster_enabled="yes",
+            cluster_port=bus,
+            cluster_node_timeout=2000,
+            repl_diskless_sync_delay=0,
+        )
         if self.nodes:
             self.nodes[0].client().execute_command("CLUSTER", "MEET", "127.0.0.1", node.port, bus)
         self.nodes.append(node)
@@ -119,13 +143,17 @@ class Cluster:
     def add_replica(self, master):
         node = self._add()
         until(self._is_whole, "all know the new node")
-        node.client().execute_command("CLUSTER", "REPLICATE", master.client().execute_command("CLUSTER", "MYID").decode())
+        node.client().execute_command(
+            "CLUSTER", "REPLICATE", master.client().execute_command("CLUSTER", "MYID").decode()
+        )
         until(lambda: node.client().info("replication")["master_link_status"] == "up", "the replica has it all")
         return node
 
     def _is_whole(self):
         told = [node.client().execute_command("CLUSTER INFO") for node in self.nodes]
-        return all(info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(len(self.nodes)) for info in told)
+        return all(
+            info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(len(self.nodes)) for info in told
+        )
 
     def owner(self, slot):
         """By the ranges of the beginning."""

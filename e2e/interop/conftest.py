@@ -76,7 +76,13 @@ class Workshop:
     """Starts workers of the kind under test (or of a named kind) and sees to it that they end."""
 
     def __init__(self, kind, directory, redis_server, redis, database):
-        self.kind, self.directory, self.server, self.redis, self.database = kind, directory, redis_server, redis, database
+        self.kind, self.directory, self.server, self.redis, self.database = (
+            kind,
+            directory,
+            redis_server,
+            redis,
+            database,
+        )
         self.processes = []
 
     @property
@@ -88,10 +94,15 @@ class Workshop:
         kind = kind or self.kind
         name = f"{kind}{len(self.processes)}"
         if kind == "python":
-            worker = PythonWorker(self.directory, self.server.url, self.database.url, queues, name, serializer=serializer, order=order)
+            worker = PythonWorker(
+                self.directory, self.server.url, self.database.url, queues, name, serializer=serializer, order=order
+            )
         else:
             if order:
-                settings["queue"] = {"order": {"round_robin": "RoundRobin", "random": "Random"}[order], **settings.get("queue", {})}
+                settings["queue"] = {
+                    "order": {"round_robin": "RoundRobin", "random": "Random"}[order],
+                    **settings.get("queue", {}),
+                }
             worker = JobQueueWorker(self.directory, self.server.url, self.database.url, queues, name, **settings)
         self.processes.append(worker)
         wait_until_registered(self.redis, worker, number=sum(process.alive() for process in self.processes))
@@ -99,8 +110,10 @@ class Workshop:
 
     def reaches(self, job, status, seconds=30):
         """Waits until the job has that status, by rq's own reading."""
+
         def reached():
             return job.get_status(refresh=True) == status
+
         until(reached, lambda: f"job {job.id} is {status}, it is {job.get_status(refresh=True)}\n{self.log()}", seconds)
         job.refresh()
         return job
@@ -134,6 +147,7 @@ def lock(database):
         connection.execute("BEGIN IMMEDIATE")
         held.append(connection)
         return connection
+
     yield take
     for connection in held:
         connection.close()
@@ -152,29 +166,46 @@ class InHand:
 @pytest.fixture
 def in_hand(lock, queue, workshop):
     """Enqueues, and waits until a worker holds it."""
+
     def hold(line, job_id="company-42", **options):
         held = lock()
         job = workshop.reaches(queue.enqueue(FUNCTION, line, job_id=job_id, **options), JobStatus.STARTED)
         return InHand(job, held)
+
     return hold
 
 
 @pytest.fixture
 def written(database, workshop):
     """Waits until the table holds exactly these lines' companies; `in_order` looks at the order in which they were written."""
+
     def rows(lines, in_order=False, seconds=30):
         def names():
             return [row[0] for row in database.query("SELECT name FROM company_regist_info ORDER BY id")]
+
         wanted = companies.names(lines)
-        until(lambda: len(names()) >= len(wanted), lambda: f"{wanted} are written, there is {names()}\n{workshop.log()}", seconds)
+        until(
+            lambda: len(names()) >= len(wanted),
+            lambda: f"{wanted} are written, there is {names()}\n{workshop.log()}",
+            seconds,
+        )
         found = names()
-        assert (found == wanted) if in_order else (sorted(found) == sorted(wanted)), f"{found}, not {wanted}\n{workshop.log()}"
+        assert (found == wanted) if in_order else (sorted(found) == sorted(wanted)), (
+            f"{found}, not {wanted}\n{workshop.log()}"
+        )
+
     return rows
 
 
 @pytest.fixture
 def quiet(redis, workshop):
     """Waits until nothing waits or is in hand, and nothing is left of what was."""
+
     def look(*queues, seconds=30):
-        until(lambda: not backlog.unfinished(redis, *queues), lambda: f"{backlog.unfinished(redis, *queues)} go\n{workshop.log()}", seconds)
+        until(
+            lambda: not backlog.unfinished(redis, *queues),
+            lambda: f"{backlog.unfinished(redis, *queues)} go\n{workshop.log()}",
+            seconds,
+        )
+
     return look

@@ -1,5 +1,6 @@
 """An id that comes back while a run of it is in hand: each run that was asked for takes place, once, with the data it was asked
 for with; and in order, so that the newest data is written last."""
+
 import datetime
 import signal
 
@@ -26,7 +27,10 @@ def taken(redis, queue, workshop):
 
 
 def set_aside(redis, queue, workshop, number=1):
-    until(lambda: redis.llen(f"rq:jobqueue:behind:{queue.name}:{ID}") == number, lambda: f"{number} wait for their turn\n{workshop.log()}")
+    until(
+        lambda: redis.llen(f"rq:jobqueue:behind:{queue.name}:{ID}") == number,
+        lambda: f"{number} wait for their turn\n{workshop.log()}",
+    )
 
 
 def test_both_take_place(queue, redis, workshop, in_hand, written, lines):
@@ -77,7 +81,9 @@ def test_the_second_and_the_third_in_one_claim(pushes, queue, redis, workshop, i
     for _ in range(pushes - 1):
         redis.rpush(queue.key, ID)
     first.let_go()
-    until(lambda: queue.started_job_registry.get_job_ids(cleanup=False) == [], lambda: f"the first ends\n{workshop.log()}")
+    until(
+        lambda: queue.started_job_registry.get_job_ids(cleanup=False) == [], lambda: f"the first ends\n{workshop.log()}"
+    )
     resume(redis)
     written(lines[:3], in_order=True)
     quiet()

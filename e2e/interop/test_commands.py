@@ -1,4 +1,5 @@
 """What a person may tell running workers through Redis: pause, go on, stop, drop this job; and SIGTERM."""
+
 import json
 import signal
 
@@ -109,18 +110,38 @@ def test_sigterm_gives_back_what_cannot_be_finished(redis, queue, workshop, data
 
 
 # Compares every element with every other: for 40,000 of them that takes minutes.
-SLOW = [{"functions": [FUNCTION], "tables": [{"table": "company_regist_info", "columns": {
-    "name": "string(size(record.l.filter(x, record.l.exists(y, y == x + 1000000))))",
-    "source_url": "''", "reg_num": "''", "created_time": "now()", "update_time": "now()"}}]}]
+SLOW = [
+    {
+        "functions": [FUNCTION],
+        "tables": [
+            {
+                "table": "company_regist_info",
+                "columns": {
+                    "name": "string(size(record.l.filter(x, record.l.exists(y, y == x + 1000000))))",
+                    "source_url": "''",
+                    "reg_num": "''",
+                    "created_time": "now()",
+                    "update_time": "now()",
+                },
+            }
+        ],
+    }
+]
 
 
 @pytest.mark.ours
 def test_the_time_limit_holds_for_a_record_that_computes_for_ever(queue, workshop):
     worker = workshop.start(ingest=SLOW, retry={"maxAttempts": 1}, worker={"drainSeconds": 1})
     records = [json.dumps({"l": list(range(size))}) for size in (40_000, 0)]
-    slow, neighbour = queue.enqueue_many([Queue.prepare_data(FUNCTION, args=(record,), timeout=2) for record in records])
+    slow, neighbour = queue.enqueue_many(
+        [Queue.prepare_data(FUNCTION, args=(record,), timeout=2) for record in records]
+    )
     workshop.reaches(slow, JobStatus.FAILED)
-    assert slow.latest_result().exc_string.splitlines()[-1].endswith("JobTimeoutException: Task exceeded maximum timeout value (2 seconds)")
+    assert (
+        slow.latest_result()
+        .exc_string.splitlines()[-1]
+        .endswith("JobTimeoutException: Task exceeded maximum timeout value (2 seconds)")
+    )
     workshop.reaches(neighbour, JobStatus.FINISHED)
     unlimited = queue.enqueue(FUNCTION, records[0], job_timeout=-1)
     workshop.reaches(unlimited, JobStatus.STARTED)

@@ -1,4 +1,5 @@
 """A worker that is gone without a word: its jobs run again, in another of ours, and rq's readers keep working."""
+
 import time
 
 import pytest
@@ -18,6 +19,7 @@ SHORT_LEASE = {"leaseSeconds": 2}
 @pytest.fixture
 def strike(queue, workshop, database):
     """Kills a worker in the middle of a job; returns the job."""
+
     def enqueue_and_kill(line, **options):
         worker = workshop.start(queue=SHORT_LEASE)
         holder = database.connect()
@@ -30,6 +32,7 @@ def strike(queue, workshop, database):
         holder.execute("ROLLBACK")
         holder.close()
         return job
+
     return enqueue_and_kill
 
 
@@ -90,8 +93,11 @@ def test_readers_of_the_registry_while_others_take_over(number, queue, redis, st
     def read():
         queue.started_job_registry.get_job_ids()
         return struck.get_status(refresh=True) == JobStatus.FINISHED
+
     until(read, lambda: f"it is {struck.get_status(refresh=True)}\n{workshop.log()}", 15, pause=0.1 * (number + 1))
     assert queue.failed_job_registry.count == 0
-    assert [result.type for result in struck.results() if result.type == Result.Type.SUCCESSFUL] == [Result.Type.SUCCESSFUL]
+    assert [result.type for result in struck.results() if result.type == Result.Type.SUCCESSFUL] == [
+        Result.Type.SUCCESSFUL
+    ]
     quiet()
-    written(lines[number:number + 1])
+    written(lines[number : number + 1])

@@ -1,4 +1,5 @@
 """`depends_on`: a job that waits for others is queued by whoever finishes the last of them."""
+
 from rq import Queue
 from rq.job import Dependency, JobStatus
 
@@ -34,7 +35,8 @@ def test_a_chain(queue, workshop, database, lines):
     workshop.start()
     workshop.reaches(jobs[-1], JobStatus.FINISHED)
     assert [row[0] for row in database.query("SELECT name FROM company_regist_info ORDER BY id")] == [
-        Expected([line]).rows[0][1] for line in lines[:5]]
+        Expected([line]).rows[0][1] for line in lines[:5]
+    ]
 
 
 def test_is_queued_where_it_belongs(redis, queue, workshop, lines):

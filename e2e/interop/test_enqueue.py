@@ -1,4 +1,5 @@
 """Every way an RQ producer has of putting a job on a queue, unchanged, and the rows that come of it."""
+
 import datetime
 import decimal
 import uuid
@@ -25,7 +26,9 @@ def test_plain(queue, workshop, worker, database, lines):
 def test_a_function_object_and_keyword_arguments(redis, workshop, worker, database, lines):
     """`Queue.enqueue_call` with the dotted name in the data, and arguments the recipe does not look at."""
     queue = Queue("companies", connection=redis)
-    job = queue.enqueue_call(FUNCTION, args=(lines[1],), kwargs={"source": "register", "priority": 3}, description="by hand")
+    job = queue.enqueue_call(
+        FUNCTION, args=(lines[1],), kwargs={"source": "register", "priority": 3}, description="by hand"
+    )
     workshop.reaches(job, JobStatus.FINISHED)
     assert job.description == "by hand"
     assert database.companies() == Expected(lines[1:2]).rows
@@ -61,8 +64,15 @@ def test_both_serializers_in_one_queue(queue, json_queue, workshop, worker, data
 
 def test_dates_decimals_and_ids_among_the_arguments(queue, workshop, worker, lines):
     """Pickled as calls into the standard library; they are data all the same."""
-    extra = [datetime.date(2024, 2, 29), datetime.datetime(2024, 2, 29, 12, 30, 1, 5), decimal.Decimal("12.50"), uuid.uuid4(),
-             {"nested": [1, 2.5, None, True, (3, {4})]}, b"bytes", 2**80]
+    extra = [
+        datetime.date(2024, 2, 29),
+        datetime.datetime(2024, 2, 29, 12, 30, 1, 5),
+        decimal.Decimal("12.50"),
+        uuid.uuid4(),
+        {"nested": [1, 2.5, None, True, (3, {4})]},
+        b"bytes",
+        2**80,
+    ]
     job = queue.enqueue(FUNCTION, lines[3], *extra)
     workshop.reaches(job, JobStatus.FINISHED)
     assert list(job.args[1:]) == extra
@@ -92,7 +102,7 @@ def test_enqueue_in(queue, workshop, worker, database, lines):
 
 
 def test_enqueue_at(queue, workshop, worker, lines):
-    due = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=2)
+    due = datetime.datetime.now(datetime.UTC) + datetime.timedelta(seconds=2)
     job = queue.enqueue_at(due, FUNCTION, lines[7])
     workshop.reaches(job, JobStatus.FINISHED)
     assert job.started_at >= due.replace(microsecond=0)

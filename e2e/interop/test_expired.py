@@ -1,4 +1,5 @@
 """Ids on the list whose job is gone or no longer to be run."""
+
 import pytest
 from rq.job import Job, JobStatus
 

@@ -1,4 +1,5 @@
 """`jobqueue failed` and ids that came back since they failed: their place in the failed registry is of an earlier run."""
+
 import signal
 import subprocess
 
@@ -16,16 +17,24 @@ ID = "company-42"
 @pytest.fixture
 def failed_command(redis_server):
     def run(*arguments):
-        done = subprocess.run([binary("jobqueue"), "failed", *arguments, "--redis", redis_server.url, "--queue", "companies"],
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(
+            [binary("jobqueue"), "failed", *arguments, "--redis", redis_server.url, "--queue", "companies"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
         assert done.returncode in (0, 1), done.stdout + done.stderr
         return done.stdout + done.stderr
+
     return run
 
 
 @pytest.fixture
 def came_back(queue, workshop, worker, lines):
     """One that failed, and one that waits, ran or failed under the same id since; and one that only failed."""
+
     def stage(status):
         workshop.reaches(queue.enqueue(FUNCTION, lines[0][:60], job_id=ID), JobStatus.FAILED)
         only = workshop.reaches(queue.enqueue(FUNCTION, lines[1][:60], job_id="company-43"), JobStatus.FAILED)
@@ -35,6 +44,7 @@ def came_back(queue, workshop, worker, lines):
         if status == JobStatus.FINISHED:
             workshop.reaches(job, JobStatus.FINISHED)
         return job, only
+
     return stage
 
 

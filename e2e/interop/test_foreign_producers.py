@@ -1,4 +1,5 @@
 """Records of producers in other languages: the fields that they know, which are fewer than rq writes."""
+
 import pytest
 from rq.job import Job, JobStatus
 
@@ -16,6 +17,7 @@ def put(redis):
         redis.sadd("rq:queues", "rq:queue:companies")
         redis.rpush("rq:queue:companies", job_id)
         return Job.fetch(job_id, connection=redis)
+
     return write
 
 
@@ -24,7 +26,7 @@ TIMES = {"neither time": (), "enqueued_at": ("enqueued_at",), "created_at": ("cr
 
 def at(names, second):
     """Of a record that is written at that second, those of its times that the producer knows."""
-    return {name: f"2026-01-02T03:04:{second:02}.000006Z" for name in names}
+    return dict.fromkeys(names, f"2026-01-02T03:04:{second:02}.000006Z")
 
 
 @pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
@@ -73,7 +75,10 @@ def test_written_over_while_it_is_in_hand(times, put, redis, workshop, lock, wri
     workshop.reaches(put("company-42", lines[0], **at(times, 0)), JobStatus.STARTED)
     for number in (1, 2):
         put("company-42", lines[number], **at(times, number))
-        until(lambda number=number: redis.llen("rq:jobqueue:behind:companies:company-42") == number, lambda: f"it waits for its turn\n{workshop.log()}")
+        until(
+            lambda number=number: redis.llen("rq:jobqueue:behind:companies:company-42") == number,
+            lambda: f"it waits for its turn\n{workshop.log()}",
+        )
         redis.rpush("rq:queue:companies", "company-42")
         until(lambda: redis.llen("rq:queue:companies") == 0, "the same pushed twice is taken off")
     held.execute("ROLLBACK")

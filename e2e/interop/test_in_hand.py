@@ -1,4 +1,5 @@
 """What others do to a job, or to its queue, while a worker has it in hand."""
+
 import json
 import signal
 import subprocess
@@ -15,8 +16,13 @@ from e2e.harness.workers import binary
 
 
 def status(redis_server):
-    done = subprocess.run([binary("jobqueue"), "status", "--redis", redis_server.url, "--queue", "companies", "-o", "json"],
-                          capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [binary("jobqueue"), "status", "--redis", redis_server.url, "--queue", "companies", "-o", "json"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     return json.loads(done.stdout)
 
 
@@ -32,8 +38,11 @@ def test_its_worker_is_idle_as_soon_as_it_is_taken_back(what, redis, redis_serve
     workshop.start(queue={"leaseSeconds": 4})
     job = in_hand(lines[0]).job
     getattr(job, what)()
-    until(lambda: [worker.get_state() for worker in Worker.all(connection=redis)] == ["idle"],
-          lambda: f"the worker is idle\n{workshop.log()}", seconds=8)
+    until(
+        lambda: [worker.get_state() for worker in Worker.all(connection=redis)] == ["idle"],
+        lambda: f"the worker is idle\n{workshop.log()}",
+        seconds=8,
+    )
     [seen] = Worker.all(connection=redis)
     assert seen.get_current_job_id() is None
     assert running(redis_server) == 0
@@ -56,7 +65,9 @@ def test_it_is_as_old_as_it_began(kind, redis, redis_server, workshop, in_hand, 
         assert float(redis.hget(f"rq:worker:{worker['name']}", "current_job_working_time")) >= 1
     held.let_go()
     workshop.reaches(held.job, JobStatus.FINISHED)
-    until(lambda: [worker["jobAgeSeconds"] for worker in status(redis_server)["workers"]] == [None], "no job is in hand")
+    until(
+        lambda: [worker["jobAgeSeconds"] for worker in status(redis_server)["workers"]] == [None], "no job is in hand"
+    )
 
 
 @pytest.mark.parametrize("what", ["cancel", "delete"])

@@ -1,5 +1,6 @@
 """Several sources and one database: what has the same name, number or id in another place, or in another life of its key, has
 an effect of its own."""
+
 import json
 
 import pytest
@@ -23,11 +24,24 @@ def serve(database, redis_server, tmp_path):
     started = []
 
     def start(source, protocol, name="notes", url=redis_server.url, **queue):
-        recipe = [{"record": RECORD[protocol], "tables": [
-            {"table": "notes", "columns": {"source": json.dumps(source), "text": "record.text"}}]}]
-        worker = JobQueueWorker(tmp_path, url, database.url, [name], f"worker{len(started)}", queue={"protocol": protocol, **queue}, ingest=recipe)
+        recipe = [
+            {
+                "record": RECORD[protocol],
+                "tables": [{"table": "notes", "columns": {"source": json.dumps(source), "text": "record.text"}}],
+            }
+        ]
+        worker = JobQueueWorker(
+            tmp_path,
+            url,
+            database.url,
+            [name],
+            f"worker{len(started)}",
+            queue={"protocol": protocol, **queue},
+            ingest=recipe,
+        )
         started.append(worker)
         until(lambda: "at work" in worker.output(), worker.output)
+
     yield start
     for worker in started:
         worker.stop(seconds=15)
@@ -36,15 +50,22 @@ def serve(database, redis_server, tmp_path):
 @pytest.fixture
 def noted(database, serve):
     """Waits until each source wrote each of the texts so often, and no more."""
+
     def look(**times):
         wanted = {source: len(TEXTS) * number for source, number in times.items()}
 
         def counts():
             return dict(database.query("SELECT source, count(*) FROM notes GROUP BY source"))
-        until(lambda: all(counts().get(source, 0) >= number for source, number in wanted.items()), lambda: f"{wanted}, there are {counts()}", 15)
+
+        until(
+            lambda: all(counts().get(source, 0) >= number for source, number in wanted.items()),
+            lambda: f"{wanted}, there are {counts()}",
+            15,
+        )
         each = database.query("SELECT source, text, count(*) FROM notes GROUP BY source, text")
         assert counts() == wanted
         assert {(source, number) for source, _, number in each} == set(times.items())
+
     return look
 
 

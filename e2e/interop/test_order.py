@@ -1,4 +1,5 @@
 """Which job is next: strict order of the queues, first in first out within one, `at_front` before all."""
+
 from rq import Queue
 
 from e2e.harness.companies import FUNCTION, names
@@ -10,8 +11,10 @@ def names_in_order_of_insertion(database):
 
 
 def finish(queues, number, workshop):
-    until(lambda: sum(len(queue.finished_job_registry.get_job_ids(cleanup=False)) for queue in queues) == number,
-          lambda: f"all finish\n{workshop.log()}")
+    until(
+        lambda: sum(len(queue.finished_job_registry.get_job_ids(cleanup=False)) for queue in queues) == number,
+        lambda: f"all finish\n{workshop.log()}",
+    )
 
 
 def test_first_in_first_out(queue, workshop, database, lines):

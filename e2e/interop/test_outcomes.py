@@ -1,4 +1,5 @@
 """What rq's own readers see of a job that ended: status, results, registries and times to live."""
+
 import datetime
 
 import pytest
@@ -38,7 +39,9 @@ def test_a_finished_job(queue, redis, workshop, lines):
     assert job.id not in queue.failed_job_registry
     assert redis.ttl(job.key) == close_to(500)
     assert redis.ttl(Result.get_key(job.id)) == close_to(500)
-    assert redis.zscore(queue.finished_job_registry.key, job.id) == pytest.approx(datetime.datetime.now().timestamp() + 500, abs=20)
+    assert redis.zscore(queue.finished_job_registry.key, job.id) == pytest.approx(
+        datetime.datetime.now().timestamp() + 500, abs=20
+    )
     nothing_in_progress(queue, job)
     assert queue.count == 0
 
@@ -61,7 +64,9 @@ def test_result_ttl_zero_leaves_nothing(queue, redis, workshop, database, lines)
     job = queue.enqueue(FUNCTION, lines[3], result_ttl=0)
     until(lambda: not Job.exists(job.id, connection=redis), lambda: f"the job's record goes\n{workshop.log()}")
     assert database.companies() == Expected(lines[3:4]).rows
-    until(lambda: not redis.keys(f"rq:*{job.id}*"), lambda: f"no key is left: {redis.keys(f'rq:*{job.id}*')}", seconds=5)
+    until(
+        lambda: not redis.keys(f"rq:*{job.id}*"), lambda: f"no key is left: {redis.keys(f'rq:*{job.id}*')}", seconds=5
+    )
     assert job.id not in queue.finished_job_registry
     assert queue.started_job_registry.get_job_ids(cleanup=False) == []
 
@@ -101,7 +106,9 @@ def test_failure_ttl(queue, redis, workshop, lines):
     job = workshop.reaches(queue.enqueue(FUNCTION, lines[5][:100], failure_ttl=3600), JobStatus.FAILED)
     assert redis.ttl(job.key) == close_to(3600)
     assert redis.ttl(Result.get_key(job.id)) == close_to(3600)
-    assert redis.zscore(queue.failed_job_registry.key, job.id) == pytest.approx(datetime.datetime.now().timestamp() + 3600, abs=20)
+    assert redis.zscore(queue.failed_job_registry.key, job.id) == pytest.approx(
+        datetime.datetime.now().timestamp() + 3600, abs=20
+    )
 
 
 def test_ttl_is_lifted_when_the_job_runs(queue, redis, workshop, lines):

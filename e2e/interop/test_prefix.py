@@ -1,4 +1,5 @@
 """rq 3.0's `RQ_KEY_PREFIX`: producer, reader and worker under another prefix than `rq`."""
+
 import os
 import subprocess
 import sys
@@ -26,8 +27,14 @@ print(Job.fetch(sys.argv[2], connection=Redis.from_url(sys.argv[1])).get_status(
 
 
 def under_prefix(prefix, script, *arguments):
-    done = subprocess.run([sys.executable, "-c", script, *arguments], env={**os.environ, "RQ_KEY_PREFIX": prefix},
-                          capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "RQ_KEY_PREFIX": prefix},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     return done.stdout.strip()
 
 

@@ -3,6 +3,7 @@ hand meanwhile, rq's own worker leaves the same behind.
 
 `SEQUENCES=2000` tries more than the few of every run, `SEED=7` those of a seed that failed.
 """
+
 import itertools
 import os
 import random
@@ -40,8 +41,13 @@ class Ours:
         self.producers = [Producer(redis, name) for name in NAMES]
 
     def start(self):
-        self.worker = self.workshop.start(queues=LISTS, ingest=notes.RECIPE, queue={"leaseSeconds": 2}, retry={"maxAttempts": 20},
-                                          worker={"concurrency": 4, "batchSize": 50})
+        self.worker = self.workshop.start(
+            queues=LISTS,
+            ingest=notes.RECIPE,
+            queue={"leaseSeconds": 2},
+            retry={"maxAttempts": 20},
+            worker={"concurrency": 4, "batchSize": 50},
+        )
 
     def kill(self):
         self.killed = True
@@ -49,10 +55,14 @@ class Ours:
         self.workshop.processes.remove(self.worker)
 
     def rows(self):
-        return Counter(effect for effect, in self.database.query("SELECT effect FROM notes"))
+        return Counter(effect for (effect,) in self.database.query("SELECT effect FROM notes"))
 
     def settle(self):
-        until(lambda: not self.unfinished() and not self.unfinished(), lambda: f"all is quiet: {self.unfinished()}\n{self.worker.output()}", 20)
+        until(
+            lambda: not self.unfinished() and not self.unfinished(),
+            lambda: f"all is quiet: {self.unfinished()}\n{self.worker.output()}",
+            20,
+        )
 
     def unfinished(self):
         """An id that is scheduled without a record is left alone for a while: rq 2 schedules before it writes the record."""
@@ -79,7 +89,7 @@ class Theirs:
 
     def rows(self):
         connection = sqlite3.connect(self.path)
-        found = Counter(effect for effect, in connection.execute("SELECT effect FROM notes"))
+        found = Counter(effect for (effect,) in connection.execute("SELECT effect FROM notes"))
         connection.close()
         return found
 
@@ -94,6 +104,7 @@ class Theirs:
             scheduler.release_locks()
             SimpleWorker(queues, connection=self.redis).work(burst=True, logging_level="CRITICAL")
             return not any(queue.count or self.redis.exists(queue.scheduled_job_registry.key) for queue in queues)
+
         try:
             until(served, "rq's worker has nothing left to do", 20)
         finally:
@@ -132,7 +143,9 @@ def check(seed, ours, models):
         assert not model.wrong(rows), told(seed, number, producer, f"{model.wrong(rows)}\n{ours.worker.output()}")
         seen, _ = producer.outcome()
         for letter in model.must_have_failed():
-            assert any(what == "failed" for what, _ in seen[letter][1]), told(seed, number, producer, f"{letter} has not failed: {seen[letter]}")
+            assert any(what == "failed" for what, _ in seen[letter][1]), told(
+                seed, number, producer, f"{letter} has not failed: {seen[letter]}"
+            )
     assert ours.worker.alive(), ours.worker.output()
 
 
@@ -152,11 +165,19 @@ def test_with_jobs_in_hand(seed, ours, lock):
         # As long as a worker has room, it takes.
         waiting = sum(backlog.read(ours.redis, name).waiting for name in LISTS)
         probe = ours.redis.info("stats")["total_commands_processed"]
-        until(lambda before=waiting, probe=probe: not sum(ours.redis.llen(f"rq:queue:{name}") for name in LISTS)
-              or ours.redis.info("stats")["total_commands_processed"] > probe + 400, "the worker takes, or is full", 10)
+        until(
+            lambda before=waiting, probe=probe: (
+                not sum(ours.redis.llen(f"rq:queue:{name}") for name in LISTS)
+                or ours.redis.info("stats")["total_commands_processed"] > probe + 400
+            ),
+            "the worker takes, or is full",
+            10,
+        )
         for producer, model in zip(ours.producers, models, strict=True):
             model.look(producer)
-        what = rng.choice(["nothing", "nothing", "kill", "let go", "settle"] if is_held else ["nothing", "hold", "hold", "settle"])
+        what = rng.choice(
+            ["nothing", "nothing", "kill", "let go", "settle"] if is_held else ["nothing", "hold", "hold", "settle"]
+        )
         for producer in ours.producers:
             producer.history.append((what,))
         if what == "kill":
@@ -181,15 +202,20 @@ def test_with_jobs_in_hand(seed, ours, lock):
 
 def goes_its_own_way(steps):
     """rq runs what was canceled or scheduled if its id is on a list, and a record that an old object was written over again."""
-    return bool({"cancel", "save stale", "enqueue stale"} & set(steps)) or ("enqueue in a moment" in steps and len(steps) > 1)
+    return bool({"cancel", "save stale", "enqueue stale"} & set(steps)) or (
+        "enqueue in a moment" in steps and len(steps) > 1
+    )
 
 
 def differs(model, letter, before, ours, theirs):
     """Rows of an id that are not what rq's are. Where rq runs one record twice because its id stands on the list twice, once is
     right here; what was taken back or written over by an old object is left to the model."""
     effects = {ask.effect for ask in model.asks if ask.letter == letter and ask.certain and not ask.over}
-    return {effect: (ours[effect] - before[0][effect], theirs[effect] - before[1][effect]) for effect in effects
-            if min(theirs[effect] - before[1][effect], 1) != ours[effect] - before[0][effect]}
+    return {
+        effect: (ours[effect] - before[0][effect], theirs[effect] - before[1][effect])
+        for effect in effects
+        if min(theirs[effect] - before[1][effect], 1) != ours[effect] - before[0][effect]
+    }
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -205,7 +231,9 @@ def test_with_nothing_in_hand(seed, ours, theirs):
             for step in numbered(draw(rng, rng.randrange(4))):
                 possible = producer.step(*step)
                 same = theirs.producers[number].step(*step)
-                assert possible == same or any(other == number for other, _ in apart), told(seed, number, producer, f"possible: {possible}, with rq {same}")
+                assert possible == same or any(other == number for other, _ in apart), told(
+                    seed, number, producer, f"possible: {possible}, with rq {same}"
+                )
                 if possible:
                     model.step(*step, producer)
                     touched[number, step[1]].append(step[0])
@@ -223,9 +251,16 @@ def test_with_nothing_in_hand(seed, ours, theirs):
             for letter in IDS:
                 if (number, letter) in apart:
                     continue
-                assert seen[letter] == wanted[letter], told(seed, number, producer, f"{letter}: {seen[letter]}, with rq {wanted[letter]}\n{ours.worker.output()}")
+                assert seen[letter] == wanted[letter], told(
+                    seed,
+                    number,
+                    producer,
+                    f"{letter}: {seen[letter]}, with rq {wanted[letter]}\n{ours.worker.output()}",
+                )
                 wrong = differs(model, letter, before, *rows)
-                assert not wrong, told(seed, number, producer, f"{letter}: rows (ours, rq's) {wrong}\n{ours.worker.output()}")
+                assert not wrong, told(
+                    seed, number, producer, f"{letter}: rows (ours, rq's) {wrong}\n{ours.worker.output()}"
+                )
             assert set(lists.values()) == {0}
             model.quiet()
     check(seed, ours, models)

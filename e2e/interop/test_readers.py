@@ -1,4 +1,5 @@
 """The tools people have: `rq info`, `rq requeue`, `Worker.all()`, and the pages and JSON of rq-dashboard."""
+
 import json
 import subprocess
 import sys
@@ -18,7 +19,9 @@ TOOLS = Path(sys.executable).parent
 
 
 def run_rq(redis_server, *arguments):
-    done = subprocess.run([TOOLS / "rq", *arguments, "--url", redis_server.url], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [TOOLS / "rq", *arguments, "--url", redis_server.url], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -98,8 +101,10 @@ class Dashboard:
     def __init__(self, redis_server, directory):
         port = free_port()
         self.base = f"http://127.0.0.1:{port}"
-        self.process = Process([TOOLS / "rq-dashboard", "--bind", "127.0.0.1", "--port", port, "--redis-url", redis_server.url],
-                               directory / "dashboard.log")
+        self.process = Process(
+            [TOOLS / "rq-dashboard", "--bind", "127.0.0.1", "--port", port, "--redis-url", redis_server.url],
+            directory / "dashboard.log",
+        )
         until(self._answers, lambda: f"rq-dashboard answers\n{self.process.output()}")
 
     def _answers(self):

@@ -1,4 +1,5 @@
 """Ids that come back on purpose: `repeat`, `unique`, a requeue. Each wanted run has its effect, once."""
+
 import datetime
 
 import pytest
@@ -49,10 +50,20 @@ def test_a_finished_job_enqueued_again_runs_again(queue, workshop, worker, datab
 def test_scheduled_again_for_now(queue, redis, workshop, worker, written, lines):
     """rq 2 puts the id among the scheduled before it writes the record: what is due has the earlier run's record for a moment."""
     job = workshop.reaches(queue.enqueue(FUNCTION, lines[3], job_id="daily"), JobStatus.FINISHED)
-    queue.scheduled_job_registry.schedule(job, datetime.datetime.now(datetime.timezone.utc))
+    queue.scheduled_job_registry.schedule(job, datetime.datetime.now(datetime.UTC))
     looks = redis.info("commandstats")["cmdstat_zrangebyscore"]["calls"]
-    until(lambda: redis.info("commandstats")["cmdstat_zrangebyscore"]["calls"] >= looks + 4, "ours looks at what is due")
-    Job.create(FUNCTION, args=(lines[5],), id="daily", connection=redis, status=JobStatus.SCHEDULED, origin=queue.name, timeout=180).save()
+    until(
+        lambda: redis.info("commandstats")["cmdstat_zrangebyscore"]["calls"] >= looks + 4, "ours looks at what is due"
+    )
+    Job.create(
+        FUNCTION,
+        args=(lines[5],),
+        id="daily",
+        connection=redis,
+        status=JobStatus.SCHEDULED,
+        origin=queue.name,
+        timeout=180,
+    ).save()
     written([lines[3], lines[5]], in_order=True)
     assert queue.scheduled_job_registry.get_job_ids() == []
 
@@ -77,7 +88,9 @@ def test_unique_with_a_time_to_live_that_ran_out(queue, redis, workshop, databas
 
 
 @pytest.mark.parametrize("gone", [{"result_ttl": 0}, {"result_ttl": 1}, {}], ids=["no result", "expired", "deleted"])
-def test_a_job_object_enqueued_again_after_its_record_went(gone, queue, redis, workshop, worker, database, written, lines):
+def test_a_job_object_enqueued_again_after_its_record_went(
+    gone, queue, redis, workshop, worker, database, written, lines
+):
     """The client's object has the times of the first run, and writes them anew."""
     job = queue.enqueue(FUNCTION, lines[6], **gone)
     until(rows_of(database, lines[6], 1), lambda: f"it runs\n{workshop.log()}")

@@ -1,5 +1,6 @@
 """`job_timeout` where the database does not answer, and the end of a worker that computes. test_commands has the recipe that takes
 for ever."""
+
 import json
 import signal
 import time
@@ -13,9 +14,17 @@ from e2e.harness.waiting import until
 pytestmark = pytest.mark.ours
 
 # Squares the length of a list.
-RECIPE = [{"record": "job.args[0]", "tables": [{"table": "notes", "columns": {
-    "text": "string(size(record.list.filter(x, record.list.exists(y, y == x + 1000000))))"}}]}]
-
+RECIPE = [
+    {
+        "record": "job.args[0]",
+        "tables": [
+            {
+                "table": "notes",
+                "columns": {"text": "string(size(record.list.filter(x, record.list.exists(y, y == x + 1000000))))"},
+            }
+        ],
+    }
+]
 
 
 def test_what_computes_at_the_end_of_a_worker_is_given_back(queue, workshop, database):

@@ -1,4 +1,5 @@
 """An rq worker and ours on one queue: every job runs once, whoever takes it."""
+
 from rq import Queue, Worker
 from rq.job import Job, JobStatus
 
@@ -12,12 +13,18 @@ def test_side_by_side(redis, queue, workshop, database):
     expected = Expected(lines)
     jobs = queue.enqueue_many([Queue.prepare_data(FUNCTION, args=(line,)) for line in lines[:60]])
     workshop.start(kind="python")
-    until(lambda: any(each.successful_job_count > 0 for each in Worker.all(connection=redis)), lambda: f"rq works\n{workshop.log()}")
+    until(
+        lambda: any(each.successful_job_count > 0 for each in Worker.all(connection=redis)),
+        lambda: f"rq works\n{workshop.log()}",
+    )
     workshop.start(kind=workshop.kind, worker={"batchSize": 5, "concurrency": 1})
     jobs += queue.enqueue_many([Queue.prepare_data(FUNCTION, args=(line,)) for line in lines[60:]])
     ended = (JobStatus.FINISHED, JobStatus.FAILED)
-    until(lambda: queue.finished_job_registry.count + queue.failed_job_registry.count == len(lines),
-          lambda: f"all end: {queue.finished_job_registry.count} + {queue.failed_job_registry.count}\n{workshop.log()}", seconds=120)
+    until(
+        lambda: queue.finished_job_registry.count + queue.failed_job_registry.count == len(lines),
+        lambda: f"all end: {queue.finished_job_registry.count} + {queue.failed_job_registry.count}\n{workshop.log()}",
+        seconds=120,
+    )
     assert database.companies() == expected.rows
     assert queue.failed_job_registry.count == expected.failed
     statuses = [job.get_status() for job in Job.fetch_many([job.id for job in jobs], connection=redis)]

@@ -1,4 +1,5 @@
 """Webhooks (rq 2.10 and later): told after the end is on record."""
+
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -42,8 +43,11 @@ def listener():
 
 def test_finished_and_failed(listener, queue, workshop, lines):
     base, calls = listener
-    hooks = [Webhook(f"{base}/done", "finished", method="POST"), Webhook(f"{base}/broken", "failed", method="POST", headers={"X-Team": "a"}),
-             Webhook(f"{base}/got", "finished")]
+    hooks = [
+        Webhook(f"{base}/done", "finished", method="POST"),
+        Webhook(f"{base}/broken", "failed", method="POST", headers={"X-Team": "a"}),
+        Webhook(f"{base}/got", "finished"),
+    ]
     good = workshop.reaches(queue.enqueue(FUNCTION, lines[0], webhooks=hooks), JobStatus.FINISHED)
     bad = workshop.reaches(queue.enqueue(FUNCTION, lines[1][:60], webhooks=hooks), JobStatus.FAILED)
     until(lambda: len(calls) == 3, lambda: f"three calls: {calls}\n{workshop.log()}")

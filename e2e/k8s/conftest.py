@@ -6,6 +6,7 @@ when the test fails.
 `python -m e2e.k8s` runs the tests group by group, and makes what they share (`installation.py`). Plain pytest runs them one
 after the other, and makes it itself.
 """
+
 import os
 import re
 import signal
@@ -22,7 +23,9 @@ from .groups import ALONE, GROUPS, OWN_OPERATOR, arranged, group_of, misplaced
 
 
 def pytest_addoption(parser):
-    parser.addoption("--process", action="store_true", help="an operator beside the cluster for each test, instead of the chart's")
+    parser.addoption(
+        "--process", action="store_true", help="an operator beside the cluster for each test, instead of the chart's"
+    )
     parser.addoption("--keep", action="store_true", help="leave the namespaces of failed tests in the cluster")
     parser.addoption("--group", choices=GROUPS, help="the tests of this group only")
 
@@ -56,7 +59,11 @@ def pytest_runtest_makereport(item, call):
         for namespace in namespaces:
             report.sections.append((f"namespace {namespace.name}", namespace.diagnosis()))
         for each in getattr(item, "logs", []):
-            log = each.log(about=[namespace.name for namespace in namespaces]) if isinstance(each, operators.Release) else each.output()
+            log = (
+                each.log(about=[namespace.name for namespace in namespaces])
+                if isinstance(each, operators.Release)
+                else each.output()
+            )
             report.sections.append((f"log of {each.name}", log))
     return report
 
@@ -92,6 +99,7 @@ def namespaces(request, cluster):
         namespace = kube.Namespace(cluster, f"e2e-{stem}{suffix}-{os.urandom(2).hex()}", labels)
         made.append(namespace)
         return namespace
+
     yield make
     if request.config.getoption("--keep") and getattr(request.node, "failed", False):
         return
@@ -138,10 +146,12 @@ def database_servers(host):
         return
     started = {}
     with tempfile.TemporaryDirectory(prefix="jobqueue-databases-") as directory:
+
         def get(kind):
             if kind not in started:
                 started[kind] = databases.start(kind, Path(directory) / kind, host, shared=True)
             return started[kind]
+
         yield get
         for server in started.values():
             server.stop()
@@ -248,6 +258,7 @@ def crew(request, namespace, tmp_path, no_release):
         process = operators.OperatorProcess(namespace, tmp_path, name)
         started.append(process)
         return process
+
     yield start
     for process in started:
         if process.alive():

@@ -4,10 +4,11 @@
 - `own_operator`: they start operators of their own for their namespace; side by side, while the chart's operator is away.
 - `alone`: they stop parts of the cluster, change what all tests share, measure time or need all processors; one after the other.
 """
+
 DEFAULT, OWN_OPERATOR, ALONE = GROUPS = ("default", "own_operator", "alone")
 # Fixtures that are for tests of some groups only. What a test asks for by name elsewhere (`getfixturevalue`) is not seen here.
 ONLY = {
-    "no_release": {OWN_OPERATOR, ALONE},   # `crew` brings it
+    "no_release": {OWN_OPERATOR, ALONE},  # `crew` brings it
     "operator": {DEFAULT, ALONE},
     "release": {DEFAULT, ALONE},
     "changed_release": {ALONE},

@@ -1,4 +1,5 @@
 """The main job on a cluster: a file through real rq becomes rows, from no pod to as many as it takes and back to none."""
+
 import subprocess
 import sys
 import time
@@ -26,7 +27,11 @@ def produce(lines, redis_server):
     """The example's producer: rq's own `enqueue`, in another process as in real life."""
     return subprocess.Popen(
         [sys.executable, str(EXAMPLE / "produce.py"), "-", "--redis", redis_server.url, "--batch", "500"],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, encoding="utf-8")
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+    )
 
 
 @pytest.mark.alone
@@ -44,7 +49,13 @@ def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measur
     namespace.reaches("Ready", "True", "Idle")
     assert not namespace.pods()
     shown = cells(namespace)
-    assert (shown["READY"], shown["MODE"], shown["WORKERS"], shown["DESIRED"], shown["REASON"]) == ("True", "Auto", "0", "0", "Idle")
+    assert (shown["READY"], shown["MODE"], shown["WORKERS"], shown["DESIRED"], shown["REASON"]) == (
+        "True",
+        "Auto",
+        "0",
+        "0",
+        "Idle",
+    )
 
     lines = companies.make(RECORDS, seed=11, bad=0.01)
     expected = Expected(lines)
@@ -65,7 +76,13 @@ def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measur
         def done():
             now = backlog.read(redis)
             return now.waiting == now.running == now.scheduled == 0 and database.counts()[0] == expected.companies
-        until(done, lambda: f"all rows: {backlog.read(redis)}, {database.counts()} of {expected.companies}\n{namespace.told()}", 240, 0.5)
+
+        until(
+            done,
+            lambda: f"all rows: {backlog.read(redis)}, {database.counts()} of {expected.companies}\n{namespace.told()}",
+            240,
+            0.5,
+        )
         seconds = time.monotonic() - began
         assert database.counts() == (expected.companies, expected.partners, expected.companies)
         assert database.companies() == expected.rows
@@ -84,13 +101,33 @@ def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measur
     queue = namespace.queue()
     assert all(each["observedGeneration"] == queue["metadata"]["generation"] for each in conditions(queue).values())
     assert queue["status"]["lastScale"]["to"] == 0 and queue["status"]["lastScale"]["message"]
-    until(lambda: namespace.queue()["status"]["queue"]["failed"] == expected.failed, "the failed jobs are in the status", 20, 0.2)
+    until(
+        lambda: namespace.queue()["status"]["queue"]["failed"] == expected.failed,
+        "the failed jobs are in the status",
+        20,
+        0.2,
+    )
     shown = cells(namespace, wide=True)
-    assert (shown["READY"], shown["WORKERS"], shown["WAITING"], shown["RUNNING"], shown["FAILED"]) == ("True", "0", "0", "0", str(expected.failed))
+    assert (shown["READY"], shown["WORKERS"], shown["WAITING"], shown["RUNNING"], shown["FAILED"]) == (
+        "True",
+        "0",
+        "0",
+        "0",
+        str(expected.failed),
+    )
     reasons = {event["reason"] for event in namespace.events()}
     assert {"ScaledUp", "ScaledDown"} <= reasons, reasons
-    measure(records=RECORDS, most_workers=max(steps), first_patch=reaction, first_ready=first_ready, all_rows=seconds,
-            companies=expected.companies, partners=expected.partners, failed=expected.failed, steps="-".join(map(str, steps)))
+    measure(
+        records=RECORDS,
+        most_workers=max(steps),
+        first_patch=reaction,
+        first_ready=first_ready,
+        all_rows=seconds,
+        companies=expected.companies,
+        partners=expected.partners,
+        failed=expected.failed,
+        steps="-".join(map(str, steps)),
+    )
 
 
 def turns(steps):

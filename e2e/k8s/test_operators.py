@@ -2,6 +2,7 @@
 
 They run as processes beside the cluster, so that signals reach them on any cluster; the chart's operator is away.
 """
+
 import signal
 import time
 
@@ -21,12 +22,18 @@ CONVERGES = 10.0
 
 
 def leads(namespace, name, within=20.0):
-    until(lambda: lease_holder(namespace) == name, lambda: f"{name} leads; it is {lease_holder(namespace)}", within, 0.05)
+    until(
+        lambda: lease_holder(namespace) == name, lambda: f"{name} leads; it is {lease_holder(namespace)}", within, 0.05
+    )
 
 
 def finished(redis, database, expected, seconds=60):
-    until(lambda: backlog.drained(redis) and database.counts()[:2] == (expected.companies, expected.partners),
-          lambda: f"{backlog.read(redis)} {database.counts()} of {expected.companies, expected.partners}", seconds, 0.1)
+    until(
+        lambda: backlog.drained(redis) and database.counts()[:2] == (expected.companies, expected.partners),
+        lambda: f"{backlog.read(redis)} {database.counts()} of {expected.companies, expected.partners}",
+        seconds,
+        0.1,
+    )
 
 
 def writes(watch):
@@ -78,7 +85,7 @@ def test_killed_at_random_moments(namespace, crew, redis, database, producer, me
     with namespace.cluster.watch("deployments", namespace.name, "companies-worker") as watch:
         for number, delay in enumerate(rng_delays):
             operator = crew(f"operator{number}")
-            producer.enqueue(lines[number * 400:(number + 1) * 400], first=number * 400)
+            producer.enqueue(lines[number * 400 : (number + 1) * 400], first=number * 400)
             end = time.monotonic() + delay
             until(lambda end=end: time.monotonic() > end, "the moment", 5)
             operator.kill()

@@ -1,4 +1,5 @@
 """The example without a recipe: Python's own rq workers come with the backlog, finish their jobs, and go."""
+
 import os
 import subprocess
 
@@ -26,8 +27,14 @@ def image(tmp_path_factory):
 
     def make():
         directory = python_image.build(tmp_path_factory.mktemp("python-rq"), EXAMPLE / "tasks.py")
-        subprocess.run([os.environ["E2E_CLUSTER"], "image", "example/python-rq:1", str(directory)], check=True, timeout=180, capture_output=True)
+        subprocess.run(
+            [os.environ["E2E_CLUSTER"], "image", "example/python-rq:1", str(directory)],
+            check=True,
+            timeout=180,
+            capture_output=True,
+        )
         return "example/python-rq:1"
+
     return shared.once("python-image", make)
 
 
@@ -38,8 +45,11 @@ def mails(namespace, operator, redis_server, image):
 
     def apply(**spec):
         manifest = yaml.safe_load((EXAMPLE / "jobqueue.yaml").read_text(encoding="utf-8"))
-        manifest["spec"] = merged(manifest["spec"], merged(spec, {"worker": merged(spec.get("worker", {}), {"image": image})}))
+        manifest["spec"] = merged(
+            manifest["spec"], merged(spec, {"worker": merged(spec.get("worker", {}), {"image": image})})
+        )
         namespace.apply(manifest)
+
     return apply
 
 
@@ -52,7 +62,12 @@ def test_rq_workers_come_and_go(namespace, redis, mails, measure):
     jobs = [queue.enqueue("tasks.send", f"user{number}@example.com") for number in range(40)]
     with namespace.cluster.watch("deployments", namespace.name, "mails-worker") as watch:
         namespace.scales(3, name="mails", within=5)
-        until(lambda: len(queue.finished_job_registry) == len(jobs), lambda: f"{len(queue.finished_job_registry)} finished\n{namespace.told('mails')}", 90, 0.1)
+        until(
+            lambda: len(queue.finished_job_registry) == len(jobs),
+            lambda: f"{len(queue.finished_job_registry)} finished\n{namespace.told('mails')}",
+            90,
+            0.1,
+        )
         namespace.scales(0, name="mails", within=60)
         until(lambda: not namespace.pods("mails"), "no pod is left", 60, 0.1)
         assert watch.values(replicas)[-1] == 0
@@ -64,8 +79,16 @@ def test_rq_workers_come_and_go(namespace, redis, mails, measure):
 @pytest.mark.takes(60)
 def test_long_jobs_are_never_cut(namespace, redis, mails):
     """The grace period is shorter than a job: whoever were removed in the middle of one would lose it."""
-    mails(worker={"drainSeconds": 1}, scaling={"minReplicas": 4, "maxReplicas": 4, "idleSeconds": 0, "targets": {"jobsPerWorker": 10},
-                                               "scaleDown": {"protectBusy": True, "stabilizationSeconds": 0}})
+    mails(
+        worker={"drainSeconds": 1},
+        scaling={
+            "minReplicas": 4,
+            "maxReplicas": 4,
+            "idleSeconds": 0,
+            "targets": {"jobsPerWorker": 10},
+            "scaleDown": {"protectBusy": True, "stabilizationSeconds": 0},
+        },
+    )
     queue = Queue("mails", connection=redis)
     jobs = []
     for _ in range(2):
@@ -75,8 +98,15 @@ def test_long_jobs_are_never_cut(namespace, redis, mails):
         until(lambda: len(queue.started_job_registry) == 3, "three work", 30, 0.05)
         namespace.patch({"spec": {"scaling": {"minReplicas": 0, "maxReplicas": 1}}}, name="mails")
         namespace.scales(3, name="mails", within=18)
-        until(lambda: "busy workers are protected: 3, otherwise 1" in conditions(namespace.queue("mails"))["ScaledToTarget"]["message"],
-              lambda: namespace.told("mails"), 18, 0.1)
+        until(
+            lambda: (
+                "busy workers are protected: 3, otherwise 1"
+                in conditions(namespace.queue("mails"))["ScaledToTarget"]["message"]
+            ),
+            lambda: namespace.told("mails"),
+            18,
+            0.1,
+        )
         namespace.scales(0, name="mails", within=60)
         until(lambda: not namespace.pods("mails"), "no pod is left", 60, 0.1)
         assert len(queue.finished_job_registry) == len(jobs) and len(queue.failed_job_registry) == 0

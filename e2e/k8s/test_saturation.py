@@ -3,6 +3,7 @@
 How slow it is does not depend on this machine: a trigger waits in the database, which costs no processor. Where it holds a
 lock meanwhile, any number of workers get as much done as one; without the lock, each does as much as it would alone.
 """
+
 import re
 
 import pytest
@@ -34,13 +35,28 @@ class Load:
         """Workers that write five records at once over one connection each; all of them have an account for so many. The
         scaling is as it comes, but for how many jobs make a worker."""
         account = f"limited_{database.name}"
-        database.execute(f"CREATE ROLE {account} LOGIN PASSWORD 'secret' CONNECTION LIMIT {connections}", f"GRANT ALL ON SCHEMA public TO {account}",
-                         f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {account}", f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {account}", TRIGGER)
-        self.namespace.secret("warehouse", redis=redis_url, database=re.sub(r"//\w+:", f"//{account}:", database.remote_url))
-        self.namespace.apply(manifest(
-            database={"maxConnections": None}, worker={"concurrency": 1, "batchSize": 5},
-            scaling={"maxReplicas": most, "targets": {"jobsPerWorker": PER_WORKER, "drainSeconds": None, "maxWaitSeconds": None},
-                     "idleSeconds": None, "scaleDown": None}))
+        database.execute(
+            f"CREATE ROLE {account} LOGIN PASSWORD 'secret' CONNECTION LIMIT {connections}",
+            f"GRANT ALL ON SCHEMA public TO {account}",
+            f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {account}",
+            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {account}",
+            TRIGGER,
+        )
+        self.namespace.secret(
+            "warehouse", redis=redis_url, database=re.sub(r"//\w+:", f"//{account}:", database.remote_url)
+        )
+        self.namespace.apply(
+            manifest(
+                database={"maxConnections": None},
+                worker={"concurrency": 1, "batchSize": 5},
+                scaling={
+                    "maxReplicas": most,
+                    "targets": {"jobsPerWorker": PER_WORKER, "drainSeconds": None, "maxWaitSeconds": None},
+                    "idleSeconds": None,
+                    "scaleDown": None,
+                },
+            )
+        )
         self.most = most
         return account
 
@@ -65,6 +81,7 @@ class Load:
             # No job may notice: none has failed, none waits for another attempt.
             assert self.redis.zcard("rq:failed:companies") == self.redis.zcard("rq:scheduled:companies") == 0
             return condition()
+
         return until(look, lambda: f"{what}; {self.asked_for()} workers\n{self.namespace.told()}", within, 0.2)
 
     def limit(self):
@@ -99,7 +116,9 @@ def test_workers_that_a_slow_database_has_no_use_for(redis_server, database, loa
     load.for_all()
     load.until(lambda: load.asked_for() == 6, "all are asked for", 30)
     message = load.until(load.limit, "it is told that the database is saturated", 240)
-    told = re.search(r"the database is saturated \((\d+) workers did ([\d.]+) jobs/s, (\d+) workers? did ([\d.]+)/s\)", message)
+    told = re.search(
+        r"the database is saturated \((\d+) workers did ([\d.]+) jobs/s, (\d+) workers? did ([\d.]+)/s\)", message
+    )
     assert told, message
     more, more_rate, fewer, fewer_rate = map(float, told.groups())
     assert more / fewer > more_rate / fewer_rate, message

@@ -1,4 +1,5 @@
 """A database that changes under running workers: no job pays for it, a person is told, and work goes on once it is put right."""
+
 import pytest
 
 from e2e.harness import backlog, companies
@@ -10,10 +11,21 @@ pytestmark = pytest.mark.usefixtures("operator")
 
 BREAKS = {
     # what is done, how it is put right, what the condition names
-    "table": (["ALTER TABLE stockholder RENAME TO elsewhere"], ["ALTER TABLE elsewhere RENAME TO stockholder"], "stockholder"),
-    "column": (["ALTER TABLE stockholder RENAME COLUMN stock_name TO elsewhere"], ["ALTER TABLE stockholder RENAME COLUMN elsewhere TO stock_name"], "stock_name"),
-    "new column without a default": (["ALTER TABLE stockholder ADD COLUMN extra INTEGER NOT NULL{default}", *("{no default}",)],
-                                     ["ALTER TABLE stockholder DROP COLUMN extra"], "extra"),
+    "table": (
+        ["ALTER TABLE stockholder RENAME TO elsewhere"],
+        ["ALTER TABLE elsewhere RENAME TO stockholder"],
+        "stockholder",
+    ),
+    "column": (
+        ["ALTER TABLE stockholder RENAME COLUMN stock_name TO elsewhere"],
+        ["ALTER TABLE stockholder RENAME COLUMN elsewhere TO stock_name"],
+        "stock_name",
+    ),
+    "new column without a default": (
+        ["ALTER TABLE stockholder ADD COLUMN extra INTEGER NOT NULL{default}", *("{no default}",)],
+        ["ALTER TABLE stockholder DROP COLUMN extra"],
+        "extra",
+    ),
 }
 
 

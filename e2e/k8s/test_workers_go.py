@@ -1,4 +1,5 @@
 """Worker pods that go in the middle of their jobs: nothing is lost, and nothing is there twice."""
+
 import json
 import os
 import signal
@@ -29,7 +30,9 @@ def crashed(namespace, pod):
     uid = namespace.cluster.get("pods", pod, namespace.name)["metadata"]["uid"]
     for entry in Path("/proc").glob("[0-9]*"):
         try:
-            if (entry / "comm").read_text().startswith("jobqueue-worker") and uid in (entry / "cgroup").read_text().replace("_", "-"):
+            if (entry / "comm").read_text().startswith("jobqueue-worker") and uid in (
+                entry / "cgroup"
+            ).read_text().replace("_", "-"):
                 os.kill(int(entry.name), signal.SIGKILL)
                 return
         except (FileNotFoundError, ProcessLookupError):
@@ -39,7 +42,9 @@ def crashed(namespace, pod):
 
 def evicted(namespace, pod):
     body = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": pod, "namespace": namespace.name}}
-    namespace.kubectl("create", "--raw", f"/api/v1/namespaces/{namespace.name}/pods/{pod}/eviction", "-f", "-", stdin=json.dumps(body))
+    namespace.kubectl(
+        "create", "--raw", f"/api/v1/namespaces/{namespace.name}/pods/{pod}/eviction", "-f", "-", stdin=json.dumps(body)
+    )
 
 
 def scaled_away(namespace, pod):
@@ -62,7 +67,12 @@ def test_in_the_middle_of_jobs(namespace, database, redis, producer, how, measur
         how(namespace, pods[0]["metadata"]["name"])
         if how is not crashed:
             gone = {pods[0]["metadata"]["uid"]}
-            until(lambda: not gone & {pod["metadata"]["uid"] for pod in namespace.pods()}, "the pod is on its way out", 20, 0.05)
+            until(
+                lambda: not gone & {pod["metadata"]["uid"] for pod in namespace.pods()},
+                "the pod is on its way out",
+                20,
+                0.05,
+            )
         blocker.rollback()
     if how is scaled_away:
         until(lambda: not namespace.cluster.get("pods", namespace=namespace.name), "both are gone", 30, 0.1)
@@ -71,8 +81,12 @@ def test_in_the_middle_of_jobs(namespace, database, redis, producer, how, measur
         done = database.counts()[0]
         assert done + now.waiting + now.scheduled == len(lines), "nothing is lost meanwhile"
         namespace.kubectl("scale", "jobqueue/companies", "--replicas=2")
-    until(lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
-          lambda: f"{backlog.read(redis)} {database.counts()}", 60, 0.1)
+    until(
+        lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
+        lambda: f"{backlog.read(redis)} {database.counts()}",
+        60,
+        0.1,
+    )
     assert database.counts() == (expected.companies, expected.partners, expected.companies)
     assert database.companies() == expected.rows
     assert backlog.read(redis).failed == 0
@@ -88,8 +102,12 @@ def test_a_rollout_in_the_middle_of_jobs(namespace, database, redis, producer):
     producer.enqueue(lines)
     until(lambda: backlog.read(redis).finished > 100, "they work", 20)
     namespace.kubectl("rollout", "restart", "deployment/companies-worker")
-    until(lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
-          lambda: f"{backlog.read(redis)} {database.counts()}", 60, 0.1)
+    until(
+        lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
+        lambda: f"{backlog.read(redis)} {database.counts()}",
+        60,
+        0.1,
+    )
     assert database.counts() == (expected.companies, expected.partners, expected.companies)
     assert backlog.read(redis).failed == 0
 
@@ -105,10 +123,19 @@ def test_a_drain_that_takes_too_long(namespace, database, redis, producer):
         producer.enqueue(lines)
         until(lambda: backlog.read(redis).running >= 50, lambda: f"it works: {backlog.read(redis)}", 20)
         namespace.kubectl("delete", "pod", pod["metadata"]["name"], "--wait=false")
-        until(lambda: not namespace.cluster.get("pods", pod["metadata"]["name"], namespace.name), "the pod is gone, jobs or not", 30, 0.1)
+        until(
+            lambda: not namespace.cluster.get("pods", pod["metadata"]["name"], namespace.name),
+            "the pod is gone, jobs or not",
+            30,
+            0.1,
+        )
         blocker.rollback()
-    until(lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
-          lambda: f"{backlog.read(redis)} {database.counts()}", 60, 0.1)
+    until(
+        lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
+        lambda: f"{backlog.read(redis)} {database.counts()}",
+        60,
+        0.1,
+    )
     assert database.counts() == (expected.companies, expected.partners, expected.companies)
     assert backlog.read(redis).failed == 0
 
@@ -164,7 +191,7 @@ def test_protected_workers_under_load(namespace, database, redis, producer):
     lines = companies.make(4000, seed=36)
     expected = Expected(lines)
     for number in range(8):
-        producer.enqueue(lines[500 * number:500 * (number + 1)], first=500 * number)
+        producer.enqueue(lines[500 * number : 500 * (number + 1)], first=500 * number)
         fewer = number % 2 == 0
         namespace.kubectl("scale", "jobqueue/companies", f"--replicas={1 if fewer else 4}")
         until(lambda: backlog.drained(redis), lambda: f"{backlog.read(redis)} {database.counts()}", 60, 0.05)
