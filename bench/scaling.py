@@ -1,21 +1,23 @@
 """How much more the scaling spends than whoever had known all jobs beforehand, in simulated runs.
 
-    python -m bench.scaling [--settings 5/5/30,300/5/60] [--shapes burst,sparse] [--seeds 1,2,3] [--at-most 1.35] [--output target/scaling.json]
+    python -m bench.scaling [--settings 5/5/30,300/5/60] [--shapes burst,sparse] [--seeds 1,2,3] [--at-most 1.35]
+                            [--output target/scaling.json]
 
-A setting is how long a job takes, how long a pod takes to start, and maxWaitSeconds. Each is run with every shape and seed by
-`jobqueue simulate`, with at most 20 workers; the manifest has that target and no other. The shapes are the command's own, and `sparse`, a
-job every ten minutes, and `steady`, random arrivals that keep half of the workers busy.
+A setting is how long a job takes, how long a pod takes to start, and maxWaitSeconds. Each is run with every shape and
+seed by `jobqueue simulate`, with at most 20 workers; the manifest has that target and no other. The shapes are the
+command's own, and `sparse`, a job every ten minutes, and `steady`, random arrivals that keep half of the workers
+busy.
 
   P95, P99    the waits of ours
   COST        the worker-seconds of ours, and what the bound says it must be at least
   BY BOUND    the one by the other: the mean of seeds, as all means here, is geometric
-  MISSED      seeds in which P95 is more than 1.05 of the target (where not even 20 workers that are always there keep to
-              it: of theirs)
+  MISSED      seeds in which P95 is more than 1.05 of the target (where not even 20 workers that are always there
+              keep to it: of theirs)
   BEATEN BY   rules that waited no longer (P95) and spent less, by a hundredth at least, and in how many seeds
 
-Where the target is shorter than a pod's start only foresight keeps to it: those settings have a mean of their own. Nothing is
-asserted, unless --at-most says which mean is too much. The shape `stuck-database` is left out unless it is named: the bound
-knows of no database.
+Where the target is shorter than a pod's start only foresight keeps to it: those settings have a mean of their own.
+Nothing is asserted, unless --at-most says which mean is too much. The shape `stuck-database` is left out unless it is
+named: the bound knows of no database.
 """
 
 import argparse
@@ -154,7 +156,8 @@ def main():
     shapes, seeds = chosen.shapes.split(","), [int(seed) for seed in chosen.seeds.split(",")]
     results, kept, short = [], [], []
     print(
-        f"{'SETTING':<12} {'SHAPE':<15} {'P95':>7} {'P99':>7} {'COST':>10} {'BOUND':>10} {'BY BOUND':>9} {'MISSED':>12}  BEATEN BY"
+        f"{'SETTING':<12} {'SHAPE':<15} {'P95':>7} {'P99':>7} {'COST':>10} {'BOUND':>10} {'BY BOUND':>9}"
+        f" {'MISSED':>12}  BEATEN BY"
     )
     with tempfile.TemporaryDirectory() as directory:
         for setting in settings:
@@ -164,7 +167,8 @@ def main():
                 verdicts = [judge(run, setting[2]) for run in runs]
                 (kept if setting[2] >= setting[1] else short).extend(verdicts)
                 results += [
-                    {"setting": name, "shape": shape, "seed": seed, **verdict} for seed, verdict in zip(seeds, verdicts)
+                    {"setting": name, "shape": shape, "seed": seed, **verdict}
+                    for seed, verdict in zip(seeds, verdicts, strict=True)
                 ]
                 print(line(name, shape, verdicts), flush=True)
     print()

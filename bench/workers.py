@@ -1,6 +1,7 @@
 """Jobs per second of one worker process, beside rq's own workers and the database's fastest way, all in one run.
 
-    python -m bench.workers [--databases sqlite,postgres,mariadb] [--jobs 20000] [--rounds 3] [--output target/bench.json]
+    python -m bench.workers [--databases sqlite,postgres,mariadb] [--jobs 20000] [--rounds 3]
+                            [--output target/bench.json]
 
 The job is the companies example: one parent row and about four children, committed durably. For each database, in turn:
 
@@ -75,7 +76,8 @@ class Traffic:
 
 
 def measure(kind, jobs, lines, directory, redis_server, database, name):
-    """Jobs per second between the first completion and the last, resident MiB at most, commands and round trips a job."""
+    """Jobs per second between the first completion and the last, resident MiB at most, commands and round trips a
+    job."""
     client = redis_server.client()
     client.flushall()
     database.empty()
@@ -184,7 +186,8 @@ def main():
         redis_server.stop()
     print("\n".join(table(results)))
     print(
-        f"\n{os.cpu_count()} cores, {platform.system()} {platform.release()}, rq {rq.VERSION}, Python {platform.python_version()};"
+        f"\n{os.cpu_count()} cores, {platform.system()} {platform.release()}, rq {rq.VERSION},"
+        f" Python {platform.python_version()};"
         f" median of {args.rounds}; durable commits"
     )
     Path(args.output).parent.mkdir(exist_ok=True)

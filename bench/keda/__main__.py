@@ -18,9 +18,9 @@ Contenders:
   ours-...   of `backlog` and `waves`: ours with different targets (`work.py`)
   keda-...   of `backlog` and `waves`: tuned KEDA with different lengths
 
-KEDA must be installed (`./dev bench keda-install` does so on our own node; its operator and its metrics server, webhooks are
-not needed) and reach this machine, where Redis runs. Times are from the moment before something is pushed, as watches of
-Deployments and pods and the jobs themselves tell them. Nothing is asserted.
+KEDA must be installed (`./dev bench keda-install` does so on our own node; its operator and its metrics server,
+webhooks are not needed) and reach this machine, where Redis runs. Times are from the moment before something is
+pushed, as watches of Deployments and pods and the jobs themselves tell them. Nothing is asserted.
 """
 
 import argparse

@@ -1,8 +1,10 @@
-"""Jobs killed when workers go: waves of jobs, so that workers come and go under load, until ours lost as many as are asked for.
+"""Jobs killed when workers go: waves of jobs, so that workers come and go under load, until ours lost as many as are
+asked for.
 
-All twenty-five seconds a wave comes at one moment, and one job every five seconds all along. Every pod that is told to go was
-removed by scaling in. A job whose begin was logged and whose end was not, when no worker is left, was killed; where pods stay
-for five minutes after the load, they are counted, and what they have in hand is among the killed.
+All twenty-five seconds a wave comes at one moment, and one job every five seconds all along. Every pod that is told
+to go was removed by scaling in. A job whose begin was logged and whose end was not, when no worker is left, was
+killed; where pods stay for five minutes after the load, they are counted, and what they have in hand is among the
+killed.
 
 `drain`: jobs of three to six seconds, pods have 35 seconds to go.
 `protect`: jobs of eight to fourteen seconds, pods have six; ours says `scaleDown.protectBusy: true`.
@@ -76,9 +78,8 @@ def settled(session, jobs, name, began):
     left = sum(1 for life in session.pods.of(name) if not life["gone"])
     told = {life["name"]: life["told"] for life in session.pods.of(name) if life["told"]}
     runs = sorted(told[pod] - begun for pod, begun in jobs.cut_off() if pod in told)
-    say(
-        f"{name}: jobs that were killed had begun so many seconds before their pod was told to go: {[round(each, 2) for each in runs]}"
-    )
+    seconds = [round(each, 2) for each in runs]
+    say(f"{name}: jobs that were killed had begun so many seconds before their pod was told to go: {seconds}")
     return {
         "scale_ins": session.pods.told(name, began),
         "pods_left": left,

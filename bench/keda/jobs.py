@@ -18,7 +18,9 @@ class Jobs:
     def push(self, seconds):
         """One job for each number of seconds, all at one moment; the moment before."""
         numbers = range(len(self.came), len(self.came) + len(seconds))
-        jobs = [Queue.prepare_data("tasks.sleep", (number, each)) for number, each in zip(numbers, seconds)]
+        jobs = [
+            Queue.prepare_data("tasks.sleep", (number, each)) for number, each in zip(numbers, seconds, strict=True)
+        ]
         began = time.time()
         self.queue.enqueue_many(jobs)
         self.came.update(dict.fromkeys(numbers, began))

@@ -1,7 +1,7 @@
 """From a backlog to workers and back, with empty pods: the deciding, the asking and the starting.
 
-A thousand elements come into a Redis list at one moment; ten of them make a worker, twenty workers are the most. When all
-twenty are ready, the list is emptied at one moment. Contenders take turns, round by round.
+A thousand elements come into a Redis list at one moment; ten of them make a worker, twenty workers are the most. When
+all twenty are ready, the list is emptied at one moment. Contenders take turns, round by round.
 """
 
 import os

@@ -1,4 +1,5 @@
-"""What all parts share: the cluster, one Redis, one operator of ours beside the cluster, and KEDA where it is installed."""
+"""What all parts share: the cluster, one Redis, one operator of ours beside the cluster, and KEDA where it is
+installed."""
 
 import os
 import subprocess

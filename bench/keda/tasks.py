@@ -1,4 +1,5 @@
-"""What the jobs of the benchmark do: each tells Redis when and in which pod it begins and ends, and sleeps in between."""
+"""What the jobs of the benchmark do: each tells Redis when and in which pod it begins and ends, and sleeps in
+between."""
 
 import socket
 import time

@@ -1,5 +1,6 @@
 """What the API server told of a namespace's Deployments and pods, with the moments at which it did."""
 
+import itertools
 import json
 import threading
 import time
@@ -90,7 +91,7 @@ class Replicas(Watched):
     def asked_seconds(self, name, since):
         """Pods asked for, over time."""
         steps = [(moment, asked) for moment, asked, _ in self.steps[name] if moment >= since]
-        return sum(asked * (after - moment) for (moment, asked), (after, _) in zip(steps, steps[1:]))
+        return sum(asked * (after - moment) for (moment, asked), (after, _) in itertools.pairwise(steps))
 
 
 class Pods(Watched):

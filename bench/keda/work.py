@@ -1,14 +1,15 @@
 """With real work: Python rq workers in equal pods, jobs that sleep.
 
-`backlog`: 300 jobs of two seconds at one moment, twenty workers are the most. Contenders take turns; KEDA with its defaults
-begins, and the five minutes until its workers go pass while the others have theirs.
+`backlog`: 300 jobs of two seconds at one moment, twenty workers are the most. Contenders take turns; KEDA with its
+defaults begins, and the five minutes until its workers go pass while the others have theirs.
 
-`waves`: for four minutes, every forty seconds forty jobs at one moment, and one job a second all along, each of half a second
-to one and a half; ten workers are the most. All contenders have this load at the same time on the same machine, each some
-seconds after the one before, so that their pods do not start together.
+`waves`: for four minutes, every forty seconds forty jobs at one moment, and one job a second all along, each of half
+a second to one and a half; ten workers are the most. All contenders have this load at the same time on the same
+machine, each some seconds after the one before, so that their pods do not start together.
 
-Ours are `ours-N` with KEDA's rule of N jobs to a worker, `ours-wait-N` with `maxWaitSeconds: N`, and `ours-default`, whose
-manifest has no target. Tuned KEDA's are `keda-N` with a `listLength` of N: the same as ours, of which the larger one costs less.
+Ours are `ours-N` with KEDA's rule of N jobs to a worker, `ours-wait-N` with `maxWaitSeconds: N`, and `ours-default`,
+whose manifest has no target. Tuned KEDA's are `keda-N` with a `listLength` of N: the same as ours, of which the
+larger one costs less.
 """
 
 import random
@@ -27,7 +28,8 @@ GRACE = 35
 
 @dataclass(frozen=True)
 class Settings:
-    """The most workers, jobs to a worker (as many as are usual, and more, which costs less), seconds of `maxWaitSeconds`."""
+    """The most workers, jobs to a worker (as many as are usual, and more, which costs less), seconds of
+    `maxWaitSeconds`."""
 
     most: int
     per_worker: tuple
@@ -73,10 +75,11 @@ def worked(session, name, seconds):
 
 
 def done(session, jobs, name):
-    """Waits until all have ended, or nobody is left who would end them; what a killed worker had in hand may end minutes later."""
+    """Waits until all have ended, or nobody is left who would end them; what a killed worker had in hand may end
+    minutes later."""
     try:
         until(
-            lambda: jobs.all_ended() or jobs.nothing_waits() and session.pods.none_left(name),
+            lambda: jobs.all_ended() or (jobs.nothing_waits() and session.pods.none_left(name)),
             lambda: f"{name}: {jobs.result()}",
             240,
             0.1,

@@ -181,7 +181,7 @@ def test_monitoring_is_asked_for(render):
     [group] = rendered.one("PrometheusRule")["spec"]["groups"]
     assert all(rule["annotations"]["summary"] for rule in group["rules"])
     assert "{{ $labels.jobqueue }}" in str(group)
-    with pytest.raises(Refused, match="needs metrics.service"):
+    with pytest.raises(Refused, match=r"needs metrics\.service"):
         render({"serviceMonitor": {"enabled": True}, "metrics": {"service": False}})
 
 

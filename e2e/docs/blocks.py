@@ -15,11 +15,12 @@ A marker is an HTML comment on the line above a block; a reader of the page does
     tested by: FILE NAME    a test in Rust holds the page to the code
     not run: REASON         neither run nor checked
 
-Conditions follow `run`, separated by commas: `exit 3` (the last command ends so), `until TEXT` (the last command goes on until a
-reader presses Ctrl-C, which is done when it has printed that text), `on kind` and `on containerd` (where the nodes are such).
+Conditions follow `run`, separated by commas: `exit 3` (the last command ends so), `until TEXT` (the last command goes
+on until a reader presses Ctrl-C, which is done when it has printed that text), `on kind` and `on containerd` (where
+the nodes are such).
 
-Two more markers belong to no block. `check: COMMAND` and `check in the cluster: COMMAND` are run where they stand and have no
-counterpart on the page: they wait for what a reader waits for, or shorten a wait.
+Two more markers belong to no block. `check: COMMAND` and `check in the cluster: COMMAND` are run where they stand and
+have no counterpart on the page: they wait for what a reader waits for, or shorten a wait.
 """
 
 import re

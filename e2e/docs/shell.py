@@ -1,5 +1,6 @@
 """A shell as a reader of a page has it: one for all blocks, so that variables and background jobs last."""
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -11,7 +12,8 @@ from e2e.harness.waiting import Late, until
 
 # A command that ends otherwise than the page says ends the shell; one that was interrupted may end as it likes.
 SCRIPT = """set -o pipefail
-trap 'code=$?; [ -e {interrupted} ] || [ $code = {code} ] || {{ echo "[$BASH_COMMAND] ended with $code" >&2; exit $code; }}' ERR
+trap 'code=$?
+[ -e {interrupted} ] || [ $code = {code} ] || {{ echo "[$BASH_COMMAND] ended with $code" >&2; exit $code; }}' ERR
 {commands}"""
 
 
@@ -37,7 +39,8 @@ class Shell:
                 env=environment,
                 start_new_session=True,
             )
-        # Job control: each command has a process group of its own, as in a terminal. Ctrl-C means the command, not the shell.
+        # Job control: each command has a process group of its own, as in a terminal. Ctrl-C means the command, not the
+        # shell.
         self._send("set -m; trap : INT")
 
     def _send(self, line):
@@ -48,8 +51,8 @@ class Shell:
             self.child.wait()  # whoever waits for the line's end finds that the shell has ended
 
     def run(self, commands, code=0, ctrl_c_at="", seconds=120):
-        """Runs a block, whose last command ends with `code` and all others with 0 or that, and returns the file of what it printed.
-        `ctrl_c_at`: text at which the last command is interrupted."""
+        """Runs a block, whose last command ends with `code` and all others with 0 or that, and returns the file of
+        what it printed. `ctrl_c_at`: text at which the last command is interrupted."""
         self.count += 1
         script, output, done, interrupted = (
             self.notes / f"{self.count}.{what}" for what in ("sh", "output", "done", "interrupted")
@@ -96,10 +99,8 @@ class Shell:
             end = time.monotonic() + 5
             while (left := self._family()) and time.monotonic() < end:
                 for pid in left:
-                    try:
+                    with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, number)
-                    except ProcessLookupError:
-                        pass
                 time.sleep(0.05)
         self.child.wait()
 

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from e2e.harness.python_image import libraries
 
-# What the official image does, as far as the pages need it: a database called as the user is, no password within the pod.
+# What the official image does, as far as the pages need it: a database with the user's name, and no password within
+# the pod.
 POSTGRES = """#!/bin/sh
 set -e
 initdb -D /tmp/data -U "$POSTGRES_USER" -A trust -E UTF8 --locale=C --no-sync

@@ -1,7 +1,8 @@
-"""The pages' blocks that need a cluster, run as they are printed, page after page in the order in which a newcomer reads them.
+"""The pages' blocks that need a cluster, run as they are printed, page after page in the order in which a newcomer
+reads them.
 
-They install and remove the operator, which serves all namespaces, and in the end its CRD. So they want a cluster of the tests' own
-(kind, or the node of `e2e/cluster`), and nobody else's tests in it meanwhile.
+They install and remove the operator, which serves all namespaces, and in the end its CRD. So they want a cluster of
+the tests' own (kind, or the node of `e2e/cluster`), and nobody else's tests in it meanwhile.
 """
 
 import os
@@ -140,7 +141,8 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def follow(place, reader):
-    """Follows a page, in a namespace of its own or in that which a kubeconfig names; installs the operator first, or not."""
+    """Follows a page, in a namespace of its own or in that which a kubeconfig names; installs the operator first, or
+    not."""
 
     def page(name, kubeconfig=None):
         blocks = read(name)

@@ -57,7 +57,8 @@ def test_parts_of_manifests_are_valid(page, reader_environment, tmp_path):
 
 
 def test_what_is_installed_by_cargo_is_what_these_tests_have():
-    """The one step of the pages that these tests leave to the reader: the packages that are named contain our programs."""
+    """The one step of the pages that these tests leave to the reader: the packages that are named contain our
+    programs."""
     for page in pages():
         for block in read(page):
             packages = re.findall(r"^cargo install --locked --path (\S+)$", block.text, re.MULTILINE)
@@ -126,7 +127,13 @@ def test_a_mistake_in_a_page_is_named(text, words):
         blocks_of("page", text)
 
 
-PRINTED = 'NAME   WORKERS  REASON\nq      1        Working\nq      0        Idle\n19,815 jobs done in 5.5 s\nsuch as: "a" is no date\n'
+PRINTED = """\
+NAME   WORKERS  REASON
+q      1        Working
+q      0        Idle
+19,815 jobs done in 5.5 s
+such as: "a" is no date
+"""
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
-"""Each bad input ends in the failed registry with its cause named, the good ones beside it are done, and nobody is harmed."""
+"""Each bad input ends in the failed registry with its cause named, the good ones beside it are done, and nobody is
+harmed."""
 
 import json
 import os

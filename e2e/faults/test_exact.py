@@ -1,5 +1,5 @@
-"""A whole file into each database: exactly its rows, and nothing more when all of its jobs are delivered again; all of them
-once more where somebody began anew."""
+"""A whole file into each database: exactly its rows, and nothing more when all of its jobs are delivered again; all
+of them once more where somebody began anew."""
 
 import time
 

@@ -1,5 +1,5 @@
-"""Failovers by Sentinel while jobs are enqueued and worked on: what the new master has is done, once; what it never had is
-counted, by how the failover came about."""
+"""Failovers by Sentinel while jobs are enqueued and worked on: what the new master has is done, once; what it never
+had is counted, by how the failover came about."""
 
 import time
 
@@ -87,8 +87,8 @@ def trial(tmp_path):
 
 
 def run(trial, measure, hows, number):
-    """Fails over in each of these ways, while nobody writes rows and jobs pile up; accounts for all jobs, and tells what each
-    failover cost: jobs that are forgotten, and those of them that replicas had acknowledged."""
+    """Fails over in each of these ways, while nobody writes rows and jobs pile up; accounts for all jobs, and tells
+    what each failover cost: jobs that are forgotten, and those of them that replicas had acknowledged."""
     begun = []
     for how in hows:
         trial.fed(number)

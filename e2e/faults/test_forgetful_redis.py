@@ -1,6 +1,6 @@
 """A Redis that forgets what it has acknowledged: it is killed, and comes back as it was a while ago, as with
-`appendfsync everysec`, or restored from a backup. What was done stays done, once; what was enqueued since then and not done
-is what it forgot."""
+`appendfsync everysec`, or restored from a backup. What was done stays done, once; what was enqueued since then and
+not done is what it forgot."""
 
 import shutil
 import time

@@ -1,4 +1,5 @@
-"""SIGKILL at random moments, hundreds of times, with Redis and the database killed in between: nothing lost, nothing twice."""
+"""SIGKILL at random moments, hundreds of times, with Redis and the database killed in between: nothing lost, nothing
+twice."""
 
 import time
 

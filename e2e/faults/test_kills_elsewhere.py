@@ -1,5 +1,5 @@
-"""The same kills where names do not tell runs apart: two groups of one stream, two servers with the same ids, ids that come
-back, failed jobs that are requeued. What is asked is the database and Redis, never a worker."""
+"""The same kills where names do not tell runs apart: two groups of one stream, two servers with the same ids, ids
+that come back, failed jobs that are requeued. What is asked is the database and Redis, never a worker."""
 
 import subprocess
 import threading
@@ -70,7 +70,8 @@ class Entries:
             [group] = [each for each in self.redis.xinfo_groups(QUEUE) if each["name"] == self.group.encode()]
         except RedisError:
             return None
-        # `entries-read` says the same, but a Redis that was restarted does not always know it. Ids are 1-1, 1-2 and so on.
+        # `entries-read` says the same, but a Redis that was restarted does not always know it. Ids are 1-1, 1-2 and so
+        # on.
         return int(group["last-delivered-id"].split(b"-")[1]) - group["pending"]
 
     def failed(self):
@@ -184,7 +185,8 @@ def test_two_servers_with_the_same_names_and_ids(full, tmp_path, redis_server, d
 
 
 class ComingBack(threading.Thread):
-    """Enqueues versions 1 to n of each id, whatever became of the one before. The patient ids wait until that was begun."""
+    """Enqueues versions 1 to n of each id, whatever became of the one before. The patient ids wait until that was
+    begun."""
 
     def __init__(self, redis, rng, ids, patient, versions):
         super().__init__()
@@ -248,8 +250,8 @@ class ComingBack(threading.Thread):
 
 @pytest.mark.small_on("postgres")
 def test_ids_that_come_back(full, redis_server, redis, database, crew, rng, measure):
-    """Every version that was begun, and the last of each id: once, and in their order. One that was written over while it
-    waited is nobody's."""
+    """Every version that was begun, and the last of each id: once, and in their order. One that was written over
+    while it waited is nobody's."""
     ids, versions, kills = (60, 60, 17) if full else (30, 12, 5)
     names = [f"id-{number}" for number in range(ids)]
     effects = Effects(database)
@@ -316,7 +318,8 @@ class Requeuer(threading.Thread):
             self.requeues += self._requeue()
 
     def _mend(self):
-        """Up to ten of them: a person needs time. Only one that has failed, or its record may be written over in somebody's hand."""
+        """Up to ten of them: a person needs time. Only one that has failed, or its record may be written over in
+        somebody's hand."""
         failed = [
             name for name in map(bytes.decode, self.redis.zrange(f"rq:failed:{QUEUE}", 0, -1)) if name in self.mended
         ]
@@ -339,7 +342,8 @@ class Requeuer(threading.Thread):
 
 @pytest.mark.small_on("sqlite")
 def test_failed_jobs_are_requeued(full, redis_server, redis, database, crew, rng, measure):
-    """Some cannot be helped, some are mended, some allow one retry only: their worker's death fails them after the commit, or before."""
+    """Some cannot be helped, some are mended, some allow one retry only: their worker's death fails them after the
+    commit, or before."""
     count, kills = (4_000, 17) if full else (400, 5)
     kinds = [
         "hopeless"

@@ -1,4 +1,5 @@
-"""What the campaigns of `test_kills_elsewhere.py` found, each at its moment: which version of an id runs, and in which order."""
+"""What the campaigns of `test_kills_elsewhere.py` found, each at its moment: which version of an id runs, and in
+which order."""
 
 import signal
 from functools import partial
@@ -106,8 +107,9 @@ def test_the_newer_version_waits_until_the_lapsed_one_is_taken_back(stage):
     stage.enqueue(2, "id")
     stage.worker()
     until(lambda: stage.redis.exists(f"rq:jobqueue:aside:{QUEUE}"), "version 2 is set aside")
+    numbers = iter(range(1_000_000))
 
-    def another(numbers=iter(range(1_000_000))):
+    def another():
         stage.enqueue(next(numbers), "other")
         return len(stage.versions("id")) == 2
 
@@ -133,8 +135,8 @@ def test_one_claim_that_takes_the_older_leaves_the_newer(stage):
 
 
 def test_a_sleeper_writes_each_version_once_at_most(stage):
-    """Version 1 waits for its next attempt when version 2 is written over it, and its last worker only slept: it may write the older
-    after the newer, which no lease can keep it from."""
+    """Version 1 waits for its next attempt when version 2 is written over it, and its last worker only slept: it may
+    write the older after the newer, which no lease can keep it from."""
     stage.worker(backoff=8), stage.worker(backoff=8)
     stage.shut()
     stage.enqueue(1, "id")

@@ -9,14 +9,44 @@ import os
 import sqlite3
 from urllib.parse import urlsplit
 
-COMPANY_COLUMNS = (
-    "name source_url registered_capital oper_name founded_date company_type status_of_operation business_scope registered_addr"
-    " term_start term_end regist_authority check_date company_logo reg_num province city county created_time update_time"
-).split()
-PARTNER_COLUMNS = (
-    "company_id stock_type stock_name certificate_type certificate_info subscribe_capital subs_capi_date subs_capi_way real_capital"
-    " real_capi_date real_capi_way stock_percent created_time update_time"
-).split()
+COMPANY_COLUMNS = [
+    "name",
+    "source_url",
+    "registered_capital",
+    "oper_name",
+    "founded_date",
+    "company_type",
+    "status_of_operation",
+    "business_scope",
+    "registered_addr",
+    "term_start",
+    "term_end",
+    "regist_authority",
+    "check_date",
+    "company_logo",
+    "reg_num",
+    "province",
+    "city",
+    "county",
+    "created_time",
+    "update_time",
+]
+PARTNER_COLUMNS = [
+    "company_id",
+    "stock_type",
+    "stock_name",
+    "certificate_type",
+    "certificate_info",
+    "subscribe_capital",
+    "subs_capi_date",
+    "subs_capi_way",
+    "real_capital",
+    "real_capi_date",
+    "real_capi_way",
+    "stock_percent",
+    "created_time",
+    "update_time",
+]
 
 _connections = {}
 

@@ -22,7 +22,8 @@ def drained(redis, queue="companies"):
 
 
 def unfinished(redis, *queues):
-    """What waits or is in hand, by name, and what a run in hand keeps in Redis and leaves to nobody: empty when all is quiet."""
+    """What waits or is in hand, by name, and what a run in hand keeps in Redis and leaves to nobody: empty when all
+    is quiet."""
     # A second look: what moves from one place to another while it is looked for is in neither.
     return _look(redis, *queues) or _look(redis, *queues)
 

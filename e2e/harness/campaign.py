@@ -1,4 +1,5 @@
-"""Random kills: workers that get SIGKILL and are replaced, are halted past their leases and go on, while servers are restarted.
+"""Random kills: workers that get SIGKILL and are replaced, are halted past their leases and go on, while servers are
+restarted.
 
 Which worker, and when, comes from a seeded generator; the moments follow the work, not the clock.
 """
@@ -24,8 +25,9 @@ class Campaign:
         self.kills = 0
 
     def run(self, kills, share, disturbances=None, halts=()):
-        """Kills so often, spread over the work: `share()` is how much of it is done (from 0 to 1; None while that cannot be
-        known). `disturbances` are done together with the kill of that number; before those in `halts` a worker is halted."""
+        """Kills so often, spread over the work: `share()` is how much of it is done (from 0 to 1; None while that
+        cannot be known). `disturbances` are done together with the kill of that number; before those in `halts` a
+        worker is halted."""
         for kill in range(kills):
             self._wait_for(share, (kill + self.rng.random()) / kills)
             time.sleep(self.rng.random() * 0.03)
@@ -71,8 +73,9 @@ class Campaign:
 
         until(ended, lambda: f"{what()}\n{self.workers[0].output()}", seconds)
         for worker in (*self.workers, *self.zombies):
-            # One that was started a moment ago would die of it instead of draining: it listens once it has said that it starts.
-            until(lambda: worker.output() or not worker.alive(), f"{worker.log}: it starts")
+            # One that was started a moment ago would die of it instead of draining: it listens once it has logged that
+            # it starts.
+            until(lambda worker=worker: worker.output() or not worker.alive(), f"{worker.log}: it starts")
             worker.send(signal.SIGTERM)
         for worker in (*self.workers, *self.zombies):
             assert worker.wait() == 0, worker.output()

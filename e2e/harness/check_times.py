@@ -1,6 +1,8 @@
-"""How long each test took, for `./dev check`: where CHECK_TIMES names a file, a line `SECONDS<TAB>NODE` per test is added to it.
+"""How long each test took, for `./dev check`: where CHECK_TIMES names a file, a line `SECONDS<TAB>NODE` per test is
+added to it.
 
-A `conftest.py` calls `register` from `pytest_configure`. Setup, call and teardown are added up, those of a second attempt too.
+A `conftest.py` calls `register` from `pytest_configure`. Setup, call and teardown are added up, those of a second
+attempt too.
 """
 
 import os

@@ -20,9 +20,9 @@ KINDS = ("sqlite", "postgres", "mariadb")
 
 
 def start(kind, directory, host=None, tls=None, shared=False):
-    """A fresh database of that kind with the example's two tables; a server also listens at `host`, for pods. `tls` is a
-    directory of certificates (harness.certificates): whoever comes from elsewhere must then bring one. One that is `shared`
-    by many tests takes more connections, and does not wait for the disk: no test takes its power away."""
+    """A fresh database of that kind with the example's two tables; a server also listens at `host`, for pods. `tls`
+    is a directory of certificates (harness.certificates): whoever comes from elsewhere must then bring one. One that
+    is `shared` by many tests takes more connections, and does not wait for the disk: no test takes its power away."""
     if kind == "sqlite":
         database = Sqlite(directory)
     else:
@@ -413,10 +413,9 @@ class Mariadb(Database):
     def _as_root(self, *statements):
         import pymysql
 
-        with pymysql.connect(unix_socket=str(self._socket), user="root") as connection:
-            with connection.cursor() as cursor:
-                for statement in statements:
-                    cursor.execute(statement)
+        with pymysql.connect(unix_socket=str(self._socket), user="root") as connection, connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
 
     def _answers(self):
         import pymysql

@@ -1,5 +1,5 @@
-"""The smallest tables in which effects can be counted, and the recipe that fills them: for each record one row that says
-whose it is (source, job, version), and a row for each of its parts."""
+"""The smallest tables in which effects can be counted, and the recipe that fills them: for each record one row that
+says whose it is (source, job, version), and a row for each of its parts."""
 
 import json
 
@@ -43,10 +43,12 @@ class Effects:
             return None
 
     def rows(self):
-        """(source, job, version) in the order of their ids, once it is sure that each has its own parts and no other."""
+        """(source, job, version) in the order of their ids, once it is sure that each has its own parts and no
+        other."""
         found = self.database.query(
-            f"SELECT e.source, e.job, e.version, count(p.id), count(DISTINCT p.number), coalesce(max(p.number), 0) FROM {self.name} e"
-            f" LEFT JOIN {self.name}_part p ON p.effect_id = e.id GROUP BY e.id, e.source, e.job, e.version ORDER BY e.id"
+            "SELECT e.source, e.job, e.version, count(p.id), count(DISTINCT p.number), coalesce(max(p.number), 0)"
+            f" FROM {self.name} e LEFT JOIN {self.name}_part p ON p.effect_id = e.id"
+            " GROUP BY e.id, e.source, e.job, e.version ORDER BY e.id"
         )
         for _, job, version, *parts in found:
             assert parts == [parts_of(job, version)] * 3, (job, version, parts)

@@ -1,4 +1,5 @@
-"""What all tests on a cluster share: the images on its nodes, the CRD, the operator as the chart installs it, two databases."""
+"""What all tests on a cluster share: the images on its nodes, the CRD, the operator as the chart installs it, two
+databases."""
 
 import json
 import os
@@ -43,7 +44,8 @@ def apply_crd(cluster):
 
 @contextmanager
 def namespaces(cluster):
-    """Removes at the end the namespaces that the tests have left: each removal is a hundred requests to the API server."""
+    """Removes at the end the namespaces that the tests have left: each removal is a hundred requests to the API
+    server."""
     yield
     left = shared.notes(LEFT)
     if left:

@@ -1,7 +1,7 @@
 """A cluster as its users see it: kubectl and helm as subprocesses, and cheap requests through one `kubectl proxy`.
 
-Whatever a test changes goes through kubectl, as a person would do it. Waiting asks often, so it reads through the proxy: no
-process for each look. So does what every test needs before it begins and after it has ended.
+Whatever a test changes goes through kubectl, as a person would do it. Waiting asks often, so it reads through the
+proxy: no process for each look. So does what every test needs before it begins and after it has ended.
 """
 
 import base64
@@ -67,7 +67,7 @@ class Cluster:
         assert shutil.which("kubectl"), "kubectl is not on the PATH"
         self.port = free_port()
         self.proxy = Process(["kubectl", "proxy", f"--port={self.port}"], f"{directory}/kubectl-proxy.log")
-        until(lambda: self.answers(), lambda: f"the API server answers\n{self.proxy.output()}", seconds=60)
+        until(self.answers, lambda: f"the API server answers\n{self.proxy.output()}", seconds=60)
 
     def kubectl(self, *arguments, stdin=None, seconds=120, namespace=None):
         where = ["-n", namespace] if namespace else []
@@ -267,15 +267,11 @@ class Namespace:
             deployment = self.deployment(name)
             return deployment if deployment and test(replicas(deployment)) is True else None
 
-        found = until(
-            look,
-            lambda: (
-                f"{name}: replicas as wanted; {self.deployment(name) and replicas(self.deployment(name))}\n{self.told(name)}"
-            ),
-            within,
-            0.05,
-        )
-        return replicas(found)
+        def problem():
+            deployment = self.deployment(name)
+            return f"{name}: replicas as wanted; {deployment and replicas(deployment)}\n{self.told(name)}"
+
+        return replicas(until(look, problem, within, 0.05))
 
     def runs(self, number, name="companies", within=60.0):
         """Waits until exactly `number` pods are there and ready."""

@@ -1,7 +1,7 @@
 """Each job has a mark, and its whole effect is one row with that mark: what became of every job can be told.
 
-`Feeder` enqueues and remembers which server acknowledged what; `holdings` is what a server knows of; `Account` compares both
-with the rows.
+`Feeder` enqueues and remembers which server acknowledged what; `holdings` is what a server knows of; `Account`
+compares both with the rows.
 """
 
 import json
@@ -74,7 +74,8 @@ def settings(protocol, prefix="rq", **changes):
 
 
 def enqueue(redis, protocol, marks, prefix="rq", transaction=True):
-    """As the producers of the protocol do: one transaction for RQ's (or one command after the other), one command for the others."""
+    """As the producers of the protocol do: one transaction for RQ's (or one command after the other), one command for
+    the others."""
     records = [json.dumps({"mark": each.decode()}) for each in marks]
     if protocol == "List":
         return redis.rpush(KEY, *records)
@@ -105,8 +106,9 @@ def enqueue(redis, protocol, marks, prefix="rq", transaction=True):
 class Feeder:
     """Enqueues one job after the other until it is told to stop, at whichever server `where()` says.
 
-    `acknowledged` has the port of the server, the time, and (with `wait`, for so many of them) how many replicas have it, by
-    mark; `doubtful` are those whose answer did not come within `patience` seconds (None: however long it takes).
+    `acknowledged` has the port of the server, the time, and (with `wait`, for so many of them) how many replicas have
+    it, by mark; `doubtful` are those whose answer did not come within `patience` seconds (None: however long it
+    takes).
     """
 
     def __init__(self, where, protocol, wait=0, patience=2):
@@ -141,7 +143,8 @@ class Feeder:
 
 
 def holdings(redis):
-    """The marks that anything in this server has in it, name or value; finished RQ jobs are among them until they expire."""
+    """The marks that anything in this server has in it, name or value; finished RQ jobs are among them until they
+    expire."""
     keys = list(redis.scan_iter("*", count=10_000))
     types = _each(redis, keys, lambda pipe, key: pipe.type(key))
     read = {
@@ -169,7 +172,8 @@ def _each(redis, items, ask):
 
 
 class Promotions:
-    """Watches which nodes are masters, every few milliseconds; of each that becomes one, what it holds at that moment."""
+    """Watches which nodes are masters, every few milliseconds; of each that becomes one, what it holds at that
+    moment."""
 
     def __init__(self, nodes):
         self.nodes, self.seen = nodes, []  # (port, time, holdings)
@@ -201,8 +205,8 @@ class Promotions:
 
 
 def status(url, protocol, prefix="rq"):
-    """Waiting, running, scheduled and failed jobs, and the number of workers, as `jobqueue status` tells them; None while it
-    cannot."""
+    """Waiting, running, scheduled and failed jobs, and the number of workers, as `jobqueue status` tells them; None
+    while it cannot."""
     done = subprocess.run(
         [
             binary("jobqueue"),
@@ -239,8 +243,8 @@ def drained(url, protocol, prefix="rq"):
 
 
 def account(acknowledged, rows, held, kept=(), since=None):
-    """What became of the acknowledged marks. `held`: those that the server knows of in the end; `kept`: those that it knew of
-    when it became master, or was restored; `since`: its port and when that was."""
+    """What became of the acknowledged marks. `held`: those that the server knows of in the end; `kept`: those that it
+    knew of when it became master, or was restored; `since`: its port and when that was."""
     told = {"applied": 0, "doubled": 0, "forgotten": 0, "stranded": 0}
     names = {"doubled": [], "stranded": []}
     for each, (port, at, _) in acknowledged.items():

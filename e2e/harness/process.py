@@ -1,6 +1,7 @@
 """Child processes that write to a file, are found again by nobody else, and never outlive the test."""
 
 import atexit
+import contextlib
 import os
 import random
 import signal
@@ -95,18 +96,17 @@ class Process:
     def kill(self):
         """SIGKILL, for the process and all that it started, sessions of their own included; returns when all are gone.
 
-        PostgreSQL's backends are such, and one in the middle of a statement outlives its postmaster: as long as it holds
-        the shared memory, a new server refuses to start. The process is halted first, so that it starts nobody new.
+        PostgreSQL's backends are such, and one in the middle of a statement outlives its postmaster: as long as it
+        holds the shared memory, a new server refuses to start. The process is halted first, so that it starts nobody
+        new.
         """
         family = set()
         if self.alive():
             self.send(signal.SIGSTOP)
             family = _family(self.pid, processes())
         for number, what in ((self.pid, os.killpg), *((member, os.kill) for member in family)):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 what(number, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self._child.wait(timeout=30)
         until(
             lambda: all(fields[0] == "Z" for pid, fields in processes().items() if pid in family),

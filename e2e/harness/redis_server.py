@@ -20,8 +20,8 @@ def binary():
 class RedisServer:
     """`durable` writes the append-only file at every command, so that a restart forgets nothing.
 
-    `host` is a further address to listen at, for those who are not on this machine: pods. `url` is for them. `settings` are
-    further ones of redis.conf. JOBQUEUE_REDIS_SERVER names another binary than the one in PATH.
+    `host` is a further address to listen at, for those who are not on this machine: pods. `url` is for them.
+    `settings` are further ones of redis.conf. JOBQUEUE_REDIS_SERVER names another binary than the one in PATH.
     """
 
     def __init__(self, directory, durable=False, host="127.0.0.1", password="", **settings):

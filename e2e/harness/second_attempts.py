@@ -1,7 +1,7 @@
 """Tests that pass at their second attempt only, kept across runs in `target/check/second-attempts.jsonl`.
 
-One JSON object a line: `test`, `group`, `error` and `where` of the first failure, `time`. A test that is there repeatedly is
-to be mended (docs/decisions/2026-11-24-second-attempts-on-a-cluster.md).
+One JSON object a line: `test`, `group`, `error` and `where` of the first failure, `time`. A test that is there
+repeatedly is to be mended (docs/decisions/2026-11-24-second-attempts-on-a-cluster.md).
 """
 
 import datetime

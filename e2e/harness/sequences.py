@@ -1,7 +1,8 @@
 """What producers do with a few ids, one step after the other, drawn at random; and what must come of it.
 
-`Model` knows of each effect how often it must be in the table at least and at most. Certain is what a worker took, and what
-nobody touched before that. What was canceled, deleted, emptied or written over may have been too late or not.
+`Model` knows of each effect how often it must be in the table at least and at most. Certain is what a worker took,
+and what nobody touched before that. What was canceled, deleted, emptied or written over may have been too late or
+not.
 """
 
 import datetime

@@ -31,8 +31,10 @@ class Replicated:
             place.mkdir()
             port = free_port()
             (place / "sentinel.conf").write_text(
-                f"port {port}\nbind 127.0.0.1\nprotected-mode no\ndir {place}\nsentinel monitor {MASTER} 127.0.0.1 {self.nodes[0].port} 2\n"
-                f"sentinel down-after-milliseconds {MASTER} 2500\nsentinel failover-timeout {MASTER} 3000\nsentinel parallel-syncs {MASTER} 2\n",
+                f"port {port}\nbind 127.0.0.1\nprotected-mode no\ndir {place}\n"
+                f"sentinel monitor {MASTER} 127.0.0.1 {self.nodes[0].port} 2\n"
+                f"sentinel down-after-milliseconds {MASTER} 2500\nsentinel failover-timeout {MASTER} 3000\n"
+                f"sentinel parallel-syncs {MASTER} 2\n",
                 encoding="ascii",
             )
             process = Process([binary(), place / "sentinel.conf", "--sentinel"], place / "sentinel.log")
@@ -80,7 +82,8 @@ class Replicated:
         until(self._is_settled, lambda: f"a master and two replicas\n{self.sentinels[0].output()}", seconds)
 
     def fail_over(self, how):
-        """Makes another node the master: by `kill`, `freeze` or `command`. Returns when it is, with the old one as a replica."""
+        """Makes another node the master: by `kill`, `freeze` or `command`. Returns when it is, with the old one as a
+        replica."""
         old = self.master()
         if how == "kill":
             old.process.kill()
@@ -88,7 +91,7 @@ class Replicated:
             old.process.send(signal.SIGSTOP)
         else:
             # Refused for a moment where the Sentinel has not heard of the replicas since the last one.
-            until(lambda: self._commanded(), "the Sentinel begins a failover")
+            until(self._commanded, "the Sentinel begins a failover")
         new = until(
             lambda: (self.master() is not old) and self.master(),
             lambda: f"another master\n{self.sentinels[0].output()}",
@@ -160,8 +163,8 @@ class Cluster:
         return next(node for node, (first, last) in zip(self.nodes, self.RANGES, strict=False) if first <= slot <= last)
 
     def move(self, slot, source, target, last, step=10):
-        """Moves a slot as redis-cli does, `step` keys at a time, those with `last` in their names after the others; yields
-        after each step, and when the keys are all over."""
+        """Moves a slot as redis-cli does, `step` keys at a time, those with `last` in their names after the others;
+        yields after each step, and when the keys are all over."""
         at = {node: node.client() for node in self.nodes}
         ids = {node: client.execute_command("CLUSTER", "MYID").decode() for node, client in at.items()}
         at[target].execute_command("CLUSTER", "SETSLOT", slot, "IMPORTING", ids[source])

@@ -1,4 +1,5 @@
-"""Fixtures of the interop tests: one redis-server for all tests of a process, a fresh SQLite file and a fresh worker for each test.
+"""Fixtures of the interop tests: one redis-server for all tests of a process, a fresh SQLite file and a fresh worker
+for each test.
 
 `--worker python` puts rq's own worker in the place of ours. That is how each test's expectations were proved: what it
 asserts is what rq does.
@@ -90,7 +91,8 @@ class Workshop:
         return self.kind == "python"
 
     def start(self, queues=("companies",), kind=None, serializer=None, order=None, **settings):
-        """`serializer` is for rq's worker, which must be told; `order` is one of rq's strategies; `settings` are for ours."""
+        """`serializer` is for rq's worker, which must be told; `order` is one of rq's strategies; `settings` are for
+        ours."""
         kind = kind or self.kind
         name = f"{kind}{len(self.processes)}"
         if kind == "python":
@@ -177,7 +179,8 @@ def in_hand(lock, queue, workshop):
 
 @pytest.fixture
 def written(database, workshop):
-    """Waits until the table holds exactly these lines' companies; `in_order` looks at the order in which they were written."""
+    """Waits until the table holds exactly these lines' companies; `in_order` looks at the order in which they were
+    written."""
 
     def rows(lines, in_order=False, seconds=30):
         def names():

@@ -1,4 +1,5 @@
-"""Callbacks are Python import paths. Ours cannot run them: the job is done all the same, and the log says what was skipped."""
+"""Callbacks are Python import paths. Ours cannot run them: the job is done all the same, and the log says what was
+skipped."""
 
 import pytest
 from rq import Callback

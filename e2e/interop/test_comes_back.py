@@ -1,5 +1,5 @@
-"""An id that comes back while a run of it is in hand: each run that was asked for takes place, once, with the data it was asked
-for with; and in order, so that the newest data is written last."""
+"""An id that comes back while a run of it is in hand: each run that was asked for takes place, once, with the data it
+was asked for with; and in order, so that the newest data is written last."""
 
 import datetime
 import signal
@@ -91,7 +91,8 @@ def test_the_second_and_the_third_in_one_claim(pushes, queue, redis, workshop, i
 
 @pytest.mark.ours
 def test_an_older_one_that_fails(queue, redis, workshop, in_hand, lock, written, quiet, lines):
-    """Bad data, then good: the job is what the last run made of it; the failed run keeps its data, under an id of its own."""
+    """Bad data, then good: the job is what the last run made of it; the failed run keeps its data, under an id of its
+    own."""
     workshop.start()
     blocker = in_hand(lines[0])
     again(queue, lines[1][:60])

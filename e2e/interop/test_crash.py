@@ -56,7 +56,8 @@ def test_readers_are_not_upset_meanwhile(struck, queue, redis):
 
 
 def test_readers_of_the_registry_do_not_fail_it(struck, queue, workshop, database, lines):
-    """rq cleans up in whoever reads the registry, and fails what lapsed: a dashboard must not be faster than our workers."""
+    """rq cleans up in whoever reads the registry, and fails what lapsed: a dashboard must not be faster than our
+    workers."""
     began = time.monotonic()
     while time.monotonic() - began < 4:
         queue.started_job_registry.get_job_ids()

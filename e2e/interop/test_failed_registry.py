@@ -1,4 +1,5 @@
-"""`jobqueue failed` and ids that came back since they failed: their place in the failed registry is of an earlier run."""
+"""`jobqueue failed` and ids that came back since they failed: their place in the failed registry is of an earlier
+run."""
 
 import signal
 import subprocess

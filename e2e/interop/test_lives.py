@@ -1,5 +1,5 @@
-"""Several sources and one database: what has the same name, number or id in another place, or in another life of its key, has
-an effect of its own."""
+"""Several sources and one database: what has the same name, number or id in another place, or in another life of its
+key, has an effect of its own."""
 
 import json
 

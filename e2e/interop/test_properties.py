@@ -1,5 +1,5 @@
-"""Sequences of what producers do, drawn at random: every effect that was asked for takes place once, and where nothing was in
-hand meanwhile, rq's own worker leaves the same behind.
+"""Sequences of what producers do, drawn at random: every effect that was asked for takes place once, and where
+nothing was in hand meanwhile, rq's own worker leaves the same behind.
 
 `SEQUENCES=2000` tries more than the few of every run, `SEED=7` those of a seed that failed.
 """
@@ -65,7 +65,8 @@ class Ours:
         )
 
     def unfinished(self):
-        """An id that is scheduled without a record is left alone for a while: rq 2 schedules before it writes the record."""
+        """An id that is scheduled without a record is left alone for a while: rq 2 schedules before it writes the
+        record."""
         found = backlog.unfinished(self.redis, *LISTS)
         if self.killed:
             # What was canceled in the hands of a worker that died is nobody's; it expires.
@@ -201,15 +202,16 @@ def test_with_jobs_in_hand(seed, ours, lock):
 
 
 def goes_its_own_way(steps):
-    """rq runs what was canceled or scheduled if its id is on a list, and a record that an old object was written over again."""
+    """rq runs what was canceled or scheduled if its id is on a list, and a record that an old object was written over
+    again."""
     return bool({"cancel", "save stale", "enqueue stale"} & set(steps)) or (
         "enqueue in a moment" in steps and len(steps) > 1
     )
 
 
 def differs(model, letter, before, ours, theirs):
-    """Rows of an id that are not what rq's are. Where rq runs one record twice because its id stands on the list twice, once is
-    right here; what was taken back or written over by an old object is left to the model."""
+    """Rows of an id that are not what rq's are. Where rq runs one record twice because its id stands on the list
+    twice, once is right here; what was taken back or written over by an old object is left to the model."""
     effects = {ask.effect for ask in model.asks if ask.letter == letter and ask.certain and not ask.over}
     return {
         effect: (ours[effect] - before[0][effect], theirs[effect] - before[1][effect])

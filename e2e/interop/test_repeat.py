@@ -48,7 +48,8 @@ def test_a_finished_job_enqueued_again_runs_again(queue, workshop, worker, datab
 
 @pytest.mark.ours
 def test_scheduled_again_for_now(queue, redis, workshop, worker, written, lines):
-    """rq 2 puts the id among the scheduled before it writes the record: what is due has the earlier run's record for a moment."""
+    """rq 2 puts the id among the scheduled before it writes the record: what is due has the earlier run's record for
+    a moment."""
     job = workshop.reaches(queue.enqueue(FUNCTION, lines[3], job_id="daily"), JobStatus.FINISHED)
     queue.scheduled_job_registry.schedule(job, datetime.datetime.now(datetime.UTC))
     looks = redis.info("commandstats")["cmdstat_zrangebyscore"]["calls"]

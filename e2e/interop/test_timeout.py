@@ -1,5 +1,5 @@
-"""`job_timeout` where the database does not answer, and the end of a worker that computes. test_commands has the recipe that takes
-for ever."""
+"""`job_timeout` where the database does not answer, and the end of a worker that computes. test_commands has the
+recipe that takes for ever."""
 
 import json
 import signal
@@ -43,7 +43,8 @@ def test_what_computes_at_the_end_of_a_worker_is_given_back(queue, workshop, dat
 
 
 def test_a_database_that_does_not_answer(queue, workshop, lock, written, quiet, lines):
-    """Who has less time may fail or wait, as the database is seen as slow or as away; the others wait, and nothing is done twice."""
+    """Who has less time may fail or wait, as the database is seen as slow or as away; the others wait, and nothing is
+    done twice."""
     workshop.start(retry={"maxAttempts": 1})
     held = lock()
     hasty = queue.enqueue(FUNCTION, lines[0], job_timeout=2)

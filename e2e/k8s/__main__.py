@@ -1,7 +1,7 @@
 """Runs the tests on a cluster, group by group: `python -m e2e.k8s [ARGUMENT OF PYTEST]...`, with KUBECONFIG set.
 
-Tests of a group that may run side by side do (`groups.py` says which, E2E_WORKERS how many at a time; `-n0` one at a time).
-What all tests share is made here, once, and removed at the end. A test that fails has a second attempt.
+Tests of a group that may run side by side do (`groups.py` says which, E2E_WORKERS how many at a time; `-n0` one at a
+time). What all tests share is made here, once, and removed at the end. A test that fails has a second attempt.
 """
 
 import contextlib
@@ -17,13 +17,13 @@ from pathlib import Path
 
 import pytest
 
-HERE = Path(__file__).resolve().parent
 from e2e.harness import installation, kube, shared
 from e2e.harness.measured import TARGET
 from e2e.harness.waiting import Late, until
 
 from .groups import ALONE, GROUPS, OWN_OPERATOR, group_of
 
+HERE = Path(__file__).resolve().parent
 # Most of a test is waiting for a pod or a condition, so there may be more tests than processors.
 WORKERS = int(os.environ.get("E2E_WORKERS") or min(10, 2 * os.cpu_count()))
 USUAL = ["--reruns=1", "-rR"]
@@ -118,7 +118,7 @@ def run_groups(cluster, release, collected, arguments):
             f"{tests} tests of the group {group}: {time.monotonic() - began:.0f} s, load {os.getloadavg()[0]:.1f}",
             flush=True,
         )
-        if codes[-1] > 1 or codes[-1] and any(each.startswith(STOP_EARLY) for each in arguments):
+        if codes[-1] > 1 or (codes[-1] and any(each.startswith(STOP_EARLY) for each in arguments)):
             break
     return max(codes)
 

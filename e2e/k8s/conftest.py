@@ -3,8 +3,8 @@
 Each test has a namespace, a Redis and (where it wants one) a database of its own. What is in the namespace is printed
 when the test fails.
 
-`python -m e2e.k8s` runs the tests group by group, and makes what they share (`installation.py`). Plain pytest runs them one
-after the other, and makes it itself.
+`python -m e2e.k8s` runs the tests group by group, and makes what they share (`installation.py`). Plain pytest runs
+them one after the other, and makes it itself.
 """
 
 import os
@@ -242,7 +242,8 @@ def no_release(request, crd, images):
 
 @pytest.fixture
 def control_plane():
-    """Restarts parts of the project's own cluster: `control_plane("restart", "apiserver")`. For tests that are `alone`."""
+    """Restarts parts of the project's own cluster: `control_plane("restart", "apiserver")`. For tests that are
+    `alone`."""
     script = os.environ.get("E2E_CLUSTER")
     if not script:
         pytest.skip("only the project's own cluster has parts that may be stopped")

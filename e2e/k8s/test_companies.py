@@ -1,5 +1,7 @@
-"""The main job on a cluster: a file through real rq becomes rows, from no pod to as many as it takes and back to none."""
+"""The main job on a cluster: a file through real rq becomes rows, from no pod to as many as it takes and back to
+none."""
 
+import itertools
 import subprocess
 import sys
 import time
@@ -69,7 +71,7 @@ def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measur
         began = time.monotonic()
         namespace.scales(lambda number: number > 0, within=5)
         reaction = time.monotonic() - began
-        until(lambda: namespace.ready_pods(), "the first worker is ready", 60, 0.1)
+        until(namespace.ready_pods, "the first worker is ready", 60, 0.1)
         first_ready = time.monotonic() - began
         namespace.reaches("QueueReachable", "True", "Reachable", within=10)
 
@@ -132,5 +134,5 @@ def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measur
 
 def turns(steps):
     """How often a series changes its direction."""
-    signs = [later > earlier for earlier, later in zip(steps, steps[1:], strict=False)]
-    return sum(one != other for one, other in zip(signs, signs[1:], strict=False))
+    signs = [later > earlier for earlier, later in itertools.pairwise(steps)]
+    return sum(one != other for one, other in itertools.pairwise(signs))

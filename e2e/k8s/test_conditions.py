@@ -1,4 +1,5 @@
-"""Everything that can be wrong with a queue shows as a condition with its reason, soon, and goes by itself when repaired."""
+"""Everything that can be wrong with a queue shows as a condition with its reason, soon, and goes by itself when
+repaired."""
 
 import pytest
 

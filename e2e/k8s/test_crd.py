@@ -455,7 +455,7 @@ def test_unknown_fields_are_refused(place, wrong, hint):
 
 @pytest.mark.parametrize("name", ["a.b", "a" * 64])
 def test_names_that_cannot_be_labels_are_refused(place, name):
-    with pytest.raises(kube.Failed, match="metadata.name: lower case letters, digits and - only, at most 63"):
+    with pytest.raises(kube.Failed, match=r"metadata\.name: lower case letters, digits and - only, at most 63"):
         place.apply(manifest(SCALER, name))
 
 
@@ -604,7 +604,9 @@ def test_defaults(namespace):
 def test_the_protocol_never_changes(namespace):
     namespace.apply(manifest(SCALER))
     namespace.apply(manifest(changed(SCALER, {"queue.protocol": "RQ", "queue.names": ["a", "b"]})))
-    with pytest.raises(kube.Failed, match="spec.queue.protocol: .*protocol is immutable: make a new JobQueue instead"):
+    with pytest.raises(
+        kube.Failed, match=r"spec\.queue\.protocol: .*protocol is immutable: make a new JobQueue instead"
+    ):
         namespace.patch({"spec": {"queue": {"protocol": "List"}}}, "q")
 
 
@@ -635,7 +637,7 @@ def test_scale_subresource_in_manual_mode(namespace):
     assert scale["spec"]["replicas"] == 4
     namespace.apply(manual)
     assert namespace.queue("q")["spec"]["replicas"] == 4, "applying the manifest again leaves what `kubectl scale` set"
-    with pytest.raises(kube.Failed, match="spec.replicas"):
+    with pytest.raises(kube.Failed, match=r"spec\.replicas"):
         namespace.kubectl("scale", "jobqueue/q", "--replicas=10001")
 
 

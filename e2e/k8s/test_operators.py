@@ -1,4 +1,5 @@
-"""Operators that die, stand by, freeze and come back, and an API server that goes away: workers go on, numbers never flap.
+"""Operators that die, stand by, freeze and come back, and an API server that goes away: workers go on, numbers never
+flap.
 
 They run as processes beside the cluster, so that signals reach them on any cluster; the chart's operator is away.
 """
@@ -193,7 +194,8 @@ def test_the_api_server_restarts(control_plane, namespace, crew, redis, database
 
 
 def test_a_malformed_object_stops_nobody_else(namespace, crew, cluster):
-    """One whose spec no rule lets in: written behind the rules' back, as an older version of them would have let it in."""
+    """One whose spec no rule lets in: written behind the rules' back, as an older version of them would have let it
+    in."""
     crew("one")
     leads(namespace, "one")
     namespace.apply(manifest("broken", worker={"template": {"spec": {"containers": "none"}}}))

@@ -85,7 +85,8 @@ def test_a_short_host_name_is_of_the_queues_namespace(
 
 @pytest.fixture
 def tls_redis(tmp_path, host):
-    """A redis-server that speaks TLS alone and asks for a client certificate. (its port, the directory of the certificates)"""
+    """A redis-server that speaks TLS alone and asks for a client certificate. (its port, the directory of the
+    certificates)"""
     certificates.make(tmp_path, f"IP:{host}", "IP:127.0.0.1", "DNS:redis")
     port = free_port()
     server = Process(

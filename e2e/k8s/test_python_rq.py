@@ -114,7 +114,8 @@ def test_long_jobs_are_never_cut(namespace, redis, mails):
 
 
 def test_jobs_that_have_not_ended_tell_how_long_they_take(namespace, redis, mails):
-    """Jobs that run and have not ended tell how long they take: the workers that it takes come before the first has ended."""
+    """Jobs that run and have not ended tell how long they take: the workers that it takes come before the first has
+    ended."""
     mails(scaling={"maxReplicas": 4, "targets": {"jobsPerWorker": None, "drainSeconds": 1}})
     queue = Queue("mails", connection=redis)
     for _ in range(20):

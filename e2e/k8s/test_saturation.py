@@ -1,7 +1,8 @@
 """A database that is the bottleneck, a real one: no more workers than it has a use for, and no job notices.
 
-How slow it is does not depend on this machine: a trigger waits in the database, which costs no processor. Where it holds a
-lock meanwhile, any number of workers get as much done as one; without the lock, each does as much as it would alone.
+How slow it is does not depend on this machine: a trigger waits in the database, which costs no processor. Where it
+holds a lock meanwhile, any number of workers get as much done as one; without the lock, each does as much as it would
+alone.
 """
 
 import re
@@ -32,8 +33,8 @@ class Load:
         self.most = self.level = 0
 
     def serve(self, redis_url, database, connections, most):
-        """Workers that write five records at once over one connection each; all of them have an account for so many. The
-        scaling is as it comes, but for how many jobs make a worker."""
+        """Workers that write five records at once over one connection each; all of them have an account for so many.
+        The scaling is as it comes, but for how many jobs make a worker."""
         account = f"limited_{database.name}"
         database.execute(
             f"CREATE ROLE {account} LOGIN PASSWORD 'secret' CONNECTION LIMIT {connections}",

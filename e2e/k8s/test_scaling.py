@@ -20,7 +20,8 @@ pytestmark = pytest.mark.usefixtures("operator")
 @pytest.mark.takes(15)
 @pytest.mark.usefixtures("warehouse")
 def test_a_sawtooth_does_not_make_it_swing(namespace, redis, producer):
-    """Every second 300 jobs, done in a moment: three workers come for the first, and what it turns out to take stays."""
+    """Every second 300 jobs, done in a moment: three workers come for the first, and what it turns out to take
+    stays."""
     namespace.apply(
         manifest(
             scaling={
@@ -93,7 +94,8 @@ def test_metrics(namespace, cluster, operator, warehouse, redis, producer):
 
     def told():
         text = metrics(operator, cluster)
-        # Reconciles by outcome, API writes, sweep time, gauges of the queue, decisions by reason, and the reaction time.
+        # Reconciles by outcome, API writes, the time of a poll, gauges of the queue, decisions by reason, and the
+        # reaction time.
         wanted = [
             r'^jobqueue_operator_reconciles\S*\{outcome="ok"\} [1-9]',
             r"^jobqueue_operator_api_\S+ [1-9]",
@@ -111,7 +113,8 @@ def test_metrics(namespace, cluster, operator, warehouse, redis, producer):
 
 
 def test_helm_waits_for_a_queue(namespace, warehouse, tmp_path):
-    """`helm install --wait` reads the conditions: it ends well when the queue is served, and badly when it is stalled."""
+    """`helm install --wait` reads the conditions: it ends well when the queue is served, and badly when it is
+    stalled."""
     chart = tmp_path / "queue"
     (chart / "templates").mkdir(parents=True)
     (chart / "Chart.yaml").write_text("apiVersion: v2\nname: queue\nversion: 0.1.0\n", encoding="utf-8")

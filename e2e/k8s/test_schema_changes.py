@@ -1,4 +1,5 @@
-"""A database that changes under running workers: no job pays for it, a person is told, and work goes on once it is put right."""
+"""A database that changes under running workers: no job pays for it, a person is told, and work goes on once it is
+put right."""
 
 import pytest
 

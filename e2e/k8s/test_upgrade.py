@@ -1,4 +1,5 @@
-"""`helm upgrade` to a chart with another CRD, uninstall and install again, under load: no job lost, no worker replaced."""
+"""`helm upgrade` to a chart with another CRD, uninstall and install again, under load: no job lost, no worker
+replaced."""
 
 import re
 import shutil

@@ -26,7 +26,8 @@ def killed(namespace, pod):
 
 
 def crashed(namespace, pod):
-    """SIGKILL for the process itself; nobody tells it, and its container starts again. Where processes of pods are ours to see."""
+    """SIGKILL for the process itself; nobody tells it, and its container starts again. Where processes of pods are
+    ours to see."""
     uid = namespace.cluster.get("pods", pod, namespace.name)["metadata"]["uid"]
     for entry in Path("/proc").glob("[0-9]*"):
         try:

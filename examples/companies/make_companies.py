@@ -80,11 +80,16 @@ def number_of_partners(rng, mean):
     return 1 + min(79, int(rng.expovariate(1 / max(mean - 0.5, 0.1))))
 
 
+def name_of_company(rng, city, business, number):
+    owner = rng.choice(FAMILY_NAMES) + rng.choice(GIVEN_NAMES)
+    return f"{city[:-1]}{owner}{business}{rng.choice(['有限公司', '股份公司'])}{number:07}"
+
+
 def record(rng, number, mean_partners):
     province, city, county = rng.choice(PLACES)
     business = rng.choice(BUSINESSES)
     company = {
-        "Name": f"{city[:-1]}{rng.choice(FAMILY_NAMES)}{rng.choice(GIVEN_NAMES)}{business}{rng.choice(['有限公司', '股份公司'])}{number:07}",
+        "Name": name_of_company(rng, city, business, number),
         "No": f"{320100000000000 + number:015}",
         "Unique": f"{rng.getrandbits(128):032x}",
         "RegistCapi": yuan(rng, 9000) + "人民币",

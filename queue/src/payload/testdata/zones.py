@@ -1,5 +1,5 @@
-"""Writes lines of zones.txt: calls whose argument is a date and time in a time zone, pickled by this Python, and what this Python
-says it is: `name protocol pickle text`.
+"""Writes lines of zones.txt: calls whose argument is a date and time in a time zone, pickled by this Python, and what
+this Python says it is: `name protocol pickle text`.
 
 Needs pytz and python-dateutil; the file has the lines of dateutil 2.9 and, where they differ, of 4.0:
   python3 zones.py > zones.txt; other/python3 zones.py dateutil-4 >> zones.txt

@@ -1,7 +1,8 @@
-"""A Kubernetes control plane of its own, without a node: etcd, API server, controllers, scheduler, and kwok for the pods.
+"""A Kubernetes control plane of its own, without a node: etcd, API server, controllers, scheduler, and kwok for the
+pods.
 
-The programs are those that `e2e/cluster/cluster build` made, and kwok from its Go module; all ports are free ones, so that
-it disturbs no other cluster. Pods are scheduled and become ready, but nothing runs in them.
+The programs are those that `e2e/cluster/cluster build` made, and kwok from its Go module; all ports are free ones, so
+that it disturbs no other cluster. Pods are scheduled and become ready, but nothing runs in them.
 """
 
 import concurrent.futures
@@ -61,8 +62,8 @@ class ControlPlane:
         )
 
     def _credentials(self):
-        run = {"check": True, "cwd": self.directory, "capture_output": True}
-        subprocess.run(["openssl", "genrsa", "-out", "sa.key", "2048"], **run)
+        openssl = ["openssl", "genrsa", "-out", "sa.key", "2048"]
+        subprocess.run(openssl, cwd=self.directory, check=True, capture_output=True)
         (self.directory / "tokens.csv").write_text(f'{self.token},admin,admin,"system:masters"\n', encoding="ascii")
 
     def _etcd_and_server(self):
@@ -114,7 +115,9 @@ class ControlPlane:
             "--node-monitor-grace-period=1h",
         )
         self._start("scheduler", "kube-scheduler", config, "--leader-elect=false", "--secure-port=0", *fast)
-        self._start("kwok", "kwok", config, f"--config={ROOT / 'bench' / 'kwok.yaml'}", "--manage-all-nodes=true")
+        self._start(
+            "kwok", "kwok", config, f"--config={Path(__file__).with_name('kwok.yaml')}", "--manage-all-nodes=true"
+        )
         ready = {"cpu": "10000", "memory": "10000Gi", "pods": "100000"}
         node = {
             "apiVersion": "v1",
