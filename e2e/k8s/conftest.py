@@ -120,6 +120,14 @@ def namespace(namespaces):
 
 
 @pytest.fixture(scope="session")
+def scratch_namespace(cluster, crd):
+    """One namespace for objects that are only tried, never kept."""
+    namespace = kube.Namespace(cluster, f"e2e-crd-{os.urandom(2).hex()}")
+    yield namespace
+    namespace.remove()
+
+
+@pytest.fixture(scope="session")
 def host(cluster):
     """The address of this machine as pods see it."""
     return cluster.host_ip()
