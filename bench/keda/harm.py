@@ -53,7 +53,7 @@ def run(session, args, setting):
     began = time.time()
     chance = random.Random(1)
     waves, second = 0, 0
-    while session.pods.told("jobqueue", began) < args.scale_ins and second < args.longest:
+    while session.pods.deleted("jobqueue", began) < args.scale_ins and second < args.longest:
         sizes = (MOST * this.per_worker if second % PERIOD == 0 else 0) + (second % 5 == 1)
         waves += second % PERIOD == 0
         seconds = [round(chance.uniform(this.shortest, this.longest), 2) for _ in range(sizes)]
@@ -76,12 +76,12 @@ def settled(session, jobs, name, began):
     except Late as late:
         say(str(late))
     left = sum(1 for life in session.pods.of(name) if not life["gone"])
-    told = {life["name"]: life["told"] for life in session.pods.of(name) if life["told"]}
-    runs = sorted(told[pod] - begun for pod, begun in jobs.cut_off() if pod in told)
+    deleted = {life["name"]: life["deleted"] for life in session.pods.of(name) if life["deleted"]}
+    runs = sorted(deleted[pod] - begun for pod, begun in jobs.cut_off() if pod in deleted)
     seconds = [round(each, 2) for each in runs]
     say(f"{name}: jobs that were killed had begun so many seconds before their pod was told to go: {seconds}")
     return {
-        "scale_ins": session.pods.told(name, began),
+        "scale_ins": session.pods.deleted(name, began),
         "pods_left": left,
         **jobs.result(),
         "killed_busy": sum(1 for before in runs if before > 0),

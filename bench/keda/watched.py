@@ -74,7 +74,7 @@ class Replicas(Watched):
     def reaches(self, name, test, since, what, seconds):
         """The moment, from `since` on, at which `test(asked, ready)` was true first."""
 
-        def look():
+        def poll():
             steps = self.steps.get(name, [])
             before = [each for each in steps if each[0] <= since][-1:]
             return next(
@@ -86,7 +86,7 @@ class Replicas(Watched):
                 None,
             )
 
-        return until(look, lambda: f"{name}: {what}; {self.steps.get(name, [])[-1:]}", seconds, 0.005)
+        return until(poll, lambda: f"{name}: {what}; {self.steps.get(name, [])[-1:]}", seconds, 0.005)
 
     def asked_seconds(self, name, since):
         """Pods asked for, over time."""
@@ -105,19 +105,25 @@ class Pods(Watched):
         metadata = each["metadata"]
         life = self.lives.setdefault(
             metadata["uid"],
-            {"of": metadata["labels"]["bench"], "name": metadata["name"], "since": moment, "told": None, "gone": None},
+            {
+                "of": metadata["labels"]["bench"],
+                "name": metadata["name"],
+                "since": moment,
+                "deleted": None,
+                "gone": None,
+            },
         )
-        if metadata.get("deletionTimestamp") and life["told"] is None:
-            life["told"] = moment
+        if metadata.get("deletionTimestamp") and life["deleted"] is None:
+            life["deleted"] = moment
         if gone:
-            life["told"], life["gone"] = life["told"] or moment, moment
+            life["deleted"], life["gone"] = life["deleted"] or moment, moment
 
     def of(self, name, since=0.0):
         return [life for life in list(self.lives.values()) if life["of"] == name and life["since"] >= since]
 
-    def told(self, name, since):
+    def deleted(self, name, since):
         """How many were told to go."""
-        return sum(1 for life in self.of(name, since) if life["told"])
+        return sum(1 for life in self.of(name, since) if life["deleted"])
 
     def none_left(self, name):
         return all(life["gone"] for life in self.of(name))

@@ -132,7 +132,7 @@ class Profile:
             return []
         self.process.send_signal(2)
         self.process.wait(60)
-        told = subprocess.run(
+        report = subprocess.run(
             [
                 "perf",
                 "report",
@@ -151,7 +151,7 @@ class Profile:
             text=True,
             check=False,
         ).stdout
-        return [line.strip() for line in told.splitlines() if line.strip() and not line.startswith("#")][:lines]
+        return [line.strip() for line in report.splitlines() if line.strip() and not line.startswith("#")][:lines]
 
 
 def pods(plane):

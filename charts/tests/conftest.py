@@ -16,7 +16,7 @@ def pytest_configure(config):
 def render():
     """`helm template jobs CHART`, with values as a dict or a file."""
 
-    def template(values=None, file=None, release="jobs", namespace="factory"):
+    def template(values=None, file=None, release="jobs", namespace="batch"):
         command = ["helm", "template", release, CHART, "--namespace", namespace]
         command += ["--values", file] if file else []
         command += ["--values", "-"] if values else []

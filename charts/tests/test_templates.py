@@ -51,8 +51,8 @@ def test_images(render):
 def test_namespaced_install_has_nothing_cluster_wide(render):
     rendered = render(file=CHART / "ci" / "namespaced-values.yaml")
     assert not rendered.kinds() & CLUSTER_WIDE
-    assert {each["metadata"]["namespace"] for each in rendered.objects} == {"factory"}
-    assert environment(rendered)["JOBQUEUE_NAMESPACE"] == "factory"
+    assert {each["metadata"]["namespace"] for each in rendered.objects} == {"batch"}
+    assert environment(rendered)["JOBQUEUE_NAMESPACE"] == "batch"
 
 
 def test_cluster_install_serves_every_namespace(render):
@@ -60,7 +60,7 @@ def test_cluster_install_serves_every_namespace(render):
     assert "JOBQUEUE_NAMESPACE" not in environment(rendered)
     binding = rendered.one("ClusterRoleBinding")
     assert binding["roleRef"]["kind"] == "ClusterRole"
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "jobs-jobqueue-operator", "namespace": "factory"}]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "jobs-jobqueue-operator", "namespace": "batch"}]
 
 
 def test_both_scopes_have_the_same_rules(render):
@@ -196,8 +196,8 @@ def test_alerts_watch_metrics_that_exist(render):
 
 def test_extra_objects_are_templates(render):
     rendered = render(file=CHART / "ci" / "full-values.yaml")
-    assert rendered.one("ConfigMap", "jobs-extra")["data"] == {"namespace": "factory"}
-    assert rendered.one("ConfigMap", "foreman-text")
+    assert rendered.one("ConfigMap", "jobs-extra")["data"] == {"namespace": "batch"}
+    assert rendered.one("ConfigMap", "custom-name-text")
 
 
 @pytest.mark.parametrize(
@@ -212,7 +212,7 @@ def test_extra_objects_are_templates(render):
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
         ({"serviceMonitor": {"interval": 30}}, "interval"),
         ({"podLabels": {"a": 1}}, "podLabels"),
-        ({"fullnameOverride": "Foreman"}, "fullnameOverride"),
+        ({"fullnameOverride": "Uppercase"}, "fullnameOverride"),
     ],
     ids=lambda value: value if isinstance(value, str) else None,
 )
@@ -245,17 +245,15 @@ def test_names_fit_however_long_the_release(render):
 
 
 def test_notes_name_the_next_command():
-    notes = run("helm", "install", "jobs", CHART, "--namespace", "factory", "--dry-run=client").stdout.split("NOTES:")[
-        1
-    ]
-    assert "helm test jobs -n factory" in notes
+    notes = run("helm", "install", "jobs", CHART, "--namespace", "batch", "--dry-run=client").stdout.split("NOTES:")[1]
+    assert "helm test jobs -n batch" in notes
     assert "kubectl get jobqueues -w" in notes
     example = re.search(r"/(examples/\S+)", notes)[1]
     assert (ROOT / example).is_file()
     narrow = run(
-        "helm", "install", "jobs", CHART, "--namespace", "factory", "--dry-run=client", "--set", "scope=Namespace"
+        "helm", "install", "jobs", CHART, "--namespace", "batch", "--dry-run=client", "--set", "scope=Namespace"
     ).stdout
-    assert "kubectl get jobqueues -n factory -w" in narrow
+    assert "kubectl get jobqueues -n batch -w" in narrow
 
 
 def test_generated_files_are_current():

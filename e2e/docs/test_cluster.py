@@ -173,12 +173,12 @@ def warehouse(place):
 
 
 def follows_first_queue(kubeconfig):
-    told = subprocess.run(
+    done = subprocess.run(
         ["kubectl", f"--kubeconfig={kubeconfig}", "get", "jobqueue", "-n", "warehouse", "companies"],
         capture_output=True,
         check=False,
     )
-    return told.returncode == 0
+    return done.returncode == 0
 
 
 @pytest.mark.parametrize("page", BEFORE)
@@ -203,11 +203,11 @@ def fragments(kind):
 
 
 def rendered(values):
-    told = subprocess.run(
+    done = subprocess.run(
         ["helm", "template", "jobs", CHART, "--values", "-"], input=values, capture_output=True, text=True, check=False
     )
-    assert told.returncode == 0, told.stderr
-    return told.stdout
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("block", fragments("values of"))

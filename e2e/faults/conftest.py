@@ -75,7 +75,7 @@ def redis(redis_server):
 
 
 @pytest.fixture
-def crew(tmp_path, redis_server, database):
+def start_worker(tmp_path, redis_server, database):
     """Starts worker processes and ends them; on another Redis where `server` is one."""
     from e2e.harness.workers import JobQueueWorker
 

@@ -79,7 +79,7 @@ def bad_inputs(line, witness):
     }
 
 
-def test_each_names_its_cause(redis, database, crew, tmp_path, measure):
+def test_each_names_its_cause(redis, database, start_worker, tmp_path, measure):
     lines = companies.make(200, seed=9)
     witness = tmp_path / "the payload ran".replace(" ", "-")
     producer = Producer(redis)
@@ -89,7 +89,7 @@ def test_each_names_its_cause(redis, database, crew, tmp_path, measure):
     [gone] = producer.enqueue_data([b""], run=2)
     redis.delete(f"rq:job:{gone}")
     good_ids += producer.enqueue(lines[100:], first=100)
-    worker = crew()
+    worker = start_worker()
     until(
         lambda: backlog.read(redis).finished == len(lines) and backlog.drained(redis),
         lambda: f"the good ones are done: {backlog.read(redis)}\n{worker.output()}",

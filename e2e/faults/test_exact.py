@@ -23,13 +23,13 @@ def settle(redis, workers, number, seconds):
     return time.monotonic() - start
 
 
-def test_exactly_the_rows_of_the_file(full, redis, database, crew, measure):
+def test_exactly_the_rows_of_the_file(full, redis, database, start_worker, measure):
     count = 100_000 if full else 5_000
     lines = companies.make(count, seed=3, bad=0.01)
     expected = Expected(lines)
     producer = Producer(redis)
     producer.enqueue(lines)
-    workers = [crew(worker={"batchSize": 200}), crew(worker={"batchSize": 200})]
+    workers = [start_worker(worker={"batchSize": 200}), start_worker(worker={"batchSize": 200})]
     seconds = settle(redis, workers, count, seconds=900)
     assert database.counts() == (expected.companies, expected.partners, expected.companies)
     assert database.companies() == expected.rows

@@ -11,7 +11,7 @@ from e2e.harness.topologies import Replicated
 from e2e.harness.waiting import until
 from e2e.harness.workers import JobQueueWorker
 
-CREW = 2
+WORKERS = 2
 
 
 class Trial:
@@ -23,10 +23,10 @@ class Trial:
         self.rows = Effects(directory / "database")
         self.workers = [
             JobQueueWorker(directory, self.redis.url, self.rows.url, name=f"worker{number}", **marks.settings(protocol))
-            for number in range(CREW)
+            for number in range(WORKERS)
         ]
         until(
-            lambda: marks.crew_is_there(self.redis.url, protocol, CREW),
+            lambda: marks.workers_are_registered(self.redis.url, protocol, WORKERS),
             lambda: f"the workers are there\n{self.workers[0].output()}",
         )
         self.promotions = Promotions(self.redis.nodes)
@@ -55,15 +55,15 @@ class Trial:
         master = self.redis.master()
         port, at, kept = self.promotions.seen[-1]
         assert port == master.port, "each failover is seen"
-        told, wrong = marks.account(
+        counts, wrong = marks.account(
             self.feeder.acknowledged, self.rows.marks(), marks.holdings(master.client()), kept, (port, at)
         )
-        told.update(
+        counts.update(
             failed=marks.status(self.redis.url, self.protocol)["failed"],
             doubtful=len(self.feeder.doubtful),
             refused=self.feeder.refused,
         )
-        return told, wrong
+        return counts, wrong
 
     def stop(self):
         self.feeder.stop()
@@ -97,7 +97,7 @@ def run(trial, measure, hows, number):
             begun.append(time.monotonic())
             trial.redis.fail_over(how)
     trial.fed(number)
-    told, wrong = trial.end()
+    counts, wrong = trial.end()
     rows, jobs = trial.rows.marks(), trial.feeder.acknowledged
     gone = [(at, have >= trial.feeder.wait > 0) for each, (_, at, have) in jobs.items() if not rows[each]]
     # To each belong those of the last moment before it as well.
@@ -109,9 +109,9 @@ def run(trial, measure, hows, number):
         f"{place}_{how}": f"{len(each)}, copied {sum(each)}"
         for place, (how, each) in enumerate(zip(hows, within, strict=True))
     }
-    measure(jobs=len(jobs), **told, **cost)
+    measure(jobs=len(jobs), **counts, **cost)
     assert not wrong, wrong
-    assert told["failed"] == 0
+    assert counts["failed"] == 0
     return [sum(each) for each in within]
 
 

@@ -10,7 +10,7 @@ from e2e.harness.campaign import Campaign, disturb
 from e2e.harness.companies import Expected
 from e2e.harness.producer import Producer
 
-CREW = 3
+WORKERS = 3
 LEASE = 2
 SETTINGS = {
     "queue": {"leaseSeconds": LEASE},
@@ -28,13 +28,13 @@ def ended(redis):
     return now.finished + now.failed
 
 
-def test_nothing_lost_and_nothing_twice(full, redis_server, redis, database, crew, rng, measure):
+def test_nothing_lost_and_nothing_twice(full, redis_server, redis, database, start_worker, rng, measure):
     count, kills = (50_000, 200) if full else (4_000, 20)
     lines = companies.make(count, seed=5, bad=0.01)
     expected = Expected(lines)
     Producer(redis).enqueue(lines)
     start = time.monotonic()
-    campaign = Campaign(rng, [lambda: crew(**SETTINGS)] * CREW, LEASE)
+    campaign = Campaign(rng, [lambda: start_worker(**SETTINGS)] * WORKERS, LEASE)
     campaign.run(
         kills,
         lambda: (ended(redis) or 0) / count,

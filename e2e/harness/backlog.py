@@ -25,10 +25,10 @@ def unfinished(redis, *queues):
     """What waits or is in hand, by name, and what a run in hand keeps in Redis and leaves to nobody: empty when all
     is quiet."""
     # A second look: what moves from one place to another while it is looked for is in neither.
-    return _look(redis, *queues) or _look(redis, *queues)
+    return _find_unfinished(redis, *queues) or _find_unfinished(redis, *queues)
 
 
-def _look(redis, *queues):
+def _find_unfinished(redis, *queues):
     found = {}
     for queue in queues or ("companies",):
         now = read(redis, queue)._asdict()

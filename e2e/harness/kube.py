@@ -162,11 +162,11 @@ class Watch:
             except (OSError, ValueError):
                 self._closed.wait(0.2)  # the API server is away, or nothing happened for a while: look again
 
-    def values(self, look):
-        """`look(object)` of every version, without repetitions."""
+    def values(self, select):
+        """`select(object)` of every version, without repetitions."""
         values = []
         for each in self.seen:
-            value = look(each)
+            value = select(each)
             if not values or values[-1] != value:
                 values.append(value)
         return values
@@ -241,18 +241,18 @@ class Namespace:
     def reaches(self, kind, status, reason=None, name="companies", within=15.0):
         """Waits until the condition has that status (and that reason); returns it."""
 
-        def look():
+        def poll():
             found = conditions(self.queue(name)).get(kind)
             return found if found and found["status"] == status and reason in (None, found["reason"]) else None
 
         return until(
-            look,
-            lambda: f"{kind}={status} ({reason or 'any reason'}) on {name}; it says\n{self.told(name)}",
+            poll,
+            lambda: f"{kind}={status} ({reason or 'any reason'}) on {name}; it says\n{self.conditions_text(name)}",
             within,
             0.1,
         )
 
-    def told(self, name="companies"):
+    def conditions_text(self, name="companies"):
         queue = self.queue(name)
         return "\n".join(
             f"  {each['type']}={each['status']} {each['reason']}: {each['message']}"
@@ -263,21 +263,21 @@ class Namespace:
         """Waits until the Deployment asks for `number` (a number, or a test of one)."""
         test = number if callable(number) else number.__eq__
 
-        def look():
+        def poll():
             deployment = self.deployment(name)
             return deployment if deployment and test(replicas(deployment)) is True else None
 
         def problem():
             deployment = self.deployment(name)
-            return f"{name}: replicas as wanted; {deployment and replicas(deployment)}\n{self.told(name)}"
+            return f"{name}: replicas as wanted; {deployment and replicas(deployment)}\n{self.conditions_text(name)}"
 
-        return replicas(until(look, problem, within, 0.05))
+        return replicas(until(poll, problem, within, 0.05))
 
     def runs(self, number, name="companies", within=60.0):
         """Waits until exactly `number` pods are there and ready."""
         until(
             lambda: len(self.ready_pods(name)) == number == len(self.pods(name)),
-            lambda: f"{number} pods of {name} are ready\n{self.told(name)}\n{self.kubectl('get', 'pods')}",
+            lambda: f"{number} pods of {name} are ready\n{self.conditions_text(name)}\n{self.kubectl('get', 'pods')}",
             within,
             0.1,
         )

@@ -229,11 +229,11 @@ def status(url, protocol, prefix="rq"):
     )
     if done.returncode:
         return None
-    told = json.loads(done.stdout)
-    return {**told["queues"][0], "workers": len(told["workers"])}
+    shown = json.loads(done.stdout)
+    return {**shown["queues"][0], "workers": len(shown["workers"])}
 
 
-def crew_is_there(url, protocol, number, prefix="rq"):
+def workers_are_registered(url, protocol, number, prefix="rq"):
     return (status(url, protocol, prefix) or {}).get("workers", 0) >= number
 
 
@@ -245,7 +245,7 @@ def drained(url, protocol, prefix="rq"):
 def account(acknowledged, rows, held, kept=(), since=None):
     """What became of the acknowledged marks. `held`: those that the server knows of in the end; `kept`: those that it
     knew of when it became master, or was restored; `since`: its port and when that was."""
-    told = {"applied": 0, "doubled": 0, "forgotten": 0, "stranded": 0}
+    counts = {"applied": 0, "doubled": 0, "forgotten": 0, "stranded": 0}
     names = {"doubled": [], "stranded": []}
     for each, (port, at, _) in acknowledged.items():
         if rows[each]:
@@ -254,7 +254,7 @@ def account(acknowledged, rows, held, kept=(), since=None):
             kind = "stranded"  # this server had it, or has it still, and it was not done: ours
         else:
             kind = "forgotten"  # the server that is there now never had it
-        told[kind] += 1
+        counts[kind] += 1
         if kind in names:
             names[kind].append(each)
-    return told, {kind: sorted(marks)[:10] for kind, marks in names.items() if marks}
+    return counts, {kind: sorted(marks)[:10] for kind, marks in names.items() if marks}

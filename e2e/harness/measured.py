@@ -47,13 +47,13 @@ def report(terminalreporter, filename, width=None):
 
     A session that is part of a larger run (`harness.shared`) adds to the file.
     """
-    told = list(measured(terminalreporter))
-    if not told:
+    entries = list(measured(terminalreporter))
+    if not entries:
         return
     terminalreporter.section("measured")
-    for entry in told:
+    for entry in entries:
         terminalreporter.line("  ".join(f"{name} {value}" for name, value in entry.items())[:width])
     TARGET.mkdir(exist_ok=True)
     path = TARGET / filename
     before = json.loads(path.read_text(encoding="utf-8")) if shared.directory() and path.exists() else []
-    path.write_text(json.dumps(before + told, indent=1), encoding="utf-8")
+    path.write_text(json.dumps(before + entries, indent=1), encoding="utf-8")

@@ -176,7 +176,7 @@ class Model:
             if ask.letter == letter:
                 ask.certain, ask.untouched = ask.certain and ask.over, False
 
-    def look(self, producer):
+    def observe(self, producer):
         """What waits no more was taken."""
         for ask in self.asks:
             if not ask.taken and not producer.waits(ask.letter):

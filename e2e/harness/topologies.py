@@ -153,9 +153,9 @@ class Cluster:
         return node
 
     def _is_whole(self):
-        told = [node.client().execute_command("CLUSTER INFO") for node in self.nodes]
+        states = [node.client().execute_command("CLUSTER INFO") for node in self.nodes]
         return all(
-            info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(len(self.nodes)) for info in told
+            info["cluster_state"] == "ok" and info["cluster_known_nodes"] == str(len(self.nodes)) for info in states
         )
 
     def owner(self, slot):

@@ -25,8 +25,8 @@ PYTHON_RECIPE = Path(__file__).resolve().parent
 def build_directory():
     """Where `cargo build` leaves its binaries: below the target's name, which `.cargo/config.toml` asks for."""
     rustc = shutil.which("rustc") or Path.home() / ".cargo" / "bin" / "rustc"
-    told = subprocess.run([rustc, "-vV"], check=True, capture_output=True, text=True, cwd=ROOT).stdout
-    return ROOT / "target" / re.search(r"^host: (\S+)", told, re.M)[1] / "debug"
+    version = subprocess.run([rustc, "-vV"], check=True, capture_output=True, text=True, cwd=ROOT).stdout
+    return ROOT / "target" / re.search(r"^host: (\S+)", version, re.M)[1] / "debug"
 
 
 def binary(name):

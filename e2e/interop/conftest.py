@@ -73,7 +73,7 @@ def json_queue(redis):
     return Queue("companies", connection=redis, serializer=JSONSerializer)
 
 
-class Workshop:
+class WorkersUnderTest:
     """Starts workers of the kind under test (or of a named kind) and sees to it that they end."""
 
     def __init__(self, kind, directory, redis_server, redis, database):
@@ -125,17 +125,17 @@ class Workshop:
 
 
 @pytest.fixture
-def workshop(request, tmp_path, redis_server, redis, database):
-    shop = Workshop(request.config.getoption("--worker"), tmp_path, redis_server, redis, database)
-    yield shop
-    for process in shop.processes:
+def workers(request, tmp_path, redis_server, redis, database):
+    under_test = WorkersUnderTest(request.config.getoption("--worker"), tmp_path, redis_server, redis, database)
+    yield under_test
+    for process in under_test.processes:
         process.stop(seconds=15)
 
 
 @pytest.fixture
-def worker(workshop):
+def worker(workers):
     """One worker of the kind under test, on the queue `companies`."""
-    return workshop.start()
+    return workers.start()
 
 
 @pytest.fixture
@@ -155,7 +155,7 @@ def lock(database):
         connection.close()
 
 
-class InHand:
+class RunningJob:
     """A job that a worker holds until it is let go."""
 
     def __init__(self, job, lock):
@@ -166,19 +166,19 @@ class InHand:
 
 
 @pytest.fixture
-def in_hand(lock, queue, workshop):
+def start_job(lock, queue, workers):
     """Enqueues, and waits until a worker holds it."""
 
     def hold(line, job_id="company-42", **options):
         held = lock()
-        job = workshop.reaches(queue.enqueue(FUNCTION, line, job_id=job_id, **options), JobStatus.STARTED)
-        return InHand(job, held)
+        job = workers.reaches(queue.enqueue(FUNCTION, line, job_id=job_id, **options), JobStatus.STARTED)
+        return RunningJob(job, held)
 
     return hold
 
 
 @pytest.fixture
-def written(database, workshop):
+def written(database, workers):
     """Waits until the table holds exactly these lines' companies; `in_order` looks at the order in which they were
     written."""
 
@@ -189,26 +189,26 @@ def written(database, workshop):
         wanted = companies.names(lines)
         until(
             lambda: len(names()) >= len(wanted),
-            lambda: f"{wanted} are written, there is {names()}\n{workshop.log()}",
+            lambda: f"{wanted} are written, there is {names()}\n{workers.log()}",
             seconds,
         )
         found = names()
         assert (found == wanted) if in_order else (sorted(found) == sorted(wanted)), (
-            f"{found}, not {wanted}\n{workshop.log()}"
+            f"{found}, not {wanted}\n{workers.log()}"
         )
 
     return rows
 
 
 @pytest.fixture
-def quiet(redis, workshop):
+def quiet(redis, workers):
     """Waits until nothing waits or is in hand, and nothing is left of what was."""
 
-    def look(*queues, seconds=30):
+    def wait_until_quiet(*queues, seconds=30):
         until(
             lambda: not backlog.unfinished(redis, *queues),
-            lambda: f"{backlog.unfinished(redis, *queues)} go\n{workshop.log()}",
+            lambda: f"{backlog.unfinished(redis, *queues)} go\n{workers.log()}",
             seconds,
         )
 
-    return look
+    return wait_until_quiet

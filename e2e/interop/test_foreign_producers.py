@@ -30,11 +30,11 @@ def at(names, second):
 
 
 @pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
-def test_good_and_bad(times, put, queue, redis, workshop, written, lines):
-    workshop.start()
+def test_good_and_bad(times, put, queue, redis, workers, written, lines):
+    workers.start()
     good, bad = put("good", lines[0], **at(times, 0)), put("bad", lines[1][:60], **at(times, 0))
-    workshop.reaches(good, JobStatus.FINISHED)
-    workshop.reaches(bad, JobStatus.FAILED)
+    workers.reaches(good, JobStatus.FINISHED)
+    workers.reaches(bad, JobStatus.FAILED)
     assert queue.finished_job_registry.get_job_ids() == ["good"]
     assert queue.failed_job_registry.get_job_ids() == ["bad"]
     assert 0 < redis.ttl(good.key) <= 500
@@ -43,24 +43,24 @@ def test_good_and_bad(times, put, queue, redis, workshop, written, lines):
 
 
 @pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
-def test_the_same_record_written_again_runs_again(times, put, workshop, written, lines):
-    workshop.start()
+def test_the_same_record_written_again_runs_again(times, put, workers, written, lines):
+    workers.start()
     for number in (1, 2):
-        workshop.reaches(put("again", lines[0], **at(times, number)), JobStatus.FINISHED)
+        workers.reaches(put("again", lines[0], **at(times, number)), JobStatus.FINISHED)
         written([lines[0]] * number)
 
 
 @pytest.mark.ours
 @pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
-def test_its_worker_is_killed(times, put, queue, workshop, lock, written, quiet, lines):
-    worker = workshop.start(queue={"leaseSeconds": 2})
+def test_its_worker_is_killed(times, put, queue, workers, lock, written, quiet, lines):
+    worker = workers.start(queue={"leaseSeconds": 2})
     held = lock()
-    job = workshop.reaches(put("killed", lines[0], **at(times, 0)), JobStatus.STARTED)
+    job = workers.reaches(put("killed", lines[0], **at(times, 0)), JobStatus.STARTED)
     worker.kill()
-    workshop.processes.remove(worker)
+    workers.processes.remove(worker)
     held.execute("ROLLBACK")
-    workshop.start(queue={"leaseSeconds": 2})
-    workshop.reaches(job, JobStatus.FINISHED, seconds=15)
+    workers.start(queue={"leaseSeconds": 2})
+    workers.reaches(job, JobStatus.FINISHED, seconds=15)
     quiet()
     written(lines[:1])
     assert queue.failed_job_registry.count == 0
@@ -68,16 +68,16 @@ def test_its_worker_is_killed(times, put, queue, workshop, lock, written, quiet,
 
 @pytest.mark.ours
 @pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
-def test_written_over_while_it_is_in_hand(times, put, redis, workshop, lock, written, quiet, lines):
+def test_written_over_while_it_is_in_hand(times, put, redis, workers, lock, written, quiet, lines):
     """Where no time tells a newer record from the same one pushed twice, what it holds does."""
-    workshop.start()
+    workers.start()
     held = lock()
-    workshop.reaches(put("company-42", lines[0], **at(times, 0)), JobStatus.STARTED)
+    workers.reaches(put("company-42", lines[0], **at(times, 0)), JobStatus.STARTED)
     for number in (1, 2):
         put("company-42", lines[number], **at(times, number))
         until(
             lambda number=number: redis.llen("rq:jobqueue:behind:companies:company-42") == number,
-            lambda: f"it waits for its turn\n{workshop.log()}",
+            lambda: f"it waits for its turn\n{workers.log()}",
         )
         redis.rpush("rq:queue:companies", "company-42")
         until(lambda: redis.llen("rq:queue:companies") == 0, "the same pushed twice is taken off")
@@ -88,11 +88,11 @@ def test_written_over_while_it_is_in_hand(times, put, redis, workshop, lock, wri
 
 
 @pytest.mark.ours
-def test_a_rescue_by_hand_of_one_that_is_in_hand(put, redis, workshop, lock, quiet, written, lines):
+def test_a_rescue_by_hand_of_one_that_is_in_hand(put, redis, workers, lock, quiet, written, lines):
     """Somebody pushes the id of what seems to be stuck: one record, one run."""
-    workshop.start()
+    workers.start()
     held = lock()
-    job = workshop.reaches(put("company-42", lines[0]), JobStatus.STARTED)
+    job = workers.reaches(put("company-42", lines[0]), JobStatus.STARTED)
     redis.rpush("rq:queue:companies", job.id)
     until(lambda: redis.llen("rq:queue:companies") == 0, "it is taken")
     held.execute("ROLLBACK")

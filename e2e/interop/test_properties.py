@@ -34,14 +34,14 @@ EFFECTS = itertools.count(1)
 class Ours:
     """Sequences before our worker."""
 
-    def __init__(self, redis, workshop, database):
-        self.redis, self.workshop, self.database = redis, workshop, database
+    def __init__(self, redis, workers, database):
+        self.redis, self.workers, self.database = redis, workers, database
         self.killed = False
         self.start()
         self.producers = [Producer(redis, name) for name in NAMES]
 
     def start(self):
-        self.worker = self.workshop.start(
+        self.worker = self.workers.start(
             queues=LISTS,
             ingest=notes.RECIPE,
             queue={"leaseSeconds": 2},
@@ -52,7 +52,7 @@ class Ours:
     def kill(self):
         self.killed = True
         self.worker.kill()
-        self.workshop.processes.remove(self.worker)
+        self.workers.processes.remove(self.worker)
 
     def rows(self):
         return Counter(effect for (effect,) in self.database.query("SELECT effect FROM notes"))
@@ -119,9 +119,9 @@ def numbered(steps):
 
 
 @pytest.fixture
-def ours(redis, redis_server, workshop, database):
+def ours(redis, redis_server, workers, database):
     database.query(notes.TABLE)
-    return Ours(redis, workshop, database)
+    return Ours(redis, workers, database)
 
 
 @pytest.fixture
@@ -133,7 +133,7 @@ def theirs(redis_server, tmp_path, monkeypatch):
     redis.close()
 
 
-def told(seed, number, producer, what):
+def describe(seed, number, producer, what):
     steps = "\n".join(f"    {step}" for step in producer.history)
     return f"SEED={seed}, sequence {number}: {what}\n{steps}"
 
@@ -141,10 +141,10 @@ def told(seed, number, producer, what):
 def check(seed, ours, models):
     rows = ours.rows()
     for number, (producer, model) in enumerate(zip(ours.producers, models, strict=True)):
-        assert not model.wrong(rows), told(seed, number, producer, f"{model.wrong(rows)}\n{ours.worker.output()}")
+        assert not model.wrong(rows), describe(seed, number, producer, f"{model.wrong(rows)}\n{ours.worker.output()}")
         seen, _ = producer.outcome()
         for letter in model.must_have_failed():
-            assert any(what == "failed" for what, _ in seen[letter][1]), told(
+            assert any(what == "failed" for what, _ in seen[letter][1]), describe(
                 seed, number, producer, f"{letter} has not failed: {seen[letter]}"
             )
     assert ours.worker.alive(), ours.worker.output()
@@ -175,7 +175,7 @@ def test_with_jobs_in_hand(seed, ours, lock):
             10,
         )
         for producer, model in zip(ours.producers, models, strict=True):
-            model.look(producer)
+            model.observe(producer)
         what = rng.choice(
             ["nothing", "nothing", "kill", "let go", "settle"] if is_held else ["nothing", "hold", "hold", "settle"]
         )
@@ -233,7 +233,7 @@ def test_with_nothing_in_hand(seed, ours, theirs):
             for step in numbered(draw(rng, rng.randrange(4))):
                 possible = producer.step(*step)
                 same = theirs.producers[number].step(*step)
-                assert possible == same or any(other == number for other, _ in apart), told(
+                assert possible == same or any(other == number for other, _ in apart), describe(
                     seed, number, producer, f"possible: {possible}, with rq {same}"
                 )
                 if possible:
@@ -253,14 +253,14 @@ def test_with_nothing_in_hand(seed, ours, theirs):
             for letter in IDS:
                 if (number, letter) in apart:
                     continue
-                assert seen[letter] == wanted[letter], told(
+                assert seen[letter] == wanted[letter], describe(
                     seed,
                     number,
                     producer,
                     f"{letter}: {seen[letter]}, with rq {wanted[letter]}\n{ours.worker.output()}",
                 )
                 wrong = differs(model, letter, before, *rows)
-                assert not wrong, told(
+                assert not wrong, describe(
                     seed, number, producer, f"{letter}: rows (ours, rq's) {wrong}\n{ours.worker.output()}"
                 )
             assert set(lists.values()) == {0}

@@ -259,7 +259,7 @@ def control_plane():
 
 
 @pytest.fixture
-def crew(request, namespace, tmp_path, no_release):
+def start_operator(request, namespace, tmp_path, no_release):
     """Starts operators as processes, for the test's namespace."""
     request.node.logs = started = []
 

@@ -11,7 +11,7 @@ DEFAULT, OWN_OPERATOR, ALONE = GROUPS = ("default", "own_operator", "alone")
 # Fixtures that are for tests of some groups only. What a test asks for by name elsewhere (`getfixturevalue`) is not
 # seen here.
 ONLY = {
-    "no_release": {OWN_OPERATOR, ALONE},  # `crew` brings it
+    "no_release": {OWN_OPERATOR, ALONE},  # `start_operator` brings it
     "operator": {DEFAULT, ALONE},
     "release": {DEFAULT, ALONE},
     "changed_release": {ALONE},

@@ -36,12 +36,14 @@ def produce(lines, redis_server):
     )
 
 
-@pytest.mark.alone
-@pytest.mark.takes(40)
-@pytest.mark.usefixtures("operator", "warehouse")
-@pytest.mark.parametrize("database", ["postgres", "mariadb"], indirect=True)
-def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measure):
-    # As the README says it, but for the window that keeps workers for a minute.
+def shows(namespace, wide=False, **values):
+    """Do the columns of `kubectl get jobq` have these values?"""
+    shown = cells(namespace, wide)
+    assert {column: shown[column] for column in values} == values
+
+
+def apply_example(namespace, database):
+    """As the README says it, but for the window that keeps workers for a minute. No worker is there yet."""
     if database.kind == "postgres":
         namespace.kubectl("apply", "-f", str(EXAMPLE))
         namespace.patch({"spec": {"scaling": {"scaleDown": {"stabilizationSeconds": 3}}}})
@@ -50,15 +52,61 @@ def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measur
     namespace.kubectl("wait", "--for=condition=Ready", "jobqueue/companies", "--timeout=30s")
     namespace.reaches("Ready", "True", "Idle")
     assert not namespace.pods()
-    shown = cells(namespace)
-    assert (shown["READY"], shown["MODE"], shown["WORKERS"], shown["DESIRED"], shown["REASON"]) == (
-        "True",
-        "Auto",
-        "0",
-        "0",
-        "Idle",
-    )
+    shows(namespace, READY="True", MODE="Auto", WORKERS="0", DESIRED="0", REASON="Idle")
 
+
+def wait_for_rows(namespace, redis, database, expected):
+    """Until all jobs ended and every company is there."""
+
+    def done():
+        now = backlog.read(redis)
+        return now.waiting == now.running == now.scheduled == 0 and database.counts()[0] == expected.companies
+
+    def problem():
+        counts = f"{backlog.read(redis)}, {database.counts()} of {expected.companies}"
+        return f"all rows: {counts}\n{namespace.conditions_text()}"
+
+    until(done, problem, 240, 0.5)
+
+
+def check_rows(redis, database, expected):
+    """The database has exactly the expected rows, and the other jobs failed."""
+    assert database.counts() == (expected.companies, expected.partners, expected.companies)
+    assert database.companies() == expected.rows
+    assert backlog.read(redis).failed == expected.failed
+
+
+def wait_until_idle(namespace):
+    """No worker and no pod is left, and the conditions say so."""
+    namespace.scales(0, within=60)
+    until(lambda: not namespace.cluster.get("pods", namespace=namespace.name), "no pod is left", 60, 0.1)
+    namespace.reaches("Ready", "True", "Idle", within=20)
+    namespace.reaches("WorkersAvailable", "True", "AsSpecified")
+    namespace.reaches("ScaledToTarget", "True", "OnTarget")
+
+
+def check_status(namespace, expected):
+    """What the status, the columns and the events say in the end."""
+    queue = namespace.queue()
+    assert all(each["observedGeneration"] == queue["metadata"]["generation"] for each in conditions(queue).values())
+    assert queue["status"]["lastScale"]["to"] == 0 and queue["status"]["lastScale"]["message"]
+    until(
+        lambda: namespace.queue()["status"]["queue"]["failed"] == expected.failed,
+        "the failed jobs are in the status",
+        20,
+        0.2,
+    )
+    shows(namespace, wide=True, READY="True", WORKERS="0", WAITING="0", RUNNING="0", FAILED=str(expected.failed))
+    reasons = {event["reason"] for event in namespace.events()}
+    assert {"ScaledUp", "ScaledDown"} <= reasons, reasons
+
+
+@pytest.mark.alone
+@pytest.mark.takes(40)
+@pytest.mark.usefixtures("operator", "warehouse")
+@pytest.mark.parametrize("database", ["postgres", "mariadb"], indirect=True)
+def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measure):
+    apply_example(namespace, database)
     lines = companies.make(RECORDS, seed=11, bad=0.01)
     expected = Expected(lines)
     # Of jobs that come one after the other, one worker may be all that it takes: here they are all there.
@@ -74,51 +122,15 @@ def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measur
         until(namespace.ready_pods, "the first worker is ready", 60, 0.1)
         first_ready = time.monotonic() - began
         namespace.reaches("QueueReachable", "True", "Reachable", within=10)
-
-        def done():
-            now = backlog.read(redis)
-            return now.waiting == now.running == now.scheduled == 0 and database.counts()[0] == expected.companies
-
-        until(
-            done,
-            lambda: f"all rows: {backlog.read(redis)}, {database.counts()} of {expected.companies}\n{namespace.told()}",
-            240,
-            0.5,
-        )
+        wait_for_rows(namespace, redis, database, expected)
         seconds = time.monotonic() - began
-        assert database.counts() == (expected.companies, expected.partners, expected.companies)
-        assert database.companies() == expected.rows
-        assert backlog.read(redis).failed == expected.failed
+        check_rows(redis, database, expected)
         namespace.reaches("DatabaseReachable", "True", "Reachable", within=20)
-
-        namespace.scales(0, within=60)
-        until(lambda: not namespace.cluster.get("pods", namespace=namespace.name), "no pod is left", 60, 0.1)
-        namespace.reaches("Ready", "True", "Idle", within=20)
-        namespace.reaches("WorkersAvailable", "True", "AsSpecified")
-        namespace.reaches("ScaledToTarget", "True", "OnTarget")
+        wait_until_idle(namespace)
         steps = watch.values(replicas)
     assert max(steps) > 1, steps
     assert turns(steps) <= 1, f"up, then down, and never to and fro: {steps}"
-
-    queue = namespace.queue()
-    assert all(each["observedGeneration"] == queue["metadata"]["generation"] for each in conditions(queue).values())
-    assert queue["status"]["lastScale"]["to"] == 0 and queue["status"]["lastScale"]["message"]
-    until(
-        lambda: namespace.queue()["status"]["queue"]["failed"] == expected.failed,
-        "the failed jobs are in the status",
-        20,
-        0.2,
-    )
-    shown = cells(namespace, wide=True)
-    assert (shown["READY"], shown["WORKERS"], shown["WAITING"], shown["RUNNING"], shown["FAILED"]) == (
-        "True",
-        "0",
-        "0",
-        "0",
-        str(expected.failed),
-    )
-    reasons = {event["reason"] for event in namespace.events()}
-    assert {"ScaledUp", "ScaledDown"} <= reasons, reasons
+    check_status(namespace, expected)
     measure(
         records=RECORDS,
         most_workers=max(steps),

@@ -21,8 +21,8 @@ def stalls(namespace, reason, *words):
     for word in words:
         assert word in said["message"], said["message"]
     states = conditions(namespace.queue())
-    assert states["Ready"]["status"] == "False" and states["Ready"]["reason"] == reason, namespace.told()
-    assert states["Reconciling"]["status"] == "False", namespace.told()
+    assert states["Ready"]["status"] == "False" and states["Ready"]["reason"] == reason, namespace.conditions_text()
+    assert states["Reconciling"]["status"] == "False", namespace.conditions_text()
     return said
 
 
@@ -334,7 +334,7 @@ def test_another_autoscaler(namespace, warehouse):
         {
             "apiVersion": "autoscaling/v2",
             "kind": "HorizontalPodAutoscaler",
-            "metadata": {"name": "rival"},
+            "metadata": {"name": "competing"},
             "spec": {
                 "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "companies-worker"},
                 "maxReplicas": 3,
@@ -349,8 +349,8 @@ def test_another_autoscaler(namespace, warehouse):
     )
     namespace.apply(manual(1))
     said = namespace.reaches("Degraded", "True", "ScalerConflict", within=SEEN)
-    assert "HorizontalPodAutoscaler rival" in said["message"]
-    namespace.kubectl("delete", "hpa", "rival")
+    assert "HorizontalPodAutoscaler competing" in said["message"]
+    namespace.kubectl("delete", "hpa", "competing")
     namespace.reaches("Degraded", "False", "AsSpecified", within=SEEN)
 
 

@@ -25,7 +25,7 @@ def rolled_out(namespace):
         seen = queue["status"].get("observedGeneration") == queue["metadata"]["generation"]
         return seen and states["Reconciling"]["status"] == "False" and states["WorkersAvailable"]["status"] == "True"
 
-    until(settled, lambda: f"the spec is carried out\n{namespace.told()}", 60, 0.2)
+    until(settled, lambda: f"the spec is carried out\n{namespace.conditions_text()}", 60, 0.2)
     return namespace.deployment()["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
 
 

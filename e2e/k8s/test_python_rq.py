@@ -64,7 +64,7 @@ def test_rq_workers_come_and_go(namespace, redis, mails, measure):
         namespace.scales(3, name="mails", within=5)
         until(
             lambda: len(queue.finished_job_registry) == len(jobs),
-            lambda: f"{len(queue.finished_job_registry)} finished\n{namespace.told('mails')}",
+            lambda: f"{len(queue.finished_job_registry)} finished\n{namespace.conditions_text('mails')}",
             90,
             0.1,
         )
@@ -103,7 +103,7 @@ def test_long_jobs_are_never_cut(namespace, redis, mails):
                 "busy workers are protected: 3, otherwise 1"
                 in conditions(namespace.queue("mails"))["ScaledToTarget"]["message"]
             ),
-            lambda: namespace.told("mails"),
+            lambda: namespace.conditions_text("mails"),
             18,
             0.1,
         )

@@ -65,7 +65,7 @@ class Load:
         """As much as takes one worker, until that one has done a good part of it."""
         self.add()
         self.until(lambda: self.finished() >= PER_WORKER / 3, "one worker does a part", 120)
-        assert self.asked_for() == 1, self.namespace.told()
+        assert self.asked_for() == 1, self.namespace.conditions_text()
 
     def for_all(self):
         """From now on there is always more than all workers' share."""
@@ -76,14 +76,16 @@ class Load:
         self.lines += self.stock
 
     def until(self, condition, what, within):
-        def look():
+        def poll():
             while self.redis.llen("rq:queue:companies") < self.level:
                 self.add()
             # No job may notice: none has failed, none waits for another attempt.
             assert self.redis.zcard("rq:failed:companies") == self.redis.zcard("rq:scheduled:companies") == 0
             return condition()
 
-        return until(look, lambda: f"{what}; {self.asked_for()} workers\n{self.namespace.told()}", within, 0.2)
+        return until(
+            poll, lambda: f"{what}; {self.asked_for()} workers\n{self.namespace.conditions_text()}", within, 0.2
+        )
 
     def limit(self):
         """What is said of the database as a limit; None where it is none."""
@@ -117,11 +119,11 @@ def test_workers_that_a_slow_database_has_no_use_for(redis_server, database, loa
     load.for_all()
     load.until(lambda: load.asked_for() == 6, "all are asked for", 30)
     message = load.until(load.limit, "it is told that the database is saturated", 240)
-    told = re.search(
+    found = re.search(
         r"the database is saturated \((\d+) workers did ([\d.]+) jobs/s, (\d+) workers? did ([\d.]+)/s\)", message
     )
-    assert told, message
-    more, more_rate, fewer, fewer_rate = map(float, told.groups())
+    assert found, message
+    more, more_rate, fewer, fewer_rate = map(float, found.groups())
     assert more / fewer > more_rate / fewer_rate, message
     few = load.until(lambda: load.asked_for() < 6 and load.asked_for(), "workers go", 180)
 

@@ -57,8 +57,8 @@ def test_what_is_said_of_a_change(namespace, redis, producer):
     change = until(lambda: namespace.queue()["status"].get("lastScale"), "the change is in the status", 10, 0.05)
     assert (change["from"], change["to"], change["reason"]) == (0, 3, "JobsPerWorker"), change
     assert re.search(r"250 jobs waiting and running at 100 per worker take 3 workers", change["message"]), change
-    told = until(lambda: [each for each in namespace.events() if each["reason"] == "ScaledUp"], "an event", 10, 0.1)
-    assert "0 -> 3" in told[0]["message"]
+    events = until(lambda: [each for each in namespace.events() if each["reason"] == "ScaledUp"], "an event", 10, 0.1)
+    assert "0 -> 3" in events[0]["message"]
     namespace.scales(0, within=40)
     until(lambda: namespace.queue()["status"]["lastScale"]["to"] == 0, "the way back is in the status", 10, 0.1)
 
@@ -92,7 +92,7 @@ def test_metrics(namespace, cluster, operator, warehouse, redis, producer):
     namespace.scales(2, within=5)
     mine = rf'namespace="{namespace.name}"'
 
-    def told():
+    def missing_metrics():
         text = metrics(operator, cluster)
         # Reconciles by outcome, API writes, the time of a poll, gauges of the queue, decisions by reason, and the
         # reaction time.
@@ -107,7 +107,12 @@ def test_metrics(namespace, cluster, operator, warehouse, redis, producer):
         ]
         return [each for each in wanted if not re.search(each, text, re.M)], text
 
-    until(lambda: not told()[0], lambda: "missing: " + "\n".join(told()[0]) + "\n" + told()[1], 20, 0.5)
+    until(
+        lambda: not missing_metrics()[0],
+        lambda: "missing: " + "\n".join(missing_metrics()[0]) + "\n" + missing_metrics()[1],
+        20,
+        0.5,
+    )
     namespace.kubectl("delete", "jobqueue", "companies")
     until(lambda: mine not in metrics(operator, cluster), "a deleted queue has no series", 15, 0.5)
 

@@ -13,7 +13,7 @@ from e2e.harness.redis_server import RedisServer
 from e2e.harness.waiting import until
 from e2e.harness.workers import JobQueueWorker
 
-CREW = 2
+WORKERS = 2
 
 
 @pytest.mark.parametrize("protocol", marks.PROTOCOLS)
@@ -23,7 +23,7 @@ def test_what_was_done_is_not_done_again(full, tmp_path, measure, protocol):
     redis, rows = server.client(), Effects(tmp_path / "database")
     workers = [
         JobQueueWorker(tmp_path, server.url, rows.url, name=f"worker{number}", **marks.settings(protocol))
-        for number in range(CREW)
+        for number in range(WORKERS)
     ]
     acknowledged, certain, done, number = {}, [], 0, 0
 
@@ -63,13 +63,13 @@ def test_what_was_done_is_not_done_again(full, tmp_path, measure, protocol):
                 60,
             )
             done = rows.count()
-        told, wrong = marks.account(acknowledged, rows.marks(), marks.holdings(redis), kept, (server.port, at))
-        told["failed"] = marks.status(server.url, protocol)["failed"]
-        measure(jobs=len(acknowledged), **told)
+        counts, wrong = marks.account(acknowledged, rows.marks(), marks.holdings(redis), kept, (server.port, at))
+        counts["failed"] = marks.status(server.url, protocol)["failed"]
+        measure(jobs=len(acknowledged), **counts)
         assert not wrong, wrong
-        assert told["failed"] == 0
-        told = rows.marks()
-        assert not [each for each in certain if told[each] != 1], "what the copy had is done"
+        assert counts["failed"] == 0
+        rows_of_mark = rows.marks()
+        assert not [each for each in certain if rows_of_mark[each] != 1], "what the copy had is done"
     finally:
         for worker in workers:
             worker.kill()

@@ -51,7 +51,7 @@ def serve(database, redis_server, tmp_path):
 def noted(database, serve):
     """Waits until each source wrote each of the texts so often, and no more."""
 
-    def look(**times):
+    def wait_for(**times):
         wanted = {source: len(TEXTS) * number for source, number in times.items()}
 
         def counts():
@@ -66,7 +66,7 @@ def noted(database, serve):
         assert counts() == wanted
         assert {(source, number) for source, _, number in each} == set(times.items())
 
-    return look
+    return wait_for
 
 
 @pytest.fixture

@@ -93,7 +93,7 @@ def write_stream(redis, groups, texts):
 
 
 @pytest.mark.small_on("mariadb")
-def test_two_groups_of_one_stream(full, redis_server, redis, database, crew, rng, measure):
+def test_two_groups_of_one_stream(full, redis_server, redis, database, start_worker, rng, measure):
     count, kills = (8_000, 17) if full else (800, 5)
     good = {number: record(f"e{number}") for number in range(1, count + 1) if number % 50}
     write_stream(redis, ("one", "two"), [good.get(number, BAD) for number in range(1, count + 1)])
@@ -101,7 +101,8 @@ def test_two_groups_of_one_stream(full, redis_server, redis, database, crew, rng
     entries = {group: Entries(redis, group) for group in tables}
     start = time.monotonic()
     starters = [
-        lambda group=group: crew(**settings(tables[group], group, "Stream", consumerGroup=group)) for group in tables
+        lambda group=group: start_worker(**settings(tables[group], group, "Stream", consumerGroup=group))
+        for group in tables
     ]
     campaign = Campaign(rng, starters * 2, LEASE)
     campaign.run(
@@ -120,8 +121,21 @@ def test_two_groups_of_one_stream(full, redis_server, redis, database, crew, rng
         assert entries[group].failed() == {f"1-{number}" for number in range(1, count + 1) if number not in good}
 
 
+def left(server):
+    """What of the jobs is left on a server that has one queue of each protocol: the number of entries."""
+    redis = server.client()
+    rq = backlog.read(redis, QUEUE)
+    sidecars = [
+        redis.exists(f"jobqueue:{{{key}}}{part}:{what}")
+        for key, part in (("pile", ""), (QUEUE, ":jobqueue"))
+        for what in ("lease", "ready", "scheduled", "failed")
+    ]
+    waiting = rq.waiting + rq.running + rq.scheduled + rq.failed
+    return waiting + redis.llen("pile") + redis.xlen(QUEUE) + sum(sidecars)
+
+
 @pytest.mark.small_on("postgres")
-def test_two_servers_with_the_same_names_and_ids(full, tmp_path, redis_server, database, crew, rng, measure):
+def test_two_servers_with_the_same_names_and_ids(full, tmp_path, redis_server, database, start_worker, rng, measure):
     """The same ids, times and contents twice: only where they are tells them apart."""
     count, kills = (3_000, 17) if full else (200, 5)
     other = RedisServer(tmp_path / "other", durable=True)
@@ -140,7 +154,7 @@ def test_two_servers_with_the_same_names_and_ids(full, tmp_path, redis_server, d
         campaign = Campaign(
             rng,
             [
-                lambda place=place, protocol=protocol: crew(
+                lambda place=place, protocol=protocol: start_worker(
                     servers[place], **settings(effects, f"{place} {protocol}", protocol, **pile.get(protocol, {}))
                 )
                 for place, protocol in kinds
@@ -151,24 +165,6 @@ def test_two_servers_with_the_same_names_and_ids(full, tmp_path, redis_server, d
         campaign.run(
             kills, lambda: (effects.count() or 0) / total, disturbances(kills, servers.values(), database), halts(kills)
         )
-
-        def left(server):
-            redis = server.client()
-            rq = backlog.read(redis, QUEUE)
-            beside = [
-                redis.exists(f"jobqueue:{{{key}}}{part}:{what}")
-                for key, part in (("pile", ""), (QUEUE, ":jobqueue"))
-                for what in ("lease", "ready", "scheduled", "failed")
-            ]
-            return (
-                rq.waiting
-                + rq.running
-                + rq.scheduled
-                + rq.failed
-                + redis.llen("pile")
-                + redis.xlen(QUEUE)
-                + sum(beside)
-            )
 
         campaign.end(
             lambda: not any(left(server) for server in servers.values()),
@@ -249,7 +245,7 @@ class ComingBack(threading.Thread):
 
 
 @pytest.mark.small_on("postgres")
-def test_ids_that_come_back(full, redis_server, redis, database, crew, rng, measure):
+def test_ids_that_come_back(full, redis_server, redis, database, start_worker, rng, measure):
     """Every version that was begun, and the last of each id: once, and in their order. One that was written over
     while it waited is nobody's."""
     ids, versions, kills = (60, 60, 17) if full else (30, 12, 5)
@@ -257,7 +253,7 @@ def test_ids_that_come_back(full, redis_server, redis, database, crew, rng, meas
     effects = Effects(database)
     producer = ComingBack(redis_server.client(), rng, names, names[::2], versions)
     start = time.monotonic()
-    campaign = Campaign(rng, [lambda: crew(**settings(effects, "rq"))] * 3, LEASE)
+    campaign = Campaign(rng, [lambda: start_worker(**settings(effects, "rq"))] * 3, LEASE)
     producer.start()
     try:
         campaign.run(kills, producer.share, disturbances(kills, [redis_server], database), halts(kills))
@@ -340,21 +336,21 @@ class Requeuer(threading.Thread):
             return child.wait() == 0
 
 
+def kind_of(number):
+    """Which jobs of `test_failed_jobs_are_requeued` cannot be helped, are mended, or allow one retry at most."""
+    if number % 20 == 3:
+        return "hopeless"
+    if number % 20 in (4, 5):
+        return "mended"
+    return "brittle" if number % 3 == 0 else "good"
+
+
 @pytest.mark.small_on("sqlite")
-def test_failed_jobs_are_requeued(full, redis_server, redis, database, crew, rng, measure):
+def test_failed_jobs_are_requeued(full, redis_server, redis, database, start_worker, rng, measure):
     """Some cannot be helped, some are mended, some allow one retry only: their worker's death fails them after the
     commit, or before."""
     count, kills = (4_000, 17) if full else (400, 5)
-    kinds = [
-        "hopeless"
-        if number % 20 == 3
-        else "mended"
-        if number % 20 in (4, 5)
-        else "brittle"
-        if number % 3 == 0
-        else "good"
-        for number in range(count)
-    ]
+    kinds = [kind_of(number) for number in range(count)]
     payloads = [call(FUNCTION, record(f"j{number}")) for number in range(count)]
     bad = call(FUNCTION, BAD)
     producer = Producer(redis, QUEUE)
@@ -368,18 +364,18 @@ def test_failed_jobs_are_requeued(full, redis_server, redis, database, crew, rng
         redis_server, rng, {job_id(number): payloads[number] for number, kind in enumerate(kinds) if kind == "mended"}
     )
     start = time.monotonic()
-    campaign = Campaign(rng, [lambda: crew(**settings(effects, "rq"))] * 3, LEASE)
+    campaign = Campaign(rng, [lambda: start_worker(**settings(effects, "rq"))] * 3, LEASE)
     requeuer.start()
 
     def failed():
         return {name.decode() for name in redis.zrange(f"rq:failed:{QUEUE}", 0, -1)}
 
-    def in_hand():
+    def running():
         return {member.decode().split(":")[0] for member in redis.zrange(f"rq:wip:{QUEUE}", 0, -1)}
 
     def all_end():
         # One that is done and still in a dead worker's hand may fail yet, and is to be requeued once more.
-        if not requeuer.over.is_set() and effects.count() == len(expected) and not (failed() | in_hand()) - hopeless:
+        if not requeuer.over.is_set() and effects.count() == len(expected) and not (failed() | running()) - hopeless:
             requeuer.over.set()  # what can be done is done; the hopeless ones fail once more
         return not requeuer.is_alive() and backlog.drained(redis, QUEUE)
 

@@ -1,4 +1,4 @@
-"""What the campaigns of `test_kills_elsewhere.py` found, each at its moment: which version of an id runs, and in
+"""What the campaigns of `test_kills_shared_names.py` found, each at its moment: which version of an id runs, and in
 which order."""
 
 import signal
@@ -17,7 +17,7 @@ from e2e.harness.workers import JobQueueWorker
 QUEUE = "work"
 
 
-class Stage:
+class VersionHarness:
     """A Redis, a SQLite that can be held shut, and workers that have one batch at work and claim one more."""
 
     def __init__(self, directory, server):
@@ -27,7 +27,7 @@ class Stage:
         self.queue = Queue(QUEUE, connection=self.redis)
         self.workers, self.lock = [], None
 
-    def worker(self, protocol="RQ", text="job.args[0]", backoff=1):
+    def start_worker(self, protocol="RQ", text="job.args[0]", backoff=1):
         config = {
             "queue": {"protocol": protocol, "names": [QUEUE], "leaseSeconds": 2},
             "ingest": self.effects.recipe("rq", text),
@@ -41,13 +41,13 @@ class Stage:
         until(lambda: "at work" in worker.output(), worker.output)
         return worker
 
-    def shut(self):
+    def block_writes(self):
         """No worker writes from now on: what is claimed stays in hand."""
         self.lock = self.database.connect()
         self.lock.isolation_level = None
         self.lock.execute("BEGIN IMMEDIATE")
 
-    def open(self):
+    def allow_writes(self):
         self.lock.execute("ROLLBACK")
         self.lock.close()
 
@@ -60,7 +60,7 @@ class Stage:
     def status(self, name):
         return self.redis.hget(f"rq:job:{name}", "status").decode()
 
-    def begun(self, *names, seconds=10):
+    def wait_until_started(self, *names, seconds=10):
         until(
             lambda: {self.status(name) for name in names} == {"started"},
             lambda: f"{names} are begun\n{self.workers[-1].output()}",
@@ -86,80 +86,80 @@ class Stage:
 
 
 @pytest.fixture
-def stage(tmp_path):
+def harness(tmp_path):
     server = RedisServer(tmp_path / "redis", durable=True)
-    stage = Stage(tmp_path, server)
-    yield stage
-    for worker in stage.workers:
+    harness = VersionHarness(tmp_path, server)
+    yield harness
+    for worker in harness.workers:
         if worker.alive():
             worker.kill()
     server.stop()
 
 
-def test_the_newer_version_waits_until_the_lapsed_one_is_taken_back(stage):
+def test_the_newer_version_waits_until_the_lapsed_one_is_taken_back(harness):
     """Workers claim all the time: between the lapse of the lease and the next look at leases, too."""
-    first = stage.worker()
-    stage.shut()
-    stage.enqueue(1, "id")
-    stage.begun("id")
+    first = harness.start_worker()
+    harness.block_writes()
+    harness.enqueue(1, "id")
+    harness.wait_until_started("id")
     first.kill()
-    stage.open()
-    stage.enqueue(2, "id")
-    stage.worker()
-    until(lambda: stage.redis.exists(f"rq:jobqueue:aside:{QUEUE}"), "version 2 is set aside")
+    harness.allow_writes()
+    harness.enqueue(2, "id")
+    harness.start_worker()
+    until(lambda: harness.redis.exists(f"rq:jobqueue:aside:{QUEUE}"), "version 2 is set aside")
     numbers = iter(range(1_000_000))
 
     def another():
-        stage.enqueue(next(numbers), "other")
-        return len(stage.versions("id")) == 2
+        harness.enqueue(next(numbers), "other")
+        return len(harness.versions("id")) == 2
 
-    until(another, lambda: f"both are done: {stage.versions('id')}", seconds=15, pause=0.005)
-    assert stage.versions("id") == [1, 2]
+    until(another, lambda: f"both are done: {harness.versions('id')}", seconds=15, pause=0.005)
+    assert harness.versions("id") == [1, 2]
 
 
-def test_one_claim_that_takes_the_older_leaves_the_newer(stage):
+def test_one_claim_that_takes_the_older_leaves_the_newer(harness):
     """Version 1 was taken back, version 2 is still in the queue, and one claim comes by both."""
-    stage.worker(), stage.worker()
-    stage.shut()
+    harness.start_worker(), harness.start_worker()
+    harness.block_writes()
     names = iter(range(100))
     with pytest.raises(Late):  # until both have their hands full
         while True:
-            stage.enqueue(1, name := f"id-{next(names)}")
-            stage.begun(name, seconds=1)
-    stage.holder("id-0").kill()
-    stage.enqueue(2, "id-0")
-    until(lambda: stage.redis.exists(f"rq:jobqueue:aside:{QUEUE}"), "version 1 is taken back")
-    assert stage.redis.lpos(f"rq:queue:{QUEUE}", "id-0") is not None
-    stage.open()
-    stage.reaches("id-0", [1, 2])
+            harness.enqueue(1, name := f"id-{next(names)}")
+            harness.wait_until_started(name, seconds=1)
+    harness.holder("id-0").kill()
+    harness.enqueue(2, "id-0")
+    until(lambda: harness.redis.exists(f"rq:jobqueue:aside:{QUEUE}"), "version 1 is taken back")
+    assert harness.redis.lpos(f"rq:queue:{QUEUE}", "id-0") is not None
+    harness.allow_writes()
+    harness.reaches("id-0", [1, 2])
 
 
-def test_a_sleeper_writes_each_version_once_at_most(stage):
+def test_a_sleeper_writes_each_version_once_at_most(harness):
     """Version 1 waits for its next attempt when version 2 is written over it, and its last worker only slept: it may
     write the older after the newer, which no lease can keep it from."""
-    stage.worker(backoff=8), stage.worker(backoff=8)
-    stage.shut()
-    stage.enqueue(1, "id")
-    stage.begun("id")
-    dead = stage.holder("id")
+    harness.start_worker(backoff=8), harness.start_worker(backoff=8)
+    harness.block_writes()
+    harness.enqueue(1, "id")
+    harness.wait_until_started("id")
+    dead = harness.holder("id")
     dead.kill()
-    until(lambda: stage.status("id") == "started" and stage.holder("id") != dead, "another takes it")
-    sleeper = stage.holder("id")
+    until(lambda: harness.status("id") == "started" and harness.holder("id") != dead, "another takes it")
+    sleeper = harness.holder("id")
     sleeper.send(signal.SIGSTOP)
-    stage.open()
-    stage.worker(backoff=8)
-    until(lambda: stage.status("id") == "scheduled", "version 1 waits for its next attempt")
-    stage.enqueue(2, "id")
-    until(lambda: 2 in stage.versions("id"), "version 2 is done", seconds=15)
+    harness.allow_writes()
+    harness.start_worker(backoff=8)
+    until(lambda: harness.status("id") == "scheduled", "version 1 waits for its next attempt")
+    harness.enqueue(2, "id")
+    until(lambda: 2 in harness.versions("id"), "version 2 is done", seconds=15)
     sleeper.send(signal.SIGCONT)
     sleeper.stop()  # with what it has in hand
-    assert stage.versions("id") in ([2], [1, 2], [2, 1])
+    assert harness.versions("id") in ([2], [1, 2], [2, 1])
 
 
-def test_the_least_id_of_a_stream_is_an_entry_like_others(stage):
-    add = partial(stage.redis.xadd, QUEUE)
+def test_the_least_id_of_a_stream_is_an_entry_like_others(harness):
+    add = partial(harness.redis.xadd, QUEUE)
     add({"record": record("least")}, id="0-1")
     add({"record": record("next")}, id="0-2")
-    stage.worker("Stream", "job.fields.record")
-    stage.reaches("next", [1])
-    assert stage.versions("least") == [1]
+    harness.start_worker("Stream", "job.fields.record")
+    harness.reaches("next", [1])
+    assert harness.versions("least") == [1]
