@@ -76,8 +76,7 @@ class Traffic:
 
 
 def measure(kind, jobs, lines, directory, redis_server, database, name):
-    """Jobs per second between the first completion and the last, resident MiB at most, commands and round trips a
-    job."""
+    """Jobs per second from the first completion to the last, peak resident MiB, commands and round trips a job."""
     client = redis_server.client()
     client.flushall()
     database.empty()

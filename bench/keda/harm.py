@@ -1,5 +1,6 @@
-"""Jobs killed when workers go: waves of jobs, so that workers come and go under load, until ours lost as many as are
-asked for.
+"""Jobs that are killed when workers are removed.
+
+Waves of jobs make workers come and go under load until ours has removed as many pods as asked for.
 
 All twenty-five seconds a wave comes at one moment, and one job every five seconds all along. Every pod that is told
 to go was removed by scaling in. A job whose begin was logged and whose end was not, when no worker is left, was

@@ -1,5 +1,4 @@
-"""What all parts share: the cluster, one Redis, one operator of ours beside the cluster, and KEDA where it is
-installed."""
+"""What all parts share: the cluster, one Redis, our operator beside the cluster, and KEDA where installed."""
 
 import os
 import subprocess

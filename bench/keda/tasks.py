@@ -1,5 +1,4 @@
-"""What the jobs of the benchmark do: each tells Redis when and in which pod it begins and ends, and sleeps in
-between."""
+"""The jobs of the benchmark: each sleeps, and reports to Redis when and in which pod it begins and ends."""
 
 import socket
 import time

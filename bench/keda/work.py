@@ -28,8 +28,7 @@ GRACE = 35
 
 @dataclass(frozen=True)
 class Settings:
-    """The most workers, jobs to a worker (as many as are usual, and more, which costs less), seconds of
-    `maxWaitSeconds`."""
+    """The most workers, jobs per worker (the usual number, and a larger one, which costs less), `maxWaitSeconds`."""
 
     most: int
     per_worker: tuple
@@ -75,8 +74,7 @@ def worked(session, name, seconds):
 
 
 def done(session, jobs, name):
-    """Waits until all have ended, or nobody is left who would end them; what a killed worker had in hand may end
-    minutes later."""
+    """Waits until all jobs ended, or no worker is left to end them; jobs of a killed worker may end minutes later."""
     try:
         until(
             lambda: jobs.all_ended() or (jobs.nothing_waits() and session.pods.none_left(name)),

@@ -1,5 +1,4 @@
-"""A Kubernetes control plane of its own, without a node: etcd, API server, controllers, scheduler, and kwok for the
-pods.
+"""A Kubernetes control plane without nodes: etcd, API server, controllers, scheduler, and kwok for the pods.
 
 The programs are those that `e2e/cluster/cluster build` made, and kwok from its Go module; all ports are free ones, so
 that it disturbs no other cluster. Pods are scheduled and become ready, but nothing runs in them.

@@ -33,8 +33,7 @@ def queue(number, namespace):
 
 
 def install(plane):
-    """CRD, account and rights as `install.yaml` has them, and a flow of its own, so that the operator's requests are
-    counted."""
+    """CRD, account and rights of `install.yaml`, and a flow schema that counts the operator's requests."""
     plane.kubectl("apply", "--server-side", "-f", str(ROOT / "install.yaml"))
     plane.kubectl("scale", "deployment", ACCOUNT, "-n", SYSTEM, "--replicas=0")
     subject = {"kind": "ServiceAccount", "serviceAccount": {"name": ACCOUNT, "namespace": SYSTEM}}

@@ -15,8 +15,7 @@ from .manifests import GROUP, SYSTEM
 
 
 class Cluster:
-    """What two watches tell: which queues are Ready, how many workers each Deployment asks for, with the moments, and
-    which lack some."""
+    """What two watches see: which queues are Ready, each Deployment's replicas and since when, and which lack pods."""
 
     def __init__(self, plane):
         self.ready, self.replicas, self.changed, self.short = set(), {}, {}, set()

@@ -18,8 +18,7 @@ JOBS = 150
 
 
 def floor(size, limit, directory):
-    """As many Deployments as queues, made by plain POSTs: until Kubernetes' controllers have told the status of
-    each."""
+    """As many bare Deployments as queues, until Kubernetes' controllers have written the status of each."""
     plane = ControlPlane(directory / "floor")
     try:
         plane.post_all(
@@ -75,8 +74,7 @@ def first(plane, operator, cluster, size, limit):
 
 
 def quiet(operator, seconds=120):
-    """Waits until there are few writes for some seconds (one queue a second is applied again, and the lease renewed),
-    or so long."""
+    """Waits, for `seconds` at most, until there are few writes: a queue a second is applied again in any case."""
     counts = []
 
     def still():

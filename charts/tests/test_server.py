@@ -34,8 +34,7 @@ def namespace(served):
 
 
 def warnings(done):
-    """Unknown fields, and pods that the level "restricted" would refuse. How the CRD came into this cluster does not
-    matter."""
+    """Unknown fields, and pods that "restricted" would refuse; how the CRD came into the cluster does not matter."""
     return [line for line in done.stderr.splitlines() if "last-applied-configuration" not in line]
 
 

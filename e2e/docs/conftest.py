@@ -1,5 +1,7 @@
-"""What those who follow the pages have: a fresh copy of this tree, the programs on the PATH, and for the pages that
-need none of a cluster a network of their own, so that each finds the ports free that its page names."""
+"""What a reader of the pages has: a fresh copy of this tree, and the programs on the PATH.
+
+For pages that need no cluster each test has a network of its own, so that the ports that a page names are free.
+"""
 
 import ctypes
 import fcntl
@@ -25,8 +27,7 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def own_network():
-    """A loopback of this test's own, and nothing else; where that is not allowed, the machine's, with the port that
-    pages name free."""
+    """A loopback of this test's own; where that is not allowed, the machine's, with port 6379 free."""
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) == 0:
         with socket.socket() as any_socket:
             fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh", b"lo", IFF_UP))

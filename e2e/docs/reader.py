@@ -45,8 +45,7 @@ def programs(directory):
 
 
 def environment(programs_directory, **more):
-    """A reader's: our programs, and Python with rq as in an activated environment. `./dev demo` builds nothing
-    again."""
+    """A reader's environment: our programs, and Python with rq. `./dev demo` builds nothing again."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBQUEUE_")}
     python = Path(sys.executable).parent
     path = f"{programs_directory}:{python}:{os.environ['PATH']}:/usr/sbin:/sbin"

@@ -141,8 +141,7 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def follow(place, reader):
-    """Follows a page, in a namespace of its own or in that which a kubeconfig names; installs the operator first, or
-    not."""
+    """Follows a page, in a new namespace or in that of a kubeconfig, with or without the operator installed."""
 
     def page(name, kubeconfig=None):
         blocks = read(name)

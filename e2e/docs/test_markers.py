@@ -57,8 +57,7 @@ def test_parts_of_manifests_are_valid(page, reader_environment, tmp_path):
 
 
 def test_what_is_installed_by_cargo_is_what_these_tests_have():
-    """The one step of the pages that these tests leave to the reader: the packages that are named contain our
-    programs."""
+    """The one step that these tests do not run: the packages that a page installs contain our programs."""
     for page in pages():
         for block in read(page):
             packages = re.findall(r"^cargo install --locked --path (\S+)$", block.text, re.MULTILINE)

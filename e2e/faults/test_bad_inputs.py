@@ -1,5 +1,4 @@
-"""Each bad input ends in the failed registry with its cause named, the good ones beside it are done, and nobody is
-harmed."""
+"""Each bad input ends in the failed registry with its cause; the good jobs beside it are done."""
 
 import json
 import os

@@ -1,6 +1,7 @@
-"""A queue on a cluster. Its slot moves to another node of a cluster, a few keys at a time, while jobs wait and are
-worked on: nothing is done without its keys, and everything is done once it has arrived. The jobs' records go last:
-whoever looks at the other node too early finds the queue, and not its jobs.
+"""A queue on a Redis Cluster whose slot moves to another node, a few keys at a time, while jobs wait and run.
+
+No script runs without all of its keys, and all jobs are done when the move is complete. The job records move last:
+a worker that asks the target node too early finds the queue without its jobs.
 """
 
 import time

@@ -1,5 +1,7 @@
-"""A whole file into each database: exactly its rows, and nothing more when all of its jobs are delivered again; all
-of them once more where somebody began anew."""
+"""A whole file into each database: exactly its rows, also when all of its jobs are delivered again.
+
+Where the same jobs are enqueued anew after a flush, all rows are written once more.
+"""
 
 import time
 

@@ -1,5 +1,7 @@
-"""Failovers by Sentinel while jobs are enqueued and worked on: what the new master has is done, once; what it never
-had is counted, by how the failover came about."""
+"""Failovers by Sentinel while jobs are enqueued and run.
+
+What the new master has is done once; what it never had is counted, by the cause of the failover.
+"""
 
 import time
 

@@ -1,5 +1,4 @@
-"""What the campaigns of `test_kills_shared_names.py` found, each at its moment: which version of an id runs, and in
-which order."""
+"""Which version of a job id runs, and in which order: cases that `test_kills_shared_names.py` found."""
 
 import signal
 from functools import partial

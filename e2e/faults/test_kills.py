@@ -1,5 +1,4 @@
-"""SIGKILL at random moments, hundreds of times, with Redis and the database killed in between: nothing lost, nothing
-twice."""
+"""Hundreds of SIGKILLs at random moments, of Redis and the database too: nothing is lost or done twice."""
 
 import time
 

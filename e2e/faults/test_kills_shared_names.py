@@ -1,5 +1,8 @@
-"""The same kills where names do not tell runs apart: two groups of one stream, two servers with the same ids, ids
-that come back, failed jobs that are requeued. What is asked is the database and Redis, never a worker."""
+"""The same kills where ids alone do not tell runs apart.
+
+Two groups of one stream, two servers with the same ids, ids that are used again, failed jobs that are requeued. The
+tests read the database and Redis, never a worker.
+"""
 
 import subprocess
 import threading
@@ -181,8 +184,7 @@ def test_two_servers_with_the_same_names_and_ids(full, tmp_path, redis_server, d
 
 
 class ComingBack(threading.Thread):
-    """Enqueues versions 1 to n of each id, whatever became of the one before. The patient ids wait until that was
-    begun."""
+    """Enqueues versions 1 to n of each id. Patient ids wait until the version before has begun."""
 
     def __init__(self, redis, rng, ids, patient, versions):
         super().__init__()
@@ -246,8 +248,7 @@ class ComingBack(threading.Thread):
 
 @pytest.mark.small_on("postgres")
 def test_ids_that_come_back(full, redis_server, redis, database, start_worker, rng, measure):
-    """Every version that was begun, and the last of each id: once, and in their order. One that was written over
-    while it waited is nobody's."""
+    """Every version that began, and the last of each id, runs once and in order; an overwritten one may not run."""
     ids, versions, kills = (60, 60, 17) if full else (30, 12, 5)
     names = [f"id-{number}" for number in range(ids)]
     effects = Effects(database)
@@ -314,8 +315,7 @@ class Requeuer(threading.Thread):
             self.requeues += self._requeue()
 
     def _mend(self):
-        """Up to ten of them: a person needs time. Only one that has failed, or its record may be written over in
-        somebody's hand."""
+        """Up to ten, as a person would. Only failed ones: the record of a running job must not be written over."""
         failed = [
             name for name in map(bytes.decode, self.redis.zrange(f"rq:failed:{QUEUE}", 0, -1)) if name in self.mended
         ]
@@ -347,8 +347,7 @@ def kind_of(number):
 
 @pytest.mark.small_on("sqlite")
 def test_failed_jobs_are_requeued(full, redis_server, redis, database, start_worker, rng, measure):
-    """Some cannot be helped, some are mended, some allow one retry only: their worker's death fails them after the
-    commit, or before."""
+    """Hopeless, mended, and brittle jobs: the death of a worker fails the last before or after the commit."""
     count, kills = (4_000, 17) if full else (400, 5)
     kinds = [kind_of(number) for number in range(count)]
     payloads = [call(FUNCTION, record(f"j{number}")) for number in range(count)]

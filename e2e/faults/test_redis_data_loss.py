@@ -1,6 +1,7 @@
-"""A Redis that forgets what it has acknowledged: it is killed, and comes back as it was a while ago, as with
-`appendfsync everysec`, or restored from a backup. What was done stays done, once; what was enqueued since then and
-not done is what it forgot."""
+"""A Redis that loses what it acknowledged: restarted with `appendfsync everysec`, or restored from a backup.
+
+What was done is not done again. Jobs that were enqueued since the copy and had not run are lost.
+"""
 
 import shutil
 import time

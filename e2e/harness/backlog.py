@@ -22,8 +22,7 @@ def drained(redis, queue="companies"):
 
 
 def unfinished(redis, *queues):
-    """What waits or is in hand, by name, and what a run in hand keeps in Redis and leaves to nobody: empty when all
-    is quiet."""
+    """What waits or runs, by name, and the keys that a run leaves in Redis; empty when all is quiet."""
     # A second look: what moves from one place to another while it is looked for is in neither.
     return _find_unfinished(redis, *queues) or _find_unfinished(redis, *queues)
 

@@ -1,5 +1,4 @@
-"""Random kills: workers that get SIGKILL and are replaced, are halted past their leases and go on, while servers are
-restarted.
+"""Random kills: workers get SIGKILL and are replaced, or are halted past their leases, while servers restart.
 
 Which worker, and when, comes from a seeded generator; the moments follow the work, not the clock.
 """
@@ -50,8 +49,7 @@ class Campaign:
                 other.result()  # one that failed fails here, and not as a database that never answers again
 
     def halt(self):
-        """SIGSTOP for one of them, another in its place. It goes on when its jobs are in other hands: leases
-        are looked at every second."""
+        """SIGSTOP for one of them, another in its place. It continues when its leases have been reclaimed."""
         slot = self.rng.randrange(len(self.workers))
         self.workers[slot].send(signal.SIGSTOP)
         self.halted.append((time.monotonic() + self.lease * 2.5, self.workers[slot]))

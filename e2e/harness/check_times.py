@@ -1,8 +1,6 @@
-"""How long each test took, for `./dev check`: where CHECK_TIMES names a file, a line `SECONDS<TAB>NODE` per test is
-added to it.
+"""How long each test took, for `./dev check`: a line `SECONDS<TAB>NODE` per test in the file CHECK_TIMES.
 
-A `conftest.py` calls `register` from `pytest_configure`. Setup, call and teardown are added up, those of a second
-attempt too.
+Setup, call and teardown are added up, those of a second attempt too.
 """
 
 import os

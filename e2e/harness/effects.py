@@ -1,5 +1,7 @@
-"""The smallest tables in which effects can be counted, and the recipe that fills them: for each record one row that
-says whose it is (source, job, version), and a row for each of its parts."""
+"""The smallest tables in which effects can be counted, and the recipe that fills them.
+
+Each record becomes one row with its source, job and version, and a row for each of its parts.
+"""
 
 import json
 
@@ -43,8 +45,7 @@ class Effects:
             return None
 
     def rows(self):
-        """(source, job, version) in the order of their ids, once it is sure that each has its own parts and no
-        other."""
+        """(source, job, version) in the order of their ids; asserts that each has its own parts and no other."""
         found = self.database.query(
             "SELECT e.source, e.job, e.version, count(p.id), count(DISTINCT p.number), coalesce(max(p.number), 0)"
             f" FROM {self.name} e LEFT JOIN {self.name}_part p ON p.effect_id = e.id"

@@ -1,5 +1,4 @@
-"""What all tests on a cluster share: the images on its nodes, the CRD, the operator as the chart installs it, two
-databases."""
+"""What all tests on a cluster share: images on its nodes, the CRD, the chart's operator, two databases."""
 
 import json
 import os
@@ -44,8 +43,7 @@ def apply_crd(cluster):
 
 @contextmanager
 def namespaces(cluster):
-    """Removes at the end the namespaces that the tests have left: each removal is a hundred requests to the API
-    server."""
+    """Removes the namespaces of the tests at the end: each removal is a hundred requests to the API server."""
     yield
     left = shared.notes(LEFT)
     if left:

@@ -74,8 +74,7 @@ def settings(protocol, prefix="rq", **changes):
 
 
 def enqueue(redis, protocol, marks, prefix="rq", transaction=True):
-    """As the producers of the protocol do: one transaction for RQ's (or one command after the other), one command for
-    the others."""
+    """As producers do: one transaction for RQ (or one command after the other), one command for lists and streams."""
     records = [json.dumps({"mark": each.decode()}) for each in marks]
     if protocol == "List":
         return redis.rpush(KEY, *records)
@@ -143,8 +142,7 @@ class Feeder:
 
 
 def holdings(redis):
-    """The marks that anything in this server has in it, name or value; finished RQ jobs are among them until they
-    expire."""
+    """The marks that any key of this server has in its name or value; finished RQ jobs count until they expire."""
     keys = list(redis.scan_iter("*", count=10_000))
     types = _each(redis, keys, lambda pipe, key: pipe.type(key))
     read = {
@@ -172,8 +170,7 @@ def _each(redis, items, ask):
 
 
 class Promotions:
-    """Watches which nodes are masters, every few milliseconds; of each that becomes one, what it holds at that
-    moment."""
+    """Watches every few milliseconds which nodes are masters, and what each holds when it becomes one."""
 
     def __init__(self, nodes):
         self.nodes, self.seen = nodes, []  # (port, time, holdings)
@@ -205,8 +202,7 @@ class Promotions:
 
 
 def status(url, protocol, prefix="rq"):
-    """Waiting, running, scheduled and failed jobs, and the number of workers, as `jobqueue status` tells them; None
-    while it cannot."""
+    """Waiting, running, scheduled and failed jobs and workers as `jobqueue status` shows them; None where it fails."""
     done = subprocess.run(
         [
             binary("jobqueue"),

@@ -1,5 +1,4 @@
-"""The operator in its two shapes: installed by the chart, and as a process beside the cluster that tests may
-torment."""
+"""The operator, installed by the chart or as a process beside the cluster that tests may kill and freeze."""
 
 import os
 from pathlib import Path
@@ -13,8 +12,7 @@ CHART = ROOT / "charts" / "jobqueue-operator"
 
 
 def images():
-    """Helm settings for other images than this version's: E2E_OPERATOR_IMAGE and E2E_WORKER_IMAGE, as
-    repository:tag."""
+    """Helm settings for other images: E2E_OPERATOR_IMAGE and E2E_WORKER_IMAGE, as repository:tag."""
     settings = []
     for value, variable in (("image", "E2E_OPERATOR_IMAGE"), ("workerImage", "E2E_WORKER_IMAGE")):
         repository, _, tag = os.environ.get(variable, "").partition(":")

@@ -1,5 +1,4 @@
-"""A fast RQ producer: the records that `Queue.enqueue` writes, many in one pipeline, with ids and times of our
-choosing.
+"""A fast RQ producer: the records of `Queue.enqueue`, many in one pipeline, with ids and times of our choice.
 
 The same call twice writes the same jobs, which is how a redelivery of everything is staged.
 """

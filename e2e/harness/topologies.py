@@ -82,8 +82,7 @@ class Replicated:
         until(self._is_settled, lambda: f"a master and two replicas\n{self.sentinels[0].output()}", seconds)
 
     def fail_over(self, how):
-        """Makes another node the master: by `kill`, `freeze` or `command`. Returns when it is, with the old one as a
-        replica."""
+        """Makes another node the master: by `kill`, `freeze` or `command`. Waits until the old one is a replica."""
         old = self.master()
         if how == "kill":
             old.process.kill()

@@ -91,8 +91,7 @@ class WorkersUnderTest:
         return self.kind == "python"
 
     def start(self, queues=("companies",), kind=None, serializer=None, order=None, **settings):
-        """`serializer` is for rq's worker, which must be told; `order` is one of rq's strategies; `settings` are for
-        ours."""
+        """`serializer` is for rq's worker, which must know it; `order` is a strategy of rq; `settings` are for ours."""
         kind = kind or self.kind
         name = f"{kind}{len(self.processes)}"
         if kind == "python":
@@ -179,8 +178,7 @@ def start_job(lock, queue, workers):
 
 @pytest.fixture
 def written(database, workers):
-    """Waits until the table holds exactly these lines' companies; `in_order` looks at the order in which they were
-    written."""
+    """Waits until the table holds exactly these lines' companies; with `in_order`, in this order."""
 
     def rows(lines, in_order=False, seconds=30):
         def names():

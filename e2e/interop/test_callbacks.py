@@ -1,5 +1,4 @@
-"""Callbacks are Python import paths. Ours cannot run them: the job is done all the same, and the log says what was
-skipped."""
+"""Callbacks are Python import paths, which our worker cannot run: the job is done, and the log says so."""
 
 import pytest
 from rq import Callback

@@ -1,5 +1,4 @@
-"""`jobqueue failed` and ids that came back since they failed: their place in the failed registry is of an earlier
-run."""
+"""`jobqueue failed`, and ids that were used again after they failed: their entries are of an earlier run."""
 
 import signal
 import subprocess

@@ -1,7 +1,7 @@
-"""Sequences of what producers do, drawn at random: every effect that was asked for takes place once, and where
-nothing was in hand meanwhile, rq's own worker leaves the same behind.
+"""Random sequences of what producers do: every effect that was asked for happens once.
 
-`SEQUENCES=2000` tries more than the few of every run, `SEED=7` those of a seed that failed.
+Where no job was running meanwhile, rq's own worker leaves the same behind. `SEQUENCES=2000` tries more than the few of
+every run, `SEED=7` those of a seed that failed.
 """
 
 import itertools

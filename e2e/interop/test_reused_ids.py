@@ -1,5 +1,7 @@
-"""An id that comes back while a run of it is in hand: each run that was asked for takes place, once, with the data it
-was asked for with; and in order, so that the newest data is written last."""
+"""An id that is enqueued again while a run of it goes on.
+
+Each run happens once, with the data of its own enqueue, and in order, so that the newest data is written last.
+"""
 
 import datetime
 import signal

@@ -1,5 +1,7 @@
-"""Several sources and one database: what has the same name, number or id in another place, or in another life of its
-key, has an effect of its own."""
+"""Several sources and one database: equal names, numbers or ids in different sources have separate effects.
+
+So have those of a key that was deleted and filled again.
+"""
 
 import json
 

@@ -1,5 +1,4 @@
-"""`job_timeout` where the database does not answer, and the end of a worker that computes. test_commands has the
-recipe that takes for ever."""
+"""`job_timeout` where the database does not answer, and where a worker computes for ever."""
 
 import json
 import signal

@@ -250,8 +250,7 @@ def no_release(request, crd, images):
 
 @pytest.fixture
 def control_plane():
-    """Restarts parts of the project's own cluster: `control_plane("restart", "apiserver")`. For tests that are
-    `alone`."""
+    """Restarts parts of the project's own cluster: `control_plane("restart", "apiserver")`. Mark the test `alone`."""
     script = os.environ.get("E2E_CLUSTER")
     if not script:
         pytest.skip("only the project's own cluster has parts that may be stopped")

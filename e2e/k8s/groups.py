@@ -20,8 +20,7 @@ ONLY = {
 
 
 def group_of(item, process=False):
-    """The group of a test. With `--process` nothing is installed, and a test that wants the chart's operator disturbs
-    others."""
+    """The group of a test. With `--process`, a test that uses the chart's operator runs alone."""
     if item.get_closest_marker(ALONE) or (process and "release" in item.fixturenames):
         return ALONE
     return OWN_OPERATOR if item.get_closest_marker(OWN_OPERATOR) else DEFAULT

@@ -1,5 +1,4 @@
-"""The main job on a cluster: a file through real rq becomes rows, from no pod to as many as it takes and back to
-none."""
+"""The main job on a cluster: a file becomes rows through real rq, while workers scale up and down to zero."""
 
 import itertools
 import subprocess

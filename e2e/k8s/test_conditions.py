@@ -1,5 +1,4 @@
-"""Everything that can be wrong with a queue shows as a condition with its reason, soon, and goes by itself when
-repaired."""
+"""Each fault of a queue shows as a condition with its reason, soon, and clears by itself after the repair."""
 
 import pytest
 

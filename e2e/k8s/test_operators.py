@@ -1,7 +1,7 @@
-"""Operators that die, stand by, freeze and come back, and an API server that goes away: workers go on, numbers never
-flap.
+"""Operators that die, stand by or freeze, and an API server that is away: replicas never flap.
 
-They run as processes beside the cluster, so that signals reach them on any cluster; the chart's operator is away.
+Workers go on meanwhile. The operators run as processes beside the cluster, so that signals reach them on any cluster;
+the chart's operator is away.
 """
 
 import signal

@@ -1,5 +1,4 @@
-"""A database that changes under running workers: no job pays for it, a person is told, and work goes on once it is
-put right."""
+"""A table that changes under running workers: no job is lost, a condition says why, and work resumes."""
 
 import pytest
 

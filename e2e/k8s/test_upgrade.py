@@ -1,5 +1,4 @@
-"""`helm upgrade` to a chart with another CRD, uninstall and install again, under load: no job lost, no worker
-replaced."""
+"""`helm upgrade` with another CRD, uninstall and install, under load: no job is lost, no worker replaced."""
 
 import re
 import shutil
