@@ -4,7 +4,7 @@ Waves of jobs make workers come and go under load until ours has removed as many
 
 All twenty-five seconds a wave comes at one moment, and one job every five seconds all along. Every pod that is told
 to go was removed by scaling in. A job whose begin was logged and whose end was not, when no worker is left, was
-killed; where pods stay for five minutes after the load, they are counted, and what they have in hand is among the
+killed; where pods stay for five minutes after the load, they are counted, and the jobs that they run are among the
 killed.
 
 `drain`: jobs of three to six seconds, pods have 35 seconds to go.

@@ -100,7 +100,7 @@ def test_each_job_once(full, tmp_path, cluster, start_workers, measure, protocol
         target = targets[move % 2]
         with rows.held():
             feed(number)
-            until(lambda: running_jobs(cluster, protocol) >= WORKERS, lambda: f"jobs are in hand\n{worker.output()}")
+            until(lambda: running_jobs(cluster, protocol) >= WORKERS, lambda: f"jobs are running\n{worker.output()}")
             keys = cluster.move(slot, source, target, last=b":job:", step=number // 8 if protocol == "RQ" else 8)
             next(keys)
         for _ in keys:
@@ -132,7 +132,7 @@ def test_a_master_dies_and_its_replica_has_the_queue(tmp_path, cluster, start_wo
 
     with rows.held():
         feed(master, range(500))
-        until(lambda: running_jobs(cluster, protocol) >= WORKERS, lambda: f"jobs are in hand\n{worker.output()}")
+        until(lambda: running_jobs(cluster, protocol) >= WORKERS, lambda: f"jobs are running\n{worker.output()}")
         master.process.kill()
         until(
             lambda: replica.client().execute_command("ROLE")[0] == b"master",

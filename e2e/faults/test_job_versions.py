@@ -41,7 +41,7 @@ class VersionHarness:
         return worker
 
     def block_writes(self):
-        """No worker writes from now on: what is claimed stays in hand."""
+        """No worker writes from now on: what is claimed goes on running."""
         self.lock = self.database.connect()
         self.lock.isolation_level = None
         self.lock.execute("BEGIN IMMEDIATE")
@@ -67,7 +67,7 @@ class VersionHarness:
         )
 
     def holder(self, name):
-        """The worker that has the job in hand."""
+        """The worker that runs the job."""
         said = self.redis.hget(f"rq:job:{name}", "worker_name").decode()
         return next(worker for worker in self.workers if said in worker.output())
 
@@ -121,7 +121,7 @@ def test_one_claim_that_takes_the_older_leaves_the_newer(harness):
     harness.start_worker(), harness.start_worker()
     harness.block_writes()
     names = iter(range(100))
-    with pytest.raises(Late):  # until both have their hands full
+    with pytest.raises(Late):  # until neither can claim another
         while True:
             harness.enqueue(1, name := f"id-{next(names)}")
             harness.wait_until_started(name, seconds=1)
@@ -151,7 +151,7 @@ def test_a_sleeper_writes_each_version_once_at_most(harness):
     harness.enqueue(2, "id")
     until(lambda: 2 in harness.versions("id"), "version 2 is done", seconds=15)
     sleeper.send(signal.SIGCONT)
-    sleeper.stop()  # with what it has in hand
+    sleeper.stop()  # after its running jobs
     assert harness.versions("id") in ([2], [1, 2], [2, 1])
 
 

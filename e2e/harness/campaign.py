@@ -63,7 +63,7 @@ class Campaign:
             self.zombies.append(entry[1])
 
     def end(self, condition, what, seconds=120):
-        """Until `condition()`; then every worker finishes what it has in hand, those that had been halted too."""
+        """Until `condition()`; then every worker finishes its running jobs, those that had been halted too."""
 
         def ended():
             self.wake()

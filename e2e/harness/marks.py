@@ -39,7 +39,7 @@ class Effects(Sqlite):
 
     @contextmanager
     def held(self):
-        """Nobody writes meanwhile: jobs wait, and some are in workers' hands."""
+        """Nobody writes meanwhile: jobs wait, and some are claimed."""
         connection = self.connect()
         connection.isolation_level = None
         connection.execute("BEGIN IMMEDIATE")
@@ -62,7 +62,7 @@ def mark(number):
 
 
 def settings(protocol, prefix="rq", **changes):
-    """Of a `JobQueueWorker` on the marks: small batches, so that much is in hand, and leases that lapse soon."""
+    """Of a `JobQueueWorker` on the marks: small batches, so that many are in flight, and leases that lapse soon."""
     queue = {"protocol": protocol, "names": [KEY], "keyPrefix": prefix, "leaseSeconds": 2}
     return {
         "ingest": RECIPE,

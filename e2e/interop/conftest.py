@@ -200,7 +200,7 @@ def written(database, workers):
 
 @pytest.fixture
 def quiet(redis, workers):
-    """Waits until nothing waits or is in hand, and nothing is left of what was."""
+    """Waits until no job waits or runs, and nothing is left of those that did."""
 
     def wait_until_quiet(*queues, seconds=30):
         until(

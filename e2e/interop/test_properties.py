@@ -69,7 +69,7 @@ class Ours:
         record."""
         found = backlog.unfinished(self.redis, *LISTS)
         if self.killed:
-            # What was canceled in the hands of a worker that died is nobody's; it expires.
+            # A job that was canceled while a worker ran it that died then belongs to nobody; it expires.
             found = {what: keys for what, keys in found.items() if "execution" not in str(what)}
         for name in LISTS:
             scheduled = self.redis.zrange(f"rq:scheduled:{name}", 0, -1)

@@ -24,7 +24,7 @@ def again(queue, line, **options):
 
 
 def taken(redis, queue, workers):
-    """Whoever serves the queue took what waits there; ours sets aside what has to wait for a run in hand."""
+    """Whoever serves the queue took what waits there; ours sets aside what has to wait for a run that goes on."""
     until(lambda: redis.llen(queue.key) == 0, lambda: f"the list is taken\n{workers.log()}")
 
 
@@ -127,7 +127,7 @@ def test_the_last_one_fails(queue, redis, workers, start_job, written, quiet, li
 @pytest.mark.ours
 @pytest.mark.parametrize("known", [True, False], ids=["set aside", "on the list"])
 def test_its_worker_is_killed(known, queue, redis, workers, start_job, written, quiet, lines):
-    """The producer has written over the record of what was in hand; it runs again all the same, and first."""
+    """The producer has written over the record of a running job; it runs again all the same, and first."""
     worker = workers.start(queue=SHORT_LEASE)
     first = start_job(lines[0])
     if known:
@@ -146,7 +146,7 @@ def test_its_worker_is_killed(known, queue, redis, workers, start_job, written, 
 
 @pytest.mark.ours
 def test_its_worker_drains(queue, redis, workers, start_job, written, quiet, lines):
-    """SIGTERM: what is in hand is given back, and stays before what came after it."""
+    """SIGTERM: a running job is released, and stays before what came after it."""
     worker = workers.start(queue=SHORT_LEASE, worker={"drainSeconds": 1})
     first = start_job(lines[0])
     again(queue, lines[1])
@@ -236,7 +236,7 @@ def test_on_another_queue_in_order(redis, queue, workers, start_job, written, qu
 @pytest.mark.ours
 @pytest.mark.parametrize("what", ["cancel", "delete"])
 def test_after_it_was_taken_back(what, queue, redis, workers, start_job, written, quiet, database, lines):
-    """What is in hand may be too far to be stopped; what came after it is wanted, once and last."""
+    """A running job may be too far to be stopped; what came after it is wanted, once and last."""
     workers.start()
     first = start_job(lines[0])
     getattr(first.job, what)()

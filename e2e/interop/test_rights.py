@@ -175,7 +175,7 @@ def test_the_printed_account_of_who_only_looks(account, ask, queue, lines):
 
 @pytest.mark.parametrize("lost", ["zadd", "xadd", "hset", "del"])
 def test_a_right_taken_away_during_a_run(lost, account, queue, redis, lock, written, quiet, lines):
-    """What is in hand stays in hand until it can be recorded; nothing is done twice."""
+    """A running job is kept until its outcome can be recorded; nothing is done twice."""
     held = lock()
     held.execute("ROLLBACK")
     worker = account(DOCUMENTED)

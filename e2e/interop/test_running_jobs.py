@@ -1,4 +1,4 @@
-"""What others do to a job, or to its queue, while a worker has it in hand."""
+"""What others do to a job, or to its queue, while a worker runs it."""
 
 import json
 import signal
@@ -66,7 +66,7 @@ def test_it_is_as_old_as_it_began(kind, redis, redis_server, workers, start_job,
     held.let_go()
     workers.reaches(held.job, JobStatus.FINISHED)
     until(
-        lambda: [worker["jobAgeSeconds"] for worker in status(redis_server)["workers"]] == [None], "no job is in hand"
+        lambda: [worker["jobAgeSeconds"] for worker in status(redis_server)["workers"]] == [None], "no job is running"
     )
 
 
@@ -84,7 +84,7 @@ def test_the_worker_goes_on_with_the_next(what, queue, redis, workers, start_job
 
 
 def test_a_client_saves_its_old_copy(queue, redis, workers, start_job, written, lines):
-    """Its status of then is written over the job's; the run that is in hand is still that job's."""
+    """Its old status is written over the job's; the run that goes on is still that job's."""
     worker = workers.start()
     workers.reaches(queue.enqueue(FUNCTION, lines[0]), JobStatus.FINISHED)
     held = start_job(lines[1])
@@ -103,7 +103,7 @@ def test_a_client_saves_its_old_copy(queue, redis, workers, start_job, written, 
 
 @pytest.mark.parametrize("deleted", [False, True], ids=["emptied", "deleted"])
 def test_its_queue_goes(deleted, queue, redis, workers, start_job, written, lines):
-    """What is in hand is done; what waited is gone, without a word."""
+    """The job that runs is done; those that waited are gone, without a word."""
     worker = workers.start()
     held = start_job(lines[0])
     worker.freeze()

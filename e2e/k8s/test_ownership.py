@@ -113,7 +113,7 @@ def test_deletion_drains_and_leaves_nothing(namespace, database, redis, producer
             0.1,
         )
     now = backlog.read(redis)
-    assert now.running == 0 and now.failed == 0, f"what was in hand is finished or given back: {now}"
+    assert now.running == 0 and now.failed == 0, f"running jobs are finished or released: {now}"
     done = database.counts()[0]
     assert done + now.waiting == len(lines), (done, now)
     namespace.apply(manual(2))

@@ -114,7 +114,7 @@ def test_a_rollout_in_the_middle_of_jobs(namespace, database, redis, producer):
 
 
 def test_a_drain_that_takes_too_long(namespace, database, redis, producer):
-    """The pod is gone before its jobs are: what it had in hand is given back, and done once, by others."""
+    """The pod is gone before its jobs are done: they are released, and done once, by others."""
     namespace.apply(manual(1, worker={"batchSize": 50, "drainSeconds": 1}))
     pod = namespace.runs(1)[0]
     lines = companies.make(200, seed=33)
@@ -142,7 +142,7 @@ def test_a_drain_that_takes_too_long(namespace, database, redis, producer):
 
 
 def holder(redis, pods):
-    """The pod whose worker has jobs in hand."""
+    """The pod whose worker runs jobs."""
     busy = [key.decode() for key in redis.smembers("rq:workers") if redis.hget(key, "state") == b"busy"]
     named = [pod for pod in pods if any(pod["metadata"]["name"] in key for key in busy)]
     return named[0]["metadata"]["name"] if len(named) == 1 else None
@@ -166,7 +166,7 @@ def test_idle_workers_go_first(namespace, database, redis, producer):
 
 
 def test_busy_workers_are_no_surplus(namespace, database, redis, producer):
-    """With nothing waiting and one job in hand, the workers around it go, and it stays until it is done."""
+    """With no job waiting and one running, the other workers go, and its worker stays until it is done."""
     namespace.apply(manifest(scaling={"minReplicas": 3, "idleSeconds": 0}, worker={"concurrency": 1, "batchSize": 1}))
     namespace.scales(3)
     pods = namespace.runs(3)
