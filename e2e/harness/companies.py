@@ -6,7 +6,8 @@ import re
 import subprocess
 import sys
 
-from . import ROOT
+from . import ROOT, backlog
+from .waiting import until
 
 EXAMPLE = ROOT / "examples" / "companies"
 FUNCTION = "ParseCompany.parse_company"
@@ -72,3 +73,13 @@ class Expected:
     @property
     def partners(self):
         return sum(partners for _, _, partners in self.rows)
+
+    def wait_until_written(self, redis, database, seconds=60):
+        """Until no job waits or runs and all companies are there, with all of their partners and ledger entries."""
+        until(
+            lambda: backlog.drained(redis) and database.counts()[0] >= self.companies,
+            lambda: f"{self.companies} companies: {backlog.read(redis)} {database.counts()}",
+            seconds,
+            0.1,
+        )
+        assert database.counts() == (self.companies, self.partners, self.companies)

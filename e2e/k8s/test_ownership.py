@@ -118,13 +118,7 @@ def test_deletion_drains_and_leaves_nothing(namespace, database, redis, producer
     assert done + now.waiting == len(lines), (done, now)
     namespace.apply(manual(2))
     expected = Expected(lines)
-    until(
-        lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
-        lambda: f"{backlog.read(redis)} {database.counts()}",
-        60,
-        0.1,
-    )
-    assert database.counts() == (expected.companies, expected.partners, expected.companies)
+    expected.wait_until_written(redis, database)
 
 
 def test_a_new_queue_of_the_same_name_begins_anew(namespace, redis, producer):

@@ -85,8 +85,7 @@ def test_a_short_host_name_is_of_the_queues_namespace(
 
 @pytest.fixture
 def tls_redis(tmp_path, host):
-    """A redis-server that speaks TLS alone and asks for a client certificate. (its port, the directory of the
-    certificates)"""
+    """A redis-server with TLS only that asks for a client certificate: its port, and where the certificates are."""
     certificates.make(tmp_path, f"IP:{host}", "IP:127.0.0.1", "DNS:redis")
     port = free_port()
     server = Process(
@@ -120,6 +119,18 @@ def tls_redis(tmp_path, host):
     server.stop()
 
 
+TLS = {
+    "caSecretKeyRef": {"name": "warehouse", "key": "ca"},
+    "clientCertificateSecretRef": {"name": "certificate"},
+}
+
+
+def create_client_certificate(namespace, directory):
+    """The Secret that TLS names, as `kubectl` makes it."""
+    files = (f"--cert={directory / 'client.crt'}", f"--key={directory / 'client.key'}")
+    namespace.kubectl("create", "secret", "tls", "certificate", *files)
+
+
 def test_tls_with_a_client_certificate(namespace, tls_redis, database, host):
     port, directory = tls_redis
     client = Redis(
@@ -136,28 +147,9 @@ def test_tls_with_a_client_certificate(namespace, tls_redis, database, host):
         database=database.remote_url,
         ca=(directory / "ca.crt").read_text(),
     )
-    namespace.apply(
-        manual(
-            1,
-            queue={
-                "redis": {
-                    "tls": {
-                        "caSecretKeyRef": {"name": "warehouse", "key": "ca"},
-                        "clientCertificateSecretRef": {"name": "certificate"},
-                    }
-                }
-            },
-        )
-    )
+    namespace.apply(manual(1, queue={"redis": {"tls": TLS}}))
     namespace.reaches("Stalled", "True", "SecretNotFound")
-    namespace.kubectl(
-        "create",
-        "secret",
-        "tls",
-        "certificate",
-        f"--cert={directory / 'client.crt'}",
-        f"--key={directory / 'client.key'}",
-    )
+    create_client_certificate(namespace, directory)
     namespace.reaches("QueueReachable", "True", "Reachable")
     namespace.runs(1)
     lines = companies.make(100, seed=82)
@@ -177,26 +169,7 @@ def test_tls_with_a_short_host_name(request, namespace, tls_redis, database, hos
         database=database.remote_url,
         ca=(directory / "ca.crt").read_text(),
     )
-    namespace.kubectl(
-        "create",
-        "secret",
-        "tls",
-        "certificate",
-        f"--cert={directory / 'client.crt'}",
-        f"--key={directory / 'client.key'}",
-    )
-    namespace.apply(
-        manual(
-            1,
-            queue={
-                "redis": {
-                    "tls": {
-                        "caSecretKeyRef": {"name": "warehouse", "key": "ca"},
-                        "clientCertificateSecretRef": {"name": "certificate"},
-                    }
-                }
-            },
-        )
-    )
+    create_client_certificate(namespace, directory)
+    namespace.apply(manual(1, queue={"redis": {"tls": TLS}}))
     namespace.reaches("QueueReachable", "True", "Reachable")
     namespace.runs(1)

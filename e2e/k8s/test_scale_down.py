@@ -82,13 +82,7 @@ def test_in_the_middle_of_jobs(namespace, database, redis, producer, how, measur
         done = database.counts()[0]
         assert done + now.waiting + now.scheduled == len(lines), "nothing is lost meanwhile"
         namespace.kubectl("scale", "jobqueue/companies", "--replicas=2")
-    until(
-        lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
-        lambda: f"{backlog.read(redis)} {database.counts()}",
-        60,
-        0.1,
-    )
-    assert database.counts() == (expected.companies, expected.partners, expected.companies)
+    expected.wait_until_written(redis, database)
     assert database.companies() == expected.rows
     assert backlog.read(redis).failed == 0
     measure(seconds=time.monotonic() - began)
@@ -103,13 +97,7 @@ def test_a_rollout_in_the_middle_of_jobs(namespace, database, redis, producer):
     producer.enqueue(lines)
     until(lambda: backlog.read(redis).finished > 100, "they work", 20)
     namespace.kubectl("rollout", "restart", "deployment/companies-worker")
-    until(
-        lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
-        lambda: f"{backlog.read(redis)} {database.counts()}",
-        60,
-        0.1,
-    )
-    assert database.counts() == (expected.companies, expected.partners, expected.companies)
+    expected.wait_until_written(redis, database)
     assert backlog.read(redis).failed == 0
 
 
@@ -131,13 +119,7 @@ def test_a_drain_that_takes_too_long(namespace, database, redis, producer):
             0.1,
         )
         blocker.rollback()
-    until(
-        lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
-        lambda: f"{backlog.read(redis)} {database.counts()}",
-        60,
-        0.1,
-    )
-    assert database.counts() == (expected.companies, expected.partners, expected.companies)
+    expected.wait_until_written(redis, database)
     assert backlog.read(redis).failed == 0
 
 
