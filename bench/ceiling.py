@@ -1,16 +1,17 @@
 """The same rows without a queue, by the fastest way each database has. Only the database's part is timed."""
+
 import datetime
 import json
 import time
 
-from harness.ParseCompany import COMPANY_COLUMNS, PARTNER_COLUMNS, company_row, insert, partner_row
+from e2e.harness.ParseCompany import COMPANY_COLUMNS, PARTNER_COLUMNS, company_row, insert, partner_row
 
 ROWS_PER_INSERT = 500
 
 
 def rows(lines):
     """Companies with ids of our own, and their partners, ready to be sent."""
-    now = datetime.datetime.now(datetime.timezone.utc).replace(tzinfo=None).isoformat(sep=" ")
+    now = datetime.datetime.now(datetime.UTC).replace(tzinfo=None).isoformat(sep=" ")
     parents, children = [], []
     for number, line in enumerate(lines, start=1):
         company = json.loads(line)["Company"]
@@ -44,7 +45,10 @@ def prepare(kind, connection, table, columns, values):
     if kind == "mariadb":
         head = f"INSERT INTO {table} ({', '.join(columns)}) VALUES "
         rows_of_text = [f"({', '.join(map(connection.literal, row))})" for row in values]
-        return [head + ", ".join(rows_of_text[start:start + ROWS_PER_INSERT]) for start in range(0, len(values), ROWS_PER_INSERT)]
+        return [
+            head + ", ".join(rows_of_text[start : start + ROWS_PER_INSERT])
+            for start in range(0, len(values), ROWS_PER_INSERT)
+        ]
     return insert(table, columns, "?"), values
 
 
@@ -57,7 +61,7 @@ def copy(connection, ready):
         for statement, text in ready:
             with cursor.copy(statement) as stream:
                 for start in range(0, len(text), 1 << 18):
-                    stream.write(text[start:start + (1 << 18)])
+                    stream.write(text[start : start + (1 << 18)])
 
 
 def one_transaction(connection, ready):

@@ -1,23 +1,25 @@
-#!/usr/bin/env python3
 """How much more the scaling spends than whoever had known all jobs beforehand, in simulated runs.
 
-    bench/scaling.py [--settings 5/5/30,300/5/60] [--shapes burst,sparse] [--seeds 1,2,3] [--at-most 1.35] [--output target/scaling.json]
+    python -m bench.scaling [--settings 5/5/30,300/5/60] [--shapes burst,sparse] [--seeds 1,2,3] [--at-most 1.35]
+                            [--output target/scaling.json]
 
-A setting is how long a job takes, how long a pod takes to start, and maxWaitSeconds. Each is run with every shape and seed by
-`jobqueue simulate`, with at most 20 workers; the manifest has that target and no other. The shapes are the command's own, and `sparse`, a
-job every ten minutes, and `steady`, random arrivals that keep half of the workers busy.
+A setting is how long a job takes, how long a pod takes to start, and maxWaitSeconds. Each is run with every shape and
+seed by `jobqueue simulate`, with at most 20 workers; the manifest has that target and no other. The shapes are the
+command's own, and `sparse`, a job every ten minutes, and `steady`, random arrivals that keep half of the workers
+busy.
 
   P95, P99    the waits of ours
   COST        the worker-seconds of ours, and what the bound says it must be at least
   BY BOUND    the one by the other: the mean of seeds, as all means here, is geometric
-  MISSED      seeds in which P95 is more than 1.05 of the target (where not even 20 workers that are always there keep to
-              it: of theirs)
+  MISSED      seeds in which P95 is more than 1.05 of the target (where not even 20 workers that are always there
+              keep to it: of theirs)
   BEATEN BY   rules that waited no longer (P95) and spent less, by a hundredth at least, and in how many seeds
 
-Where the target is shorter than a pod's start only foresight keeps to it: those settings have a mean of their own. Nothing is
-asserted, unless --at-most says which mean is too much. The shape `stuck-database` is left out unless it is named: the bound
-knows of no database.
+Where the target is shorter than a pod's start only foresight keeps to it: those settings have a mean of their own.
+Nothing is asserted, unless --at-most says which mean is too much. The shape `stuck-database` is left out unless it is
+named: the bound knows of no database.
 """
+
 import argparse
 import collections
 import json
@@ -28,7 +30,6 @@ import sys
 import tempfile
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
 WORKERS = 20
 SETTINGS = "5/5/30,5/30/60,300/5/60,0.05/5/30,5/5/3"
 SHAPES = "burst,daily,sawtooth,slow-pods,steady,sparse"
@@ -65,7 +66,17 @@ def simulate(program, directory, setting, shape, seed):
     text = MANIFEST.format(workers=WORKERS, wait=wait, drain=max(30, 3 * job))
     if not manifest.exists():
         manifest.write_text(text, encoding="utf-8")
-    command = [program, "simulate", "-f", str(manifest), *load(directory, shape, job), "--seed", str(seed), "-o", "json"]
+    command = [
+        program,
+        "simulate",
+        "-f",
+        str(manifest),
+        *load(directory, shape, job),
+        "--seed",
+        str(seed),
+        "-o",
+        "json",
+    ]
     command += ["--job-seconds", f"{job:g}", "--pod-start-seconds", f"{start:g}"]
     for rule in RULES:
         command += ["--policy", rule]
@@ -108,18 +119,24 @@ def ratios(verdicts):
 
 def line(name, shape, verdicts):
     beaten = collections.Counter(rule for verdict in verdicts for rule in verdict["beatenBy"])
-    average = {key: sum(verdict[key] for verdict in verdicts) / len(verdicts) for key in ("p95", "p99", "cost", "bound")}
+    average = {
+        key: sum(verdict[key] for verdict in verdicts) / len(verdicts) for key in ("p95", "p99", "cost", "bound")
+    }
     missed = sum(verdict["missed"] for verdict in verdicts)
-    return (f"{name:<12} {shape:<15} {average['p95']:>7.1f} {average['p99']:>7.1f} {average['cost']:>10,.0f} "
-            f"{average['bound']:>10,.0f} {mean(ratios(verdicts)):>9.2f} {missed:>7} of {len(verdicts)}  "
-            + ", ".join(f"{rule} {count}" for rule, count in beaten.most_common(4)))
+    return (
+        f"{name:<12} {shape:<15} {average['p95']:>7.1f} {average['p99']:>7.1f} {average['cost']:>10,.0f} "
+        f"{average['bound']:>10,.0f} {mean(ratios(verdicts)):>9.2f} {missed:>7} of {len(verdicts)}  "
+        + ", ".join(f"{rule} {count}" for rule, count in beaten.most_common(4))
+    )
 
 
 def summary(title, verdicts):
     keda = sum(any(rule.startswith("keda") for rule in verdict["beatenBy"]) for verdict in verdicts)
     beaten, missed = (sum(bool(verdict[key]) for verdict in verdicts) for key in ("beatenBy", "missed"))
-    print(f"{title}: {len(verdicts)} runs, cost by bound {mean(ratios(verdicts)):.2f}; missed {missed}; "
-          f"beaten by KEDA in {keda}, by any rule in {beaten}")
+    print(
+        f"{title}: {len(verdicts)} runs, cost by bound {mean(ratios(verdicts)):.2f}; missed {missed}; "
+        f"beaten by KEDA in {keda}, by any rule in {beaten}"
+    )
 
 
 def arguments():
@@ -138,7 +155,10 @@ def main():
     settings = [tuple(map(float, setting.split("/"))) for setting in chosen.settings.split(",")]
     shapes, seeds = chosen.shapes.split(","), [int(seed) for seed in chosen.seeds.split(",")]
     results, kept, short = [], [], []
-    print(f"{'SETTING':<12} {'SHAPE':<15} {'P95':>7} {'P99':>7} {'COST':>10} {'BOUND':>10} {'BY BOUND':>9} {'MISSED':>12}  BEATEN BY")
+    print(
+        f"{'SETTING':<12} {'SHAPE':<15} {'P95':>7} {'P99':>7} {'COST':>10} {'BOUND':>10} {'BY BOUND':>9}"
+        f" {'MISSED':>12}  BEATEN BY"
+    )
     with tempfile.TemporaryDirectory() as directory:
         for setting in settings:
             name = "/".join(f"{value:g}" for value in setting)
@@ -146,8 +166,10 @@ def main():
                 runs = [simulate(program, Path(directory), setting, shape, seed) for seed in seeds]
                 verdicts = [judge(run, setting[2]) for run in runs]
                 (kept if setting[2] >= setting[1] else short).extend(verdicts)
-                results += [{"setting": name, "shape": shape, "seed": seed, **verdict}
-                            for seed, verdict in zip(seeds, verdicts)]
+                results += [
+                    {"setting": name, "shape": shape, "seed": seed, **verdict}
+                    for seed, verdict in zip(seeds, verdicts, strict=True)
+                ]
                 print(line(name, shape, verdicts), flush=True)
     print()
     if kept:

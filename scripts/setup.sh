@@ -1,6 +1,7 @@
 # What the commands of `./dev` need on this machine, and how it gets there. Sourced by `dev`.
 
 RQ_VERSIONS=(2.12.0 3.0.0)
+RUFF=0.17.6
 VENVS=e2e/.venv
 KIND=sigs.k8s.io/kind@v0.33.0
 CARGO_DENY=0.20.2
@@ -58,24 +59,42 @@ can_have_cluster() {
     command -v go >/dev/null && [ "$(id -u)" = 0 ] && (((0x$rights >> 12 & 1) && (0x$rights >> 21 & 1)))
 }
 
+# What Python environments need, as arguments of `need`.
+python_packages() {
+    local more
+    python3 -c 'import ensurepip, venv' 2>/dev/null || more="no-such-command python3-venv"
+    echo "python3 python3 ${more:-}"
+}
+
 # Debian's part of what the tests need. Everything else builds on it.
 packages() {
     need_rust
-    local wanted=("${CERTIFICATES[@]}" "${SERVERS[@]}" python3 python3)
-    python3 -c 'import ensurepip, venv' 2>/dev/null || wanted+=(no-such-command python3-venv)
+    local wanted
+    read -ra wanted <<<"$(python_packages)"
+    wanted+=("${CERTIFICATES[@]}" "${SERVERS[@]}")
     [ "$1" = without-cluster ] || others_cluster || wanted+=("${NODE[@]}")
     need "${wanted[@]}"
 }
 
-# A Python environment with one version of rq.
-venv() {
-    local version=$1 directory=$VENVS/rq-$1
-    local wanted; wanted="rq==$version"$'\n'"$(cat e2e/requirements.txt)"
-    [ "$(cat "$directory/.installed" 2>/dev/null)" = "$wanted" ] && return
-    say "Python environment with rq $version"
+# A Python environment, made anew where it was not made for the same TEXT: environment NAME TEXT ARGUMENT_OF_PIP...
+environment() {
+    local directory=$VENVS/$1 wanted=$2 packages
+    [ "$(cat "$directory/.installed" 2>/dev/null)" != "$wanted" ] || return 0
+    read -ra packages <<<"$(python_packages)"
+    need "${CERTIFICATES[@]}" "${packages[@]}"
+    say "Python environment $1"
     python3 -m venv --clear "$directory"
-    "$directory/bin/pip" install -q --disable-pip-version-check "rq==$version" -r e2e/requirements.txt
-    printf '%s' "$wanted" > "$directory/.installed"
+    "$directory/bin/pip" install -q --disable-pip-version-check "${@:3}"
+    printf '%s' "$wanted" >"$directory/.installed"
+}
+
+# The one with a version of rq, for the tests.
+venv() { environment "rq-$1" "rq==$1"$'\n'"$(cat e2e/requirements.txt)" "rq==$1" -r e2e/requirements.txt; }
+
+# Lints and formats the Python of this repository; pyproject.toml says how.
+ruff() {
+    environment ruff "ruff==$RUFF" "ruff==$RUFF"
+    "$VENVS/ruff/bin/ruff" "$@"
 }
 
 # Servers that are not Debian's, as wheels bring them: bin/redis-server-NAME in an environment of their own.

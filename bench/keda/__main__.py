@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Beside KEDA, on the same cluster in the same run.
 
     ./dev bench keda [PART]... [--small] [--rounds 4] [--more 26] [--output target/keda.json]
@@ -19,24 +18,21 @@ Contenders:
   ours-...   of `backlog` and `waves`: ours with different targets (`work.py`)
   keda-...   of `backlog` and `waves`: tuned KEDA with different lengths
 
-KEDA must be installed (`./dev bench keda-install` does so on our own node; its operator and its metrics server, webhooks are
-not needed) and reach this machine, where Redis runs. Times are from the moment before something is pushed, as watches of
-Deployments and pods and the jobs themselves tell them. Nothing is asserted.
+KEDA must be installed (`./dev bench keda-install` does so on our own node; its operator and its metrics server,
+webhooks are not needed) and reach this machine, where Redis runs. Times are from the moment before something is
+pushed, as watches of Deployments and pods and the jobs themselves tell them. Nothing is asserted.
 """
+
 import argparse
 import json
 import os
 import statistics
-import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "e2e"))
+from e2e.harness import ROOT
 
-import harm  # noqa: E402
-import reaction  # noqa: E402
-import work  # noqa: E402
-from session import Session  # noqa: E402
+from . import harm, reaction, work
+from .session import Session
 
 PARTS = {
     "reaction": (reaction.run, reaction.ROWS),
@@ -51,7 +47,10 @@ SMALL = {"rounds": 1, "more": 0, "defaults": 0, "backlogs": 1, "jobs": 60, "wave
 def summary(rounds):
     """Of what every round has."""
     fields = {field: sorted(each[field] for each in rounds) for field in rounds[0]}
-    return {field: {"median": statistics.median(values), "worst": values[-1], "rounds": len(values)} for field, values in fields.items()}
+    return {
+        field: {"median": statistics.median(values), "worst": values[-1], "rounds": len(values)}
+        for field, values in fields.items()
+    }
 
 
 def table(part, result):
@@ -59,7 +58,9 @@ def table(part, result):
     yield f"{part + ': median (worst)':32}" + "".join(f"{name:>20}" for name in found)
     for field, title in PARTS[part][1].items():
         cells = [each.get(field) for each in found.values()]
-        yield f"{title:32}" + "".join(f"{cell['median']:10.2f} ({cell['worst']:7.2f})".rjust(20) if cell else f"{'-':>20}" for cell in cells)
+        yield f"{title:32}" + "".join(
+            f"{cell['median']:10.2f} ({cell['worst']:7.2f})".rjust(20) if cell else f"{'-':>20}" for cell in cells
+        )
     yield f"{'rounds':32}" + "".join(f"{len(each):>20}" for each in result["rounds"].values())
     yield from (f"{what}: {value}" for what, value in result.items() if what != "rounds")
 
@@ -67,16 +68,29 @@ def table(part, result):
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
-    parser.add_argument("--rounds", type=int, default=4, help="of `reaction`, of jobqueue and of tuned KEDA (%(default)s)")
-    parser.add_argument("--more", type=int, default=26, help="of `reaction`, further rounds of jobqueue alone, for its tail (%(default)s)")
-    parser.add_argument("--defaults", type=int, default=1, help="rounds of KEDA with its defaults; 0: none (%(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=4, help="of `reaction`, of jobqueue and of tuned KEDA (%(default)s)"
+    )
+    parser.add_argument(
+        "--more",
+        type=int,
+        default=26,
+        help="of `reaction`, further rounds of jobqueue alone, for its tail (%(default)s)",
+    )
+    parser.add_argument(
+        "--defaults", type=int, default=1, help="rounds of KEDA with its defaults; 0: none (%(default)s)"
+    )
     parser.add_argument("--backlogs", type=int, default=2, help="rounds of `backlog` (%(default)s)")
     parser.add_argument("--jobs", type=int, default=300, help="of a backlog (%(default)s)")
     parser.add_argument("--waves", type=int, default=6, help="of `waves`, forty seconds each (%(default)s)")
     parser.add_argument("--uneven", type=int, default=2, metavar="ROUNDS", help="of `waves` (%(default)s)")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="of `backlog` and `waves`: these contenders (all)")
+    parser.add_argument(
+        "--only", nargs="+", default=[], metavar="NAME", help="of `backlog` and `waves`: these contenders (all)"
+    )
     parser.add_argument("--scale-ins", type=int, default=200, help="of ours, in `drain` and in `protect` (%(default)s)")
-    parser.add_argument("--longest", type=int, default=480, metavar="SECONDS", help="of `drain` and of `protect` (%(default)s)")
+    parser.add_argument(
+        "--longest", type=int, default=480, metavar="SECONDS", help="of `drain` and of `protect` (%(default)s)"
+    )
     parser.add_argument("--small", action="store_true", help="to see that it works: one round of everything, of little")
     parser.add_argument("--output", default=str(ROOT / "target" / "keda.json"), metavar="FILE")
     args = parser.parse_args()

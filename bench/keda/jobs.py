@@ -1,4 +1,5 @@
 """Jobs of one RQ queue: when each came, and what the workers' log (`tasks.py`) says became of it."""
+
 import time
 from collections import defaultdict
 
@@ -17,7 +18,9 @@ class Jobs:
     def push(self, seconds):
         """One job for each number of seconds, all at one moment; the moment before."""
         numbers = range(len(self.came), len(self.came) + len(seconds))
-        jobs = [Queue.prepare_data("tasks.sleep", (number, each)) for number, each in zip(numbers, seconds)]
+        jobs = [
+            Queue.prepare_data("tasks.sleep", (number, each)) for number, each in zip(numbers, seconds, strict=True)
+        ]
         began = time.time()
         self.queue.enqueue_many(jobs)
         self.came.update(dict.fromkeys(numbers, began))
@@ -57,11 +60,19 @@ class Jobs:
         begun, ended = self.logged()
         first = min(self.came.values())
         runs = sum(map(len, begun.values()))
-        result = {"jobs": len(self.came), "killed": runs - sum(map(len, ended.values())), "begun_again": runs - len(begun),
-                  "never_begun": len(self.came) - len(begun), "never_ended": len(self.came) - len(ended)}
+        result = {
+            "jobs": len(self.came),
+            "killed": runs - sum(map(len, ended.values())),
+            "begun_again": runs - len(begun),
+            "never_begun": len(self.came) - len(begun),
+            "never_ended": len(self.came) - len(ended),
+        }
         if ended:
-            result |= {"first_begun": min(map(min, begun.values())) - first, "first_done": min(map(min, ended.values())) - first,
-                       "cleared": max(map(max, ended.values())) - first}
+            result |= {
+                "first_begun": min(map(min, begun.values())) - first,
+                "first_done": min(map(min, ended.values())) - first,
+                "cleared": max(map(max, ended.values())) - first,
+            }
         return result
 
     def waits(self):

@@ -1,19 +1,20 @@
-"""What all parts share: the cluster, one Redis, one operator of ours beside the cluster, and KEDA where it is installed."""
+"""What all parts share: the cluster, one Redis, our operator beside the cluster, and KEDA where installed."""
+
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
-from harness import python_image
-from harness.kube import Cluster, Namespace
-from harness.operators import OperatorProcess
-from harness.redis_server import RedisServer
-from harness.waiting import until
-from watched import Pods, Replicas
+from e2e.harness import ROOT, python_image
+from e2e.harness.kube import Cluster, Namespace
+from e2e.harness.operators import OperatorProcess
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import until
+
+from .watched import Pods, Replicas
 
 HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[1]
 # Another one for each of several runs at the same time.
 NAMESPACE = os.environ.get("BENCH_NAMESPACE", "bench-keda")
 KINDS = "jobqueues,scaledobjects,deployments"
@@ -47,7 +48,12 @@ class Session:
     def _make_image(self):
         assert os.environ.get("E2E_CLUSTER"), "no image with rq, bench/keda/tasks.py in /app: set BENCH_PYTHON_RQ_IMAGE"
         directory = python_image.build(Path(self.directory.name) / "image", HERE / "tasks.py")
-        subprocess.run([os.environ["E2E_CLUSTER"], "image", "bench/python-rq:1", str(directory)], check=True, timeout=300, capture_output=True)
+        subprocess.run(
+            [os.environ["E2E_CLUSTER"], "image", "bench/python-rq:1", str(directory)],
+            check=True,
+            timeout=300,
+            capture_output=True,
+        )
         return "docker.io/bench/python-rq:1"
 
     def contend(self, *lists):

@@ -1,4 +1,5 @@
-"""What the jobs of the benchmark do: each tells Redis when and in which pod it begins and ends, and sleeps in between."""
+"""The jobs of the benchmark: each sleeps, and reports to Redis when and in which pod it begins and ends."""
+
 import socket
 import time
 

@@ -1,11 +1,13 @@
 """What the API server told of a namespace's Deployments and pods, with the moments at which it did."""
+
+import itertools
 import json
 import threading
 import time
 import urllib.request
 
-from harness.kube import KINDS
-from harness.waiting import until
+from e2e.harness.kube import KINDS
+from e2e.harness.waiting import until
 
 
 class Watched(threading.Thread):
@@ -71,17 +73,25 @@ class Replicas(Watched):
 
     def reaches(self, name, test, since, what, seconds):
         """The moment, from `since` on, at which `test(asked, ready)` was true first."""
-        def look():
+
+        def poll():
             steps = self.steps.get(name, [])
             before = [each for each in steps if each[0] <= since][-1:]
-            return next((max(moment, since) for moment, asked, ready in [*before, *(each for each in steps if each[0] > since)]
-                         if test(asked, ready)), None)
-        return until(look, lambda: f"{name}: {what}; {self.steps.get(name, [])[-1:]}", seconds, 0.005)
+            return next(
+                (
+                    max(moment, since)
+                    for moment, asked, ready in [*before, *(each for each in steps if each[0] > since)]
+                    if test(asked, ready)
+                ),
+                None,
+            )
+
+        return until(poll, lambda: f"{name}: {what}; {self.steps.get(name, [])[-1:]}", seconds, 0.005)
 
     def asked_seconds(self, name, since):
         """Pods asked for, over time."""
         steps = [(moment, asked) for moment, asked, _ in self.steps[name] if moment >= since]
-        return sum(asked * (after - moment) for (moment, asked), (after, _) in zip(steps, steps[1:]))
+        return sum(asked * (after - moment) for (moment, asked), (after, _) in itertools.pairwise(steps))
 
 
 class Pods(Watched):
@@ -93,18 +103,27 @@ class Pods(Watched):
 
     def see(self, each, gone, moment):
         metadata = each["metadata"]
-        life = self.lives.setdefault(metadata["uid"], {"of": metadata["labels"]["bench"], "name": metadata["name"], "since": moment, "told": None, "gone": None})
-        if metadata.get("deletionTimestamp") and life["told"] is None:
-            life["told"] = moment
+        life = self.lives.setdefault(
+            metadata["uid"],
+            {
+                "of": metadata["labels"]["bench"],
+                "name": metadata["name"],
+                "since": moment,
+                "deleted": None,
+                "gone": None,
+            },
+        )
+        if metadata.get("deletionTimestamp") and life["deleted"] is None:
+            life["deleted"] = moment
         if gone:
-            life["told"], life["gone"] = life["told"] or moment, moment
+            life["deleted"], life["gone"] = life["deleted"] or moment, moment
 
     def of(self, name, since=0.0):
         return [life for life in list(self.lives.values()) if life["of"] == name and life["since"] >= since]
 
-    def told(self, name, since):
+    def deleted(self, name, since):
         """How many were told to go."""
-        return sum(1 for life in self.of(name, since) if life["told"])
+        return sum(1 for life in self.of(name, since) if life["deleted"])
 
     def none_left(self, name):
         return all(life["gone"] for life in self.of(name))

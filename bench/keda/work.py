@@ -1,31 +1,34 @@
 """With real work: Python rq workers in equal pods, jobs that sleep.
 
-`backlog`: 300 jobs of two seconds at one moment, twenty workers are the most. Contenders take turns; KEDA with its defaults
-begins, and the five minutes until its workers go pass while the others have theirs.
+`backlog`: 300 jobs of two seconds at one moment, twenty workers are the most. Contenders take turns; KEDA with its
+defaults begins, and the five minutes until its workers go pass while the others have theirs.
 
-`waves`: for four minutes, every forty seconds forty jobs at one moment, and one job a second all along, each of half a second
-to one and a half; ten workers are the most. All contenders have this load at the same time on the same machine, each some
-seconds after the one before, so that their pods do not start together.
+`waves`: for four minutes, every forty seconds forty jobs at one moment, and one job a second all along, each of half
+a second to one and a half; ten workers are the most. All contenders have this load at the same time on the same
+machine, each some seconds after the one before, so that their pods do not start together.
 
-Ours are `ours-N` with KEDA's rule of N jobs to a worker, `ours-wait-N` with `maxWaitSeconds: N`, and `ours-default`, whose
-manifest has no target. Tuned KEDA's are `keda-N` with a `listLength` of N: the same as ours, of which the larger one costs less.
+Ours are `ours-N` with KEDA's rule of N jobs to a worker, `ours-wait-N` with `maxWaitSeconds: N`, and `ours-default`,
+whose manifest has no target. Tuned KEDA's are `keda-N` with a `listLength` of N: the same as ours, of which the
+larger one costs less.
 """
+
 import random
 import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 
-from contenders import TUNED, job_queue, keda, like_keda, rq_work
-from harness.waiting import Late, until
-from jobs import Jobs
-from session import say
+from e2e.harness.waiting import Late, until
+
+from .contenders import TUNED, job_queue, keda, like_keda, rq_work
+from .jobs import Jobs
+from .session import say
 
 GRACE = 35
 
 
 @dataclass(frozen=True)
 class Settings:
-    """The most workers, jobs to a worker (as many as are usual, and more, which costs less), seconds of `maxWaitSeconds`."""
+    """The most workers, jobs per worker (the usual number, and a larger one, which costs less), `maxWaitSeconds`."""
 
     most: int
     per_worker: tuple
@@ -71,9 +74,14 @@ def worked(session, name, seconds):
 
 
 def done(session, jobs, name):
-    """Waits until all have ended, or nobody is left who would end them; what a killed worker had in hand may end minutes later."""
+    """Waits until all jobs ended, or no worker is left to end them; jobs of a killed worker may end minutes later."""
     try:
-        until(lambda: jobs.all_ended() or jobs.nothing_waits() and session.pods.none_left(name), lambda: f"{name}: {jobs.result()}", 240, 0.1)
+        until(
+            lambda: jobs.all_ended() or (jobs.nothing_waits() and session.pods.none_left(name)),
+            lambda: f"{name}: {jobs.result()}",
+            240,
+            0.1,
+        )
     except Late as late:
         say(str(late))
 
@@ -92,8 +100,14 @@ def gone(session, each):
 
 def outcome(session, jobs, name, began):
     waits = jobs.waits()
-    return {"wait_mean": sum(waits) / len(waits), "wait_p50": percentile(waits, 50), "wait_p95": percentile(waits, 95),
-            "worker_seconds": session.pods.seconds(name, began), "pods": len(session.pods.of(name, began)), **jobs.result()}
+    return {
+        "wait_mean": sum(waits) / len(waits),
+        "wait_p50": percentile(waits, 50),
+        "wait_p95": percentile(waits, 95),
+        "worker_seconds": session.pods.seconds(name, began),
+        "pods": len(session.pods.of(name, began)),
+        **jobs.result(),
+    }
 
 
 def percentile(ordered, part):
@@ -132,16 +146,32 @@ PERIOD = 40
 def uneven(names, number):
     """(name, seconds from now, durations of the jobs that come then), in order of time; the same jobs for each name."""
     chance = random.Random(1)
+
     def durations(count):
         return [round(chance.uniform(0.5, 1.5), 2) for _ in range(count)]
-    load = [(wave * PERIOD, durations(40)) for wave in range(number)] + [(second + 0.5, durations(1)) for second in range(number * PERIOD)]
+
+    load = [(wave * PERIOD, durations(40)) for wave in range(number)] + [
+        (second + 0.5, durations(1)) for second in range(number * PERIOD)
+    ]
     apart = PERIOD / len(names)
     shifted = [(name, at + place * apart, seconds) for place, name in enumerate(names) for at, seconds in load]
     return sorted(shifted, key=lambda each: each[1])
 
 
-WAIT_ROWS = {"wait_mean": "wait, mean, s", "wait_p50": "wait, 50th percentile, s", "wait_p95": "wait, 95th percentile, s", "worker_seconds": "worker-seconds",
-             "pods": "pods started", "killed": "jobs killed", "never_begun": "jobs never begun"}
-BACKLOG_ROWS = {"first_begun": "first job begun, s", "first_done": "first job done, s", "cleared": "backlog cleared, s",
-                "back_to_zero": "cleared -> zero asked for, s", **WAIT_ROWS}
+WAIT_ROWS = {
+    "wait_mean": "wait, mean, s",
+    "wait_p50": "wait, 50th percentile, s",
+    "wait_p95": "wait, 95th percentile, s",
+    "worker_seconds": "worker-seconds",
+    "pods": "pods started",
+    "killed": "jobs killed",
+    "never_begun": "jobs never begun",
+}
+BACKLOG_ROWS = {
+    "first_begun": "first job begun, s",
+    "first_done": "first job done, s",
+    "cleared": "backlog cleared, s",
+    "back_to_zero": "cleared -> zero asked for, s",
+    **WAIT_ROWS,
+}
 WAVES_ROWS = {**WAIT_ROWS, "jobs": "jobs"}

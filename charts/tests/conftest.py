@@ -1,83 +1,25 @@
 """Rendering the chart with helm, as its users do."""
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 import yaml
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "e2e"))
+from e2e.harness import check_times
 
-from harness import check_times  # noqa: E402
-
-CHART = ROOT / "charts" / "jobqueue-operator"
-VALUES = sorted((CHART / "ci").glob("*-values.yaml"))
+from .rendering import CHART, Rendered, run
 
 
 def pytest_configure(config):
     check_times.register(config)
 
 
-class Refused(AssertionError):
-    """What helm or kubectl said when it refused."""
-
-
-def run(*command, stdin=None):
-    done = subprocess.run([str(part) for part in command], input=stdin, capture_output=True, text=True, check=False, timeout=120)
-    if done.returncode:
-        raise Refused(f"{' '.join(map(str, command))}\n{done.stdout}{done.stderr}")
-    return done
-
-
-class Loader(yaml.SafeLoader):
-    """Times stay the text that they are, as they do for Kubernetes."""
-
-
-Loader.yaml_implicit_resolvers = {
-    first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
-
-
-def load(text):
-    """The objects of a file of manifests."""
-    return [each for each in yaml.load_all(text, Loader) if each]
-
-
-class Rendered:
-    """The objects of one rendering, by kind and name."""
-
-    def __init__(self, text):
-        self.text = text
-        self.objects = load(text)
-
-    def all(self, kind):
-        return [each for each in self.objects if each["kind"] == kind]
-
-    def one(self, kind, name=None):
-        found = [each for each in self.all(kind) if name in (None, each["metadata"]["name"])]
-        assert len(found) == 1, f"{len(found)} of {kind} {name or ''}"
-        return found[0]
-
-    def kinds(self):
-        return {each["kind"] for each in self.objects}
-
-
 @pytest.fixture
 def render():
     """`helm template jobs CHART`, with values as a dict or a file."""
-    def template(values=None, file=None, release="jobs", namespace="factory"):
+
+    def template(values=None, file=None, release="jobs", namespace="batch"):
         command = ["helm", "template", release, CHART, "--namespace", namespace]
         command += ["--values", file] if file else []
         command += ["--values", "-"] if values else []
         return Rendered(run(*command, stdin=yaml.safe_dump(values) if values else None).stdout)
+
     return template
-
-
-def container(rendered):
-    [found] = rendered.one("Deployment")["spec"]["template"]["spec"]["containers"]
-    return found
-
-
-def environment(rendered):
-    return {each["name"]: each.get("value") for each in container(rendered)["env"]}

@@ -1,10 +1,13 @@
 """The API server accepts what the chart renders. Needs a cluster; `./dev chart` provides one."""
+
 import os
 
 import pytest
 import yaml
 
-from conftest import ROOT, VALUES, load, run
+from e2e.harness import ROOT
+
+from .rendering import VALUES, load, run
 
 
 @pytest.fixture(scope="session")
@@ -19,13 +22,19 @@ def served():
 def namespace(served):
     name = f"chart-{os.urandom(3).hex()}"
     run("kubectl", "create", "namespace", name)
-    run("kubectl", "label", "namespace", name, *(f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")))
+    run(
+        "kubectl",
+        "label",
+        "namespace",
+        name,
+        *(f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")),
+    )
     yield name
     run("kubectl", "delete", "namespace", name, "--wait=false")
 
 
 def warnings(done):
-    """Unknown fields, and pods that the level "restricted" would refuse. How the CRD came into this cluster does not matter."""
+    """Unknown fields, and pods that "restricted" would refuse; how the CRD came into the cluster does not matter."""
     return [line for line in done.stderr.splitlines() if "last-applied-configuration" not in line]
 
 
@@ -35,9 +44,26 @@ def test_dry_run(render, namespace, served, values):
     foreign = {each["kind"] for each in rendered.objects if each["apiVersion"].startswith("monitoring.coreos.com/")}
     known = [each for each in rendered.objects if each["kind"] not in foreign - served]
     # The pod of `helm test` is refused while its account is not there.
-    run("kubectl", "create", "serviceaccount", rendered.one("ServiceAccount")["metadata"]["name"], "--namespace", namespace)
-    done = run("kubectl", "apply", "--dry-run=server", "--server-side", "--force-conflicts", "--namespace", namespace, "-f", "-",
-               stdin=yaml.safe_dump_all(known))
+    run(
+        "kubectl",
+        "create",
+        "serviceaccount",
+        rendered.one("ServiceAccount")["metadata"]["name"],
+        "--namespace",
+        namespace,
+    )
+    done = run(
+        "kubectl",
+        "apply",
+        "--dry-run=server",
+        "--server-side",
+        "--force-conflicts",
+        "--namespace",
+        namespace,
+        "-f",
+        "-",
+        stdin=yaml.safe_dump_all(known),
+    )
     assert len(done.stdout.splitlines()) == len(known)
     assert not warnings(done)
 
@@ -55,7 +81,9 @@ def test_install_yaml(served):
     if not exists:
         run("kubectl", "create", "namespace", namespace)
     try:
-        done = run("kubectl", "apply", "--dry-run=server", "--server-side", "--force-conflicts", "-f", ROOT / "install.yaml")
+        done = run(
+            "kubectl", "apply", "--dry-run=server", "--server-side", "--force-conflicts", "-f", ROOT / "install.yaml"
+        )
         assert len(done.stdout.splitlines()) == len(documents)
         assert not warnings(done)
     finally:

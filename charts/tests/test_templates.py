@@ -1,11 +1,14 @@
 """What the chart renders, value by value. Needs helm, and no cluster."""
+
 import json
 import re
 
 import pytest
 import yaml
 
-from conftest import CHART, ROOT, VALUES, Refused, container, environment, load, run
+from e2e.harness import ROOT
+
+from .rendering import CHART, VALUES, Refused, container, environment, load, run
 
 CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
 
@@ -25,7 +28,9 @@ def test_the_crd_is_the_generated_one_and_is_kept(render):
 
 
 def test_versions_are_the_workspaces(render):
-    workspace = re.search(r'^\[workspace.package\]\nversion = "(.*)"', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.M)
+    workspace = re.search(
+        r'^\[workspace.package\]\nversion = "(.*)"', (ROOT / "Cargo.toml").read_text(encoding="utf-8"), re.M
+    )
     chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
     assert chart["appVersion"] == workspace[1]
     rendered = render()
@@ -35,7 +40,9 @@ def test_versions_are_the_workspaces(render):
 
 def test_images(render):
     digest = "sha256:" + "0" * 64
-    rendered = render({"image": {"registry": "mirror:5000/x", "tag": "2"}, "workerImage": {"digest": digest, "tag": "3"}})
+    rendered = render(
+        {"image": {"registry": "mirror:5000/x", "tag": "2"}, "workerImage": {"digest": digest, "tag": "3"}}
+    )
     assert container(rendered)["image"] == "mirror:5000/x/jobqueue/operator:2"
     assert environment(rendered)["JOBQUEUE_WORKER_IMAGE"] == f"mirror:5000/x/jobqueue/worker@{digest}"
     assert rendered.one("Pod")["spec"]["containers"][0]["image"] == "mirror:5000/x/jobqueue/operator:2"
@@ -44,8 +51,8 @@ def test_images(render):
 def test_namespaced_install_has_nothing_cluster_wide(render):
     rendered = render(file=CHART / "ci" / "namespaced-values.yaml")
     assert not rendered.kinds() & CLUSTER_WIDE
-    assert {each["metadata"]["namespace"] for each in rendered.objects} == {"factory"}
-    assert environment(rendered)["JOBQUEUE_NAMESPACE"] == "factory"
+    assert {each["metadata"]["namespace"] for each in rendered.objects} == {"batch"}
+    assert environment(rendered)["JOBQUEUE_NAMESPACE"] == "batch"
 
 
 def test_cluster_install_serves_every_namespace(render):
@@ -53,7 +60,7 @@ def test_cluster_install_serves_every_namespace(render):
     assert "JOBQUEUE_NAMESPACE" not in environment(rendered)
     binding = rendered.one("ClusterRoleBinding")
     assert binding["roleRef"]["kind"] == "ClusterRole"
-    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "jobs-jobqueue-operator", "namespace": "factory"}]
+    assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "jobs-jobqueue-operator", "namespace": "batch"}]
 
 
 def test_both_scopes_have_the_same_rules(render):
@@ -77,7 +84,11 @@ def test_every_rule_has_its_reason():
     lines = (CHART / "templates" / "rbac.yaml").read_text(encoding="utf-8").splitlines()
     rules = [number for number, line in enumerate(lines) if line.strip().startswith("- apiGroups:")]
     assert len(rules) > 10
-    silent = [f"line {number + 1}, {lines[number + 1].strip()}" for number in rules if not lines[number - 1].strip().startswith("#")]
+    silent = [
+        f"line {number + 1}, {lines[number + 1].strip()}"
+        for number in rules
+        if not lines[number - 1].strip().startswith("#")
+    ]
     assert not silent, "a rule without a comment: " + ", ".join(silent)
 
 
@@ -102,13 +113,18 @@ def test_pods_are_restricted(render, values):
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for each in pod["containers"]:
             assert each["securityContext"] == {
-                "allowPrivilegeEscalation": False, "readOnlyRootFilesystem": True, "capabilities": {"drop": ["ALL"]}}
+                "allowPrivilegeEscalation": False,
+                "readOnlyRootFilesystem": True,
+                "capabilities": {"drop": ["ALL"]},
+            }
 
 
 def test_the_platform_may_choose_the_user(render):
     rendered = render({"podSecurityContext": {"runAsUser": None, "runAsGroup": None}})
     assert rendered.one("Deployment")["spec"]["template"]["spec"]["securityContext"] == {
-        "runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+        "runAsNonRoot": True,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
 
 
 def test_probes_reach_the_port_that_the_operator_listens_on(render):
@@ -120,7 +136,10 @@ def test_probes_reach_the_port_that_the_operator_listens_on(render):
     assert operator["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": port["name"]}
     service = rendered.one("Service")
     assert service["spec"]["ports"][0]["targetPort"] == port["name"]
-    assert service["spec"]["selector"].items() <= rendered.one("Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    assert (
+        service["spec"]["selector"].items()
+        <= rendered.one("Deployment")["spec"]["template"]["metadata"]["labels"].items()
+    )
 
 
 def test_the_check_is_no_endpoint_of_the_service(render):
@@ -162,7 +181,7 @@ def test_monitoring_is_asked_for(render):
     [group] = rendered.one("PrometheusRule")["spec"]["groups"]
     assert all(rule["annotations"]["summary"] for rule in group["rules"])
     assert "{{ $labels.jobqueue }}" in str(group)
-    with pytest.raises(Refused, match="needs metrics.service"):
+    with pytest.raises(Refused, match=r"needs metrics\.service"):
         render({"serviceMonitor": {"enabled": True}, "metrics": {"service": False}})
 
 
@@ -177,22 +196,26 @@ def test_alerts_watch_metrics_that_exist(render):
 
 def test_extra_objects_are_templates(render):
     rendered = render(file=CHART / "ci" / "full-values.yaml")
-    assert rendered.one("ConfigMap", "jobs-extra")["data"] == {"namespace": "factory"}
-    assert rendered.one("ConfigMap", "jobqueues-text")
+    assert rendered.one("ConfigMap", "jobs-extra")["data"] == {"namespace": "batch"}
+    assert rendered.one("ConfigMap", "custom-name-text")
 
 
-@pytest.mark.parametrize("values, named", [
-    ({"replica": 2}, "replica"),
-    ({"image": {"tagg": "1"}}, "tagg"),
-    ({"replicas": "2"}, "replicas"),
-    ({"scope": "Everything"}, "scope"),
-    ({"operator": {"pollIntervalMs": 1}}, "pollIntervalMs"),
-    ({"image": {"digest": "latest"}}, "digest"),
-    ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
-    ({"serviceMonitor": {"interval": 30}}, "interval"),
-    ({"podLabels": {"a": 1}}, "podLabels"),
-    ({"fullnameOverride": "Jobqueues"}, "fullnameOverride"),
-], ids=lambda value: value if isinstance(value, str) else None)
+@pytest.mark.parametrize(
+    "values, named",
+    [
+        ({"replica": 2}, "replica"),
+        ({"image": {"tagg": "1"}}, "tagg"),
+        ({"replicas": "2"}, "replicas"),
+        ({"scope": "Everything"}, "scope"),
+        ({"operator": {"pollIntervalMs": 1}}, "pollIntervalMs"),
+        ({"image": {"digest": "latest"}}, "digest"),
+        ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
+        ({"serviceMonitor": {"interval": 30}}, "interval"),
+        ({"podLabels": {"a": 1}}, "podLabels"),
+        ({"fullnameOverride": "Uppercase"}, "fullnameOverride"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else None,
+)
 def test_a_mistake_in_the_values_is_named(render, values, named):
     with pytest.raises(Refused, match=named):
         render(values)
@@ -211,6 +234,7 @@ def test_every_value_is_in_the_schema_and_the_other_way_round():
         assert schema["additionalProperties"] is False, path
         for name, value in values.items():
             compare(f"{path}.{name}", value, known[name])
+
     compare("values", values, schema)
 
 
@@ -221,13 +245,15 @@ def test_names_fit_however_long_the_release(render):
 
 
 def test_notes_name_the_next_command():
-    notes = run("helm", "install", "jobs", CHART, "--namespace", "factory", "--dry-run=client").stdout.split("NOTES:")[1]
-    assert "helm test jobs -n factory" in notes
+    notes = run("helm", "install", "jobs", CHART, "--namespace", "batch", "--dry-run=client").stdout.split("NOTES:")[1]
+    assert "helm test jobs -n batch" in notes
     assert "kubectl get jobqueues -w" in notes
     example = re.search(r"/(examples/\S+)", notes)[1]
     assert (ROOT / example).is_file()
-    narrow = run("helm", "install", "jobs", CHART, "--namespace", "factory", "--dry-run=client", "--set", "scope=Namespace").stdout
-    assert "kubectl get jobqueues -n factory -w" in narrow
+    narrow = run(
+        "helm", "install", "jobs", CHART, "--namespace", "batch", "--dry-run=client", "--set", "scope=Namespace"
+    ).stdout
+    assert "kubectl get jobqueues -n batch -w" in narrow
 
 
 def test_generated_files_are_current():

@@ -15,17 +15,18 @@ A marker is an HTML comment on the line above a block; a reader of the page does
     tested by: FILE NAME    a test in Rust holds the page to the code
     not run: REASON         neither run nor checked
 
-Conditions follow `run`, separated by commas: `exit 3` (the last command ends so), `until TEXT` (the last command goes on until a
-reader presses Ctrl-C, which is done when it has printed that text), `on kind` and `on containerd` (where the nodes are such).
+Conditions follow `run`, separated by commas: `exit 3` (the last command ends so), `until TEXT` (the last command goes
+on until a reader presses Ctrl-C, which is done when it has printed that text), `on kind` and `on containerd` (where
+the nodes are such).
 
-Two more markers belong to no block. `check: COMMAND` and `check in the cluster: COMMAND` are run where they stand and have no
-counterpart on the page: they wait for what a reader waits for, or shorten a wait.
+Two more markers belong to no block. `check: COMMAND` and `check in the cluster: COMMAND` are run where they stand and
+have no counterpart on the page: they wait for what a reader waits for, or shorten a wait.
 """
+
 import re
 from dataclasses import dataclass, field
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[2]
+from e2e.harness import ROOT
 
 COMMENT = re.compile(r"<!-- (?P<kind>[a-z ]+?)(?:: (?P<argument>.*?))? -->\s*")
 FENCE = re.compile(r"\s*(?P<fence>```+|~~~+)(?P<language>[^`]*)")
@@ -88,7 +89,7 @@ def blocks_of(page, text):
             if end is None:
                 raise Mistake(f"{page}:{number + 1}: this fence has no end")
             indent = len(line) - len(line.lstrip())
-            body = [each[min(indent, len(each) - len(each.lstrip())):] for each in lines[number + 1:end]]
+            body = [each[min(indent, len(each) - len(each.lstrip())) :] for each in lines[number + 1 : end]]
             found.append(_marked(page, number + 2, fence["language"].strip(), body, marker))
             marker, number = None, end + 1
         elif line.startswith("    ") and line.strip() and (number == 0 or not lines[number - 1].strip() or marker):
@@ -120,7 +121,9 @@ def blocks_of(page, text):
 def _marked(page, line, language, body, marker):
     block = Block(page, line, language, "\n".join(body) + "\n")
     if not marker:
-        raise Mistake(f"{block}: nothing says what becomes of this block; e2e/docs/blocks.py has the markers:\n{block.text}")
+        raise Mistake(
+            f"{block}: nothing says what becomes of this block; e2e/docs/blocks.py has the markers:\n{block.text}"
+        )
     block.kind, block.argument = marker
     if not block.argument and block.kind not in WITHOUT_ARGUMENT:
         raise Mistake(f"{block}: '{block.kind}' lacks what follows the colon")

@@ -1,27 +1,23 @@
-"""What those who follow the pages have: a fresh copy of this tree, the programs on the PATH, and for the pages that need none of
-a cluster a network of their own, so that each finds the ports free that its page names."""
+"""What a reader of the pages has: a fresh copy of this tree, and the programs on the PATH.
+
+For pages that need no cluster each test has a network of its own, so that the ports that a page names are free.
+"""
+
 import ctypes
 import fcntl
 import os
 import socket
 import struct
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "e2e"))
+from e2e.harness import ROOT
 
-from harness import check_times  # noqa: E402
-from reader import Reader, clone, environment, programs  # noqa: E402
+from .reader import Reader, clone, environment, free_port_6379, programs
 
 CLONE_NEWNET, SIOCSIFFLAGS, IFF_UP = 0x40000000, 0x8914, 1
-
-
-def pytest_configure(config):
-    check_times.register(config)
 
 
 @pytest.fixture(scope="session")
@@ -31,7 +27,7 @@ def installed(tmp_path_factory):
 
 @pytest.fixture
 def own_network():
-    """A loopback of this test's own, and nothing else; where that is not allowed, the machine's, with the port that pages name free."""
+    """A loopback of this test's own; where that is not allowed, the machine's, with port 6379 free."""
     if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) == 0:
         with socket.socket() as any_socket:
             fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh", b"lo", IFF_UP))
@@ -44,23 +40,22 @@ def own_network():
         yield
 
 
-def free_port_6379():
-    """Fails where the port that pages name is taken."""
-    with socket.socket() as probe:
-        if probe.connect_ex(("127.0.0.1", 6379)) == 0:
-            pytest.fail("the pages use port 6379 of this machine, which is taken: end the Redis there")
-
-
 @pytest.fixture
 def reader(installed, tmp_path):
     """Makes somebody who follows pages."""
     started = []
 
     def start(where, conditions=(), **variables):
-        each = Reader(where, clone(tmp_path / f"clone-{len(started)}"), environment(installed, **variables),
-                      tmp_path / f"notes-{len(started)}", conditions)
+        each = Reader(
+            where,
+            clone(tmp_path / f"clone-{len(started)}"),
+            environment(installed, **variables),
+            tmp_path / f"notes-{len(started)}",
+            conditions,
+        )
         started.append(each)
         return each
+
     yield start
     for each in started:
         each.close()

@@ -1,10 +1,11 @@
 """Compares the output that a page shows with what was printed.
 
-A page may leave out lines, and its numbers are those of another day. So each line shown must be found in what was printed, in
-the same order, with the same words; numbers may differ, be missing or be more, as in the columns of a table. A line `...` stands
-for lines that are left out, and `...` or `…` within a line for some words. Numbers that are the same in every run are
-listed in the marker: where a line has one, it must be in the line that was printed.
+A page may leave out lines, and its numbers are those of another day. So each line shown must be found in what was
+printed, in the same order, with the same words; numbers may differ, be missing or be more, as in the columns of a
+table. A line `...` stands for lines that are left out, and `...` or `…` within a line for some words. Numbers that
+are the same in every run are listed in the marker: where a line has one, it must be in the line that was printed.
 """
+
 import re
 
 # 1,234.5 or 12 with its unit, as in 5.5 s, 60s, 1m2s and 3,613/s.

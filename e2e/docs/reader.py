@@ -1,16 +1,22 @@
 """Somebody who follows a page block by block, in a fresh copy of this tree."""
+
 import os
 import shutil
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
-from blocks import ROOT, Block
-from harness.manifests import Loader, merged
-from harness.workers import binary
-from printed import difference
-from shell import Shell
+
+from e2e.harness import ROOT
+from e2e.harness.manifests import Loader, merged
+from e2e.harness.workers import binary
+
+from .blocks import Block
+from .printed import difference
+from .shell import Shell
 
 MADE = {ROOT / "target", ROOT / ".git", ROOT / "demo", ROOT / "queue" / "fuzz" / "target"}
 MADE_ANYWHERE = shutil.ignore_patterns(".venv", ".jobqueue", "__pycache__", "*.sqlite*")
@@ -19,8 +25,10 @@ PROGRAMS = ("jobqueue", "jobqueue-worker")
 
 def clone(directory):
     """What `git clone` would give of this tree."""
+
     def not_cloned(place, names):
         return MADE_ANYWHERE(place, names) | {name for name in names if Path(place, name) in MADE}
+
     shutil.copytree(ROOT, directory, ignore=not_cloned, symlinks=True)
     return directory
 
@@ -37,11 +45,26 @@ def programs(directory):
 
 
 def environment(programs_directory, **more):
-    """A reader's: our programs, and Python with rq as in an activated environment. `./dev demo` builds nothing again."""
+    """A reader's environment: our programs, and Python with rq. `./dev demo` builds nothing again."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("JOBQUEUE_")}
     python = Path(sys.executable).parent
     path = f"{programs_directory}:{python}:{os.environ['PATH']}:/usr/sbin:/sbin"
-    return {**kept, "JOBQUEUE_BIN": str(programs_directory), "PATH": path, "VIRTUAL_ENV": str(python.parent), "TERM": "dumb", "LC_ALL": "C.UTF-8", **more}
+    return {
+        **kept,
+        "JOBQUEUE_BIN": str(programs_directory),
+        "PATH": path,
+        "VIRTUAL_ENV": str(python.parent),
+        "TERM": "dumb",
+        "LC_ALL": "C.UTF-8",
+        **more,
+    }
+
+
+def free_port_6379():
+    """Fails where the port that pages name is taken."""
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", 6379)) == 0:
+            pytest.fail("the pages use port 6379 of this machine, which is taken: end the Redis there")
 
 
 class Reader:
@@ -87,6 +110,10 @@ def check_fragment(block, variables, directory):
     assert set(part) <= {"spec", "metadata"}, "a part of a JobQueue begins with spec or metadata"
     whole = directory / "merged.yaml"
     whole.write_text(yaml.safe_dump(merged(manifest, part), allow_unicode=True), encoding="utf-8")
-    record = subprocess.run([sys.executable, ROOT / "examples" / "companies" / "make_companies.py", "1"], capture_output=True, check=True).stdout
-    tried = subprocess.run(["jobqueue", "try", "-f", whole, "--record", "-"], input=record, env=variables, capture_output=True, check=False)
+    record = subprocess.run(
+        [sys.executable, ROOT / "examples" / "companies" / "make_companies.py", "1"], capture_output=True, check=True
+    ).stdout
+    tried = subprocess.run(
+        ["jobqueue", "try", "-f", whole, "--record", "-"], input=record, env=variables, capture_output=True, check=False
+    )
     assert tried.returncode == 0, tried.stderr.decode("utf-8", "replace")

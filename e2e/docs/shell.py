@@ -1,16 +1,19 @@
 """A shell as a reader of a page has it: one for all blocks, so that variables and background jobs last."""
+
+import contextlib
 import os
 import signal
 import subprocess
 import time
 from pathlib import Path
 
-from harness.process import processes
-from harness.waiting import Late, until
+from e2e.harness.process import processes
+from e2e.harness.waiting import Late, until
 
 # A command that ends otherwise than the page says ends the shell; one that was interrupted may end as it likes.
 SCRIPT = """set -o pipefail
-trap 'code=$?; [ -e {interrupted} ] || [ $code = {code} ] || {{ echo "[$BASH_COMMAND] ended with $code" >&2; exit $code; }}' ERR
+trap 'code=$?
+[ -e {interrupted} ] || [ $code = {code} ] || {{ echo "[$BASH_COMMAND] ended with $code" >&2; exit $code; }}' ERR
 {commands}"""
 
 
@@ -26,9 +29,18 @@ class Shell:
         self.notes.mkdir(parents=True, exist_ok=True)
         with open(self.notes / "shell", "wb") as log:
             # Tests that were begun in the background ignore Ctrl-C, and so would all that they begin.
-            self.child = subprocess.Popen(["env", "--default-signal=INT", "bash", "--norc", "--noprofile"], stdin=subprocess.PIPE, stdout=log, stderr=log, text=True,
-                                          cwd=directory, env=environment, start_new_session=True)
-        # Job control: each command has a process group of its own, as in a terminal. Ctrl-C means the command, not the shell.
+            self.child = subprocess.Popen(
+                ["env", "--default-signal=INT", "bash", "--norc", "--noprofile"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                text=True,
+                cwd=directory,
+                env=environment,
+                start_new_session=True,
+            )
+        # Job control: each command has a process group of its own, as in a terminal. Ctrl-C means the command, not the
+        # shell.
         self._send("set -m; trap : INT")
 
     def _send(self, line):
@@ -39,10 +51,12 @@ class Shell:
             self.child.wait()  # whoever waits for the line's end finds that the shell has ended
 
     def run(self, commands, code=0, ctrl_c_at="", seconds=120):
-        """Runs a block, whose last command ends with `code` and all others with 0 or that, and returns the file of what it printed.
-        `ctrl_c_at`: text at which the last command is interrupted."""
+        """Runs a block, whose last command ends with `code` and all others with 0 or that, and returns the file of
+        what it printed. `ctrl_c_at`: text at which the last command is interrupted."""
         self.count += 1
-        script, output, done, interrupted = (self.notes / f"{self.count}.{what}" for what in ("sh", "output", "done", "interrupted"))
+        script, output, done, interrupted = (
+            self.notes / f"{self.count}.{what}" for what in ("sh", "output", "done", "interrupted")
+        )
         script.write_text(SCRIPT.format(interrupted=interrupted, code=code, commands=commands), encoding="utf-8")
         note = f"echo $? >{done}.new; mv {done}.new {done}"
         self._send(f". {script} >{output} 2>&1 </dev/null; {note}")
@@ -52,6 +66,7 @@ class Shell:
 
         def ended():
             return done.exists() or self.child.poll() is not None
+
         try:
             if ctrl_c_at:
                 until(lambda: ctrl_c_at in printed() or ended(), f"'{ctrl_c_at}' is printed", seconds, 0.05)
@@ -71,7 +86,11 @@ class Shell:
 
     def _ctrl_c(self):
         """SIGINT to what was started last and still runs; a block that is to be interrupted ends with it."""
-        children = [(int(fields[19]), pid) for pid, fields in processes().items() if fields[0] != "Z" and int(fields[1]) == self.child.pid]
+        children = [
+            (int(fields[19]), pid)
+            for pid, fields in processes().items()
+            if fields[0] != "Z" and int(fields[1]) == self.child.pid
+        ]
         os.killpg(max(children)[1], signal.SIGINT)
 
     def close(self):
@@ -80,10 +99,8 @@ class Shell:
             end = time.monotonic() + 5
             while (left := self._family()) and time.monotonic() < end:
                 for pid in left:
-                    try:
+                    with contextlib.suppress(ProcessLookupError):
                         os.kill(pid, number)
-                    except ProcessLookupError:
-                        pass
                 time.sleep(0.05)
         self.child.wait()
 

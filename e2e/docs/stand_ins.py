@@ -2,14 +2,16 @@
 
 Where nodes can take images from a registry, as kind's can, the tests use the real ones.
 """
+
 import glob
 import os
 import shutil
 from pathlib import Path
 
-from harness.python_image import libraries
+from e2e.harness.python_image import libraries
 
-# What the official image does, as far as the pages need it: a database called as the user is, no password within the pod.
+# What the official image does, as far as the pages need it: a database with the user's name, and no password within
+# the pod.
 POSTGRES = """#!/bin/sh
 set -e
 initdb -D /tmp/data -U "$POSTGRES_USER" -A trust -E UTF8 --locale=C --no-sync
@@ -37,7 +39,9 @@ def _image(directory, lines):
         (root / name).chmod(0o1777)
     (root / "etc").mkdir(exist_ok=True)
     (root / "etc" / "passwd").write_text("server:x:999:999::/tmp:/bin/sh\n", encoding="ascii")
-    (directory / "Containerfile").write_text("\n".join(["FROM scratch", "COPY root /", "USER 999", *lines]) + "\n", encoding="ascii")
+    (directory / "Containerfile").write_text(
+        "\n".join(["FROM scratch", "COPY root /", "USER 999", *lines]) + "\n", encoding="ascii"
+    )
     return directory
 
 

@@ -1,8 +1,10 @@
-"""The pages' blocks that need a cluster, run as they are printed, page after page in the order in which a newcomer reads them.
+"""The pages' blocks that need a cluster, run as they are printed, page after page in the order in which a newcomer
+reads them.
 
-They install and remove the operator, which serves all namespaces, and in the end its CRD. So they want a cluster of the tests' own
-(kind, or the node of `e2e/cluster`), and nobody else's tests in it meanwhile.
+They install and remove the operator, which serves all namespaces, and in the end its CRD. So they want a cluster of
+the tests' own (kind, or the node of `e2e/cluster`), and nobody else's tests in it meanwhile.
 """
+
 import os
 import re
 import shutil
@@ -10,12 +12,14 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import stand_ins
 import yaml
-from blocks import ROOT, pages, read
-from conftest import free_port_6379
-from harness import installation, kube, python_image
-from harness.manifests import Loader
+
+from e2e.harness import ROOT, installation, kube, python_image
+from e2e.harness.manifests import Loader
+
+from . import stand_ins
+from .blocks import pages, read
+from .reader import free_port_6379
 
 CHART = ROOT / "charts" / "jobqueue-operator"
 FIRST_QUEUE = "docs/first-queue.md"
@@ -46,7 +50,12 @@ class Place:
         """What a reader would have built, or what the nodes would take from a registry."""
         installation.load_images()
         if self.own_node:
-            made = {**stand_ins.ALL, "example/python-rq:1": lambda place: python_image.build(place, ROOT / "examples" / "python-rq" / "tasks.py")}
+            made = {
+                **stand_ins.ALL,
+                "example/python-rq:1": lambda place: python_image.build(
+                    place, ROOT / "examples" / "python-rq" / "tasks.py"
+                ),
+            }
             there = kube.run(["ctr", "-n", "k8s.io", "images", "ls", "-q"], env=self.variables).split()
             for reference, make in made.items():
                 if f"docker.io/{reference}" not in there:
@@ -61,7 +70,9 @@ class Place:
         shutil.copy(os.environ["KUBECONFIG"], path)
         if namespace:
             kube.run(["kubectl", "create", "namespace", namespace])
-            kube.run(["kubectl", f"--kubeconfig={path}", "config", "set-context", "--current", f"--namespace={namespace}"])
+            kube.run(
+                ["kubectl", f"--kubeconfig={path}", "config", "set-context", "--current", f"--namespace={namespace}"]
+            )
             self.namespaces.append(namespace)
         return path
 
@@ -69,7 +80,21 @@ class Place:
         return RELEASE[0] in kube.run(["helm", "list", "-q", *RELEASE[1:]]).split()
 
     def install(self):
-        kube.run(["helm", "upgrade", "--install", RELEASE[0], CHART, *RELEASE[1:], "--create-namespace", "--take-ownership", "--wait", "--timeout", "100s"])
+        kube.run(
+            [
+                "helm",
+                "upgrade",
+                "--install",
+                RELEASE[0],
+                CHART,
+                *RELEASE[1:],
+                "--create-namespace",
+                "--take-ownership",
+                "--wait",
+                "--timeout",
+                "100s",
+            ]
+        )
 
     def uninstall(self):
         if self.installed():
@@ -89,9 +114,15 @@ class Place:
     def diagnosis(self, kubeconfig):
         """What one would look at first."""
         said = ""
-        for what in ("get jobqueues,deployments,pods -o wide", "describe jobqueues", "get events --sort-by=.lastTimestamp"):
+        for what in (
+            "get jobqueues,deployments,pods -o wide",
+            "describe jobqueues",
+            "get events --sort-by=.lastTimestamp",
+        ):
             said += f"\n$ kubectl {what}\n"
-            said += subprocess.run(["kubectl", f"--kubeconfig={kubeconfig}", *what.split()], capture_output=True, text=True, check=False).stdout
+            said += subprocess.run(
+                ["kubectl", f"--kubeconfig={kubeconfig}", *what.split()], capture_output=True, text=True, check=False
+            ).stdout
         return said
 
 
@@ -110,7 +141,8 @@ def place(tmp_path_factory):
 
 @pytest.fixture
 def follow(place, reader):
-    """Follows a page, in a namespace of its own or in that which a kubeconfig names; installs the operator first, or not."""
+    """Follows a page, in a new namespace or in that of a kubeconfig, with or without the operator installed."""
+
     def page(name, kubeconfig=None):
         blocks = read(name)
         commands = "".join(block.text for block in blocks if block.kind == "run")
@@ -129,6 +161,7 @@ def follow(place, reader):
         each.close()  # with it the ports that it forwards
         if problem:
             pytest.fail(f"{problem}\n{place.diagnosis(config)}", pytrace=False)
+
     return page
 
 
@@ -139,8 +172,12 @@ def warehouse(place):
 
 
 def follows_first_queue(kubeconfig):
-    told = subprocess.run(["kubectl", f"--kubeconfig={kubeconfig}", "get", "jobqueue", "-n", "warehouse", "companies"], capture_output=True, check=False)
-    return told.returncode == 0
+    done = subprocess.run(
+        ["kubectl", f"--kubeconfig={kubeconfig}", "get", "jobqueue", "-n", "warehouse", "companies"],
+        capture_output=True,
+        check=False,
+    )
+    return done.returncode == 0
 
 
 @pytest.mark.parametrize("page", BEFORE)
@@ -165,9 +202,11 @@ def fragments(kind):
 
 
 def rendered(values):
-    told = subprocess.run(["helm", "template", "jobs", CHART, "--values", "-"], input=values, capture_output=True, text=True, check=False)
-    assert told.returncode == 0, told.stderr
-    return told.stdout
+    done = subprocess.run(
+        ["helm", "template", "jobs", CHART, "--values", "-"], input=values, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
 
 
 @pytest.mark.parametrize("block", fragments("values of"))

@@ -1,9 +1,9 @@
 """The pages' blocks that need no cluster, run as they are printed."""
+
 import pytest
-from blocks import pages, read
-from shell import Failed
 
-
+from .blocks import pages, read
+from .shell import Failed
 
 FOLLOWED = [page for page in pages() if any(block.kind == "run" and block.runs("local") for block in read(page))]
 

@@ -2,32 +2,22 @@
 
 Both sizes run the same code; what was measured is printed at the end and kept in `target/proofs.json`.
 """
+
 import os
 import random
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "e2e"))
-
-from harness import check_times, databases  # noqa: E402
-from harness.measured import measure, report  # noqa: E402, F401
-from harness.redis_server import RedisServer  # noqa: E402
+from e2e.harness import databases, measured
+from e2e.harness.redis_server import RedisServer
 
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="the sizes that are claimed, not those of every change")
     parser.addoption("--seed", type=int, default=0, help="of the random choices (0: a new one each time, printed)")
     parser.addoption("--databases", default=",".join(databases.KINDS), help="which ones, with commas between")
-
-
-def pytest_configure(config):
-    config.addinivalue_line("markers", "small_on(kind): the database that the small size is content with")
-    check_times.register(config)
-    config.addinivalue_line("markers", "with_full: takes long, or finds little that the others do not; only with --full")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -59,7 +49,7 @@ def rng(request, measure):
 
 
 def pytest_terminal_summary(terminalreporter):
-    report(terminalreporter, "proofs.json", width=180)
+    measured.report(terminalreporter, "proofs.json", width=180)
 
 
 @pytest.fixture
@@ -85,9 +75,10 @@ def redis(redis_server):
 
 
 @pytest.fixture
-def crew(tmp_path, redis_server, database):
+def start_worker(tmp_path, redis_server, database):
     """Starts worker processes and ends them; on another Redis where `server` is one."""
-    from harness.workers import JobQueueWorker
+    from e2e.harness.workers import JobQueueWorker
+
     started = []
 
     def start(server=None, **changes):
@@ -95,6 +86,7 @@ def crew(tmp_path, redis_server, database):
         worker = JobQueueWorker(tmp_path, url, database.url, name=f"worker{len(started)}", **changes)
         started.append(worker)
         return worker
+
     yield start
     for worker in started:
         if worker.alive():

@@ -1,14 +1,16 @@
-"""Each bad input ends in the failed registry with its cause named, the good ones beside it are done, and nobody is harmed."""
+"""Each bad input ends in the failed registry with its cause; the good jobs beside it are done."""
+
 import json
 import os
 import pickle
 import zlib
 
-from harness import backlog, companies
-from harness.companies import FUNCTION, Expected
-from harness.producer import Producer, call
-from harness.waiting import until
 from rq.job import Job, JobStatus
+
+from e2e.harness import backlog, companies
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.producer import Producer, call
+from e2e.harness.waiting import until
 
 
 class Command:
@@ -42,6 +44,7 @@ def deep_pickle(depth):
 
 def bad_inputs(line, witness):
     """name -> (data field, what the message must contain, in lower case)"""
+
     def without_name(company):
         del company["Name"]
 
@@ -57,17 +60,25 @@ def bad_inputs(line, witness):
         "missing field": (call(FUNCTION, changed(line, without_name)), ["name"]),
         "not a date": (call(FUNCTION, changed(line, no_date)), ["founded_date", "the ides of march"]),
         "too long": (call(FUNCTION, changed(line, long_name)), ["name"]),
-        "calls something": (zlib.compress(pickle.dumps((FUNCTION, None, (Command(witness),), {}))), ["run code", "system"]),
+        "calls something": (
+            zlib.compress(pickle.dumps((FUNCTION, None, (Command(witness),), {}))),
+            ["run code", "system"],
+        ),
         "zlib bomb": (bomb(300 << 20), ["limit"]),
         "deep pickle": (deep_pickle(10_000), ["limit"]),
-        "deep json call": (zlib.compress(json.dumps([FUNCTION, None]).encode()[:-1] + b", " + b"[" * 10_000 + b"]" * 10_000 + b", {}]"), []),
+        "deep json call": (
+            zlib.compress(
+                json.dumps([FUNCTION, None]).encode()[:-1] + b", " + b"[" * 10_000 + b"]" * 10_000 + b", {}]"
+            ),
+            [],
+        ),
         "deep json text": (call(FUNCTION, deep_text), ["json"]),
         "unknown function": (call("ParseCompany.destroy_company", line), ["parsecompany.destroy_company"]),
         "no payload at all": (b"\x00\x01\x02", ["decode"]),
     }
 
 
-def test_each_names_its_cause(redis, database, crew, tmp_path, measure):
+def test_each_names_its_cause(redis, database, start_worker, tmp_path, measure):
     lines = companies.make(200, seed=9)
     witness = tmp_path / "the payload ran".replace(" ", "-")
     producer = Producer(redis)
@@ -77,9 +88,12 @@ def test_each_names_its_cause(redis, database, crew, tmp_path, measure):
     [gone] = producer.enqueue_data([b""], run=2)
     redis.delete(f"rq:job:{gone}")
     good_ids += producer.enqueue(lines[100:], first=100)
-    worker = crew()
-    until(lambda: backlog.read(redis).finished == len(lines) and backlog.drained(redis),
-          lambda: f"the good ones are done: {backlog.read(redis)}\n{worker.output()}", seconds=120)
+    worker = start_worker()
+    until(
+        lambda: backlog.read(redis).finished == len(lines) and backlog.drained(redis),
+        lambda: f"the good ones are done: {backlog.read(redis)}\n{worker.output()}",
+        seconds=120,
+    )
     failed = {member.decode() for member in redis.zrange("rq:failed:companies", 0, -1)}
     assert failed == set(bad_ids.values())
     assert redis.zrange("rq:jobqueue:gone:companies", 0, -1) == [gone.encode()]
@@ -96,4 +110,7 @@ def test_each_names_its_cause(redis, database, crew, tmp_path, measure):
     expected = Expected(lines)
     assert database.counts() == (expected.companies, expected.partners, expected.companies)
     assert worker.alive()
-    measure(resident_mib=worker.resident_kib() / 1024, **{name: " ".join(text.split())[:160] for name, text in messages.items()})
+    measure(
+        resident_mib=worker.resident_kib() / 1024,
+        **{name: " ".join(text.split())[:160] for name, text in messages.items()},
+    )

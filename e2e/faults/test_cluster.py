@@ -1,18 +1,21 @@
-"""A queue on a cluster. Its slot moves to another node of a cluster, a few keys at a time, while jobs wait and are worked on: nothing
-is done without its keys, and everything is done once it has arrived. The jobs' records go last: whoever looks at the other node
-too early finds the queue, and not its jobs.
+"""A queue on a Redis Cluster whose slot moves to another node, a few keys at a time, while jobs wait and run.
+
+No script runs without all of its keys, and all jobs are done when the move is complete. The job records move last:
+a worker that asks the target node too early finds the queue without its jobs.
 """
+
 import time
 
 import pytest
-from harness import marks
-from harness.marks import Effects
-from harness.topologies import Cluster
-from harness.waiting import until
-from harness.workers import JobQueueWorker
 from redis.cluster import RedisCluster
 
-CREW = 3
+from e2e.harness import marks
+from e2e.harness.marks import Effects
+from e2e.harness.topologies import Cluster
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker
+
+WORKERS = 3
 PREFIX = "{rq}"
 
 
@@ -23,16 +26,20 @@ def tagged(protocol):
 
 def scripts(cluster):
     """How many were sent to any of the nodes, redirected ones included."""
-    told = [node.client().info("commandstats").get(f"cmdstat_{name}", {}) for node in cluster.nodes for name in ("eval", "evalsha")]
-    return sum(each.get(kind, 0) for each in told for kind in ("calls", "rejected_calls"))
+    counts = [
+        node.client().info("commandstats").get(f"cmdstat_{name}", {})
+        for node in cluster.nodes
+        for name in ("eval", "evalsha")
+    ]
+    return sum(each.get(kind, 0) for each in counts for kind in ("calls", "rejected_calls"))
 
 
 def workers_try(cluster):
-    wanted = scripts(cluster) + CREW
+    wanted = scripts(cluster) + WORKERS
     until(lambda: scripts(cluster) >= wanted, "workers try their luck in the middle of it")
 
 
-def in_hand(cluster, protocol):
+def running_jobs(cluster, protocol):
     return (marks.status(cluster.url, protocol, PREFIX) or {}).get("running", 0)
 
 
@@ -44,27 +51,37 @@ def cluster(tmp_path):
 
 
 @pytest.fixture
-def crew(tmp_path, cluster):
+def start_workers(tmp_path, cluster):
     """Starts the workers, and waits until they are there."""
     workers = []
 
     def start(rows, protocol):
-        workers.extend(JobQueueWorker(tmp_path, cluster.url, rows.url, name=f"worker{each}", **marks.settings(protocol, PREFIX)) for each in range(CREW))
-        until(lambda: marks.crew_is_there(cluster.url, protocol, CREW, PREFIX), lambda: f"the workers are there\n{workers[0].output()}")
+        workers.extend(
+            JobQueueWorker(tmp_path, cluster.url, rows.url, name=f"worker{each}", **marks.settings(protocol, PREFIX))
+            for each in range(WORKERS)
+        )
+        until(
+            lambda: marks.workers_are_registered(cluster.url, protocol, WORKERS, PREFIX),
+            lambda: f"the workers are there\n{workers[0].output()}",
+        )
         return workers[0]
+
     yield start
     for worker in workers:
         worker.kill()
 
 
 def ended(cluster, protocol, worker):
-    until(lambda: marks.drained(cluster.url, protocol, PREFIX),
-          lambda: f"all end: {marks.status(cluster.url, protocol, PREFIX)}\n{worker.output()}", 90)
+    until(
+        lambda: marks.drained(cluster.url, protocol, PREFIX),
+        lambda: f"all end: {marks.status(cluster.url, protocol, PREFIX)}\n{worker.output()}",
+        90,
+    )
     return marks.status(cluster.url, protocol, PREFIX)["failed"]
 
 
 @pytest.mark.parametrize("protocol", ["RQ", "List", pytest.param("Stream", marks=pytest.mark.with_full)])
-def test_each_job_once(full, tmp_path, cluster, crew, measure, protocol):
+def test_each_job_once(full, tmp_path, cluster, start_workers, measure, protocol):
     number, moves = (1000, 4) if full else (200, 1)
     rows, acknowledged = Effects(tmp_path / "database"), {}
     slot = cluster.nodes[0].client().execute_command("CLUSTER KEYSLOT", tagged(protocol))
@@ -77,13 +94,13 @@ def test_each_job_once(full, tmp_path, cluster, crew, measure, protocol):
         marks.enqueue(producer, protocol, new, PREFIX, transaction=False)
         acknowledged.update(dict.fromkeys(new, (source.port, time.monotonic(), 0)))
 
-    worker = crew(rows, protocol)
+    worker = start_workers(rows, protocol)
     steps = 0
     for move in range(moves):
         target = targets[move % 2]
         with rows.held():
             feed(number)
-            until(lambda: in_hand(cluster, protocol) >= CREW, lambda: f"jobs are in hand\n{worker.output()}")
+            until(lambda: running_jobs(cluster, protocol) >= WORKERS, lambda: f"jobs are running\n{worker.output()}")
             keys = cluster.move(slot, source, target, last=b":job:", step=number // 8 if protocol == "RQ" else 8)
             next(keys)
         for _ in keys:
@@ -94,19 +111,19 @@ def test_each_job_once(full, tmp_path, cluster, crew, measure, protocol):
     at = time.monotonic()
     failed = ended(cluster, protocol, worker)
     held = set().union(*(marks.holdings(node.client()) for node in cluster.nodes))
-    told, wrong = marks.account(acknowledged, rows.marks(), held)
-    measure(jobs=len(acknowledged), steps=steps, done_after=time.monotonic() - at, failed=failed, **told)
+    counts, wrong = marks.account(acknowledged, rows.marks(), held)
+    measure(jobs=len(acknowledged), steps=steps, done_after=time.monotonic() - at, failed=failed, **counts)
     assert not wrong, wrong
-    assert (told["applied"], failed) == (len(acknowledged), 0), worker.output()
+    assert (counts["applied"], failed) == (len(acknowledged), 0), worker.output()
 
 
 @pytest.mark.with_full
 @pytest.mark.parametrize("protocol", marks.PROTOCOLS)
-def test_a_master_dies_and_its_replica_has_the_queue(tmp_path, cluster, crew, measure, protocol):
+def test_a_master_dies_and_its_replica_has_the_queue(tmp_path, cluster, start_workers, measure, protocol):
     rows, acknowledged = Effects(tmp_path / "database"), {}
     master = cluster.owner(cluster.nodes[0].client().execute_command("CLUSTER KEYSLOT", tagged(protocol)))
     replica = cluster.add_replica(master)
-    worker = crew(rows, protocol)
+    worker = start_workers(rows, protocol)
 
     def feed(node, numbers):
         new = [marks.mark(each) for each in numbers]
@@ -115,14 +132,23 @@ def test_a_master_dies_and_its_replica_has_the_queue(tmp_path, cluster, crew, me
 
     with rows.held():
         feed(master, range(500))
-        until(lambda: in_hand(cluster, protocol) >= CREW, lambda: f"jobs are in hand\n{worker.output()}")
+        until(lambda: running_jobs(cluster, protocol) >= WORKERS, lambda: f"jobs are running\n{worker.output()}")
         master.process.kill()
-        until(lambda: replica.client().execute_command("ROLE")[0] == b"master", lambda: f"the replica takes over\n{replica.process.output()}", 60)
+        until(
+            lambda: replica.client().execute_command("ROLE")[0] == b"master",
+            lambda: f"the replica takes over\n{replica.process.output()}",
+            60,
+        )
         at, kept = time.monotonic(), marks.holdings(replica.client())
-        until(lambda: b"cluster_state:ok" in replica.client().execute_command("CLUSTER", "INFO"), "the cluster works again")
+        until(
+            lambda: b"cluster_state:ok" in replica.client().execute_command("CLUSTER", "INFO"),
+            "the cluster works again",
+        )
     feed(replica, range(500, 600))
     failed = ended(cluster, protocol, worker)
-    told, wrong = marks.account(acknowledged, rows.marks(), marks.holdings(replica.client()), kept, (replica.port, at))
-    measure(jobs=len(acknowledged), failed=failed, **told)
+    counts, wrong = marks.account(
+        acknowledged, rows.marks(), marks.holdings(replica.client()), kept, (replica.port, at)
+    )
+    measure(jobs=len(acknowledged), failed=failed, **counts)
     assert not wrong, wrong
     assert failed == 0

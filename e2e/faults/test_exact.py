@@ -1,11 +1,14 @@
-"""A whole file into each database: exactly its rows, and nothing more when all of its jobs are delivered again; all of them
-once more where somebody began anew."""
+"""A whole file into each database: exactly its rows, also when all of its jobs are delivered again.
+
+Where the same jobs are enqueued anew after a flush, all rows are written once more.
+"""
+
 import time
 
-from harness import backlog, companies
-from harness.companies import Expected
-from harness.producer import Producer
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import Expected
+from e2e.harness.producer import Producer
+from e2e.harness.waiting import until
 
 
 def settle(redis, workers, number, seconds):
@@ -17,22 +20,29 @@ def settle(redis, workers, number, seconds):
             assert worker.alive(), worker.output()
         now = backlog.read(redis)
         return now.finished + now.failed >= number and now.waiting == now.running == 0
+
     until(ended, lambda: f"all end: {backlog.read(redis)}\n{workers[0].output()}", seconds)
     return time.monotonic() - start
 
 
-def test_exactly_the_rows_of_the_file(full, redis, database, crew, measure):
+def test_exactly_the_rows_of_the_file(full, redis, database, start_worker, measure):
     count = 100_000 if full else 5_000
     lines = companies.make(count, seed=3, bad=0.01)
     expected = Expected(lines)
     producer = Producer(redis)
     producer.enqueue(lines)
-    workers = [crew(worker={"batchSize": 200}), crew(worker={"batchSize": 200})]
+    workers = [start_worker(worker={"batchSize": 200}), start_worker(worker={"batchSize": 200})]
     seconds = settle(redis, workers, count, seconds=900)
     assert database.counts() == (expected.companies, expected.partners, expected.companies)
     assert database.companies() == expected.rows
     assert backlog.read(redis).failed == expected.failed
-    measure(jobs=count, companies=expected.companies, partners=expected.partners, failed=expected.failed, jobs_per_second=count / seconds)
+    measure(
+        jobs=count,
+        companies=expected.companies,
+        partners=expected.partners,
+        failed=expected.failed,
+        jobs_per_second=count / seconds,
+    )
 
     # As a Redis that was restored from a backup: what had been done since waits again.
     life = redis.get("rq:jobqueue:life")

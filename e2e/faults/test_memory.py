@@ -1,14 +1,16 @@
 """A worker's memory after many jobs is its memory after few."""
+
 import statistics
 import time
 
 import pytest
-from harness import backlog, companies, databases
-from harness.producer import Producer, call
-from harness.companies import FUNCTION
-from harness.waiting import until
-from harness.redis_server import RedisServer
-from harness.workers import JobQueueWorker
+
+from e2e.harness import backlog, companies, databases
+from e2e.harness.companies import FUNCTION
+from e2e.harness.producer import Producer, call
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker
 
 
 @pytest.fixture
@@ -30,14 +32,18 @@ def test_resident_memory_is_flat(full, setting, measure):
     samples, sent = [], 0
     start = time.monotonic()
     while sent < total:
-        until(lambda: backlog.read(redis).waiting < wave, lambda: f"it works\n{worker.output()}", seconds=120, pause=0.01)
-        producer.enqueue_data([payloads[(sent + number) % len(payloads)] for number in range(wave)], first=sent, result_ttl=0)
+        until(
+            lambda: backlog.read(redis).waiting < wave, lambda: f"it works\n{worker.output()}", seconds=120, pause=0.01
+        )
+        producer.enqueue_data(
+            [payloads[(sent + number) % len(payloads)] for number in range(wave)], first=sent, result_ttl=0
+        )
         sent += wave
         samples.append(worker.resident_kib() / 1024)
     until(lambda: backlog.drained(redis), lambda: f"all end: {backlog.read(redis)}\n{worker.output()}", seconds=120)
     assert database.counts()[0] == total
     # The first quarter is not counted: batches grow, prepared statements and the allocator's own stock fill up.
-    early = statistics.median(samples[len(samples) // 4: len(samples) * 3 // 8])
-    late = statistics.median(samples[-len(samples) // 10:])
+    early = statistics.median(samples[len(samples) // 4 : len(samples) * 3 // 8])
+    late = statistics.median(samples[-len(samples) // 10 :])
     measure(jobs=total, seconds=time.monotonic() - start, early_mib=early, late_mib=late, most_mib=max(samples))
     assert late < early * 1.1 + 4, [round(sample, 1) for sample in samples]

@@ -1,4 +1,5 @@
 """How far a queue is, read straight from Redis: cheap enough to ask a hundred times a second."""
+
 import os
 from collections import namedtuple
 
@@ -21,17 +22,23 @@ def drained(redis, queue="companies"):
 
 
 def unfinished(redis, *queues):
-    """What waits or is in hand, by name, and what a run in hand keeps in Redis and leaves to nobody: empty when all is quiet."""
+    """What waits or runs, by name, and the keys that a run leaves in Redis; empty when all is quiet."""
     # A second look: what moves from one place to another while it is looked for is in neither.
-    return _look(redis, *queues) or _look(redis, *queues)
+    return _find_unfinished(redis, *queues) or _find_unfinished(redis, *queues)
 
 
-def _look(redis, *queues):
+def _find_unfinished(redis, *queues):
     found = {}
     for queue in queues or ("companies",):
         now = read(redis, queue)._asdict()
         found |= {f"{what} in {queue}": now[what] for what in ("waiting", "running", "scheduled") if now[what]}
-    for pattern in ("rq:execution:*", "rq:executions:*", "rq:jobqueue:aside:*", "rq:jobqueue:behind:*", "rq:jobqueue:run:*"):
+    for pattern in (
+        "rq:execution:*",
+        "rq:executions:*",
+        "rq:jobqueue:aside:*",
+        "rq:jobqueue:behind:*",
+        "rq:jobqueue:run:*",
+    ):
         keys = sorted(redis.scan_iter(pattern, count=10_000))
         if keys:
             found[pattern] = keys

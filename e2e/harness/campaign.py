@@ -1,7 +1,8 @@
-"""Random kills: workers that get SIGKILL and are replaced, are halted past their leases and go on, while servers are restarted.
+"""Random kills: workers get SIGKILL and are replaced, or are halted past their leases, while servers restart.
 
 Which worker, and when, comes from a seeded generator; the moments follow the work, not the clock.
 """
+
 import signal
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,8 +24,9 @@ class Campaign:
         self.kills = 0
 
     def run(self, kills, share, disturbances=None, halts=()):
-        """Kills so often, spread over the work: `share()` is how much of it is done (from 0 to 1; None while that cannot be
-        known). `disturbances` are done together with the kill of that number; before those in `halts` a worker is halted."""
+        """Kills so often, spread over the work: `share()` is how much of it is done (from 0 to 1; None while that
+        cannot be known). `disturbances` are done together with the kill of that number; before those in `halts` a
+        worker is halted."""
         for kill in range(kills):
             self._wait_for(share, (kill + self.rng.random()) / kills)
             time.sleep(self.rng.random() * 0.03)
@@ -47,8 +49,7 @@ class Campaign:
                 other.result()  # one that failed fails here, and not as a database that never answers again
 
     def halt(self):
-        """SIGSTOP for one of them, another in its place. It goes on when its jobs are in other hands: leases
-        are looked at every second."""
+        """SIGSTOP for one of them, another in its place. It continues when its leases have been reclaimed."""
         slot = self.rng.randrange(len(self.workers))
         self.workers[slot].send(signal.SIGSTOP)
         self.halted.append((time.monotonic() + self.lease * 2.5, self.workers[slot]))
@@ -62,14 +63,17 @@ class Campaign:
             self.zombies.append(entry[1])
 
     def end(self, condition, what, seconds=120):
-        """Until `condition()`; then every worker finishes what it has in hand, those that had been halted too."""
+        """Until `condition()`; then every worker finishes its running jobs, those that had been halted too."""
+
         def ended():
             self.wake()
             return not self.halted and condition()
+
         until(ended, lambda: f"{what()}\n{self.workers[0].output()}", seconds)
         for worker in (*self.workers, *self.zombies):
-            # One that was started a moment ago would die of it instead of draining: it listens once it has said that it starts.
-            until(lambda: worker.output() or not worker.alive(), f"{worker.log}: it starts")
+            # One that was started a moment ago would die of it instead of draining: it listens once it has logged that
+            # it starts.
+            until(lambda worker=worker: worker.output() or not worker.alive(), f"{worker.log}: it starts")
             worker.send(signal.SIGTERM)
         for worker in (*self.workers, *self.zombies):
             assert worker.wait() == 0, worker.output()

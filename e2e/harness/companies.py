@@ -1,19 +1,35 @@
 """The oracle of the companies example: what a file's lines must become, worked out without looking at the workers."""
+
 import datetime
 import json
 import re
 import subprocess
 import sys
-from pathlib import Path
 
-EXAMPLE = Path(__file__).resolve().parents[2] / "examples" / "companies"
+from . import ROOT, backlog
+from .waiting import until
+
+EXAMPLE = ROOT / "examples" / "companies"
 FUNCTION = "ParseCompany.parse_company"
 
 
 def make(count, *, seed=1, bad=0.0, partners=3.0):
     """`count` lines of the example's own generator."""
-    done = subprocess.run([sys.executable, EXAMPLE / "make_companies.py", str(count), "--seed", str(seed), "--bad", str(bad),
-                           "--partners", str(partners)], check=True, capture_output=True)
+    done = subprocess.run(
+        [
+            sys.executable,
+            EXAMPLE / "make_companies.py",
+            str(count),
+            "--seed",
+            str(seed),
+            "--bad",
+            str(bad),
+            "--partners",
+            str(partners),
+        ],
+        check=True,
+        capture_output=True,
+    )
     return done.stdout.decode("utf-8").splitlines()
 
 
@@ -57,3 +73,13 @@ class Expected:
     @property
     def partners(self):
         return sum(partners for _, _, partners in self.rows)
+
+    def wait_until_written(self, redis, database, seconds=60):
+        """Until no job waits or runs and all companies are there, with all of their partners and ledger entries."""
+        until(
+            lambda: backlog.drained(redis) and database.counts()[0] >= self.companies,
+            lambda: f"{self.companies} companies: {backlog.read(redis)} {database.counts()}",
+            seconds,
+            0.1,
+        )
+        assert database.counts() == (self.companies, self.partners, self.companies)

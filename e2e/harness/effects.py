@@ -1,5 +1,8 @@
-"""The smallest tables in which effects can be counted, and the recipe that fills them: for each record one row that says
-whose it is (source, job, version), and a row for each of its parts."""
+"""The smallest tables in which effects can be counted, and the recipe that fills them.
+
+Each record becomes one row with its source, job and version, and a row for each of its parts.
+"""
+
 import json
 
 COLUMNS = "source VARCHAR(40) NOT NULL, job VARCHAR(40) NOT NULL, version BIGINT NOT NULL"
@@ -19,13 +22,19 @@ class Effects:
 
     def __init__(self, database, name="effect"):
         self.database, self.name = database, name
-        database.execute(f"CREATE TABLE {name} (id {database.serial}, {COLUMNS})",
-                         f"CREATE TABLE {name}_part (id {database.serial}, effect_id BIGINT NOT NULL, number BIGINT NOT NULL)")
+        database.execute(
+            f"CREATE TABLE {name} (id {database.serial}, {COLUMNS})",
+            f"CREATE TABLE {name}_part (id {database.serial}, effect_id BIGINT NOT NULL, number BIGINT NOT NULL)",
+        )
 
     def recipe(self, source, text="job.args[0]"):
         """`text` is where the record is in a job."""
         columns = {"source": f'"{source}"', "job": "record.job", "version": "record.version"}
-        part = {"table": f"{self.name}_part", "forEach": "record.parts", "columns": {"effect_id": "parent.id", "number": "item"}}
+        part = {
+            "table": f"{self.name}_part",
+            "forEach": "record.parts",
+            "columns": {"effect_id": "parent.id", "number": "item"},
+        }
         return [{"record": text, "tables": [{"table": self.name, "columns": columns, "children": [part]}]}]
 
     def count(self):
@@ -36,12 +45,16 @@ class Effects:
             return None
 
     def rows(self):
-        """(source, job, version) in the order of their ids, once it is sure that each has its own parts and no other."""
+        """(source, job, version) in the order of their ids; asserts that each has its own parts and no other."""
         found = self.database.query(
-            f"SELECT e.source, e.job, e.version, count(p.id), count(DISTINCT p.number), coalesce(max(p.number), 0) FROM {self.name} e"
-            f" LEFT JOIN {self.name}_part p ON p.effect_id = e.id GROUP BY e.id, e.source, e.job, e.version ORDER BY e.id")
+            "SELECT e.source, e.job, e.version, count(p.id), count(DISTINCT p.number), coalesce(max(p.number), 0)"
+            f" FROM {self.name} e LEFT JOIN {self.name}_part p ON p.effect_id = e.id"
+            " GROUP BY e.id, e.source, e.job, e.version ORDER BY e.id"
+        )
         for _, job, version, *parts in found:
             assert parts == [parts_of(job, version)] * 3, (job, version, parts)
-        alone = self.database.query(f"SELECT count(*) FROM {self.name}_part WHERE effect_id NOT IN (SELECT id FROM {self.name})")
+        alone = self.database.query(
+            f"SELECT count(*) FROM {self.name}_part WHERE effect_id NOT IN (SELECT id FROM {self.name})"
+        )
         assert alone == [(0,)], "parts without their effect"
         return [row[:3] for row in found]

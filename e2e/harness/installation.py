@@ -1,4 +1,5 @@
-"""What all tests on a cluster share: the images on its nodes, the CRD, the operator as the chart installs it, two databases."""
+"""What all tests on a cluster share: images on its nodes, the CRD, the chart's operator, two databases."""
+
 import json
 import os
 import tempfile
@@ -6,9 +7,8 @@ import threading
 from contextlib import contextmanager
 from pathlib import Path
 
-from . import databases, kube, operators, shared
+from . import ROOT, databases, kube, operators, shared
 
-ROOT = Path(__file__).resolve().parents[2]
 CRD = "jobqueues.jobqueue.dev"
 LEFT = "namespaces"  # what tests of a run have cleared and left
 
@@ -27,14 +27,23 @@ def apply_crd(cluster):
     cluster.kubectl("apply", "--server-side", "--force-conflicts", "--field-manager=helm", "-f", "-", stdin=text)
     # Whoever applied it before owns nothing of it any more.
     definition = cluster.raw(f"apis/apiextensions.k8s.io/v1/customresourcedefinitions/{CRD}")
-    ours = [each for each in definition["metadata"]["managedFields"] if each["manager"] == "helm" or each.get("subresource")]
-    cluster.kubectl("patch", "crd", CRD, "--type=json", "-p", json.dumps([{"op": "replace", "path": "/metadata/managedFields", "value": ours}]))
+    ours = [
+        each for each in definition["metadata"]["managedFields"] if each["manager"] == "helm" or each.get("subresource")
+    ]
+    cluster.kubectl(
+        "patch",
+        "crd",
+        CRD,
+        "--type=json",
+        "-p",
+        json.dumps([{"op": "replace", "path": "/metadata/managedFields", "value": ours}]),
+    )
     cluster.kubectl("wait", "--for=condition=Established", f"crd/{CRD}", "--timeout=30s")
 
 
 @contextmanager
 def namespaces(cluster):
-    """Removes at the end the namespaces that the tests have left: each removal is a hundred requests to the API server."""
+    """Removes the namespaces of the tests at the end: each removal is a hundred requests to the API server."""
     yield
     left = shared.notes(LEFT)
     if left:
@@ -46,10 +55,12 @@ def database_servers(host):
     """PostgreSQL and MariaDB for all processes of this run (`shared.take`); they start while other things are made."""
     started = []
     with tempfile.TemporaryDirectory(prefix="jobqueue-databases-") as directory:
+
         def start(kind):
             server = databases.start(kind, Path(directory) / kind, host, shared=True)
             started.append(server)
             shared.offer(kind, server)
+
         starting = [threading.Thread(target=start, args=(kind,), daemon=True) for kind in ("postgres", "mariadb")]
         for each in starting:
             each.start()

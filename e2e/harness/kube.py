@@ -1,8 +1,9 @@
 """A cluster as its users see it: kubectl and helm as subprocesses, and cheap requests through one `kubectl proxy`.
 
-Whatever a test changes goes through kubectl, as a person would do it. Waiting asks often, so it reads through the proxy: no
-process for each look. So does what every test needs before it begins and after it has ended.
+Whatever a test changes goes through kubectl, as a person would do it. Waiting asks often, so it reads through the
+proxy: no process for each look. So does what every test needs before it begins and after it has ended.
 """
+
 import base64
 import json
 import os
@@ -20,9 +21,17 @@ from .waiting import until
 
 GROUP = "apis/jobqueue.dev/v1alpha1"
 KINDS = {
-    "jobqueues": GROUP, "deployments": "apis/apps/v1", "replicasets": "apis/apps/v1", "pods": "api/v1", "configmaps": "api/v1",
-    "secrets": "api/v1", "events": "api/v1", "serviceaccounts": "api/v1", "poddisruptionbudgets": "apis/policy/v1",
-    "leases": "apis/coordination.k8s.io/v1", "networkpolicies": "apis/networking.k8s.io/v1",
+    "jobqueues": GROUP,
+    "deployments": "apis/apps/v1",
+    "replicasets": "apis/apps/v1",
+    "pods": "api/v1",
+    "configmaps": "api/v1",
+    "secrets": "api/v1",
+    "events": "api/v1",
+    "serviceaccounts": "api/v1",
+    "poddisruptionbudgets": "apis/policy/v1",
+    "leases": "apis/coordination.k8s.io/v1",
+    "networkpolicies": "apis/networking.k8s.io/v1",
 }
 
 
@@ -37,8 +46,15 @@ class Failed(AssertionError):
 def run(command, stdin=None, seconds=120, env=None):
     """The standard output of a command; `Failed` where it fails."""
     command = [str(part) for part in command]
-    done = subprocess.run(command, input=stdin, capture_output=True, text=True, timeout=seconds, check=False,
-                          env={**os.environ, **(env or {})})
+    done = subprocess.run(
+        command,
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=seconds,
+        check=False,
+        env={**os.environ, **(env or {})},
+    )
     if done.returncode:
         raise Failed(command, done.returncode, done.stdout, done.stderr)
     return done.stdout
@@ -51,7 +67,7 @@ class Cluster:
         assert shutil.which("kubectl"), "kubectl is not on the PATH"
         self.port = free_port()
         self.proxy = Process(["kubectl", "proxy", f"--port={self.port}"], f"{directory}/kubectl-proxy.log")
-        until(lambda: self.answers(), lambda: f"the API server answers\n{self.proxy.output()}", seconds=60)
+        until(self.answers, lambda: f"the API server answers\n{self.proxy.output()}", seconds=60)
 
     def kubectl(self, *arguments, stdin=None, seconds=120, namespace=None):
         where = ["-n", namespace] if namespace else []
@@ -60,13 +76,19 @@ class Cluster:
 
     def apply(self, *objects, namespace=None, server_side=False):
         """`kubectl apply` of objects (dicts) or of text."""
-        text = "\n---\n".join(each if isinstance(each, str) else yaml.safe_dump(each, allow_unicode=True) for each in objects)
-        return self.kubectl("apply", *(["--server-side"] if server_side else []), "-f", "-", stdin=text, namespace=namespace)
+        text = "\n---\n".join(
+            each if isinstance(each, str) else yaml.safe_dump(each, allow_unicode=True) for each in objects
+        )
+        return self.kubectl(
+            "apply", *(["--server-side"] if server_side else []), "-f", "-", stdin=text, namespace=namespace
+        )
 
     def raw(self, path, seconds=10, method="GET", body=None, kind="application/json"):
         """What the API answers to a request; None where there is nothing."""
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(f"http://127.0.0.1:{self.port}/{path}", data, {"Content-Type": kind}, method=method)
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}/{path}", data, {"Content-Type": kind}, method=method
+        )
         try:
             with urllib.request.urlopen(request, timeout=seconds) as answer:
                 return json.load(answer)
@@ -95,7 +117,9 @@ class Cluster:
         return listed["items"] if listed else []
 
     def watch(self, plural, namespace, name):
-        return Watch(self, f"{KINDS[plural]}/namespaces/{namespace}/{plural}?watch=1&fieldSelector=metadata.name={name}")
+        return Watch(
+            self, f"{KINDS[plural]}/namespaces/{namespace}/{plural}?watch=1&fieldSelector=metadata.name={name}"
+        )
 
     def host_ip(self):
         """An address of this machine that pods reach: E2E_HOST_IP, or the one that faces the node."""
@@ -138,11 +162,11 @@ class Watch:
             except (OSError, ValueError):
                 self._closed.wait(0.2)  # the API server is away, or nothing happened for a while: look again
 
-    def values(self, look):
-        """`look(object)` of every version, without repetitions."""
+    def values(self, select):
+        """`select(object)` of every version, without repetitions."""
         values = []
         for each in self.seen:
-            value = look(each)
+            value = select(each)
             if not values or values[-1] != value:
                 values.append(value)
         return values
@@ -172,7 +196,10 @@ class Namespace:
     def __init__(self, cluster, name, labels=None):
         self.cluster, self.name = cluster, name
         self.labels = {"jobqueue.dev/e2e": "true", "pod-security.kubernetes.io/enforce": "restricted", **(labels or {})}
-        cluster.put(f"api/v1/namespaces/{name}", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": self.labels}})
+        cluster.put(
+            f"api/v1/namespaces/{name}",
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name, "labels": self.labels}},
+        )
 
     def kubectl(self, *arguments, **settings):
         return self.cluster.kubectl(*arguments, namespace=self.name, **settings)
@@ -184,8 +211,10 @@ class Namespace:
         """Makes the Secret or changes its keys; those that are not named stay."""
         kept = (self.cluster.get("secrets", name, self.name) or {}).get("data", {})
         data = {**kept, **{key: base64.b64encode(value.encode()).decode() for key, value in values.items()}}
-        self.cluster.put(f"api/v1/namespaces/{self.name}/secrets/{name}",
-                         {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data})
+        self.cluster.put(
+            f"api/v1/namespaces/{self.name}/secrets/{name}",
+            {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}, "data": data},
+        )
 
     def queue(self, name="companies"):
         return self.cluster.get("jobqueues", name, self.name)
@@ -199,8 +228,11 @@ class Namespace:
         return [pod for pod in pods if not pod["metadata"].get("deletionTimestamp")]
 
     def ready_pods(self, name="companies"):
-        return [pod for pod in self.pods(name) if any(
-            each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))]
+        return [
+            pod
+            for pod in self.pods(name)
+            if any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))
+        ]
 
     def patch(self, patch, name="companies", subresource=None):
         which = [f"--subresource={subresource}"] if subresource else []
@@ -208,41 +240,73 @@ class Namespace:
 
     def reaches(self, kind, status, reason=None, name="companies", within=15.0):
         """Waits until the condition has that status (and that reason); returns it."""
-        def look():
+
+        def poll():
             found = conditions(self.queue(name)).get(kind)
             return found if found and found["status"] == status and reason in (None, found["reason"]) else None
-        return until(look, lambda: f"{kind}={status} ({reason or 'any reason'}) on {name}; it says\n{self.told(name)}", within, 0.1)
 
-    def told(self, name="companies"):
+        return until(
+            poll,
+            lambda: f"{kind}={status} ({reason or 'any reason'}) on {name}; it says\n{self.conditions_text(name)}",
+            within,
+            0.1,
+        )
+
+    def conditions_text(self, name="companies"):
         queue = self.queue(name)
-        return "\n".join(f"  {each['type']}={each['status']} {each['reason']}: {each['message']}" for each in conditions(queue).values())
+        return "\n".join(
+            f"  {each['type']}={each['status']} {each['reason']}: {each['message']}"
+            for each in conditions(queue).values()
+        )
 
     def scales(self, number, name="companies", within=15.0):
         """Waits until the Deployment asks for `number` (a number, or a test of one)."""
         test = number if callable(number) else number.__eq__
 
-        def look():
+        def poll():
             deployment = self.deployment(name)
             return deployment if deployment and test(replicas(deployment)) is True else None
-        found = until(look, lambda: f"{name}: replicas as wanted; {self.deployment(name) and replicas(self.deployment(name))}\n{self.told(name)}",
-                      within, 0.05)
-        return replicas(found)
+
+        def problem():
+            deployment = self.deployment(name)
+            return f"{name}: replicas as wanted; {deployment and replicas(deployment)}\n{self.conditions_text(name)}"
+
+        return replicas(until(poll, problem, within, 0.05))
 
     def runs(self, number, name="companies", within=60.0):
         """Waits until exactly `number` pods are there and ready."""
-        until(lambda: len(self.ready_pods(name)) == number == len(self.pods(name)),
-              lambda: f"{number} pods of {name} are ready\n{self.told(name)}\n{self.kubectl('get', 'pods')}", within, 0.1)
+        until(
+            lambda: len(self.ready_pods(name)) == number == len(self.pods(name)),
+            lambda: f"{number} pods of {name} are ready\n{self.conditions_text(name)}\n{self.kubectl('get', 'pods')}",
+            within,
+            0.1,
+        )
         return self.ready_pods(name)
 
     def events(self, name="companies"):
         found = self.cluster.get("events", namespace=self.name)
-        return [each for each in found if each["involvedObject"].get("name") == name and each["involvedObject"]["kind"] == "JobQueue"]
+        return [
+            each
+            for each in found
+            if each["involvedObject"].get("name") == name and each["involvedObject"]["kind"] == "JobQueue"
+        ]
 
     def diagnosis(self):
         """What a person would look at first; goes into the report of a test that failed."""
         parts = []
-        for command in (["get", "jobqueues,deployments,pods", "-o", "wide"], ["describe", "jobqueues"], ["get", "events", "--sort-by=.lastTimestamp"],
-                        ["logs", "-l", "app.kubernetes.io/managed-by=jobqueue-operator", "--tail=40", "--prefix", "--all-containers"]):
+        for command in (
+            ["get", "jobqueues,deployments,pods", "-o", "wide"],
+            ["describe", "jobqueues"],
+            ["get", "events", "--sort-by=.lastTimestamp"],
+            [
+                "logs",
+                "-l",
+                "app.kubernetes.io/managed-by=jobqueue-operator",
+                "--tail=40",
+                "--prefix",
+                "--all-containers",
+            ],
+        ):
             try:
                 parts.append(f"$ kubectl {' '.join(command)}\n{self.kubectl(*command, seconds=30)}")
             except (Failed, subprocess.TimeoutExpired) as error:

@@ -1,4 +1,5 @@
 """Manifests that the tests on a cluster apply: the companies example, changed where a test needs it."""
+
 import copy
 import functools
 
@@ -12,11 +13,13 @@ class Loader(yaml.SafeLoader):
 
 
 Loader.yaml_implicit_resolvers = {
-    first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"] for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()}
+    first: [each for each in resolvers if each[0] != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
 
 
 def load(text):
-    return yaml.load(text, Loader)  # noqa: S506
+    return yaml.load(text, Loader)
 
 
 def merged(base, changes):
@@ -41,8 +44,12 @@ def companies(name="companies", **spec):
     """The example's JobQueue with `spec` merged over its own. Short windows, so that tests need not wait."""
     manifest = copy.deepcopy(example())
     manifest["metadata"]["name"] = name
-    quick = {"queue": {"names": ["companies"], "leaseSeconds": 5}, "scaling": {"idleSeconds": 2, "scaleDown": {"stabilizationSeconds": 2}},
-             "retry": {"maxAttempts": 3, "backoffSeconds": 1, "maxBackoffSeconds": 2}, "worker": {"drainSeconds": 10}}
+    quick = {
+        "queue": {"names": ["companies"], "leaseSeconds": 5},
+        "scaling": {"idleSeconds": 2, "scaleDown": {"stabilizationSeconds": 2}},
+        "retry": {"maxAttempts": 3, "backoffSeconds": 1, "maxBackoffSeconds": 2},
+        "worker": {"drainSeconds": 10},
+    }
     manifest["spec"] = merged(merged(manifest["spec"], quick), spec)
     return manifest
 

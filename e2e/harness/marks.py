@@ -1,8 +1,9 @@
 """Each job has a mark, and its whole effect is one row with that mark: what became of every job can be told.
 
-`Feeder` enqueues and remembers which server acknowledged what; `holdings` is what a server knows of; `Account` compares both
-with the rows.
+`Feeder` enqueues and remembers which server acknowledged what; `holdings` is what a server knows of; `Account`
+compares both with the rows.
 """
+
 import json
 import re
 import subprocess
@@ -38,7 +39,7 @@ class Effects(Sqlite):
 
     @contextmanager
     def held(self):
-        """Nobody writes meanwhile: jobs wait, and some are in workers' hands."""
+        """Nobody writes meanwhile: jobs wait, and some are claimed."""
         connection = self.connect()
         connection.isolation_level = None
         connection.execute("BEGIN IMMEDIATE")
@@ -61,13 +62,19 @@ def mark(number):
 
 
 def settings(protocol, prefix="rq", **changes):
-    """Of a `JobQueueWorker` on the marks: small batches, so that much is in hand, and leases that lapse soon."""
+    """Of a `JobQueueWorker` on the marks: small batches, so that many are in flight, and leases that lapse soon."""
     queue = {"protocol": protocol, "names": [KEY], "keyPrefix": prefix, "leaseSeconds": 2}
-    return {"ingest": RECIPE, "queue": queue, "worker": {"batchSize": 10, "concurrency": 2}, "retry": {"maxAttempts": 100}, **changes}
+    return {
+        "ingest": RECIPE,
+        "queue": queue,
+        "worker": {"batchSize": 10, "concurrency": 2},
+        "retry": {"maxAttempts": 100},
+        **changes,
+    }
 
 
 def enqueue(redis, protocol, marks, prefix="rq", transaction=True):
-    """As the producers of the protocol do: one transaction for RQ's (or one command after the other), one command for the others."""
+    """As producers do: one transaction for RQ (or one command after the other), one command for lists and streams."""
     records = [json.dumps({"mark": each.decode()}) for each in marks]
     if protocol == "List":
         return redis.rpush(KEY, *records)
@@ -78,10 +85,19 @@ def enqueue(redis, protocol, marks, prefix="rq", transaction=True):
         return transaction and pipe.execute()
     now = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime()) + f".{time.time_ns() // 1000 % 1_000_000:06}Z"
     template = Job.create(FUNCTION, args=("",), origin=KEY, timeout=180, connection=Redis())
-    fields = {**template.to_dict(include_meta=False), "status": "queued", "origin": KEY, "timeout": 180, "created_at": now, "enqueued_at": now}
+    fields = {
+        **template.to_dict(include_meta=False),
+        "status": "queued",
+        "origin": KEY,
+        "timeout": 180,
+        "created_at": now,
+        "enqueued_at": now,
+    }
     pipe.sadd(f"{prefix}:queues", f"{prefix}:queue:{KEY}")
     for each, record in zip(marks, records, strict=True):
-        pipe.hset(f"{prefix}:job:{each.decode()}", mapping={**fields, "description": each, "data": call(FUNCTION, record)})
+        pipe.hset(
+            f"{prefix}:job:{each.decode()}", mapping={**fields, "description": each, "data": call(FUNCTION, record)}
+        )
         pipe.rpush(f"{prefix}:queue:{KEY}", each)
     return transaction and pipe.execute()
 
@@ -89,8 +105,9 @@ def enqueue(redis, protocol, marks, prefix="rq", transaction=True):
 class Feeder:
     """Enqueues one job after the other until it is told to stop, at whichever server `where()` says.
 
-    `acknowledged` has the port of the server, the time, and (with `wait`, for so many of them) how many replicas have it, by
-    mark; `doubtful` are those whose answer did not come within `patience` seconds (None: however long it takes).
+    `acknowledged` has the port of the server, the time, and (with `wait`, for so many of them) how many replicas have
+    it, by mark; `doubtful` are those whose answer did not come within `patience` seconds (None: however long it
+    takes).
     """
 
     def __init__(self, where, protocol, wait=0, patience=2):
@@ -125,14 +142,24 @@ class Feeder:
 
 
 def holdings(redis):
-    """The marks that anything in this server has in it, name or value; finished RQ jobs are among them until they expire."""
+    """The marks that any key of this server has in its name or value; finished RQ jobs count until they expire."""
     keys = list(redis.scan_iter("*", count=10_000))
     types = _each(redis, keys, lambda pipe, key: pipe.type(key))
-    read = {b"string": lambda pipe, key: pipe.get(key), b"hash": lambda pipe, key: pipe.hgetall(key), b"list": lambda pipe, key: pipe.lrange(key, 0, -1),
-            b"set": lambda pipe, key: pipe.smembers(key), b"zset": lambda pipe, key: pipe.zrange(key, 0, -1), b"stream": lambda pipe, key: pipe.xrange(key)}
+    read = {
+        b"string": lambda pipe, key: pipe.get(key),
+        b"hash": lambda pipe, key: pipe.hgetall(key),
+        b"list": lambda pipe, key: pipe.lrange(key, 0, -1),
+        b"set": lambda pipe, key: pipe.smembers(key),
+        b"zset": lambda pipe, key: pipe.zrange(key, 0, -1),
+        b"stream": lambda pipe, key: pipe.xrange(key),
+    }
     known = [(key, kind) for key, kind in zip(keys, types, strict=True) if kind in read]
     values = _each(redis, known, lambda pipe, item: read[item[1]](pipe, item[0]))
-    return {found for text in (*keys, *map(repr, values)) for found in MARK.findall(text if isinstance(text, bytes) else text.encode())}
+    return {
+        found
+        for text in (*keys, *map(repr, values))
+        for found in MARK.findall(text if isinstance(text, bytes) else text.encode())
+    }
 
 
 def _each(redis, items, ask):
@@ -143,7 +170,7 @@ def _each(redis, items, ask):
 
 
 class Promotions:
-    """Watches which nodes are masters, every few milliseconds; of each that becomes one, what it holds at that moment."""
+    """Watches every few milliseconds which nodes are masters, and what each holds when it becomes one."""
 
     def __init__(self, nodes):
         self.nodes, self.seen = nodes, []  # (port, time, holdings)
@@ -175,17 +202,34 @@ class Promotions:
 
 
 def status(url, protocol, prefix="rq"):
-    """Waiting, running, scheduled and failed jobs, and the number of workers, as `jobqueue status` tells them; None while it
-    cannot."""
-    done = subprocess.run([binary("jobqueue"), "--redis", url, "--protocol", protocol.lower(), "--queue", KEY, "--key-prefix", prefix, "-o", "json", "status"],
-                          capture_output=True, text=True, timeout=60, check=False)
+    """Waiting, running, scheduled and failed jobs and workers as `jobqueue status` shows them; None where it fails."""
+    done = subprocess.run(
+        [
+            binary("jobqueue"),
+            "--redis",
+            url,
+            "--protocol",
+            protocol.lower(),
+            "--queue",
+            KEY,
+            "--key-prefix",
+            prefix,
+            "-o",
+            "json",
+            "status",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
     if done.returncode:
         return None
-    told = json.loads(done.stdout)
-    return {**told["queues"][0], "workers": len(told["workers"])}
+    shown = json.loads(done.stdout)
+    return {**shown["queues"][0], "workers": len(shown["workers"])}
 
 
-def crew_is_there(url, protocol, number, prefix="rq"):
+def workers_are_registered(url, protocol, number, prefix="rq"):
     return (status(url, protocol, prefix) or {}).get("workers", 0) >= number
 
 
@@ -195,9 +239,9 @@ def drained(url, protocol, prefix="rq"):
 
 
 def account(acknowledged, rows, held, kept=(), since=None):
-    """What became of the acknowledged marks. `held`: those that the server knows of in the end; `kept`: those that it knew of
-    when it became master, or was restored; `since`: its port and when that was."""
-    told = {"applied": 0, "doubled": 0, "forgotten": 0, "stranded": 0}
+    """What became of the acknowledged marks. `held`: those that the server knows of in the end; `kept`: those that it
+    knew of when it became master, or was restored; `since`: its port and when that was."""
+    counts = {"applied": 0, "doubled": 0, "forgotten": 0, "stranded": 0}
     names = {"doubled": [], "stranded": []}
     for each, (port, at, _) in acknowledged.items():
         if rows[each]:
@@ -206,7 +250,7 @@ def account(acknowledged, rows, held, kept=(), since=None):
             kind = "stranded"  # this server had it, or has it still, and it was not done: ours
         else:
             kind = "forgotten"  # the server that is there now never had it
-        told[kind] += 1
+        counts[kind] += 1
         if kind in names:
             names[kind].append(each)
-    return told, {kind: sorted(marks)[:10] for kind, marks in names.items() if marks}
+    return counts, {kind: sorted(marks)[:10] for kind, marks in names.items() if marks}

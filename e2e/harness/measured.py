@@ -1,15 +1,16 @@
 """Numbers that tests measure: printed at the end of a run, and kept in a file below `target/`.
 
-A `conftest.py` imports `measure`, and calls `report` from `pytest_terminal_summary`.
+A plugin of pytest (`e2e/conftest.py`), for the fixture `measure`. A `conftest.py` calls `report` from
+`pytest_terminal_summary`.
 """
+
 import json
-from pathlib import Path
 
 import pytest
 
-from . import shared
+from . import ROOT, shared
 
-TARGET = Path(__file__).resolve().parents[2] / "target"
+TARGET = ROOT / "target"
 PROPERTY = "measured"
 
 
@@ -26,12 +27,15 @@ def measure(request):
 
     def note(**numbers):
         entry.update({name: round(value, 2) if isinstance(value, float) else value for name, value in numbers.items()})
+
     return note
 
 
 def measured(terminalreporter):
     """Of each test's last attempt, what it measured."""
-    reports = [report for each in terminalreporter.stats.values() for report in each if getattr(report, "when", None) == "call"]
+    reports = [
+        report for each in terminalreporter.stats.values() for report in each if getattr(report, "when", None) == "call"
+    ]
     for report in reports:
         for name, entry in report.user_properties:
             if name == PROPERTY and entry and report.outcome != "rerun":
@@ -43,13 +47,13 @@ def report(terminalreporter, filename, width=None):
 
     A session that is part of a larger run (`harness.shared`) adds to the file.
     """
-    told = list(measured(terminalreporter))
-    if not told:
+    entries = list(measured(terminalreporter))
+    if not entries:
         return
     terminalreporter.section("measured")
-    for entry in told:
+    for entry in entries:
         terminalreporter.line("  ".join(f"{name} {value}" for name, value in entry.items())[:width])
     TARGET.mkdir(exist_ok=True)
     path = TARGET / filename
     before = json.loads(path.read_text(encoding="utf-8")) if shared.directory() and path.exists() else []
-    path.write_text(json.dumps(before + told, indent=1), encoding="utf-8")
+    path.write_text(json.dumps(before + entries, indent=1), encoding="utf-8")

@@ -1,11 +1,18 @@
 """The job of the tests of sequences: a note, a row. `note` is for rq's worker; ours has RECIPE."""
+
 import json
 import os
 import sqlite3
 
-FUNCTION = "harness.notes.note"
+FUNCTION = "e2e.harness.notes.note"
 TABLE = "CREATE TABLE notes (id INTEGER PRIMARY KEY, effect INTEGER NOT NULL)"
-RECIPE = [{"functions": [FUNCTION], "record": "job.args[0]", "tables": [{"table": "notes", "columns": {"effect": "record.effect"}}]}]
+RECIPE = [
+    {
+        "functions": [FUNCTION],
+        "record": "job.args[0]",
+        "tables": [{"table": "notes", "columns": {"effect": "record.effect"}}],
+    }
+]
 
 
 def note(text):

@@ -1,17 +1,18 @@
-"""The operator in its two shapes: installed by the chart, and as a process beside the cluster that tests may torment."""
+"""The operator, installed by the chart or as a process beside the cluster that tests may kill and freeze."""
+
 import os
 from pathlib import Path
 
-from . import kube
+from . import ROOT, kube
 from .process import Process, free_port
 from .waiting import until
 from .workers import binary
 
-CHART = Path(__file__).resolve().parents[2] / "charts" / "jobqueue-operator"
+CHART = ROOT / "charts" / "jobqueue-operator"
 
 
 def images():
-    """Helm settings for other images than this version's: E2E_OPERATOR_IMAGE and E2E_WORKER_IMAGE, as repository:tag."""
+    """Helm settings for other images: E2E_OPERATOR_IMAGE and E2E_WORKER_IMAGE, as repository:tag."""
     settings = []
     for value, variable in (("image", "E2E_OPERATOR_IMAGE"), ("workerImage", "E2E_WORKER_IMAGE")):
         repository, _, tag = os.environ.get(variable, "").partition(":")
@@ -24,7 +25,7 @@ class Release:
 
     def __init__(self, cluster, name="jobqueue-operator", namespace="jobqueue-system"):
         self.cluster, self.name, self.namespace = cluster, name, namespace
-        self.may_change = True     # False where other tests use it at the same time
+        self.may_change = True  # False where other tests use it at the same time
         self.is_this_tree = False  # installed by this process, from this tree's chart, without settings
 
     def _changes(self):
@@ -37,16 +38,35 @@ class Release:
         values = [part for setting in images() for part in ("--set-string", setting)]  # a tag may look like a number
         values += [part for setting in settings for part in ("--set", setting)]
         labels = {"pod-security.kubernetes.io/enforce": "restricted"}
-        self.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}})
-        said = kube.run(["helm", "upgrade", "--install", self.name, chart, "-n", self.namespace, "--take-ownership", "--wait", "--timeout", "120s",
-                         *values], seconds=150)
+        self.cluster.apply(
+            {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": self.namespace, "labels": labels}}
+        )
+        said = kube.run(
+            [
+                "helm",
+                "upgrade",
+                "--install",
+                self.name,
+                chart,
+                "-n",
+                self.namespace,
+                "--take-ownership",
+                "--wait",
+                "--timeout",
+                "120s",
+                *values,
+            ],
+            seconds=150,
+        )
         self.is_this_tree = chart == CHART and not settings
         return said
 
     def uninstall(self):
         self._changes()
         self.is_this_tree = False
-        return kube.run(["helm", "uninstall", self.name, "-n", self.namespace, "--wait", "--timeout", "60s"], seconds=90)
+        return kube.run(
+            ["helm", "uninstall", self.name, "-n", self.namespace, "--wait", "--timeout", "60s"], seconds=90
+        )
 
     def manifest(self):
         return kube.run(["helm", "get", "manifest", self.name, "-n", self.namespace])
@@ -78,15 +98,28 @@ class Release:
         if self.is_away():
             self._changes()
             self.cluster.kubectl("scale", f"deployment/{self.name}", "--replicas=1", namespace=self.namespace)
-            self.cluster.kubectl("rollout", "status", f"deployment/{self.name}", "--timeout=60s", namespace=self.namespace)
+            self.cluster.kubectl(
+                "rollout", "status", f"deployment/{self.name}", "--timeout=60s", namespace=self.namespace
+            )
 
     def log(self, tail=60, about=()):
         """The last lines of its log: those that name one of `about`, where given, and those about errors."""
         try:
-            text = self.cluster.kubectl("logs", "-l", self.selector, f"--tail={tail if not about else 5000}", "--prefix", namespace=self.namespace)
+            text = self.cluster.kubectl(
+                "logs",
+                "-l",
+                self.selector,
+                f"--tail={tail if not about else 5000}",
+                "--prefix",
+                namespace=self.namespace,
+            )
         except kube.Failed as failed:
             return str(failed)
-        lines = [line for line in text.splitlines() if not about or any(word in line for word in (*about, "ERROR", "panicked"))]
+        lines = [
+            line
+            for line in text.splitlines()
+            if not about or any(word in line for word in (*about, "ERROR", "panicked"))
+        ]
         return "\n".join(lines[-tail:])
 
 
@@ -96,10 +129,17 @@ class OperatorProcess(Process):
     def __init__(self, namespace, directory, name="operator"):
         self.name, self.port = name, free_port()
         super().__init__(
-            [binary("jobqueue-operator"), "run"], Path(directory) / f"{name}.log",
-            env={"JOBQUEUE_NAMESPACE": namespace.name, "JOBQUEUE_LEASE_NAMESPACE": namespace.name, "POD_NAME": name,
-                 "JOBQUEUE_LISTEN": f"127.0.0.1:{self.port}", "JOBQUEUE_LOG_FORMAT": "text",
-                 "JOBQUEUE_WORKER_IMAGE": os.environ.get("E2E_WORKER_IMAGE", "jobqueue/worker:0.1.0")})
+            [binary("jobqueue-operator"), "run"],
+            Path(directory) / f"{name}.log",
+            env={
+                "JOBQUEUE_NAMESPACE": namespace.name,
+                "JOBQUEUE_LEASE_NAMESPACE": namespace.name,
+                "POD_NAME": name,
+                "JOBQUEUE_LISTEN": f"127.0.0.1:{self.port}",
+                "JOBQUEUE_LOG_FORMAT": "text",
+                "JOBQUEUE_WORKER_IMAGE": os.environ.get("E2E_WORKER_IMAGE", "jobqueue/worker:0.1.0"),
+            },
+        )
 
 
 def lease_holder(namespace):

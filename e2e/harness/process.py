@@ -1,5 +1,7 @@
 """Child processes that write to a file, are found again by nobody else, and never outlive the test."""
+
 import atexit
+import contextlib
 import os
 import random
 import signal
@@ -52,8 +54,14 @@ class Process:
         self.log = log
         with open(log, "ab") as output:
             self._child = subprocess.Popen(
-                self.command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT,
-                env={**os.environ, **(env or {})}, cwd=cwd, start_new_session=True)
+                self.command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, **(env or {})},
+                cwd=cwd,
+                start_new_session=True,
+            )
         _children.append(self)
 
     @property
@@ -88,20 +96,22 @@ class Process:
     def kill(self):
         """SIGKILL, for the process and all that it started, sessions of their own included; returns when all are gone.
 
-        PostgreSQL's backends are such, and one in the middle of a statement outlives its postmaster: as long as it holds
-        the shared memory, a new server refuses to start. The process is halted first, so that it starts nobody new.
+        PostgreSQL's backends are such, and one in the middle of a statement outlives its postmaster: as long as it
+        holds the shared memory, a new server refuses to start. The process is halted first, so that it starts nobody
+        new.
         """
         family = set()
         if self.alive():
             self.send(signal.SIGSTOP)
             family = _family(self.pid, processes())
         for number, what in ((self.pid, os.killpg), *((member, os.kill) for member in family)):
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 what(number, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         self._child.wait(timeout=30)
-        until(lambda: all(fields[0] == "Z" for pid, fields in processes().items() if pid in family), lambda: f"the end of {family} (started by {self.command[0]})")
+        until(
+            lambda: all(fields[0] == "Z" for pid, fields in processes().items() if pid in family),
+            lambda: f"the end of {family} (started by {self.command[0]})",
+        )
 
     def output(self, last=8000):
         with open(self.log, "rb") as file:
@@ -121,7 +131,9 @@ class Process:
     def cpu_seconds(self):
         """Processor time of the process, of those it started, and of those of them that ended."""
         running = processes()
-        return sum(sum(map(int, running[pid][11:15])) for pid in _family(self.pid, running) & running.keys()) / os.sysconf("SC_CLK_TCK")
+        return sum(
+            sum(map(int, running[pid][11:15])) for pid in _family(self.pid, running) & running.keys()
+        ) / os.sysconf("SC_CLK_TCK")
 
 
 def processes():

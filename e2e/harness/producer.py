@@ -1,7 +1,8 @@
-"""A fast RQ producer: the records that `Queue.enqueue` writes, many in one pipeline, with ids and times of our choosing.
+"""A fast RQ producer: the records of `Queue.enqueue`, many in one pipeline, with ids and times of our choice.
 
 The same call twice writes the same jobs, which is how a redelivery of everything is staged.
 """
+
 import pickle
 import uuid
 import zlib
@@ -29,9 +30,16 @@ class Producer:
 
     def __init__(self, redis, queue="companies", chunk=1000):
         self.redis, self.queue, self.chunk = redis, queue, chunk
-        template = Job.create(FUNCTION, args=("",), origin=queue, timeout=180, connection=redis, serializer=DefaultSerializer)
-        self.fields = {**template.to_dict(include_meta=False), "status": "queued", "origin": queue, "timeout": 180,
-                       "description": f"{FUNCTION}('...')"}
+        template = Job.create(
+            FUNCTION, args=("",), origin=queue, timeout=180, connection=redis, serializer=DefaultSerializer
+        )
+        self.fields = {
+            **template.to_dict(include_meta=False),
+            "status": "queued",
+            "origin": queue,
+            "timeout": 180,
+            "description": f"{FUNCTION}('...')",
+        }
 
     def enqueue(self, lines, first=0, run=0, **fields):
         """One job for each line; `fields` are added to every record. Returns the ids."""
@@ -44,8 +52,16 @@ class Producer:
             pipe = self.redis.pipeline(transaction=False)
             for number in range(start, min(start + self.chunk, len(ids))):
                 created = CREATED.format((first + number) % 1_000_000)
-                pipe.hset(f"rq:job:{ids[number]}", mapping={
-                    **self.fields, "data": payloads[number], "created_at": created, "enqueued_at": created, **fields})
-            pipe.rpush(f"rq:queue:{self.queue}", *ids[start:start + self.chunk])
+                pipe.hset(
+                    f"rq:job:{ids[number]}",
+                    mapping={
+                        **self.fields,
+                        "data": payloads[number],
+                        "created_at": created,
+                        "enqueued_at": created,
+                        **fields,
+                    },
+                )
+            pipe.rpush(f"rq:queue:{self.queue}", *ids[start : start + self.chunk])
             pipe.execute()
         return ids

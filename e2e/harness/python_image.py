@@ -1,4 +1,5 @@
 """An image with Python and rq, made of what is installed on this machine: no registry is asked."""
+
 import glob
 import os
 import re
@@ -8,8 +9,21 @@ import sys
 import sysconfig
 from pathlib import Path
 
-LEFT_OUT = shutil.ignore_patterns("test", "tests", "idlelib", "tkinter", "lib2to3", "ensurepip", "site-packages", "dist-packages", "__pycache__",
-                                  "config-*", "*.a", "pydoc_data", "turtledemo")
+LEFT_OUT = shutil.ignore_patterns(
+    "test",
+    "tests",
+    "idlelib",
+    "tkinter",
+    "lib2to3",
+    "ensurepip",
+    "site-packages",
+    "dist-packages",
+    "__pycache__",
+    "config-*",
+    "*.a",
+    "pydoc_data",
+    "turtledemo",
+)
 NEEDED = ("rq", "redis", "click", "croniter", "dateutil", "pytz", "six.py")
 
 
@@ -48,16 +62,36 @@ def build(directory, tasks):
     shutil.copy2(tasks, root / "app")
     (root / "bin").mkdir(exist_ok=True)
     starter = root / "bin" / "rq"
-    starter.write_text(f"#!{python} -B\nimport sys\nsys.path.insert(0, '/packages')\nfrom rq.cli import main\nmain()\n", encoding="utf-8")
+    starter.write_text(
+        f"#!{python} -B\nimport sys\nsys.path.insert(0, '/packages')\nfrom rq.cli import main\nmain()\n",
+        encoding="utf-8",
+    )
     starter.chmod(0o755)
     for path in (root / "tmp", root / "etc"):
         path.mkdir(exist_ok=True)
     (root / "etc" / "passwd").write_text("worker:x:65532:65532::/tmp:/none\n", encoding="ascii")
     # As an image of Python has it: otherwise each start would compile what it imports.
-    subprocess.run([sys.executable, "-m", "compileall", "-q", "-s", root, "-p", "/", "--invalidation-mode", "unchecked-hash", root], check=True)
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "compileall",
+            "-q",
+            "-s",
+            root,
+            "-p",
+            "/",
+            "--invalidation-mode",
+            "unchecked-hash",
+            root,
+        ],
+        check=True,
+    )
     # What is below a directory that only root may enter here must be open there.
     for path in root.rglob("*"):
         if path.is_dir():
             path.chmod(0o755)
-    (directory / "Containerfile").write_text("FROM scratch\nCOPY root /\nENV PATH=/bin PYTHONPATH=/packages\nUSER 65532\nCMD [\"/bin/rq\"]\n", encoding="ascii")
+    (directory / "Containerfile").write_text(
+        'FROM scratch\nCOPY root /\nENV PATH=/bin PYTHONPATH=/packages\nUSER 65532\nCMD ["/bin/rq"]\n', encoding="ascii"
+    )
     return directory

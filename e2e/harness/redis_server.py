@@ -1,4 +1,5 @@
 """A real redis-server on a port of its own."""
+
 import os
 import shutil
 from pathlib import Path
@@ -19,8 +20,8 @@ def binary():
 class RedisServer:
     """`durable` writes the append-only file at every command, so that a restart forgets nothing.
 
-    `host` is a further address to listen at, for those who are not on this machine: pods. `url` is for them. `settings` are
-    further ones of redis.conf. JOBQUEUE_REDIS_SERVER names another binary than the one in PATH.
+    `host` is a further address to listen at, for those who are not on this machine: pods. `url` is for them.
+    `settings` are further ones of redis.conf. JOBQUEUE_REDIS_SERVER names another binary than the one in PATH.
     """
 
     def __init__(self, directory, durable=False, host="127.0.0.1", password="", **settings):
@@ -37,10 +38,29 @@ class RedisServer:
 
     def start(self, **settings):
         """`settings` are added to those of the beginning, for this once."""
-        words = [word for name, value in {**self._settings, **settings}.items() for word in (f"--{name.replace('_', '-')}", *str(value).split(" "))]
+        words = [
+            word
+            for name, value in {**self._settings, **settings}.items()
+            for word in (f"--{name.replace('_', '-')}", *str(value).split(" "))
+        ]
         self.process = Process(
-            [binary(), "--port", self.port, *self._listen, "--dir", self.directory, "--save", "", "--daemonize", "no",
-             *(["--requirepass", self.password] if self.password else []), *self._durability, *words], self.directory / "redis.log")
+            [
+                binary(),
+                "--port",
+                self.port,
+                *self._listen,
+                "--dir",
+                self.directory,
+                "--save",
+                "",
+                "--daemonize",
+                "no",
+                *(["--requirepass", self.password] if self.password else []),
+                *self._durability,
+                *words,
+            ],
+            self.directory / "redis.log",
+        )
         until(self._answers, lambda: f"redis-server answers\n{self.process.output()}")
 
     def _answers(self):

@@ -1,12 +1,14 @@
 """Tests that pass at their second attempt only, kept across runs in `target/check/second-attempts.jsonl`.
 
-One JSON object a line: `test`, `group`, `error` and `where` of the first failure, `time`. A test that is there repeatedly is
-to be mended (docs/decisions/2026-11-24-second-attempts-on-a-cluster.md).
+One JSON object a line: `test`, `group`, `error` and `where` of the first failure, `time`. A test that is there
+repeatedly is to be mended (docs/decisions/2026-11-24-second-attempts-on-a-cluster.md).
 """
+
 import datetime
 import json
 
-from .check_times import ROOT, in_controller, node_in_repository
+from . import ROOT
+from .check_times import in_controller
 
 PATH = ROOT / "target" / "check" / "second-attempts.jsonl"
 
@@ -14,16 +16,16 @@ PATH = ROOT / "target" / "check" / "second-attempts.jsonl"
 def register(config, groups):
     """`groups` are the markers that name a test's group; without one of them it is in the group `default`."""
     if in_controller(config):
-        config.pluginmanager.register(SecondAttempts(config, groups), "second-attempts")
+        config.pluginmanager.register(SecondAttempts(groups), "second-attempts")
 
 
 class SecondAttempts:
     """Remembers first failures and writes down those that a later attempt made good."""
 
-    def __init__(self, config, groups):
-        self.config, self.groups = config, groups
-        self.first = {}        # the first failure of each test
-        self.attempts = {}     # the number of its last failed attempt
+    def __init__(self, groups):
+        self.groups = groups
+        self.first = {}  # the first failure of each test
+        self.attempts = {}  # the number of its last failed attempt
 
     def pytest_runtest_logreport(self, report):
         test = report.nodeid
@@ -39,11 +41,11 @@ class SecondAttempts:
         crash = getattr(failure.longrepr, "reprcrash", None)
         error = " ".join((crash.message if crash else str(failure.longrepr)).split())
         entry = {
-            "test": node_in_repository(self.config, failure.nodeid),
+            "test": failure.nodeid,
             "error": error[:300],
             "where": f"{crash.path}:{crash.lineno}".removeprefix(f"{ROOT}/") if crash else failure.when,
             "group": next((group for group in self.groups if group in failure.keywords), "default"),
-            "time": datetime.datetime.now(datetime.timezone.utc).isoformat(timespec="seconds"),
+            "time": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         }
         PATH.parent.mkdir(parents=True, exist_ok=True)
         with open(PATH, "a", encoding="utf-8") as file:

@@ -1,8 +1,10 @@
 """What producers do with a few ids, one step after the other, drawn at random; and what must come of it.
 
-`Model` knows of each effect how often it must be in the table at least and at most. Certain is what a worker took, and what
-nobody touched before that. What was canceled, deleted, emptied or written over may have been too late or not.
+`Model` knows of each effect how often it must be in the table at least and at most. Certain is what a worker took,
+and what nobody touched before that. What was canceled, deleted, emptied or written over may have been too late or
+not.
 """
+
 import datetime
 from collections import Counter
 
@@ -15,8 +17,19 @@ from . import notes
 
 IDS, QUEUES = "abc", "xy"
 # Name and weight. Stale is an object that a client read earlier.
-STEPS = {"enqueue": 10, "enqueue in a moment": 2, "enqueue stale": 2, "requeue": 3, "delete": 1, "cancel": 1, "lose the record": 1,
-         "empty": 1, "move": 2, "save stale": 1, "read": 4}
+STEPS = {
+    "enqueue": 10,
+    "enqueue in a moment": 2,
+    "enqueue stale": 2,
+    "requeue": 3,
+    "delete": 1,
+    "cancel": 1,
+    "lose the record": 1,
+    "empty": 1,
+    "move": 2,
+    "save stale": 1,
+    "read": 4,
+}
 TAKES_BACK = ("delete", "cancel", "lose the record", "save stale")
 
 
@@ -85,8 +98,11 @@ class Producer:
     def waits(self, letter):
         """Whether the id is on a list, or scheduled."""
         job_id = self.id_of(letter)
-        return any(self.redis.lpos(queue.key, job_id) is not None or self.redis.zscore(queue.scheduled_job_registry.key, job_id)
-                   for queue in self.queues.values())
+        return any(
+            self.redis.lpos(queue.key, job_id) is not None
+            or self.redis.zscore(queue.scheduled_job_registry.key, job_id)
+            for queue in self.queues.values()
+        )
 
     def outcome(self):
         """What rq's readers see when all is quiet. rq leaves the entries of failures of earlier runs; ours go."""
@@ -94,10 +110,19 @@ class Producer:
         for letter in IDS:
             job, job_id = self.fetch(letter), self.id_of(letter)
             failed_on = {job.origin} if job and job.get_status(refresh=False) == "failed" else set()
-            seen[letter] = (job and (job.get_status(refresh=False).value, job.args, job.origin), [
-                (what, on) for what in ("finished", "failed", "canceled", "started") for on, queue in self.queues.items()
-                if (what != "failed" or queue.name in failed_on) and any(member.split(":")[0] == job_id for member in
-                       self._members(f"rq:{'wip' if what == 'started' else what}:{queue.name}"))])
+            seen[letter] = (
+                job and (job.get_status(refresh=False).value, job.args, job.origin),
+                [
+                    (what, on)
+                    for what in ("finished", "failed", "canceled", "started")
+                    for on, queue in self.queues.items()
+                    if (what != "failed" or queue.name in failed_on)
+                    and any(
+                        member.split(":")[0] == job_id
+                        for member in self._members(f"rq:{'wip' if what == 'started' else what}:{queue.name}")
+                    )
+                ],
+            )
         return seen, {on: queue.count for on, queue in self.queues.items()}
 
     def _members(self, key):
@@ -151,7 +176,7 @@ class Model:
             if ask.letter == letter:
                 ask.certain, ask.untouched = ask.certain and ask.over, False
 
-    def look(self, producer):
+    def observe(self, producer):
         """What waits no more was taken."""
         for ask in self.asks:
             if not ask.taken and not producer.waits(ask.letter):
@@ -165,8 +190,11 @@ class Model:
         """Effects that are in the table too often or not often enough."""
         least = Counter(ask.effect for ask in self.asks if ask.good and ask.certain)
         most = Counter(ask.effect for ask in self.asks if ask.good)
-        return {effect: f"{rows[effect]} times, not {least[effect]} to {most[effect]}" for effect in {ask.effect for ask in self.asks}
-                if not least[effect] <= rows[effect] <= most[effect]}
+        return {
+            effect: f"{rows[effect]} times, not {least[effect]} to {most[effect]}"
+            for effect in {ask.effect for ask in self.asks}
+            if not least[effect] <= rows[effect] <= most[effect]
+        }
 
     def must_have_failed(self):
         """Ids whose last ask was a bad one that nobody touched."""

@@ -2,6 +2,7 @@
 
 Without E2E_SHARED a process is alone, as plain pytest is, and makes for itself what it needs.
 """
+
 import fcntl
 import json
 import os
@@ -53,4 +54,4 @@ def take(name, seconds=60):
     """A copy of what the run offers by that name, or will within `seconds`."""
     path = directory() / f"{name}.pickle"
     until(path.exists, f"the run offers {name}", seconds)
-    return pickle.loads(path.read_bytes())  # noqa: S301
+    return pickle.loads(path.read_bytes())

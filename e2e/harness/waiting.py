@@ -1,4 +1,5 @@
 """Waiting for a condition, with a bound; nothing in these tests sleeps for a fixed time and hopes."""
+
 import time
 
 

@@ -1,10 +1,9 @@
-"""Fixtures of the interop tests: one redis-server for all tests of a process, a fresh SQLite file and a fresh worker for each test.
+"""Fixtures of the interop tests: one redis-server for all tests of a process, a fresh SQLite file and a fresh worker
+for each test.
 
 `--worker python` puts rq's own worker in the place of ours. That is how each test's expectations were proved: what it
 asserts is what rq does.
 """
-import sys
-from pathlib import Path
 
 import pytest
 import rq
@@ -12,25 +11,17 @@ from rq import Queue
 from rq.job import JobStatus
 from rq.serializers import JSONSerializer
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-
-from harness import backlog, check_times, companies, databases  # noqa: E402
-from harness.companies import FUNCTION  # noqa: E402
-from harness.redis_server import RedisServer  # noqa: E402
-from harness.waiting import until  # noqa: E402
-from harness.workers import JobQueueWorker, PythonWorker, wait_until_registered  # noqa: E402
+from e2e.harness import backlog, companies, databases
+from e2e.harness.companies import FUNCTION
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker, PythonWorker, wait_until_registered
 
 RQ_3 = int(rq.VERSION.split(".")[0]) >= 3
 
 
 def pytest_addoption(parser):
     parser.addoption("--worker", choices=["jobqueue", "python"], default="jobqueue", help="whose worker is under test")
-
-
-def pytest_configure(config):
-    check_times.register(config)
-    config.addinivalue_line("markers", "ours: rq's own worker cannot do this, or not in time")
-    config.addinivalue_line("markers", "rq3: the feature came with rq 3.0")
 
 
 def pytest_collection_modifyitems(config, items):
@@ -82,11 +73,17 @@ def json_queue(redis):
     return Queue("companies", connection=redis, serializer=JSONSerializer)
 
 
-class Workshop:
+class WorkersUnderTest:
     """Starts workers of the kind under test (or of a named kind) and sees to it that they end."""
 
     def __init__(self, kind, directory, redis_server, redis, database):
-        self.kind, self.directory, self.server, self.redis, self.database = kind, directory, redis_server, redis, database
+        self.kind, self.directory, self.server, self.redis, self.database = (
+            kind,
+            directory,
+            redis_server,
+            redis,
+            database,
+        )
         self.processes = []
 
     @property
@@ -94,14 +91,19 @@ class Workshop:
         return self.kind == "python"
 
     def start(self, queues=("companies",), kind=None, serializer=None, order=None, **settings):
-        """`serializer` is for rq's worker, which must be told; `order` is one of rq's strategies; `settings` are for ours."""
+        """`serializer` is for rq's worker, which must know it; `order` is a strategy of rq; `settings` are for ours."""
         kind = kind or self.kind
         name = f"{kind}{len(self.processes)}"
         if kind == "python":
-            worker = PythonWorker(self.directory, self.server.url, self.database.url, queues, name, serializer=serializer, order=order)
+            worker = PythonWorker(
+                self.directory, self.server.url, self.database.url, queues, name, serializer=serializer, order=order
+            )
         else:
             if order:
-                settings["queue"] = {"order": {"round_robin": "RoundRobin", "random": "Random"}[order], **settings.get("queue", {})}
+                settings["queue"] = {
+                    "order": {"round_robin": "RoundRobin", "random": "Random"}[order],
+                    **settings.get("queue", {}),
+                }
             worker = JobQueueWorker(self.directory, self.server.url, self.database.url, queues, name, **settings)
         self.processes.append(worker)
         wait_until_registered(self.redis, worker, number=sum(process.alive() for process in self.processes))
@@ -109,8 +111,10 @@ class Workshop:
 
     def reaches(self, job, status, seconds=30):
         """Waits until the job has that status, by rq's own reading."""
+
         def reached():
             return job.get_status(refresh=True) == status
+
         until(reached, lambda: f"job {job.id} is {status}, it is {job.get_status(refresh=True)}\n{self.log()}", seconds)
         job.refresh()
         return job
@@ -120,17 +124,17 @@ class Workshop:
 
 
 @pytest.fixture
-def workshop(request, tmp_path, redis_server, redis, database):
-    shop = Workshop(request.config.getoption("--worker"), tmp_path, redis_server, redis, database)
-    yield shop
-    for process in shop.processes:
+def workers(request, tmp_path, redis_server, redis, database):
+    under_test = WorkersUnderTest(request.config.getoption("--worker"), tmp_path, redis_server, redis, database)
+    yield under_test
+    for process in under_test.processes:
         process.stop(seconds=15)
 
 
 @pytest.fixture
-def worker(workshop):
+def worker(workers):
     """One worker of the kind under test, on the queue `companies`."""
-    return workshop.start()
+    return workers.start()
 
 
 @pytest.fixture
@@ -144,12 +148,13 @@ def lock(database):
         connection.execute("BEGIN IMMEDIATE")
         held.append(connection)
         return connection
+
     yield take
     for connection in held:
         connection.close()
 
 
-class InHand:
+class RunningJob:
     """A job that a worker holds until it is let go."""
 
     def __init__(self, job, lock):
@@ -160,31 +165,48 @@ class InHand:
 
 
 @pytest.fixture
-def in_hand(lock, queue, workshop):
+def start_job(lock, queue, workers):
     """Enqueues, and waits until a worker holds it."""
+
     def hold(line, job_id="company-42", **options):
         held = lock()
-        job = workshop.reaches(queue.enqueue(FUNCTION, line, job_id=job_id, **options), JobStatus.STARTED)
-        return InHand(job, held)
+        job = workers.reaches(queue.enqueue(FUNCTION, line, job_id=job_id, **options), JobStatus.STARTED)
+        return RunningJob(job, held)
+
     return hold
 
 
 @pytest.fixture
-def written(database, workshop):
-    """Waits until the table holds exactly these lines' companies; `in_order` looks at the order in which they were written."""
+def written(database, workers):
+    """Waits until the table holds exactly these lines' companies; with `in_order`, in this order."""
+
     def rows(lines, in_order=False, seconds=30):
         def names():
             return [row[0] for row in database.query("SELECT name FROM company_regist_info ORDER BY id")]
+
         wanted = companies.names(lines)
-        until(lambda: len(names()) >= len(wanted), lambda: f"{wanted} are written, there is {names()}\n{workshop.log()}", seconds)
+        until(
+            lambda: len(names()) >= len(wanted),
+            lambda: f"{wanted} are written, there is {names()}\n{workers.log()}",
+            seconds,
+        )
         found = names()
-        assert (found == wanted) if in_order else (sorted(found) == sorted(wanted)), f"{found}, not {wanted}\n{workshop.log()}"
+        assert (found == wanted) if in_order else (sorted(found) == sorted(wanted)), (
+            f"{found}, not {wanted}\n{workers.log()}"
+        )
+
     return rows
 
 
 @pytest.fixture
-def quiet(redis, workshop):
-    """Waits until nothing waits or is in hand, and nothing is left of what was."""
-    def look(*queues, seconds=30):
-        until(lambda: not backlog.unfinished(redis, *queues), lambda: f"{backlog.unfinished(redis, *queues)} go\n{workshop.log()}", seconds)
-    return look
+def quiet(redis, workers):
+    """Waits until no job waits or runs, and nothing is left of those that did."""
+
+    def wait_until_quiet(*queues, seconds=30):
+        until(
+            lambda: not backlog.unfinished(redis, *queues),
+            lambda: f"{backlog.unfinished(redis, *queues)} go\n{workers.log()}",
+            seconds,
+        )
+
+    return wait_until_quiet

@@ -1,14 +1,16 @@
 """What a person may tell running workers through Redis: pause, go on, stop, drop this job; and SIGTERM."""
+
 import json
 import signal
 
 import pytest
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
 from rq import Queue, Worker
 from rq.command import send_shutdown_command, send_stop_job_command
 from rq.job import JobStatus
 from rq.suspension import resume, suspend
+
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
 
 
 def states(redis):
@@ -16,52 +18,52 @@ def states(redis):
 
 
 @pytest.mark.ours
-def test_suspend_and_resume(redis, queue, workshop, worker, lines):
+def test_suspend_and_resume(redis, queue, workers, worker, lines):
     """An idle rq worker notices only when its blocking pop times out, after 405 s; here it is a matter of a second."""
-    workshop.reaches(queue.enqueue(FUNCTION, lines[0]), JobStatus.FINISHED)
+    workers.reaches(queue.enqueue(FUNCTION, lines[0]), JobStatus.FINISHED)
     suspend(redis)
-    until(lambda: states(redis) == ["suspended"], lambda: f"the worker pauses: {states(redis)}\n{workshop.log()}")
+    until(lambda: states(redis) == ["suspended"], lambda: f"the worker pauses: {states(redis)}\n{workers.log()}")
     job = queue.enqueue(FUNCTION, lines[1])
     probe = redis.info("stats")["total_commands_processed"]
     until(lambda: redis.info("stats")["total_commands_processed"] > probe + 20, "time passes")
     assert job.get_status(refresh=True) == JobStatus.QUEUED
     resume(redis)
-    workshop.reaches(job, JobStatus.FINISHED)
+    workers.reaches(job, JobStatus.FINISHED)
 
 
 @pytest.mark.ours
-def test_a_worker_that_starts_suspended_waits(redis, queue, workshop, lines):
+def test_a_worker_that_starts_suspended_waits(redis, queue, workers, lines):
     suspend(redis)
     job = queue.enqueue(FUNCTION, lines[1])
-    workshop.start()
-    until(lambda: states(redis) == ["suspended"], lambda: f"{states(redis)}\n{workshop.log()}")
+    workers.start()
+    until(lambda: states(redis) == ["suspended"], lambda: f"{states(redis)}\n{workers.log()}")
     assert job.get_status(refresh=True) == JobStatus.QUEUED
     resume(redis)
-    workshop.reaches(job, JobStatus.FINISHED)
+    workers.reaches(job, JobStatus.FINISHED)
 
 
-def test_shutdown(redis, queue, workshop, worker, lines):
-    workshop.reaches(queue.enqueue(FUNCTION, lines[0]), JobStatus.FINISHED)
+def test_shutdown(redis, queue, workers, worker, lines):
+    workers.reaches(queue.enqueue(FUNCTION, lines[0]), JobStatus.FINISHED)
     [seen] = Worker.all(connection=redis)
     send_shutdown_command(redis, seen.name)
-    until(lambda: not worker.alive(), lambda: f"the worker ends\n{workshop.log()}")
+    until(lambda: not worker.alive(), lambda: f"the worker ends\n{workers.log()}")
     assert worker.wait() == 0
     assert Worker.all(connection=redis) == []
 
 
-def test_sigterm_when_idle(redis, queue, workshop, worker, lines):
-    workshop.reaches(queue.enqueue(FUNCTION, lines[0]), JobStatus.FINISHED)
+def test_sigterm_when_idle(redis, queue, workers, worker, lines):
+    workers.reaches(queue.enqueue(FUNCTION, lines[0]), JobStatus.FINISHED)
     until(lambda: states(redis) == ["idle"], "the worker is idle")
     worker.send(signal.SIGTERM)
-    until(lambda: not worker.alive(), lambda: f"the worker ends\n{workshop.log()}", seconds=5)
+    until(lambda: not worker.alive(), lambda: f"the worker ends\n{workers.log()}", seconds=5)
     assert worker.wait() == 0
     assert Worker.all(connection=redis) == []
 
 
-def test_a_running_job_is_seen_running(redis, queue, workshop, worker, database, lock, lines):
+def test_a_running_job_is_seen_running(redis, queue, workers, worker, database, lock, lines):
     locked = lock()
     job = queue.enqueue(FUNCTION, lines[2])
-    workshop.reaches(job, JobStatus.STARTED)
+    workers.reaches(job, JobStatus.STARTED)
     assert queue.started_job_registry.get_job_ids(cleanup=False) == [job.id]
     [execution] = job.get_executions()
     assert execution.job_id == job.id
@@ -70,59 +72,79 @@ def test_a_running_job_is_seen_running(redis, queue, workshop, worker, database,
     assert seen.get_current_job().id == job.id
     assert job.worker_name == seen.name
     locked.execute("ROLLBACK")
-    workshop.reaches(job, JobStatus.FINISHED)
+    workers.reaches(job, JobStatus.FINISHED)
     assert database.companies() == Expected(lines[2:3]).rows
 
 
-def test_stop_job(redis, queue, workshop, worker, database, lock, lines):
+def test_stop_job(redis, queue, workers, worker, database, lock, lines):
     locked = lock()
     job = queue.enqueue(FUNCTION, lines[3])
-    workshop.reaches(job, JobStatus.STARTED)
+    workers.reaches(job, JobStatus.STARTED)
     until(lambda: states(redis) == ["busy"], lambda: f"{states(redis)}", 5)
     send_stop_job_command(redis, job.id)
-    workshop.reaches(job, JobStatus.STOPPED)
+    workers.reaches(job, JobStatus.STOPPED)
     locked.execute("ROLLBACK")
     assert job.id in queue.failed_job_registry
     following = queue.enqueue(FUNCTION, lines[4])
-    workshop.reaches(following, JobStatus.FINISHED)
+    workers.reaches(following, JobStatus.FINISHED)
     assert job.get_status(refresh=True) == JobStatus.STOPPED
 
 
 @pytest.mark.ours
-def test_sigterm_gives_back_what_cannot_be_finished(redis, queue, workshop, database, lock, lines):
+def test_sigterm_gives_back_what_cannot_be_finished(redis, queue, workers, database, lock, lines):
     """rq would wait for ever, and lose the job to the SIGKILL that follows."""
-    worker = workshop.start(worker={"drainSeconds": 1})
+    worker = workers.start(worker={"drainSeconds": 1})
     locked = lock()
     job = queue.enqueue(FUNCTION, lines[5])
-    workshop.reaches(job, JobStatus.STARTED)
+    workers.reaches(job, JobStatus.STARTED)
     worker.send(signal.SIGTERM)
-    until(lambda: not worker.alive(), lambda: f"the worker ends\n{workshop.log()}")
+    until(lambda: not worker.alive(), lambda: f"the worker ends\n{workers.log()}")
     assert worker.wait() == 0
     assert job.get_status(refresh=True) == JobStatus.QUEUED
     assert queue.get_job_ids() == [job.id]
     assert queue.started_job_registry.get_job_ids(cleanup=False) == []
     locked.execute("ROLLBACK")
-    workshop.start()
-    workshop.reaches(job, JobStatus.FINISHED)
+    workers.start()
+    workers.reaches(job, JobStatus.FINISHED)
     assert database.companies() == Expected(lines[5:6]).rows
 
 
 # Compares every element with every other: for 40,000 of them that takes minutes.
-SLOW = [{"functions": [FUNCTION], "tables": [{"table": "company_regist_info", "columns": {
-    "name": "string(size(record.l.filter(x, record.l.exists(y, y == x + 1000000))))",
-    "source_url": "''", "reg_num": "''", "created_time": "now()", "update_time": "now()"}}]}]
+SLOW = [
+    {
+        "functions": [FUNCTION],
+        "tables": [
+            {
+                "table": "company_regist_info",
+                "columns": {
+                    "name": "string(size(record.l.filter(x, record.l.exists(y, y == x + 1000000))))",
+                    "source_url": "''",
+                    "reg_num": "''",
+                    "created_time": "now()",
+                    "update_time": "now()",
+                },
+            }
+        ],
+    }
+]
 
 
 @pytest.mark.ours
-def test_the_time_limit_holds_for_a_record_that_computes_for_ever(queue, workshop):
-    worker = workshop.start(ingest=SLOW, retry={"maxAttempts": 1}, worker={"drainSeconds": 1})
+def test_the_time_limit_holds_for_a_record_that_computes_for_ever(queue, workers):
+    worker = workers.start(ingest=SLOW, retry={"maxAttempts": 1}, worker={"drainSeconds": 1})
     records = [json.dumps({"l": list(range(size))}) for size in (40_000, 0)]
-    slow, neighbour = queue.enqueue_many([Queue.prepare_data(FUNCTION, args=(record,), timeout=2) for record in records])
-    workshop.reaches(slow, JobStatus.FAILED)
-    assert slow.latest_result().exc_string.splitlines()[-1].endswith("JobTimeoutException: Task exceeded maximum timeout value (2 seconds)")
-    workshop.reaches(neighbour, JobStatus.FINISHED)
+    slow, neighbour = queue.enqueue_many(
+        [Queue.prepare_data(FUNCTION, args=(record,), timeout=2) for record in records]
+    )
+    workers.reaches(slow, JobStatus.FAILED)
+    assert (
+        slow.latest_result()
+        .exc_string.splitlines()[-1]
+        .endswith("JobTimeoutException: Task exceeded maximum timeout value (2 seconds)")
+    )
+    workers.reaches(neighbour, JobStatus.FINISHED)
     unlimited = queue.enqueue(FUNCTION, records[0], job_timeout=-1)
-    workshop.reaches(unlimited, JobStatus.STARTED)
+    workers.reaches(unlimited, JobStatus.STARTED)
     worker.send(signal.SIGTERM)
-    until(lambda: not worker.alive(), lambda: f"the worker ends\n{workshop.log()}", seconds=8)
+    until(lambda: not worker.alive(), lambda: f"the worker ends\n{workers.log()}", seconds=8)
     assert worker.wait() == 0

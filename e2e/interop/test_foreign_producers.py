@@ -1,9 +1,11 @@
 """Records of producers in other languages: the fields that they know, which are fewer than rq writes."""
+
 import pytest
-from harness.companies import FUNCTION
-from harness.producer import call
-from harness.waiting import until
 from rq.job import Job, JobStatus
+
+from e2e.harness.companies import FUNCTION
+from e2e.harness.producer import call
+from e2e.harness.waiting import until
 
 FIELDS = {"origin": "companies", "status": "queued", "description": "by hand", "timeout": 60}
 
@@ -15,6 +17,7 @@ def put(redis):
         redis.sadd("rq:queues", "rq:queue:companies")
         redis.rpush("rq:queue:companies", job_id)
         return Job.fetch(job_id, connection=redis)
+
     return write
 
 
@@ -23,15 +26,15 @@ TIMES = {"neither time": (), "enqueued_at": ("enqueued_at",), "created_at": ("cr
 
 def at(names, second):
     """Of a record that is written at that second, those of its times that the producer knows."""
-    return {name: f"2026-01-02T03:04:{second:02}.000006Z" for name in names}
+    return dict.fromkeys(names, f"2026-01-02T03:04:{second:02}.000006Z")
 
 
 @pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
-def test_good_and_bad(times, put, queue, redis, workshop, written, lines):
-    workshop.start()
+def test_good_and_bad(times, put, queue, redis, workers, written, lines):
+    workers.start()
     good, bad = put("good", lines[0], **at(times, 0)), put("bad", lines[1][:60], **at(times, 0))
-    workshop.reaches(good, JobStatus.FINISHED)
-    workshop.reaches(bad, JobStatus.FAILED)
+    workers.reaches(good, JobStatus.FINISHED)
+    workers.reaches(bad, JobStatus.FAILED)
     assert queue.finished_job_registry.get_job_ids() == ["good"]
     assert queue.failed_job_registry.get_job_ids() == ["bad"]
     assert 0 < redis.ttl(good.key) <= 500
@@ -40,24 +43,24 @@ def test_good_and_bad(times, put, queue, redis, workshop, written, lines):
 
 
 @pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
-def test_the_same_record_written_again_runs_again(times, put, workshop, written, lines):
-    workshop.start()
+def test_the_same_record_written_again_runs_again(times, put, workers, written, lines):
+    workers.start()
     for number in (1, 2):
-        workshop.reaches(put("again", lines[0], **at(times, number)), JobStatus.FINISHED)
+        workers.reaches(put("again", lines[0], **at(times, number)), JobStatus.FINISHED)
         written([lines[0]] * number)
 
 
 @pytest.mark.ours
 @pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
-def test_its_worker_is_killed(times, put, queue, workshop, lock, written, quiet, lines):
-    worker = workshop.start(queue={"leaseSeconds": 2})
+def test_its_worker_is_killed(times, put, queue, workers, lock, written, quiet, lines):
+    worker = workers.start(queue={"leaseSeconds": 2})
     held = lock()
-    job = workshop.reaches(put("killed", lines[0], **at(times, 0)), JobStatus.STARTED)
+    job = workers.reaches(put("killed", lines[0], **at(times, 0)), JobStatus.STARTED)
     worker.kill()
-    workshop.processes.remove(worker)
+    workers.processes.remove(worker)
     held.execute("ROLLBACK")
-    workshop.start(queue={"leaseSeconds": 2})
-    workshop.reaches(job, JobStatus.FINISHED, seconds=15)
+    workers.start(queue={"leaseSeconds": 2})
+    workers.reaches(job, JobStatus.FINISHED, seconds=15)
     quiet()
     written(lines[:1])
     assert queue.failed_job_registry.count == 0
@@ -65,14 +68,17 @@ def test_its_worker_is_killed(times, put, queue, workshop, lock, written, quiet,
 
 @pytest.mark.ours
 @pytest.mark.parametrize("times", TIMES.values(), ids=TIMES)
-def test_written_over_while_it_is_in_hand(times, put, redis, workshop, lock, written, quiet, lines):
+def test_written_over_while_it_is_in_hand(times, put, redis, workers, lock, written, quiet, lines):
     """Where no time tells a newer record from the same one pushed twice, what it holds does."""
-    workshop.start()
+    workers.start()
     held = lock()
-    workshop.reaches(put("company-42", lines[0], **at(times, 0)), JobStatus.STARTED)
+    workers.reaches(put("company-42", lines[0], **at(times, 0)), JobStatus.STARTED)
     for number in (1, 2):
         put("company-42", lines[number], **at(times, number))
-        until(lambda number=number: redis.llen("rq:jobqueue:behind:companies:company-42") == number, lambda: f"it waits for its turn\n{workshop.log()}")
+        until(
+            lambda number=number: redis.llen("rq:jobqueue:behind:companies:company-42") == number,
+            lambda: f"it waits for its turn\n{workers.log()}",
+        )
         redis.rpush("rq:queue:companies", "company-42")
         until(lambda: redis.llen("rq:queue:companies") == 0, "the same pushed twice is taken off")
     held.execute("ROLLBACK")
@@ -82,11 +88,11 @@ def test_written_over_while_it_is_in_hand(times, put, redis, workshop, lock, wri
 
 
 @pytest.mark.ours
-def test_a_rescue_by_hand_of_one_that_is_in_hand(put, redis, workshop, lock, quiet, written, lines):
+def test_a_rescue_by_hand_of_one_that_is_in_hand(put, redis, workers, lock, quiet, written, lines):
     """Somebody pushes the id of what seems to be stuck: one record, one run."""
-    workshop.start()
+    workers.start()
     held = lock()
-    job = workshop.reaches(put("company-42", lines[0]), JobStatus.STARTED)
+    job = workers.reaches(put("company-42", lines[0]), JobStatus.STARTED)
     redis.rpush("rq:queue:companies", job.id)
     until(lambda: redis.llen("rq:queue:companies") == 0, "it is taken")
     held.execute("ROLLBACK")

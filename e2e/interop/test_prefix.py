@@ -1,12 +1,14 @@
 """rq 3.0's `RQ_KEY_PREFIX`: producer, reader and worker under another prefix than `rq`."""
+
 import os
 import subprocess
 import sys
 
 import pytest
-from harness.companies import FUNCTION, Expected
-from harness.waiting import until
-from harness.workers import JobQueueWorker
+
+from e2e.harness.companies import FUNCTION, Expected
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker
 
 pytestmark = [pytest.mark.rq3, pytest.mark.ours]
 
@@ -25,8 +27,14 @@ print(Job.fetch(sys.argv[2], connection=Redis.from_url(sys.argv[1])).get_status(
 
 
 def under_prefix(prefix, script, *arguments):
-    done = subprocess.run([sys.executable, "-c", script, *arguments], env={**os.environ, "RQ_KEY_PREFIX": prefix},
-                          capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", script, *arguments],
+        env={**os.environ, "RQ_KEY_PREFIX": prefix},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
     return done.stdout.strip()
 
 

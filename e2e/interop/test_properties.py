@@ -1,8 +1,9 @@
-"""Sequences of what producers do, drawn at random: every effect that was asked for takes place once, and where nothing was in
-hand meanwhile, rq's own worker leaves the same behind.
+"""Random sequences of what producers do: every effect that was asked for happens once.
 
-`SEQUENCES=2000` tries more than the few of every run, `SEED=7` those of a seed that failed.
+Where no job was running meanwhile, rq's own worker leaves the same behind. `SEQUENCES=2000` tries more than the few of
+every run, `SEED=7` those of a seed that failed.
 """
+
 import itertools
 import os
 import random
@@ -11,11 +12,12 @@ import sqlite3
 from collections import Counter, defaultdict
 
 import pytest
-from harness import backlog, notes
-from harness.sequences import IDS, QUEUES, Model, Producer, draw
-from harness.waiting import until
 from rq import Queue, SimpleWorker
 from rq.scheduler import RQScheduler
+
+from e2e.harness import backlog, notes
+from e2e.harness.sequences import IDS, QUEUES, Model, Producer, draw
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.ours
 
@@ -32,32 +34,42 @@ EFFECTS = itertools.count(1)
 class Ours:
     """Sequences before our worker."""
 
-    def __init__(self, redis, workshop, database):
-        self.redis, self.workshop, self.database = redis, workshop, database
+    def __init__(self, redis, workers, database):
+        self.redis, self.workers, self.database = redis, workers, database
         self.killed = False
         self.start()
         self.producers = [Producer(redis, name) for name in NAMES]
 
     def start(self):
-        self.worker = self.workshop.start(queues=LISTS, ingest=notes.RECIPE, queue={"leaseSeconds": 2}, retry={"maxAttempts": 20},
-                                          worker={"concurrency": 4, "batchSize": 50})
+        self.worker = self.workers.start(
+            queues=LISTS,
+            ingest=notes.RECIPE,
+            queue={"leaseSeconds": 2},
+            retry={"maxAttempts": 20},
+            worker={"concurrency": 4, "batchSize": 50},
+        )
 
     def kill(self):
         self.killed = True
         self.worker.kill()
-        self.workshop.processes.remove(self.worker)
+        self.workers.processes.remove(self.worker)
 
     def rows(self):
-        return Counter(effect for effect, in self.database.query("SELECT effect FROM notes"))
+        return Counter(effect for (effect,) in self.database.query("SELECT effect FROM notes"))
 
     def settle(self):
-        until(lambda: not self.unfinished() and not self.unfinished(), lambda: f"all is quiet: {self.unfinished()}\n{self.worker.output()}", 20)
+        until(
+            lambda: not self.unfinished() and not self.unfinished(),
+            lambda: f"all is quiet: {self.unfinished()}\n{self.worker.output()}",
+            20,
+        )
 
     def unfinished(self):
-        """An id that is scheduled without a record is left alone for a while: rq 2 schedules before it writes the record."""
+        """An id that is scheduled without a record is left alone for a while: rq 2 schedules before it writes the
+        record."""
         found = backlog.unfinished(self.redis, *LISTS)
         if self.killed:
-            # What was canceled in the hands of a worker that died is nobody's; it expires.
+            # A job that was canceled while a worker ran it that died then belongs to nobody; it expires.
             found = {what: keys for what, keys in found.items() if "execution" not in str(what)}
         for name in LISTS:
             scheduled = self.redis.zrange(f"rq:scheduled:{name}", 0, -1)
@@ -78,7 +90,7 @@ class Theirs:
 
     def rows(self):
         connection = sqlite3.connect(self.path)
-        found = Counter(effect for effect, in connection.execute("SELECT effect FROM notes"))
+        found = Counter(effect for (effect,) in connection.execute("SELECT effect FROM notes"))
         connection.close()
         return found
 
@@ -93,6 +105,7 @@ class Theirs:
             scheduler.release_locks()
             SimpleWorker(queues, connection=self.redis).work(burst=True, logging_level="CRITICAL")
             return not any(queue.count or self.redis.exists(queue.scheduled_job_registry.key) for queue in queues)
+
         try:
             until(served, "rq's worker has nothing left to do", 20)
         finally:
@@ -106,9 +119,9 @@ def numbered(steps):
 
 
 @pytest.fixture
-def ours(redis, redis_server, workshop, database):
+def ours(redis, redis_server, workers, database):
     database.query(notes.TABLE)
-    return Ours(redis, workshop, database)
+    return Ours(redis, workers, database)
 
 
 @pytest.fixture
@@ -120,7 +133,7 @@ def theirs(redis_server, tmp_path, monkeypatch):
     redis.close()
 
 
-def told(seed, number, producer, what):
+def describe(seed, number, producer, what):
     steps = "\n".join(f"    {step}" for step in producer.history)
     return f"SEED={seed}, sequence {number}: {what}\n{steps}"
 
@@ -128,10 +141,12 @@ def told(seed, number, producer, what):
 def check(seed, ours, models):
     rows = ours.rows()
     for number, (producer, model) in enumerate(zip(ours.producers, models, strict=True)):
-        assert not model.wrong(rows), told(seed, number, producer, f"{model.wrong(rows)}\n{ours.worker.output()}")
+        assert not model.wrong(rows), describe(seed, number, producer, f"{model.wrong(rows)}\n{ours.worker.output()}")
         seen, _ = producer.outcome()
         for letter in model.must_have_failed():
-            assert any(what == "failed" for what, _ in seen[letter][1]), told(seed, number, producer, f"{letter} has not failed: {seen[letter]}")
+            assert any(what == "failed" for what, _ in seen[letter][1]), describe(
+                seed, number, producer, f"{letter} has not failed: {seen[letter]}"
+            )
     assert ours.worker.alive(), ours.worker.output()
 
 
@@ -151,11 +166,19 @@ def test_with_jobs_in_hand(seed, ours, lock):
         # As long as a worker has room, it takes.
         waiting = sum(backlog.read(ours.redis, name).waiting for name in LISTS)
         probe = ours.redis.info("stats")["total_commands_processed"]
-        until(lambda before=waiting, probe=probe: not sum(ours.redis.llen(f"rq:queue:{name}") for name in LISTS)
-              or ours.redis.info("stats")["total_commands_processed"] > probe + 400, "the worker takes, or is full", 10)
+        until(
+            lambda before=waiting, probe=probe: (
+                not sum(ours.redis.llen(f"rq:queue:{name}") for name in LISTS)
+                or ours.redis.info("stats")["total_commands_processed"] > probe + 400
+            ),
+            "the worker takes, or is full",
+            10,
+        )
         for producer, model in zip(ours.producers, models, strict=True):
-            model.look(producer)
-        what = rng.choice(["nothing", "nothing", "kill", "let go", "settle"] if is_held else ["nothing", "hold", "hold", "settle"])
+            model.observe(producer)
+        what = rng.choice(
+            ["nothing", "nothing", "kill", "let go", "settle"] if is_held else ["nothing", "hold", "hold", "settle"]
+        )
         for producer in ours.producers:
             producer.history.append((what,))
         if what == "kill":
@@ -179,16 +202,22 @@ def test_with_jobs_in_hand(seed, ours, lock):
 
 
 def goes_its_own_way(steps):
-    """rq runs what was canceled or scheduled if its id is on a list, and a record that an old object was written over again."""
-    return bool({"cancel", "save stale", "enqueue stale"} & set(steps)) or ("enqueue in a moment" in steps and len(steps) > 1)
+    """rq runs what was canceled or scheduled if its id is on a list, and a record that an old object was written over
+    again."""
+    return bool({"cancel", "save stale", "enqueue stale"} & set(steps)) or (
+        "enqueue in a moment" in steps and len(steps) > 1
+    )
 
 
 def differs(model, letter, before, ours, theirs):
-    """Rows of an id that are not what rq's are. Where rq runs one record twice because its id stands on the list twice, once is
-    right here; what was taken back or written over by an old object is left to the model."""
+    """Rows of an id that are not what rq's are. Where rq runs one record twice because its id stands on the list
+    twice, once is right here; what was taken back or written over by an old object is left to the model."""
     effects = {ask.effect for ask in model.asks if ask.letter == letter and ask.certain and not ask.over}
-    return {effect: (ours[effect] - before[0][effect], theirs[effect] - before[1][effect]) for effect in effects
-            if min(theirs[effect] - before[1][effect], 1) != ours[effect] - before[0][effect]}
+    return {
+        effect: (ours[effect] - before[0][effect], theirs[effect] - before[1][effect])
+        for effect in effects
+        if min(theirs[effect] - before[1][effect], 1) != ours[effect] - before[0][effect]
+    }
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -204,7 +233,9 @@ def test_with_nothing_in_hand(seed, ours, theirs):
             for step in numbered(draw(rng, rng.randrange(4))):
                 possible = producer.step(*step)
                 same = theirs.producers[number].step(*step)
-                assert possible == same or any(other == number for other, _ in apart), told(seed, number, producer, f"possible: {possible}, with rq {same}")
+                assert possible == same or any(other == number for other, _ in apart), describe(
+                    seed, number, producer, f"possible: {possible}, with rq {same}"
+                )
                 if possible:
                     model.step(*step, producer)
                     touched[number, step[1]].append(step[0])
@@ -222,9 +253,16 @@ def test_with_nothing_in_hand(seed, ours, theirs):
             for letter in IDS:
                 if (number, letter) in apart:
                     continue
-                assert seen[letter] == wanted[letter], told(seed, number, producer, f"{letter}: {seen[letter]}, with rq {wanted[letter]}\n{ours.worker.output()}")
+                assert seen[letter] == wanted[letter], describe(
+                    seed,
+                    number,
+                    producer,
+                    f"{letter}: {seen[letter]}, with rq {wanted[letter]}\n{ours.worker.output()}",
+                )
                 wrong = differs(model, letter, before, *rows)
-                assert not wrong, told(seed, number, producer, f"{letter}: rows (ours, rq's) {wrong}\n{ours.worker.output()}")
+                assert not wrong, describe(
+                    seed, number, producer, f"{letter}: rows (ours, rq's) {wrong}\n{ours.worker.output()}"
+                )
             assert set(lists.values()) == {0}
             model.quiet()
     check(seed, ours, models)

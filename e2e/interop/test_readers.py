@@ -1,4 +1,5 @@
 """The tools people have: `rq info`, `rq requeue`, `Worker.all()`, and the pages and JSON of rq-dashboard."""
+
 import json
 import subprocess
 import sys
@@ -7,30 +8,33 @@ import urllib.request
 from pathlib import Path
 
 import pytest
-from harness.companies import FUNCTION
-from harness.process import Process, free_port
-from harness.waiting import until
 from rq import Worker
 from rq.job import JobStatus
+
+from e2e.harness.companies import FUNCTION
+from e2e.harness.process import Process, free_port
+from e2e.harness.waiting import until
 
 TOOLS = Path(sys.executable).parent
 
 
 def run_rq(redis_server, *arguments):
-    done = subprocess.run([TOOLS / "rq", *arguments, "--url", redis_server.url], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(
+        [TOOLS / "rq", *arguments, "--url", redis_server.url], capture_output=True, text=True, timeout=60, check=False
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
 
 @pytest.fixture
-def some_done(queue, workshop, worker, lines):
+def some_done(queue, workers, worker, lines):
     """Five that finished and two that failed."""
     good = [queue.enqueue(FUNCTION, line) for line in lines[:5]]
     bad = [queue.enqueue(FUNCTION, line[:70]) for line in lines[5:7]]
     for job in good:
-        workshop.reaches(job, JobStatus.FINISHED)
+        workers.reaches(job, JobStatus.FINISHED)
     for job in bad:
-        workshop.reaches(job, JobStatus.FAILED)
+        workers.reaches(job, JobStatus.FAILED)
     return good, bad
 
 
@@ -75,20 +79,20 @@ def test_rq_info_changes_nothing(redis_server, redis, queue, worker, some_done):
     assert {job.get_status(refresh=True) for job in some_done[0]} == {JobStatus.FINISHED}
 
 
-def test_rq_requeue_all(redis_server, queue, workshop, worker, some_done):
+def test_rq_requeue_all(redis_server, queue, workers, worker, some_done):
     before = {job.id: job.latest_result().id for job in some_done[1]}
     run_rq(redis_server, "requeue", "--all", "--queue", "companies")
     for job in some_done[1]:
-        until(lambda job=job: job.latest_result().id != before[job.id], lambda: f"it runs again\n{workshop.log()}")
-        workshop.reaches(job, JobStatus.FAILED)
+        until(lambda job=job: job.latest_result().id != before[job.id], lambda: f"it runs again\n{workers.log()}")
+        workers.reaches(job, JobStatus.FAILED)
     assert queue.failed_job_registry.count == 2
 
 
-def test_rq_requeue_one(redis_server, queue, workshop, worker, some_done):
+def test_rq_requeue_one(redis_server, queue, workers, worker, some_done):
     job = some_done[1][0]
     before = job.latest_result().id
     run_rq(redis_server, "requeue", "--queue", "companies", job.id)
-    until(lambda: job.latest_result().id != before, lambda: f"it runs again\n{workshop.log()}")
+    until(lambda: job.latest_result().id != before, lambda: f"it runs again\n{workers.log()}")
 
 
 class Dashboard:
@@ -97,8 +101,10 @@ class Dashboard:
     def __init__(self, redis_server, directory):
         port = free_port()
         self.base = f"http://127.0.0.1:{port}"
-        self.process = Process([TOOLS / "rq-dashboard", "--bind", "127.0.0.1", "--port", port, "--redis-url", redis_server.url],
-                               directory / "dashboard.log")
+        self.process = Process(
+            [TOOLS / "rq-dashboard", "--bind", "127.0.0.1", "--port", port, "--redis-url", redis_server.url],
+            directory / "dashboard.log",
+        )
         until(self._answers, lambda: f"rq-dashboard answers\n{self.process.output()}")
 
     def _answers(self):
@@ -148,10 +154,10 @@ def test_dashboard_pages(dashboard, worker, some_done):
     assert dashboard.json(f"/0/data/job/{some_done[1][0].id}.json")["exc_info"]
 
 
-def test_dashboard_requeues(dashboard, queue, workshop, worker, some_done):
+def test_dashboard_requeues(dashboard, queue, workers, worker, some_done):
     job = some_done[1][1]
     before = job.latest_result().id
     request = urllib.request.Request(f"{dashboard.base}/job/{job.id}/requeue", method="POST")
     with urllib.request.urlopen(request, timeout=10) as answer:
         assert answer.status == 200
-    until(lambda: job.latest_result().id != before, lambda: f"it runs again\n{workshop.log()}")
+    until(lambda: job.latest_result().id != before, lambda: f"it runs again\n{workers.log()}")

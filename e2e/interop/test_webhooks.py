@@ -1,13 +1,15 @@
 """Webhooks (rq 2.10 and later): told after the end is on record."""
+
 import json
 import threading
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
-from harness.companies import FUNCTION
-from harness.waiting import until
 from rq.job import JobStatus
 from rq.webhook import Webhook
+
+from e2e.harness.companies import FUNCTION
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("worker")
 
@@ -39,23 +41,26 @@ def listener():
     server.shutdown()
 
 
-def test_finished_and_failed(listener, queue, workshop, lines):
+def test_finished_and_failed(listener, queue, workers, lines):
     base, calls = listener
-    hooks = [Webhook(f"{base}/done", "finished", method="POST"), Webhook(f"{base}/broken", "failed", method="POST", headers={"X-Team": "a"}),
-             Webhook(f"{base}/got", "finished")]
-    good = workshop.reaches(queue.enqueue(FUNCTION, lines[0], webhooks=hooks), JobStatus.FINISHED)
-    bad = workshop.reaches(queue.enqueue(FUNCTION, lines[1][:60], webhooks=hooks), JobStatus.FAILED)
-    until(lambda: len(calls) == 3, lambda: f"three calls: {calls}\n{workshop.log()}")
-    told = {path: body for _, path, body in calls}
-    assert set(told) == {"/done", "/got", "/broken"}
-    assert told["/done"]["job_id"] == good.id
-    assert told["/done"]["status"] == "finished"
-    assert told["/done"]["func_name"] == FUNCTION
-    assert told["/done"]["ended_at"]
-    assert told["/broken"]["job_id"] == bad.id
-    assert told["/broken"]["exc_info"]
+    hooks = [
+        Webhook(f"{base}/done", "finished", method="POST"),
+        Webhook(f"{base}/broken", "failed", method="POST", headers={"X-Team": "a"}),
+        Webhook(f"{base}/got", "finished"),
+    ]
+    good = workers.reaches(queue.enqueue(FUNCTION, lines[0], webhooks=hooks), JobStatus.FINISHED)
+    bad = workers.reaches(queue.enqueue(FUNCTION, lines[1][:60], webhooks=hooks), JobStatus.FAILED)
+    until(lambda: len(calls) == 3, lambda: f"three calls: {calls}\n{workers.log()}")
+    bodies = {path: body for _, path, body in calls}
+    assert set(bodies) == {"/done", "/got", "/broken"}
+    assert bodies["/done"]["job_id"] == good.id
+    assert bodies["/done"]["status"] == "finished"
+    assert bodies["/done"]["func_name"] == FUNCTION
+    assert bodies["/done"]["ended_at"]
+    assert bodies["/broken"]["job_id"] == bad.id
+    assert bodies["/broken"]["exc_info"]
 
 
-def test_a_listener_that_is_away_changes_nothing(queue, workshop, lines):
+def test_a_listener_that_is_away_changes_nothing(queue, workers, lines):
     job = queue.enqueue(FUNCTION, lines[0], webhooks=[Webhook("http://127.0.0.1:1/nobody", "finished", timeout=1)])
-    workshop.reaches(job, JobStatus.FINISHED)
+    workers.reaches(job, JobStatus.FINISHED)

@@ -1,8 +1,9 @@
-"""Runs the tests on a cluster, group by group: `python e2e/k8s [ARGUMENT OF PYTEST]...`, with KUBECONFIG set.
+"""Runs the tests on a cluster, group by group: `python -m e2e.k8s [ARGUMENT OF PYTEST]...`, with KUBECONFIG set.
 
-Tests of a group that may run side by side do (`groups.py` says which, E2E_WORKERS how many at a time; `-n0` one at a time).
-What all tests share is made here, once, and removed at the end. A test that fails has a second attempt.
+Tests of a group that may run side by side do (`groups.py` says which, E2E_WORKERS how many at a time; `-n0` one at a
+time). What all tests share is made here, once, and removed at the end. A test that fails has a second attempt.
 """
+
 import contextlib
 import io
 import os
@@ -16,18 +17,27 @@ from pathlib import Path
 
 import pytest
 
+from e2e.harness import installation, kube, shared
+from e2e.harness.measured import TARGET
+from e2e.harness.waiting import Late, until
+
+from .groups import ALONE, GROUPS, OWN_OPERATOR, group_of
+
 HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent)]
-
-from groups import ALONE, GROUPS, OWN_OPERATOR, group_of  # noqa: E402
-from harness import installation, kube, shared  # noqa: E402
-from harness.measured import TARGET  # noqa: E402
-from harness.waiting import Late, until  # noqa: E402
-
 # Most of a test is waiting for a pod or a condition, so there may be more tests than processors.
 WORKERS = int(os.environ.get("E2E_WORKERS") or min(10, 2 * os.cpu_count()))
-USUAL = ["-q", "-p", "no:cacheprovider", "-W", "ignore::DeprecationWarning", "--reruns=1", "-rR"]
-ONLY_TELL = {"--collect-only", "--co", "-h", "--help", "--version", "--markers", "--fixtures", "--fixtures-per-test", "--setup-plan"}
+USUAL = ["--reruns=1", "-rR"]
+ONLY_TELL = {
+    "--collect-only",
+    "--co",
+    "-h",
+    "--help",
+    "--version",
+    "--markers",
+    "--fixtures",
+    "--fixtures-per-test",
+    "--setup-plan",
+}
 STOP_EARLY = ("-x", "--exitfirst", "--maxfail")
 
 
@@ -42,6 +52,7 @@ def with_path(arguments):
 
 def selected(arguments):
     """How many tests of each group the arguments select."""
+
     class Collected:
         """A plugin that counts."""
 
@@ -50,6 +61,7 @@ def selected(arguments):
         def pytest_collection_finish(self, session):
             process = session.config.getoption("--process")
             self.process, self.groups = process, Counter(group_of(item, process) for item in session.items)
+
     collected, said = Collected(), io.StringIO()
     with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
         code = pytest.main([*USUAL, *arguments, "--collect-only", "-s", *serial(arguments)], plugins=[collected])
@@ -69,7 +81,9 @@ def run(group, tests, arguments):
     before, after = [], serial(arguments)
     if group != ALONE and workers > 1 and after:
         before, after = [f"-n{workers}", "--dist=load", "--maxschedchunk=1"], []
-    pytest_run = subprocess.Popen([sys.executable, "-m", "pytest", *USUAL, f"--group={group}", *before, *arguments, *after])
+    pytest_run = subprocess.Popen(
+        [sys.executable, "-m", "pytest", *USUAL, f"--group={group}", *before, *arguments, *after]
+    )
     # Whoever interrupts this run interrupts pytest: it ends in order, and so do we.
     signal.signal(signal.SIGINT, lambda *_: None)
     signal.signal(signal.SIGTERM, lambda *_: pytest_run.send_signal(signal.SIGINT))
@@ -78,8 +92,10 @@ def run(group, tests, arguments):
 
 def quiet(cluster):
     """Until the pods of earlier tests are gone, which takes processor time; not for ever."""
+
     def pods():
         return [pod for pod in cluster.get("pods") if pod["metadata"]["namespace"].startswith("e2e-")]
+
     with contextlib.suppress(Late):
         until(lambda: not pods(), "it is quiet", 30, 0.5)
 
@@ -98,8 +114,11 @@ def run_groups(cluster, release, collected, arguments):
         print(f"\n{tests} tests of the group {group}", flush=True)
         began = time.monotonic()
         codes.append(run(group, tests, arguments))
-        print(f"{tests} tests of the group {group}: {time.monotonic() - began:.0f} s, load {os.getloadavg()[0]:.1f}", flush=True)
-        if codes[-1] > 1 or codes[-1] and any(each.startswith(STOP_EARLY) for each in arguments):
+        print(
+            f"{tests} tests of the group {group}: {time.monotonic() - began:.0f} s, load {os.getloadavg()[0]:.1f}",
+            flush=True,
+        )
+        if codes[-1] > 1 or (codes[-1] and any(each.startswith(STOP_EARLY) for each in arguments)):
             break
     return max(codes)
 
@@ -126,9 +145,13 @@ def main():
             installation.apply_crd(cluster)
         else:
             release = stack.enter_context(installation.chart(cluster, keep="--keep" in arguments))
-        print(f"{sum(collected.groups.values())} tests; what they share is there after {time.monotonic() - began:.0f} s", flush=True)
+        print(
+            f"{sum(collected.groups.values())} tests; what they share is there after {time.monotonic() - began:.0f} s",
+            flush=True,
+        )
         code = run_groups(cluster, release, collected, arguments)
     sys.exit(code)
 
 
-main()
+if __name__ == "__main__":
+    main()

@@ -3,36 +3,34 @@
 Each test has a namespace, a Redis and (where it wants one) a database of its own. What is in the namespace is printed
 when the test fails.
 
-`python e2e/k8s` runs the tests group by group, and makes what they share (`installation.py`). Plain pytest runs them one
-after the other, and makes it itself.
+`python -m e2e.k8s` runs the tests group by group, and makes what they share (`installation.py`). Plain pytest runs
+them one after the other, and makes it itself.
 """
+
 import os
 import re
 import signal
-import sys
 import tempfile
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "e2e"))
+from e2e.harness import databases, installation, kube, measured, operators, second_attempts, shared
+from e2e.harness.producer import Producer
+from e2e.harness.redis_server import RedisServer
 
-from groups import ALONE, GROUPS, OWN_OPERATOR, arranged, group_of, misplaced  # noqa: E402
-from harness import check_times, databases, installation, kube, operators, second_attempts, shared  # noqa: E402
-from harness.measured import measure, report  # noqa: E402, F401
-from harness.producer import Producer  # noqa: E402
-from harness.redis_server import RedisServer  # noqa: E402
+from .groups import ALONE, GROUPS, OWN_OPERATOR, arranged, group_of, misplaced
 
 
 def pytest_addoption(parser):
-    parser.addoption("--process", action="store_true", help="an operator beside the cluster for each test, instead of the chart's")
+    parser.addoption(
+        "--process", action="store_true", help="an operator beside the cluster for each test, instead of the chart's"
+    )
     parser.addoption("--keep", action="store_true", help="leave the namespaces of failed tests in the cluster")
     parser.addoption("--group", choices=GROUPS, help="the tests of this group only")
 
 
 def pytest_configure(config):
-    check_times.register(config)
     second_attempts.register(config, (ALONE, OWN_OPERATOR))
 
 
@@ -61,13 +59,17 @@ def pytest_runtest_makereport(item, call):
         for namespace in namespaces:
             report.sections.append((f"namespace {namespace.name}", namespace.diagnosis()))
         for each in getattr(item, "logs", []):
-            log = each.log(about=[namespace.name for namespace in namespaces]) if isinstance(each, operators.Release) else each.output()
+            log = (
+                each.log(about=[namespace.name for namespace in namespaces])
+                if isinstance(each, operators.Release)
+                else each.output()
+            )
             report.sections.append((f"log of {each.name}", log))
     return report
 
 
 def pytest_terminal_summary(terminalreporter):
-    report(terminalreporter, "cluster.json")
+    measured.report(terminalreporter, "cluster.json")
 
 
 @pytest.fixture(scope="session")
@@ -97,6 +99,7 @@ def namespaces(request, cluster):
         namespace = kube.Namespace(cluster, f"e2e-{stem}{suffix}-{os.urandom(2).hex()}", labels)
         made.append(namespace)
         return namespace
+
     yield make
     if request.config.getoption("--keep") and getattr(request.node, "failed", False):
         return
@@ -114,6 +117,14 @@ def namespaces(request, cluster):
 @pytest.fixture
 def namespace(namespaces):
     return namespaces()
+
+
+@pytest.fixture(scope="session")
+def scratch_namespace(cluster, crd):
+    """One namespace for objects that are only tried, never kept."""
+    namespace = kube.Namespace(cluster, f"e2e-crd-{os.urandom(2).hex()}")
+    yield namespace
+    namespace.remove()
 
 
 @pytest.fixture(scope="session")
@@ -143,10 +154,12 @@ def database_servers(host):
         return
     started = {}
     with tempfile.TemporaryDirectory(prefix="jobqueue-databases-") as directory:
+
         def get(kind):
             if kind not in started:
                 started[kind] = databases.start(kind, Path(directory) / kind, host, shared=True)
             return started[kind]
+
         yield get
         for server in started.values():
             server.stop()
@@ -237,7 +250,7 @@ def no_release(request, crd, images):
 
 @pytest.fixture
 def control_plane():
-    """Restarts parts of the project's own cluster: `control_plane("restart", "apiserver")`. For tests that are `alone`."""
+    """Restarts parts of the project's own cluster: `control_plane("restart", "apiserver")`. Mark the test `alone`."""
     script = os.environ.get("E2E_CLUSTER")
     if not script:
         pytest.skip("only the project's own cluster has parts that may be stopped")
@@ -245,7 +258,7 @@ def control_plane():
 
 
 @pytest.fixture
-def crew(request, namespace, tmp_path, no_release):
+def start_operator(request, namespace, tmp_path, no_release):
     """Starts operators as processes, for the test's namespace."""
     request.node.logs = started = []
 
@@ -253,6 +266,7 @@ def crew(request, namespace, tmp_path, no_release):
         process = operators.OperatorProcess(namespace, tmp_path, name)
         started.append(process)
         return process
+
     yield start
     for process in started:
         if process.alive():

@@ -1,13 +1,17 @@
 """Which tests may run side by side, and in what order they start.
 
 - `default`: served by the chart's operator, which serves the whole cluster; side by side.
-- `own_operator`: they start operators of their own for their namespace; side by side, while the chart's operator is away.
-- `alone`: they stop parts of the cluster, change what all tests share, measure time or need all processors; one after the other.
+- `own_operator`: they start operators of their own for their namespace; side by side, while the chart's operator is
+  away.
+- `alone`: they stop parts of the cluster, change what all tests share, measure time or need all processors; one after
+  the other.
 """
+
 DEFAULT, OWN_OPERATOR, ALONE = GROUPS = ("default", "own_operator", "alone")
-# Fixtures that are for tests of some groups only. What a test asks for by name elsewhere (`getfixturevalue`) is not seen here.
+# Fixtures that are for tests of some groups only. What a test asks for by name elsewhere (`getfixturevalue`) is not
+# seen here.
 ONLY = {
-    "no_release": {OWN_OPERATOR, ALONE},   # `crew` brings it
+    "no_release": {OWN_OPERATOR, ALONE},  # `start_operator` brings it
     "operator": {DEFAULT, ALONE},
     "release": {DEFAULT, ALONE},
     "changed_release": {ALONE},
@@ -16,8 +20,8 @@ ONLY = {
 
 
 def group_of(item, process=False):
-    """The group of a test. With `--process` nothing is installed, and a test that wants the chart's operator disturbs others."""
-    if item.get_closest_marker(ALONE) or process and "release" in item.fixturenames:
+    """The group of a test. With `--process`, a test that uses the chart's operator runs alone."""
+    if item.get_closest_marker(ALONE) or (process and "release" in item.fixturenames):
         return ALONE
     return OWN_OPERATOR if item.get_closest_marker(OWN_OPERATOR) else DEFAULT
 
@@ -27,7 +31,8 @@ def misplaced(item, process=False):
     group = group_of(item, process)
     for fixture, allowed in ONLY.items():
         if fixture in item.fixturenames and group not in allowed:
-            yield f"{item.nodeid} uses {fixture}, which is for {' and '.join(sorted(allowed))}: mark it so (it is in {group})"
+            groups = " and ".join(sorted(allowed))
+            yield f"{item.nodeid} uses {fixture}, which is for {groups}: mark it so (it is in {group})"
 
 
 def seconds(item):
@@ -39,8 +44,8 @@ def seconds(item):
 def arranged(items, process=False):
     """Group by group, the longest first, each of those followed by a quick one.
 
-    A worker of pytest-xdist holds its next test while one runs, and no other worker can have that. So nothing long may wait
-    behind something long.
+    A worker of pytest-xdist holds its next test while one runs, and no other worker can have that. So nothing long
+    may wait behind something long.
     """
     result = []
     for group in GROUPS:

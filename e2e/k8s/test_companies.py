@@ -1,15 +1,17 @@
-"""The main job on a cluster: a file through real rq becomes rows, from no pod to as many as it takes and back to none."""
+"""The main job on a cluster: a file becomes rows through real rq, while workers scale up and down to zero."""
+
+import itertools
 import subprocess
 import sys
 import time
 
 import pytest
 
-from harness import backlog, companies
-from harness.companies import EXAMPLE, Expected
-from harness.kube import conditions, replicas
-from harness.manifests import companies as manifest
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import EXAMPLE, Expected
+from e2e.harness.kube import conditions, replicas
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.waiting import until
 
 RECORDS = 20_000
 
@@ -26,15 +28,21 @@ def produce(lines, redis_server):
     """The example's producer: rq's own `enqueue`, in another process as in real life."""
     return subprocess.Popen(
         [sys.executable, str(EXAMPLE / "produce.py"), "-", "--redis", redis_server.url, "--batch", "500"],
-        stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True, encoding="utf-8")
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        text=True,
+        encoding="utf-8",
+    )
 
 
-@pytest.mark.alone
-@pytest.mark.takes(40)
-@pytest.mark.usefixtures("operator", "warehouse")
-@pytest.mark.parametrize("database", ["postgres", "mariadb"], indirect=True)
-def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measure):
-    # As the README says it, but for the window that keeps workers for a minute.
+def shows(namespace, wide=False, **values):
+    """Do the columns of `kubectl get jobq` have these values?"""
+    shown = cells(namespace, wide)
+    assert {column: shown[column] for column in values} == values
+
+
+def apply_example(namespace, database):
+    """As the README says it, but for the window that keeps workers for a minute. No worker is there yet."""
     if database.kind == "postgres":
         namespace.kubectl("apply", "-f", str(EXAMPLE))
         namespace.patch({"spec": {"scaling": {"scaleDown": {"stabilizationSeconds": 3}}}})
@@ -43,9 +51,61 @@ def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measur
     namespace.kubectl("wait", "--for=condition=Ready", "jobqueue/companies", "--timeout=30s")
     namespace.reaches("Ready", "True", "Idle")
     assert not namespace.pods()
-    shown = cells(namespace)
-    assert (shown["READY"], shown["MODE"], shown["WORKERS"], shown["DESIRED"], shown["REASON"]) == ("True", "Auto", "0", "0", "Idle")
+    shows(namespace, READY="True", MODE="Auto", WORKERS="0", DESIRED="0", REASON="Idle")
 
+
+def wait_for_rows(namespace, redis, database, expected):
+    """Until all jobs ended and every company is there."""
+
+    def done():
+        now = backlog.read(redis)
+        return now.waiting == now.running == now.scheduled == 0 and database.counts()[0] == expected.companies
+
+    def problem():
+        counts = f"{backlog.read(redis)}, {database.counts()} of {expected.companies}"
+        return f"all rows: {counts}\n{namespace.conditions_text()}"
+
+    until(done, problem, 240, 0.5)
+
+
+def check_rows(redis, database, expected):
+    """The database has exactly the expected rows, and the other jobs failed."""
+    assert database.counts() == (expected.companies, expected.partners, expected.companies)
+    assert database.companies() == expected.rows
+    assert backlog.read(redis).failed == expected.failed
+
+
+def wait_until_idle(namespace):
+    """No worker and no pod is left, and the conditions say so."""
+    namespace.scales(0, within=60)
+    until(lambda: not namespace.cluster.get("pods", namespace=namespace.name), "no pod is left", 60, 0.1)
+    namespace.reaches("Ready", "True", "Idle", within=20)
+    namespace.reaches("WorkersAvailable", "True", "AsSpecified")
+    namespace.reaches("ScaledToTarget", "True", "OnTarget")
+
+
+def check_status(namespace, expected):
+    """What the status, the columns and the events say in the end."""
+    queue = namespace.queue()
+    assert all(each["observedGeneration"] == queue["metadata"]["generation"] for each in conditions(queue).values())
+    assert queue["status"]["lastScale"]["to"] == 0 and queue["status"]["lastScale"]["message"]
+    until(
+        lambda: namespace.queue()["status"]["queue"]["failed"] == expected.failed,
+        "the failed jobs are in the status",
+        20,
+        0.2,
+    )
+    shows(namespace, wide=True, READY="True", WORKERS="0", WAITING="0", RUNNING="0", FAILED=str(expected.failed))
+    reasons = {event["reason"] for event in namespace.events()}
+    assert {"ScaledUp", "ScaledDown"} <= reasons, reasons
+
+
+@pytest.mark.alone
+@pytest.mark.takes(40)
+@pytest.mark.usefixtures("operator", "warehouse")
+@pytest.mark.parametrize("database", ["postgres", "mariadb"], indirect=True)
+def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measure):
+    apply_example(namespace, database)
     lines = companies.make(RECORDS, seed=11, bad=0.01)
     expected = Expected(lines)
     # Of jobs that come one after the other, one worker may be all that it takes: here they are all there.
@@ -58,42 +118,32 @@ def test_a_backlog_becomes_rows(namespace, redis_server, redis, database, measur
         began = time.monotonic()
         namespace.scales(lambda number: number > 0, within=5)
         reaction = time.monotonic() - began
-        until(lambda: namespace.ready_pods(), "the first worker is ready", 60, 0.1)
+        until(namespace.ready_pods, "the first worker is ready", 60, 0.1)
         first_ready = time.monotonic() - began
         namespace.reaches("QueueReachable", "True", "Reachable", within=10)
-
-        def done():
-            now = backlog.read(redis)
-            return now.waiting == now.running == now.scheduled == 0 and database.counts()[0] == expected.companies
-        until(done, lambda: f"all rows: {backlog.read(redis)}, {database.counts()} of {expected.companies}\n{namespace.told()}", 240, 0.5)
+        wait_for_rows(namespace, redis, database, expected)
         seconds = time.monotonic() - began
-        assert database.counts() == (expected.companies, expected.partners, expected.companies)
-        assert database.companies() == expected.rows
-        assert backlog.read(redis).failed == expected.failed
+        check_rows(redis, database, expected)
         namespace.reaches("DatabaseReachable", "True", "Reachable", within=20)
-
-        namespace.scales(0, within=60)
-        until(lambda: not namespace.cluster.get("pods", namespace=namespace.name), "no pod is left", 60, 0.1)
-        namespace.reaches("Ready", "True", "Idle", within=20)
-        namespace.reaches("WorkersAvailable", "True", "AsSpecified")
-        namespace.reaches("ScaledToTarget", "True", "OnTarget")
+        wait_until_idle(namespace)
         steps = watch.values(replicas)
     assert max(steps) > 1, steps
     assert turns(steps) <= 1, f"up, then down, and never to and fro: {steps}"
-
-    queue = namespace.queue()
-    assert all(each["observedGeneration"] == queue["metadata"]["generation"] for each in conditions(queue).values())
-    assert queue["status"]["lastScale"]["to"] == 0 and queue["status"]["lastScale"]["message"]
-    until(lambda: namespace.queue()["status"]["queue"]["failed"] == expected.failed, "the failed jobs are in the status", 20, 0.2)
-    shown = cells(namespace, wide=True)
-    assert (shown["READY"], shown["WORKERS"], shown["WAITING"], shown["RUNNING"], shown["FAILED"]) == ("True", "0", "0", "0", str(expected.failed))
-    reasons = {event["reason"] for event in namespace.events()}
-    assert {"ScaledUp", "ScaledDown"} <= reasons, reasons
-    measure(records=RECORDS, most_workers=max(steps), first_patch=reaction, first_ready=first_ready, all_rows=seconds,
-            companies=expected.companies, partners=expected.partners, failed=expected.failed, steps="-".join(map(str, steps)))
+    check_status(namespace, expected)
+    measure(
+        records=RECORDS,
+        most_workers=max(steps),
+        first_patch=reaction,
+        first_ready=first_ready,
+        all_rows=seconds,
+        companies=expected.companies,
+        partners=expected.partners,
+        failed=expected.failed,
+        steps="-".join(map(str, steps)),
+    )
 
 
 def turns(steps):
     """How often a series changes its direction."""
-    signs = [later > earlier for earlier, later in zip(steps, steps[1:], strict=False)]
-    return sum(one != other for one, other in zip(signs, signs[1:], strict=False))
+    signs = [later > earlier for earlier, later in itertools.pairwise(steps)]
+    return sum(one != other for one, other in itertools.pairwise(signs))

@@ -1,12 +1,13 @@
-"""Everything that can be wrong with a queue shows as a condition with its reason, soon, and goes by itself when repaired."""
+"""Each fault of a queue shows as a condition with its reason, soon, and clears by itself after the repair."""
+
 import pytest
 
-from harness import companies
-from harness.kube import conditions
-from harness.manifests import companies as manifest
-from harness.manifests import manual
-from harness.producer import Producer
-from harness.waiting import until
+from e2e.harness import companies
+from e2e.harness.kube import conditions
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import manual
+from e2e.harness.producer import Producer
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -19,8 +20,8 @@ def stalls(namespace, reason, *words):
     for word in words:
         assert word in said["message"], said["message"]
     states = conditions(namespace.queue())
-    assert states["Ready"]["status"] == "False" and states["Ready"]["reason"] == reason, namespace.told()
-    assert states["Reconciling"]["status"] == "False", namespace.told()
+    assert states["Ready"]["status"] == "False" and states["Ready"]["reason"] == reason, namespace.conditions_text()
+    assert states["Reconciling"]["status"] == "False", namespace.conditions_text()
     return said
 
 
@@ -33,8 +34,18 @@ def test_all_conditions_are_there_from_the_first_visit(namespace, warehouse):
     namespace.apply(manifest())
     until(lambda: "observedGeneration" in namespace.queue()["status"], "a status", 10, 0.05)
     states = conditions(namespace.queue())
-    assert list(states) == ["Ready", "Reconciling", "Stalled", "QueueReachable", "DatabaseReachable", "WorkersAvailable",
-                            "ScaledToTarget", "ScalingLimited", "Paused", "Degraded"]
+    assert list(states) == [
+        "Ready",
+        "Reconciling",
+        "Stalled",
+        "QueueReachable",
+        "DatabaseReachable",
+        "WorkersAvailable",
+        "ScaledToTarget",
+        "ScalingLimited",
+        "Paused",
+        "Degraded",
+    ]
     namespace.kubectl("wait", "--for=condition=Ready", "jobqueue/companies", "--timeout=15s")
     queue = namespace.queue()
     assert queue["status"]["observedGeneration"] == queue["metadata"]["generation"]
@@ -66,7 +77,14 @@ def test_missing_key_of_a_secret(namespace, redis_server, database):
     recovers(namespace)
 
 
-@pytest.mark.parametrize("key, url", [("redis", "http://:hidden@example"), ("database", "oracle://u:hidden@example/x"), ("redis", "redis://:hidden@169.254.169.254")])
+@pytest.mark.parametrize(
+    "key, url",
+    [
+        ("redis", "http://:hidden@example"),
+        ("database", "oracle://u:hidden@example/x"),
+        ("redis", "redis://:hidden@169.254.169.254"),
+    ],
+)
 def test_a_url_that_cannot_be_used(namespace, redis_server, database, key, url):
     good = {"redis": redis_server.url, "database": database.remote_url}
     namespace.secret("warehouse", **{**good, key: url})
@@ -86,7 +104,13 @@ def test_image_that_cannot_be_pulled(namespace, warehouse):
 
 
 def test_pods_that_the_namespace_forbids(namespace, warehouse):
-    forbidden = {"spec": {"containers": [{"name": "worker", "securityContext": {"privileged": True, "allowPrivilegeEscalation": True}}]}}
+    forbidden = {
+        "spec": {
+            "containers": [
+                {"name": "worker", "securityContext": {"privileged": True, "allowPrivilegeEscalation": True}}
+            ]
+        }
+    }
     namespace.apply(manual(1, worker={"template": forbidden}))
     stalls(namespace, "WorkersForbidden", "privileged")
     namespace.patch({"spec": {"worker": {"template": None}}})
@@ -94,7 +118,9 @@ def test_pods_that_the_namespace_forbids(namespace, warehouse):
 
 
 def test_a_quota(namespace, warehouse):
-    namespace.apply({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}})
+    namespace.apply(
+        {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "none"}, "spec": {"hard": {"pods": "0"}}}
+    )
     until(lambda: "0/0" in namespace.kubectl("get", "resourcequota", "none"), "the quota is counted", 20, 0.2)
     namespace.apply(manual(1))
     stalls(namespace, "WorkersForbidden", "quota")
@@ -102,14 +128,25 @@ def test_a_quota(namespace, warehouse):
 
 
 def test_a_template_that_is_none(namespace, warehouse):
-    namespace.apply(manual(1, worker={"template": {"spec": {"containers": [{"name": "worker", "resources": {"limits": {"memory": {"a": "b"}}}}]}}}))
+    namespace.apply(
+        manual(
+            1,
+            worker={
+                "template": {
+                    "spec": {"containers": [{"name": "worker", "resources": {"limits": {"memory": {"a": "b"}}}}]}
+                }
+            },
+        )
+    )
     stalls(namespace, "InvalidSpec", "template")
     namespace.patch({"spec": {"worker": {"template": None}}})
     recovers(namespace)
 
 
 def test_a_command_that_crashes(namespace, warehouse):
-    namespace.apply(manual(1, worker={"template": {"spec": {"containers": [{"name": "worker", "args": ["--no-such-flag"]}]}}}))
+    namespace.apply(
+        manual(1, worker={"template": {"spec": {"containers": [{"name": "worker", "args": ["--no-such-flag"]}]}}})
+    )
     stalls(namespace, "WorkersCrashing", "--no-such-flag")
     namespace.patch({"spec": {"worker": {"template": None}}})
     recovers(namespace)
@@ -160,7 +197,12 @@ def test_redis_away_never_scales_down(namespace, redis_server, warehouse, redis)
     redis_server.process.kill()
     namespace.reaches("QueueReachable", "False", "Unreachable", within=SEEN)
     namespace.patch({"spec": {"scaling": {"minReplicas": 0}}})
-    until(lambda: namespace.queue()["status"]["observedGeneration"] == namespace.queue()["metadata"]["generation"], "the edit is seen", 15, 0.1)
+    until(
+        lambda: namespace.queue()["status"]["observedGeneration"] == namespace.queue()["metadata"]["generation"],
+        "the edit is seen",
+        15,
+        0.1,
+    )
     with namespace.cluster.watch("deployments", namespace.name, "companies-worker") as watch:
         redis_server.start()
         namespace.reaches("QueueReachable", "True", within=SEEN)
@@ -227,12 +269,17 @@ def test_database_away(namespace, redis_server, tmp_path, host, producer):
     """A server of its own, because it goes."""
     import tempfile
 
-    from harness import databases
+    from e2e.harness import databases
+
     with tempfile.TemporaryDirectory(prefix="jobqueue-database-") as directory:
         database = databases.start("postgres", f"{directory}/own", host)
         try:
             namespace.secret("warehouse", redis=redis_server.url, database=database.remote_url)
-            namespace.apply(manifest(scaling={"minReplicas": 1, "maxReplicas": 5, "targets": {"jobsPerWorker": 5, "drainSeconds": None}}))
+            namespace.apply(
+                manifest(
+                    scaling={"minReplicas": 1, "maxReplicas": 5, "targets": {"jobsPerWorker": 5, "drainSeconds": None}}
+                )
+            )
             namespace.runs(1)
             lines = companies.make(40, seed=12)
             database.process.kill()
@@ -282,23 +329,39 @@ def test_jobs_that_fail(namespace, warehouse, producer, redis):
 
 @pytest.mark.takes(15)
 def test_another_autoscaler(namespace, warehouse):
-    namespace.apply({
-        "apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "rival"},
-        "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "companies-worker"}, "maxReplicas": 3,
-                 "metrics": [{"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}}]}})
+    namespace.apply(
+        {
+            "apiVersion": "autoscaling/v2",
+            "kind": "HorizontalPodAutoscaler",
+            "metadata": {"name": "competing"},
+            "spec": {
+                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "companies-worker"},
+                "maxReplicas": 3,
+                "metrics": [
+                    {
+                        "type": "Resource",
+                        "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}},
+                    }
+                ],
+            },
+        }
+    )
     namespace.apply(manual(1))
     said = namespace.reaches("Degraded", "True", "ScalerConflict", within=SEEN)
-    assert "HorizontalPodAutoscaler rival" in said["message"]
-    namespace.kubectl("delete", "hpa", "rival")
+    assert "HorizontalPodAutoscaler competing" in said["message"]
+    namespace.kubectl("delete", "hpa", "competing")
     namespace.reaches("Degraded", "False", "AsSpecified", within=SEEN)
 
 
-@pytest.mark.parametrize("limit, spec", [
-    ("MaxReplicas", {"scaling": {"maxReplicas": 1, "targets": {"jobsPerWorker": 10}}}),
-    ("ConnectionBudget", {"scaling": {"targets": {"jobsPerWorker": 10}}, "database": {"maxConnections": 2}}),
-    ("StepLimited", {"scaling": {"maxReplicas": 40, "targets": {"jobsPerWorker": 10}, "scaleUp": {"maxStep": 1}}}),
-    ("Stabilizing", {"scaling": {"targets": {"jobsPerWorker": 10}, "scaleUp": {"stabilizationSeconds": 3600}}}),
-])
+@pytest.mark.parametrize(
+    "limit, spec",
+    [
+        ("MaxReplicas", {"scaling": {"maxReplicas": 1, "targets": {"jobsPerWorker": 10}}}),
+        ("ConnectionBudget", {"scaling": {"targets": {"jobsPerWorker": 10}}, "database": {"maxConnections": 2}}),
+        ("StepLimited", {"scaling": {"maxReplicas": 40, "targets": {"jobsPerWorker": 10}, "scaleUp": {"maxStep": 1}}}),
+        ("Stabilizing", {"scaling": {"targets": {"jobsPerWorker": 10}, "scaleUp": {"stabilizationSeconds": 3600}}}),
+    ],
+)
 def test_limits(namespace, redis_server, warehouse, limit, spec):
     """Jobs in a queue that no worker can serve yet, so that they wait: an image that takes no jobs."""
     spec = {**spec, "worker": {"template": {"spec": {"nodeSelector": {"e2e": "nowhere"}}}}}

@@ -1,13 +1,14 @@
 """spec.database.tls with real servers: an authority of one's own, and a client certificate that the server asks for."""
+
 import tempfile
 from pathlib import Path
 
 import pytest
 
-from harness import certificates, companies, databases
-from harness.companies import Expected
-from harness.manifests import manual
-from harness.waiting import until
+from e2e.harness import certificates, companies, databases
+from e2e.harness.companies import Expected
+from e2e.harness.manifests import manual
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -23,8 +24,12 @@ def test_a_database_that_asks_for_a_certificate(namespace, redis_server, redis, 
         certificates.make(tls, f"IP:{host}", "IP:127.0.0.1")
         database = databases.start(kind, Path(directory) / "own", host, tls)
         try:
-            namespace.secret("warehouse", redis=redis_server.url, database=database.remote_url, ca=(tls / "ca.crt").read_text())
-            namespace.kubectl("create", "secret", "tls", "certificate", f"--cert={tls / 'client.crt'}", f"--key={tls / 'client.key'}")
+            namespace.secret(
+                "warehouse", redis=redis_server.url, database=database.remote_url, ca=(tls / "ca.crt").read_text()
+            )
+            namespace.kubectl(
+                "create", "secret", "tls", "certificate", f"--cert={tls / 'client.crt'}", f"--key={tls / 'client.key'}"
+            )
             authority = {"caSecretKeyRef": {"name": "warehouse", "key": "ca"}}
             namespace.apply(manual(1, database={"tls": authority}))
             lines = companies.make(50, seed=84)
@@ -36,7 +41,12 @@ def test_a_database_that_asks_for_a_certificate(namespace, redis_server, redis, 
             namespace.patch({"spec": {"database": {"tls": {"clientCertificateSecretRef": {"name": "certificate"}}}}})
             namespace.reaches("DatabaseReachable", "True", "Reachable", within=60)
             namespace.runs(1)
-            until(lambda: database.counts()[:2] == (expected.companies, expected.partners), lambda: str(database.counts()), 60, 0.2)
+            until(
+                lambda: database.counts()[:2] == (expected.companies, expected.partners),
+                lambda: str(database.counts()),
+                60,
+                0.2,
+            )
             assert database.companies() == expected.rows
         finally:
             database.process.kill()

@@ -1,12 +1,13 @@
 """What a person does with a queue that is served: scale, pause, edit, rotate a password."""
+
 import pytest
 
-from harness import backlog, companies
-from harness.companies import Expected
-from harness.kube import conditions, replicas
-from harness.manifests import companies as manifest
-from harness.manifests import manual
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import Expected
+from e2e.harness.kube import conditions, replicas
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import manual
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("operator")
 
@@ -17,18 +18,24 @@ def uids(pods):
 
 def rolled_out(namespace):
     """The Deployment's revision, once the operator has seen the present spec and every pod is of it."""
+
     def settled():
         queue = namespace.queue()
         states = conditions(queue)
         seen = queue["status"].get("observedGeneration") == queue["metadata"]["generation"]
         return seen and states["Reconciling"]["status"] == "False" and states["WorkersAvailable"]["status"] == "True"
-    until(settled, lambda: f"the spec is carried out\n{namespace.told()}", 60, 0.2)
+
+    until(settled, lambda: f"the spec is carried out\n{namespace.conditions_text()}", 60, 0.2)
     return namespace.deployment()["metadata"]["annotations"]["deployment.kubernetes.io/revision"]
 
 
 def all_done(redis, database, expected, seconds=60):
-    until(lambda: backlog.drained(redis) and database.counts()[:2] == (expected.companies, expected.partners),
-          lambda: f"{backlog.read(redis)} {database.counts()}", seconds, 0.1)
+    until(
+        lambda: backlog.drained(redis) and database.counts()[:2] == (expected.companies, expected.partners),
+        lambda: f"{backlog.read(redis)} {database.counts()}",
+        seconds,
+        0.1,
+    )
 
 
 @pytest.mark.usefixtures("warehouse")
@@ -102,7 +109,12 @@ def test_a_rotated_redis_password_is_followed(namespace, redis_server, redis, da
     client = redis_server.client()
     client.client_kill_filter(_type="normal", skipme=True)
     namespace.secret("warehouse", redis=redis_server.url.replace("redis://", "redis://:second@"))
-    until(lambda: namespace.ready_pods() and not uids(first) & uids(namespace.ready_pods()), "a worker with the new password", 30, 0.1)
+    until(
+        lambda: namespace.ready_pods() and not uids(first) & uids(namespace.ready_pods()),
+        "a worker with the new password",
+        30,
+        0.1,
+    )
     namespace.reaches("QueueReachable", "True", within=15)
     producer.redis = client
     lines = companies.make(50, seed=7)
@@ -111,22 +123,36 @@ def test_a_rotated_redis_password_is_followed(namespace, redis_server, redis, da
 
 
 def test_a_rotated_database_password_is_followed(namespace, redis_server, redis, database, producer):
-    database.execute("CREATE ROLE rotated_role LOGIN PASSWORD 'one'", "GRANT ALL ON ALL TABLES IN SCHEMA public TO rotated_role",
-                     "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO rotated_role", "GRANT CREATE ON SCHEMA public TO rotated_role")
+    database.execute(
+        "CREATE ROLE rotated_role LOGIN PASSWORD 'one'",
+        "GRANT ALL ON ALL TABLES IN SCHEMA public TO rotated_role",
+        "GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO rotated_role",
+        "GRANT CREATE ON SCHEMA public TO rotated_role",
+    )
     try:
         url = database.remote_url.replace("jobqueue:secret@", "rotated_role:{}@")
         namespace.secret("warehouse", redis=redis_server.url, database=url.format("one"))
         namespace.apply(manual(1))
         first = namespace.runs(1)
-        database.execute("ALTER ROLE rotated_role PASSWORD 'two'",
-                         "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rotated_role'")
+        database.execute(
+            "ALTER ROLE rotated_role PASSWORD 'two'",
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rotated_role'",
+        )
         namespace.secret("warehouse", database=url.format("two"))
         lines = companies.make(50, seed=8)
         producer.enqueue(lines)
-        until(lambda: namespace.ready_pods() and not uids(first) & uids(namespace.ready_pods()), "a worker with the new password", 30, 0.1)
+        until(
+            lambda: namespace.ready_pods() and not uids(first) & uids(namespace.ready_pods()),
+            "a worker with the new password",
+            30,
+            0.1,
+        )
         all_done(redis, database, Expected(lines))
         namespace.reaches("DatabaseReachable", "True")
     finally:
         namespace.apply(manual(0))
-        database.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rotated_role'",
-                         "DROP OWNED BY rotated_role", "DROP ROLE rotated_role")
+        database.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = 'rotated_role'",
+            "DROP OWNED BY rotated_role",
+            "DROP ROLE rotated_role",
+        )

@@ -1,19 +1,21 @@
-"""Operators that die, stand by, freeze and come back, and an API server that goes away: workers go on, numbers never flap.
+"""Operators that die, stand by or freeze, and an API server that is away: replicas never flap.
 
-They run as processes beside the cluster, so that signals reach them on any cluster; the chart's operator is away.
+Workers go on meanwhile. The operators run as processes beside the cluster, so that signals reach them on any cluster;
+the chart's operator is away.
 """
+
 import signal
 import time
 
 import pytest
 
-from harness import backlog, companies
-from harness.companies import Expected
-from harness.kube import conditions, replicas
-from harness.manifests import companies as manifest
-from harness.manifests import manual
-from harness.operators import lease_holder
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import Expected
+from e2e.harness.kube import conditions, replicas
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import manual
+from e2e.harness.operators import lease_holder
+from e2e.harness.waiting import until
 
 pytestmark = [pytest.mark.own_operator, pytest.mark.usefixtures("warehouse")]
 
@@ -21,12 +23,18 @@ CONVERGES = 10.0
 
 
 def leads(namespace, name, within=20.0):
-    until(lambda: lease_holder(namespace) == name, lambda: f"{name} leads; it is {lease_holder(namespace)}", within, 0.05)
+    until(
+        lambda: lease_holder(namespace) == name, lambda: f"{name} leads; it is {lease_holder(namespace)}", within, 0.05
+    )
 
 
 def finished(redis, database, expected, seconds=60):
-    until(lambda: backlog.drained(redis) and database.counts()[:2] == (expected.companies, expected.partners),
-          lambda: f"{backlog.read(redis)} {database.counts()} of {expected.companies, expected.partners}", seconds, 0.1)
+    until(
+        lambda: backlog.drained(redis) and database.counts()[:2] == (expected.companies, expected.partners),
+        lambda: f"{backlog.read(redis)} {database.counts()} of {expected.companies, expected.partners}",
+        seconds,
+        0.1,
+    )
 
 
 def writes(watch):
@@ -40,12 +48,12 @@ def rises_once_to(top, steps):
 
 
 @pytest.mark.takes(30)
-def test_killed_and_started_again(namespace, crew, redis, database, producer):
+def test_killed_and_started_again(namespace, start_operator, redis, database, producer):
     """At several moments: before it has done anything, in the middle of a scale-up, with everything at rest."""
-    first = crew("first")
+    first = start_operator("first")
     first.kill()
     namespace.apply(manifest(scaling={"targets": {"jobsPerWorker": 100, "drainSeconds": None}}))
-    second = crew("second")
+    second = start_operator("second")
     namespace.reaches("Ready", "True", within=20)
     lines = companies.make(400, seed=21)
     with namespace.cluster.watch("deployments", namespace.name, "companies-worker") as watch:
@@ -54,13 +62,13 @@ def test_killed_and_started_again(namespace, crew, redis, database, producer):
         second.kill()
         finished(redis, database, Expected(lines))
         assert len(namespace.pods()) == 4, "nobody takes the workers away while no operator runs"
-        third = crew("third")
+        third = start_operator("third")
         leads(namespace, "third")
         namespace.scales(0, within=CONVERGES + 10)
         until(lambda: not namespace.pods(), "no pod is left", 30, 0.1)
         assert rises_once_to(4, writes(watch)), writes(watch)
     third.kill()
-    fourth = crew("fourth")
+    fourth = start_operator("fourth")
     leads(namespace, "fourth")
     more = companies.make(100, seed=22)
     producer.enqueue(more, first=1000)
@@ -70,19 +78,19 @@ def test_killed_and_started_again(namespace, crew, redis, database, producer):
 
 
 @pytest.mark.takes(15)
-def test_killed_at_random_moments(namespace, crew, redis, database, producer, measure):
+def test_killed_at_random_moments(namespace, start_operator, redis, database, producer, measure):
     """Killed again and again while a backlog comes and goes; a fresh one always agrees with the one before."""
     rng_delays = [0.05, 0.2, 0.4, 0.7, 1.0]
     namespace.apply(manual(2))
     lines = companies.make(2000, seed=23)
     with namespace.cluster.watch("deployments", namespace.name, "companies-worker") as watch:
         for number, delay in enumerate(rng_delays):
-            operator = crew(f"operator{number}")
-            producer.enqueue(lines[number * 400:(number + 1) * 400], first=number * 400)
+            operator = start_operator(f"operator{number}")
+            producer.enqueue(lines[number * 400 : (number + 1) * 400], first=number * 400)
             end = time.monotonic() + delay
             until(lambda end=end: time.monotonic() > end, "the moment", 5)
             operator.kill()
-        last = crew("last")
+        last = start_operator("last")
         leads(namespace, "last")
         namespace.scales(2, within=CONVERGES)
         finished(redis, database, Expected(lines))
@@ -91,10 +99,10 @@ def test_killed_at_random_moments(namespace, crew, redis, database, producer, me
     measure(kills=len(rng_delays))
 
 
-def test_shutdown_hands_over_at_once(namespace, crew, measure):
-    one = crew("one")
+def test_shutdown_hands_over_at_once(namespace, start_operator, measure):
+    one = start_operator("one")
     leads(namespace, "one")
-    crew("two")
+    start_operator("two")
     namespace.apply(manifest())
     before = namespace.reaches("Ready", "True", "Idle")
     with namespace.cluster.watch("jobqueues", namespace.name, "companies") as watch:
@@ -112,11 +120,11 @@ def test_shutdown_hands_over_at_once(namespace, crew, measure):
     assert conditions(namespace.queue())["Ready"]["lastTransitionTime"] == before["lastTransitionTime"]
 
 
-def test_two_at_once(namespace, crew, redis, database, producer):
+def test_two_at_once(namespace, start_operator, redis, database, producer):
     """One leads; the other writes nothing."""
-    crew("one")
+    start_operator("one")
     leads(namespace, "one")
-    two = crew("two")
+    two = start_operator("two")
     namespace.apply(manifest(scaling={"targets": {"jobsPerWorker": 100, "drainSeconds": None}}))
     namespace.reaches("Ready", "True")
     lines = companies.make(300, seed=24)
@@ -130,10 +138,10 @@ def test_two_at_once(namespace, crew, redis, database, producer):
 
 
 @pytest.mark.takes(14)
-def test_the_leader_is_paused_past_its_lease(namespace, crew, redis, database, producer, measure):
-    one = crew("one")
+def test_the_leader_is_paused_past_its_lease(namespace, start_operator, redis, database, producer, measure):
+    one = start_operator("one")
     leads(namespace, "one")
-    crew("two")
+    start_operator("two")
     namespace.apply(manual(2))
     namespace.runs(2)
     with namespace.cluster.watch("deployments", namespace.name, "companies-worker") as watch:
@@ -156,8 +164,8 @@ def test_the_leader_is_paused_past_its_lease(namespace, crew, redis, database, p
 
 
 @pytest.mark.alone
-def test_the_api_server_restarts(control_plane, namespace, crew, redis, database, producer, measure):
-    operator = crew("one")
+def test_the_api_server_restarts(control_plane, namespace, start_operator, redis, database, producer, measure):
+    operator = start_operator("one")
     leads(namespace, "one")
     namespace.apply(manifest(scaling={"minReplicas": 1, "targets": {"jobsPerWorker": 200, "drainSeconds": None}}))
     before = namespace.runs(1)
@@ -185,9 +193,10 @@ def test_the_api_server_restarts(control_plane, namespace, crew, redis, database
     measure(converged=converged)
 
 
-def test_a_malformed_object_stops_nobody_else(namespace, crew, cluster):
-    """One whose spec no rule lets in: written behind the rules' back, as an older version of them would have let it in."""
-    crew("one")
+def test_a_malformed_object_stops_nobody_else(namespace, start_operator, cluster):
+    """One whose spec no rule lets in: written behind the rules' back, as an older version of them would have let it
+    in."""
+    start_operator("one")
     leads(namespace, "one")
     namespace.apply(manifest("broken", worker={"template": {"spec": {"containers": "none"}}}))
     namespace.apply(manifest())

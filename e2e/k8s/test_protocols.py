@@ -1,20 +1,26 @@
 """The ways to a queue besides plain RQ on plain Redis: lists, streams, TLS with a client certificate."""
+
 import pytest
 from redis import Redis
 
-from harness import certificates, companies
-from harness.companies import Expected
-from harness.manifests import companies as manifest
-from harness.manifests import manual
-from harness.process import Process, free_port
-from harness.producer import Producer
-from harness.waiting import until
+from e2e.harness import certificates, companies
+from e2e.harness.companies import Expected
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import manual
+from e2e.harness.process import Process, free_port
+from e2e.harness.producer import Producer
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("operator")
 
 
 def rows(database, expected, seconds=60):
-    until(lambda: database.counts()[:2] == (expected.companies, expected.partners), lambda: str(database.counts()), seconds, 0.1)
+    until(
+        lambda: database.counts()[:2] == (expected.companies, expected.partners),
+        lambda: str(database.counts()),
+        seconds,
+        0.1,
+    )
     assert database.companies() == expected.rows
 
 
@@ -24,7 +30,13 @@ def test_lists_and_streams(namespace, redis, database, protocol):
     recipe = manifest()["spec"]["ingest"]
     del recipe[0]["functions"]
     recipe[0]["record"] = "job.args[0]" if protocol == "List" else "job.fields.record"
-    namespace.apply(manifest(queue={"protocol": protocol, "names": ["lines"]}, ingest=recipe, scaling={"targets": {"jobsPerWorker": 100, "drainSeconds": None}}))
+    namespace.apply(
+        manifest(
+            queue={"protocol": protocol, "names": ["lines"]},
+            ingest=recipe,
+            scaling={"targets": {"jobsPerWorker": 100, "drainSeconds": None}},
+        )
+    )
     namespace.reaches("Ready", "True", "Idle")
     lines = companies.make(200, seed=81)
     for line in lines:
@@ -39,13 +51,26 @@ def test_lists_and_streams(namespace, redis, database, protocol):
 
 def named(namespace, host, port):
     """The Service `redis` in the namespace, for a server on this machine."""
-    name = {"apiVersion": "v1", "kind": "Service", "metadata": {"name": "redis"}, "spec": {"clusterIP": "None", "ports": [{"port": port}]}}
-    place = {"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4", "ports": [{"name": "", "port": port}],
-             "metadata": {"name": "redis-1", "labels": {"kubernetes.io/service-name": "redis"}}, "endpoints": [{"addresses": [host]}]}
+    name = {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": "redis"},
+        "spec": {"clusterIP": "None", "ports": [{"port": port}]},
+    }
+    place = {
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "addressType": "IPv4",
+        "ports": [{"name": "", "port": port}],
+        "metadata": {"name": "redis-1", "labels": {"kubernetes.io/service-name": "redis"}},
+        "endpoints": [{"addresses": [host]}],
+    }
     namespace.apply(name, place)
 
 
-def test_a_short_host_name_is_of_the_queues_namespace(request, namespace, redis_server, database, redis, producer, host):
+def test_a_short_host_name_is_of_the_queues_namespace(
+    request, namespace, redis_server, database, redis, producer, host
+):
     """`redis://redis` means the same to a worker and to an operator in another namespace."""
     if request.config.getoption("--process"):
         pytest.skip("names of Services mean nothing outside of the cluster")
@@ -60,25 +85,71 @@ def test_a_short_host_name_is_of_the_queues_namespace(request, namespace, redis_
 
 @pytest.fixture
 def tls_redis(tmp_path, host):
-    """A redis-server that speaks TLS alone and asks for a client certificate. (its port, the directory of the certificates)"""
+    """A redis-server with TLS only that asks for a client certificate: its port, and where the certificates are."""
     certificates.make(tmp_path, f"IP:{host}", "IP:127.0.0.1", "DNS:redis")
     port = free_port()
-    server = Process(["redis-server", "--port", "0", "--tls-port", port, "--bind", "127.0.0.1", host, "--protected-mode", "no", "--save", "",
-                      "--tls-cert-file", tmp_path / "server.crt", "--tls-key-file", tmp_path / "server.key", "--tls-ca-cert-file", tmp_path / "ca.crt",
-                      "--tls-auth-clients", "yes", "--dir", tmp_path], tmp_path / "redis-tls.log")
+    server = Process(
+        [
+            "redis-server",
+            "--port",
+            "0",
+            "--tls-port",
+            port,
+            "--bind",
+            "127.0.0.1",
+            host,
+            "--protected-mode",
+            "no",
+            "--save",
+            "",
+            "--tls-cert-file",
+            tmp_path / "server.crt",
+            "--tls-key-file",
+            tmp_path / "server.key",
+            "--tls-ca-cert-file",
+            tmp_path / "ca.crt",
+            "--tls-auth-clients",
+            "yes",
+            "--dir",
+            tmp_path,
+        ],
+        tmp_path / "redis-tls.log",
+    )
     yield port, tmp_path
     server.stop()
 
 
+TLS = {
+    "caSecretKeyRef": {"name": "warehouse", "key": "ca"},
+    "clientCertificateSecretRef": {"name": "certificate"},
+}
+
+
+def create_client_certificate(namespace, directory):
+    """The Secret that TLS names, as `kubectl` makes it."""
+    files = (f"--cert={directory / 'client.crt'}", f"--key={directory / 'client.key'}")
+    namespace.kubectl("create", "secret", "tls", "certificate", *files)
+
+
 def test_tls_with_a_client_certificate(namespace, tls_redis, database, host):
     port, directory = tls_redis
-    client = Redis(host="127.0.0.1", port=port, ssl=True, ssl_ca_certs=str(directory / "ca.crt"), ssl_certfile=str(directory / "client.crt"),
-                   ssl_keyfile=str(directory / "client.key"))
-    namespace.secret("warehouse", redis=f"rediss://{host}:{port}/0", database=database.remote_url, ca=(directory / "ca.crt").read_text())
-    namespace.apply(manual(1, queue={"redis": {"tls": {"caSecretKeyRef": {"name": "warehouse", "key": "ca"},
-                                                         "clientCertificateSecretRef": {"name": "certificate"}}}}))
+    client = Redis(
+        host="127.0.0.1",
+        port=port,
+        ssl=True,
+        ssl_ca_certs=str(directory / "ca.crt"),
+        ssl_certfile=str(directory / "client.crt"),
+        ssl_keyfile=str(directory / "client.key"),
+    )
+    namespace.secret(
+        "warehouse",
+        redis=f"rediss://{host}:{port}/0",
+        database=database.remote_url,
+        ca=(directory / "ca.crt").read_text(),
+    )
+    namespace.apply(manual(1, queue={"redis": {"tls": TLS}}))
     namespace.reaches("Stalled", "True", "SecretNotFound")
-    namespace.kubectl("create", "secret", "tls", "certificate", f"--cert={directory / 'client.crt'}", f"--key={directory / 'client.key'}")
+    create_client_certificate(namespace, directory)
     namespace.reaches("QueueReachable", "True", "Reachable")
     namespace.runs(1)
     lines = companies.make(100, seed=82)
@@ -92,9 +163,13 @@ def test_tls_with_a_short_host_name(request, namespace, tls_redis, database, hos
         pytest.skip("names of Services mean nothing outside of the cluster")
     port, directory = tls_redis
     named(namespace, host, port)
-    namespace.secret("warehouse", redis=f"rediss://redis:{port}/0", database=database.remote_url, ca=(directory / "ca.crt").read_text())
-    namespace.kubectl("create", "secret", "tls", "certificate", f"--cert={directory / 'client.crt'}", f"--key={directory / 'client.key'}")
-    namespace.apply(manual(1, queue={"redis": {"tls": {"caSecretKeyRef": {"name": "warehouse", "key": "ca"},
-                                                         "clientCertificateSecretRef": {"name": "certificate"}}}}))
+    namespace.secret(
+        "warehouse",
+        redis=f"rediss://redis:{port}/0",
+        database=database.remote_url,
+        ca=(directory / "ca.crt").read_text(),
+    )
+    create_client_certificate(namespace, directory)
+    namespace.apply(manual(1, queue={"redis": {"tls": TLS}}))
     namespace.reaches("QueueReachable", "True", "Reachable")
     namespace.runs(1)

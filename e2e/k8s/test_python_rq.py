@@ -1,4 +1,5 @@
 """The example without a recipe: Python's own rq workers come with the backlog, finish their jobs, and go."""
+
 import os
 import subprocess
 
@@ -7,11 +8,10 @@ import yaml
 from rq import Queue, Worker
 from rq.job import Job
 
-from conftest import ROOT
-from harness import python_image, shared
-from harness.kube import conditions, replicas
-from harness.manifests import merged
-from harness.waiting import until
+from e2e.harness import ROOT, python_image, shared
+from e2e.harness.kube import conditions, replicas
+from e2e.harness.manifests import merged
+from e2e.harness.waiting import until
 
 EXAMPLE = ROOT / "examples" / "python-rq"
 
@@ -27,8 +27,14 @@ def image(tmp_path_factory):
 
     def make():
         directory = python_image.build(tmp_path_factory.mktemp("python-rq"), EXAMPLE / "tasks.py")
-        subprocess.run([os.environ["E2E_CLUSTER"], "image", "example/python-rq:1", str(directory)], check=True, timeout=180, capture_output=True)
+        subprocess.run(
+            [os.environ["E2E_CLUSTER"], "image", "example/python-rq:1", str(directory)],
+            check=True,
+            timeout=180,
+            capture_output=True,
+        )
         return "example/python-rq:1"
+
     return shared.once("python-image", make)
 
 
@@ -39,8 +45,11 @@ def mails(namespace, operator, redis_server, image):
 
     def apply(**spec):
         manifest = yaml.safe_load((EXAMPLE / "jobqueue.yaml").read_text(encoding="utf-8"))
-        manifest["spec"] = merged(manifest["spec"], merged(spec, {"worker": merged(spec.get("worker", {}), {"image": image})}))
+        manifest["spec"] = merged(
+            manifest["spec"], merged(spec, {"worker": merged(spec.get("worker", {}), {"image": image})})
+        )
         namespace.apply(manifest)
+
     return apply
 
 
@@ -53,7 +62,12 @@ def test_rq_workers_come_and_go(namespace, redis, mails, measure):
     jobs = [queue.enqueue("tasks.send", f"user{number}@example.com") for number in range(40)]
     with namespace.cluster.watch("deployments", namespace.name, "mails-worker") as watch:
         namespace.scales(3, name="mails", within=5)
-        until(lambda: len(queue.finished_job_registry) == len(jobs), lambda: f"{len(queue.finished_job_registry)} finished\n{namespace.told('mails')}", 90, 0.1)
+        until(
+            lambda: len(queue.finished_job_registry) == len(jobs),
+            lambda: f"{len(queue.finished_job_registry)} finished\n{namespace.conditions_text('mails')}",
+            90,
+            0.1,
+        )
         namespace.scales(0, name="mails", within=60)
         until(lambda: not namespace.pods("mails"), "no pod is left", 60, 0.1)
         assert watch.values(replicas)[-1] == 0
@@ -65,8 +79,16 @@ def test_rq_workers_come_and_go(namespace, redis, mails, measure):
 @pytest.mark.takes(60)
 def test_long_jobs_are_never_cut(namespace, redis, mails):
     """The grace period is shorter than a job: whoever were removed in the middle of one would lose it."""
-    mails(worker={"drainSeconds": 1}, scaling={"minReplicas": 4, "maxReplicas": 4, "idleSeconds": 0, "targets": {"jobsPerWorker": 10},
-                                               "scaleDown": {"protectBusy": True, "stabilizationSeconds": 0}})
+    mails(
+        worker={"drainSeconds": 1},
+        scaling={
+            "minReplicas": 4,
+            "maxReplicas": 4,
+            "idleSeconds": 0,
+            "targets": {"jobsPerWorker": 10},
+            "scaleDown": {"protectBusy": True, "stabilizationSeconds": 0},
+        },
+    )
     queue = Queue("mails", connection=redis)
     jobs = []
     for _ in range(2):
@@ -76,8 +98,15 @@ def test_long_jobs_are_never_cut(namespace, redis, mails):
         until(lambda: len(queue.started_job_registry) == 3, "three work", 30, 0.05)
         namespace.patch({"spec": {"scaling": {"minReplicas": 0, "maxReplicas": 1}}}, name="mails")
         namespace.scales(3, name="mails", within=18)
-        until(lambda: "busy workers are protected: 3, otherwise 1" in conditions(namespace.queue("mails"))["ScaledToTarget"]["message"],
-              lambda: namespace.told("mails"), 18, 0.1)
+        until(
+            lambda: (
+                "busy workers are protected: 3, otherwise 1"
+                in conditions(namespace.queue("mails"))["ScaledToTarget"]["message"]
+            ),
+            lambda: namespace.conditions_text("mails"),
+            18,
+            0.1,
+        )
         namespace.scales(0, name="mails", within=60)
         until(lambda: not namespace.pods("mails"), "no pod is left", 60, 0.1)
         assert len(queue.finished_job_registry) == len(jobs) and len(queue.failed_job_registry) == 0
@@ -85,7 +114,8 @@ def test_long_jobs_are_never_cut(namespace, redis, mails):
 
 
 def test_jobs_that_have_not_ended_tell_how_long_they_take(namespace, redis, mails):
-    """Jobs that run and have not ended tell how long they take: the workers that it takes come before the first has ended."""
+    """Jobs that run and have not ended tell how long they take: the workers that it takes come before the first has
+    ended."""
     mails(scaling={"maxReplicas": 4, "targets": {"jobsPerWorker": None, "drainSeconds": 1}})
     queue = Queue("mails", connection=redis)
     for _ in range(20):

@@ -1,15 +1,16 @@
 """What the operator and the workers may do: what they need, and nothing besides."""
+
 import re
 
 import pytest
 import yaml
 
-from harness import companies, kube
-from harness.companies import Expected
-from harness.manifests import companies as manifest
-from harness.manifests import manual
-from harness.operators import Release
-from harness.waiting import until
+from e2e.harness import companies, kube
+from e2e.harness.companies import Expected
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import manual
+from e2e.harness.operators import Release
+from e2e.harness.waiting import until
 
 # Everything that the operator does with the API server. A right that is not here is one too many; one that is here and
 # was not given shows in the other tests.
@@ -33,19 +34,30 @@ LEASE = {"leases.coordination.k8s.io": {"create", "get", "update"}}
 
 def granted(cluster, account, namespace):
     """What `kubectl auth can-i --list` shows for a service account, without what every account has."""
+
     def listed(user, *groups):
-        text = cluster.kubectl("auth", "can-i", "--list", f"--as={user}", *[f"--as-group={group}" for group in groups], "-n", namespace)
+        text = cluster.kubectl(
+            "auth", "can-i", "--list", f"--as={user}", *[f"--as-group={group}" for group in groups], "-n", namespace
+        )
         rights = {}
         for line in text.splitlines()[1:]:
             of_resource = re.fullmatch(r"([^\s[]+)\s+\[\]\s+\[.*?\]\s+\[(.*?)\]", line.strip())
             if of_resource:
                 rights.setdefault(of_resource[1], set()).update(of_resource[2].split())
             else:
-                assert line.strip().startswith("[/") and line.strip().endswith("[get]"), f"URLs that every account may read: {line}"
+                assert line.strip().startswith("[/") and line.strip().endswith("[get]"), (
+                    f"URLs that every account may read: {line}"
+                )
         return rights
+
     space, name = account
     everybody = listed("somebody", "system:authenticated", "system:serviceaccounts")
-    rights = listed(f"system:serviceaccount:{space}:{name}", "system:authenticated", "system:serviceaccounts", f"system:serviceaccounts:{space}")
+    rights = listed(
+        f"system:serviceaccount:{space}:{name}",
+        "system:authenticated",
+        "system:serviceaccounts",
+        f"system:serviceaccounts:{space}",
+    )
     extra = {resource: verbs - everybody.get(resource, set()) for resource, verbs in rights.items()}
     return {resource: verbs for resource, verbs in extra.items() if verbs}
 
@@ -60,7 +72,14 @@ def test_the_operator_may_do_what_it_needs_and_no_more(cluster, release, namespa
     assert granted(cluster, account, release.namespace) == {**NEEDED, **LEASE}
     for verb in ("list", "watch"):
         with pytest.raises(kube.Failed):
-            cluster.kubectl("auth", "can-i", verb, "secrets", f"--as=system:serviceaccount:{account[0]}:{account[1]}", namespace=namespace.name)
+            cluster.kubectl(
+                "auth",
+                "can-i",
+                verb,
+                "secrets",
+                f"--as=system:serviceaccount:{account[0]}:{account[1]}",
+                namespace=namespace.name,
+            )
 
 
 def test_restricted_namespaces_take_operator_and_workers(cluster, release, namespace, warehouse):
@@ -80,7 +99,11 @@ def test_workers_have_no_token(namespace, operator, warehouse):
     assert pod["spec"]["automountServiceAccountToken"] is False
     mounted = [mount["mountPath"] for mount in pod["spec"]["containers"][0].get("volumeMounts", [])]
     assert not [path for path in mounted if "serviceaccount" in path], mounted
-    assert not [volume for volume in pod["spec"].get("volumes", []) if "projected" in volume and "serviceAccountToken" in str(volume)]
+    assert not [
+        volume
+        for volume in pod["spec"].get("volumes", [])
+        if "projected" in volume and "serviceAccountToken" in str(volume)
+    ]
 
 
 def test_helm_test_passes(cluster, release):
@@ -89,7 +112,9 @@ def test_helm_test_passes(cluster, release):
 
 
 @pytest.mark.own_operator
-def test_an_install_for_one_namespace(cluster, no_release, namespace, namespaces, redis_server, database, producer, redis):
+def test_an_install_for_one_namespace(
+    cluster, no_release, namespace, namespaces, redis_server, database, producer, redis
+):
     """It has no right outside of its namespace, makes nothing cluster-wide, serves its own and leaves others alone."""
     elsewhere = namespaces("-other")
     release = Release(cluster, "small", namespace.name)
@@ -108,9 +133,16 @@ def test_an_install_for_one_namespace(cluster, no_release, namespace, namespaces
         lines = companies.make(300, seed=51)
         producer.enqueue(lines)
         expected = Expected(lines)
-        until(lambda: database.counts()[:2] == (expected.companies, expected.partners), lambda: str(database.counts()), 60, 0.1)
+        until(
+            lambda: database.counts()[:2] == (expected.companies, expected.partners),
+            lambda: str(database.counts()),
+            60,
+            0.1,
+        )
         namespace.scales(0, within=30)
-        assert list(kube.conditions(elsewhere.queue("other"))) == ["Ready"], "another namespace's queue is not its business"
+        assert list(kube.conditions(elsewhere.queue("other"))) == ["Ready"], (
+            "another namespace's queue is not its business"
+        )
         assert not elsewhere.deployment("other")
         assert "forbidden" not in release.log(tail=500)
     finally:

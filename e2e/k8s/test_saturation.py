@@ -1,16 +1,18 @@
 """A database that is the bottleneck, a real one: no more workers than it has a use for, and no job notices.
 
-How slow it is does not depend on this machine: a trigger waits in the database, which costs no processor. Where it holds a
-lock meanwhile, any number of workers get as much done as one; without the lock, each does as much as it would alone.
+How slow it is does not depend on this machine: a trigger waits in the database, which costs no processor. Where it
+holds a lock meanwhile, any number of workers get as much done as one; without the lock, each does as much as it would
+alone.
 """
+
 import re
 
 import pytest
 
-from harness import companies
-from harness.kube import conditions, replicas
-from harness.manifests import companies as manifest
-from harness.waiting import until
+from e2e.harness import companies
+from e2e.harness.kube import conditions, replicas
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.waiting import until
 
 SLOW = """CREATE OR REPLACE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN {lock} PERFORM pg_sleep(0.1); RETURN NULL; END $$"""
@@ -31,16 +33,31 @@ class Load:
         self.most = self.level = 0
 
     def serve(self, redis_url, database, connections, most):
-        """Workers that write five records at once over one connection each; all of them have an account for so many. The
-        scaling is as it comes, but for how many jobs make a worker."""
+        """Workers that write five records at once over one connection each; all of them have an account for so many.
+        The scaling is as it comes, but for how many jobs make a worker."""
         account = f"limited_{database.name}"
-        database.execute(f"CREATE ROLE {account} LOGIN PASSWORD 'secret' CONNECTION LIMIT {connections}", f"GRANT ALL ON SCHEMA public TO {account}",
-                         f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {account}", f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {account}", TRIGGER)
-        self.namespace.secret("warehouse", redis=redis_url, database=re.sub(r"//\w+:", f"//{account}:", database.remote_url))
-        self.namespace.apply(manifest(
-            database={"maxConnections": None}, worker={"concurrency": 1, "batchSize": 5},
-            scaling={"maxReplicas": most, "targets": {"jobsPerWorker": PER_WORKER, "drainSeconds": None, "maxWaitSeconds": None},
-                     "idleSeconds": None, "scaleDown": None}))
+        database.execute(
+            f"CREATE ROLE {account} LOGIN PASSWORD 'secret' CONNECTION LIMIT {connections}",
+            f"GRANT ALL ON SCHEMA public TO {account}",
+            f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {account}",
+            f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {account}",
+            TRIGGER,
+        )
+        self.namespace.secret(
+            "warehouse", redis=redis_url, database=re.sub(r"//\w+:", f"//{account}:", database.remote_url)
+        )
+        self.namespace.apply(
+            manifest(
+                database={"maxConnections": None},
+                worker={"concurrency": 1, "batchSize": 5},
+                scaling={
+                    "maxReplicas": most,
+                    "targets": {"jobsPerWorker": PER_WORKER, "drainSeconds": None, "maxWaitSeconds": None},
+                    "idleSeconds": None,
+                    "scaleDown": None,
+                },
+            )
+        )
         self.most = most
         return account
 
@@ -48,7 +65,7 @@ class Load:
         """As much as takes one worker, until that one has done a good part of it."""
         self.add()
         self.until(lambda: self.finished() >= PER_WORKER / 3, "one worker does a part", 120)
-        assert self.asked_for() == 1, self.namespace.told()
+        assert self.asked_for() == 1, self.namespace.conditions_text()
 
     def for_all(self):
         """From now on there is always more than all workers' share."""
@@ -59,13 +76,16 @@ class Load:
         self.lines += self.stock
 
     def until(self, condition, what, within):
-        def look():
+        def poll():
             while self.redis.llen("rq:queue:companies") < self.level:
                 self.add()
             # No job may notice: none has failed, none waits for another attempt.
             assert self.redis.zcard("rq:failed:companies") == self.redis.zcard("rq:scheduled:companies") == 0
             return condition()
-        return until(look, lambda: f"{what}; {self.asked_for()} workers\n{self.namespace.told()}", within, 0.2)
+
+        return until(
+            poll, lambda: f"{what}; {self.asked_for()} workers\n{self.namespace.conditions_text()}", within, 0.2
+        )
 
     def limit(self):
         """What is said of the database as a limit; None where it is none."""
@@ -99,9 +119,11 @@ def test_workers_that_a_slow_database_has_no_use_for(redis_server, database, loa
     load.for_all()
     load.until(lambda: load.asked_for() == 6, "all are asked for", 30)
     message = load.until(load.limit, "it is told that the database is saturated", 240)
-    told = re.search(r"the database is saturated \((\d+) workers did ([\d.]+) jobs/s, (\d+) workers? did ([\d.]+)/s\)", message)
-    assert told, message
-    more, more_rate, fewer, fewer_rate = map(float, told.groups())
+    found = re.search(
+        r"the database is saturated \((\d+) workers did ([\d.]+) jobs/s, (\d+) workers? did ([\d.]+)/s\)", message
+    )
+    assert found, message
+    more, more_rate, fewer, fewer_rate = map(float, found.groups())
     assert more / fewer > more_rate / fewer_rate, message
     few = load.until(lambda: load.asked_for() < 6 and load.asked_for(), "workers go", 180)
 

@@ -1,19 +1,31 @@
-"""A database that changes under running workers: no job pays for it, a person is told, and work goes on once it is put right."""
+"""A table that changes under running workers: no job is lost, a condition says why, and work resumes."""
+
 import pytest
 
-from harness import backlog, companies
-from harness.companies import Expected
-from harness.manifests import manual
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import Expected
+from e2e.harness.manifests import manual
+from e2e.harness.waiting import until
 
 pytestmark = pytest.mark.usefixtures("operator")
 
 BREAKS = {
     # what is done, how it is put right, what the condition names
-    "table": (["ALTER TABLE stockholder RENAME TO elsewhere"], ["ALTER TABLE elsewhere RENAME TO stockholder"], "stockholder"),
-    "column": (["ALTER TABLE stockholder RENAME COLUMN stock_name TO elsewhere"], ["ALTER TABLE stockholder RENAME COLUMN elsewhere TO stock_name"], "stock_name"),
-    "new column without a default": (["ALTER TABLE stockholder ADD COLUMN extra INTEGER NOT NULL{default}", *("{no default}",)],
-                                     ["ALTER TABLE stockholder DROP COLUMN extra"], "extra"),
+    "table": (
+        ["ALTER TABLE stockholder RENAME TO elsewhere"],
+        ["ALTER TABLE elsewhere RENAME TO stockholder"],
+        "stockholder",
+    ),
+    "column": (
+        ["ALTER TABLE stockholder RENAME COLUMN stock_name TO elsewhere"],
+        ["ALTER TABLE stockholder RENAME COLUMN elsewhere TO stock_name"],
+        "stock_name",
+    ),
+    "new column without a default": (
+        ["ALTER TABLE stockholder ADD COLUMN extra INTEGER NOT NULL{default}", *("{no default}",)],
+        ["ALTER TABLE stockholder DROP COLUMN extra"],
+        "extra",
+    ),
 }
 
 

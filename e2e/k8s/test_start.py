@@ -1,34 +1,67 @@
 """How long it takes from a job to its first claim, beside a pod that does nothing."""
+
 import os
 import time
 
 import pytest
 
-from harness import backlog, companies
-from harness.companies import Expected
-from harness.kube import replicas
-from harness.manifests import companies as manifest
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import Expected
+from e2e.harness.kube import replicas
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.waiting import until
 
-NOTHING = os.environ.get("E2E_PAUSE_IMAGE", "docker.io/local/pause:1" if os.environ.get("E2E_CLUSTER") else "registry.k8s.io/pause:3.10")
+NOTHING = os.environ.get(
+    "E2E_PAUSE_IMAGE", "docker.io/local/pause:1" if os.environ.get("E2E_CLUSTER") else "registry.k8s.io/pause:3.10"
+)
 ROUNDS = 3
 
 
 def nothing(namespace):
     """A Deployment like the workers', but with nothing in it and no probe: what the cluster itself takes."""
-    namespace.apply({
-        "apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "nothing"},
-        "spec": {"replicas": 0, "selector": {"matchLabels": {"app": "nothing"}}, "template": {
-            "metadata": {"labels": {"app": "nothing"}},
-            "spec": {"automountServiceAccountToken": False, "terminationGracePeriodSeconds": 1,
-                     "securityContext": {"runAsNonRoot": True, "runAsUser": 65532, "seccompProfile": {"type": "RuntimeDefault"}},
-                     "containers": [{"name": "nothing", "image": NOTHING, "imagePullPolicy": "IfNotPresent",
-                                     "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}}}]}}}})
+    namespace.apply(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "Deployment",
+            "metadata": {"name": "nothing"},
+            "spec": {
+                "replicas": 0,
+                "selector": {"matchLabels": {"app": "nothing"}},
+                "template": {
+                    "metadata": {"labels": {"app": "nothing"}},
+                    "spec": {
+                        "automountServiceAccountToken": False,
+                        "terminationGracePeriodSeconds": 1,
+                        "securityContext": {
+                            "runAsNonRoot": True,
+                            "runAsUser": 65532,
+                            "seccompProfile": {"type": "RuntimeDefault"},
+                        },
+                        "containers": [
+                            {
+                                "name": "nothing",
+                                "image": NOTHING,
+                                "imagePullPolicy": "IfNotPresent",
+                                "securityContext": {
+                                    "allowPrivilegeEscalation": False,
+                                    "capabilities": {"drop": ["ALL"]},
+                                },
+                            }
+                        ],
+                    },
+                },
+            },
+        }
+    )
 
 
 def ready(namespace, selector):
     pods = namespace.cluster.get("pods", namespace=namespace.name, selector=selector)
-    return [pod for pod in pods if any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))]
+    return [
+        pod
+        for pod in pods
+        if any(each["type"] == "Ready" and each["status"] == "True" for each in pod["status"].get("conditions", []))
+    ]
 
 
 def scaled_to_one(namespace, name):
@@ -55,7 +88,12 @@ def test_from_patch_to_the_first_claimed_job(namespace, operator, warehouse, red
         written.append(time.monotonic() - pushed)
         namespace.scales(0, within=30)
         # One on its way out might still take the next job.
-        until(lambda: not namespace.cluster.get("pods", namespace=namespace.name, selector="jobqueue.dev/queue"), "no pod is left", 60, 0.1)
+        until(
+            lambda: not namespace.cluster.get("pods", namespace=namespace.name, selector="jobqueue.dev/queue"),
+            "no pod is left",
+            60,
+            0.1,
+        )
 
         began = time.monotonic()
         namespace.kubectl("scale", "deployment/nothing", "--replicas=1")
@@ -64,7 +102,11 @@ def test_from_patch_to_the_first_claimed_job(namespace, operator, warehouse, red
         namespace.kubectl("scale", "deployment/nothing", "--replicas=0")
     assert database.counts()[0] == Expected(lines).companies
     median = ROUNDS // 2
-    measure(push_to_patch=sorted(patched)[median], patch_to_first_claim=sorted(claimed)[median], push_to_row=sorted(written)[median],
-            do_nothing_pod_ready=sorted(idle)[median])
+    measure(
+        push_to_patch=sorted(patched)[median],
+        patch_to_first_claim=sorted(claimed)[median],
+        push_to_row=sorted(written)[median],
+        do_nothing_pod_ready=sorted(idle)[median],
+    )
     assert sorted(patched)[median] < 2
     assert sorted(claimed)[median] < 2 * sorted(idle)[median] + 2, (claimed, idle)

@@ -1,17 +1,18 @@
-"""`helm upgrade` to a chart with another CRD, uninstall and install again, under load: no job lost, no worker replaced."""
+"""`helm upgrade` with another CRD, uninstall and install, under load: no job is lost, no worker replaced."""
+
 import re
 import shutil
 
 import pytest
 import yaml
 
-from harness import backlog, companies
-from harness.companies import Expected
-from harness.kube import replicas
-from harness.manifests import companies as manifest
-from harness.manifests import load, manual, merged
-from harness.operators import CHART
-from harness.waiting import until
+from e2e.harness import backlog, companies
+from e2e.harness.companies import Expected
+from e2e.harness.kube import replicas
+from e2e.harness.manifests import companies as manifest
+from e2e.harness.manifests import load, manual, merged
+from e2e.harness.operators import CHART
+from e2e.harness.waiting import until
 
 
 def uids(pods):
@@ -42,7 +43,9 @@ def next_chart(tmp_path):
 
 def field_is_known(cluster):
     definition = cluster.raw("apis/apiextensions.k8s.io/v1/customresourcedefinitions/jobqueues.jobqueue.dev")
-    return "comment" in definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    return (
+        "comment" in definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]
+    )
 
 
 @pytest.fixture
@@ -55,7 +58,9 @@ def changed_release(release):
 
 @pytest.mark.alone
 @pytest.mark.usefixtures("warehouse")
-def test_upgrade_uninstall_and_install_under_load(cluster, changed_release, namespace, database, redis, producer, next_chart, measure):
+def test_upgrade_uninstall_and_install_under_load(
+    cluster, changed_release, namespace, database, redis, producer, next_chart, measure
+):
     release = changed_release
     namespace.apply(manual(2, worker={"batchSize": 10}))
     namespace.apply(manifest("idle", queue={"names": ["idle"]}))
@@ -74,16 +79,24 @@ def test_upgrade_uninstall_and_install_under_load(cluster, changed_release, name
         namespace.patch({"spec": {"comment": "kept"}})
         assert namespace.queue()["spec"]["comment"] == "kept"
         namespace.reaches("Ready", "True")
-        assert uids(namespace.runs(2)) == uids(workers) and restarts(namespace.pods()) == 0, "no worker is replaced by an upgrade"
+        assert uids(namespace.runs(2)) == uids(workers) and restarts(namespace.pods()) == 0, (
+            "no worker is replaced by an upgrade"
+        )
 
         said = release.uninstall()
         assert "jobqueues.jobqueue.dev" in said, "helm says what it keeps"
         until(lambda: not release.pods(), "the operator is gone", 30, 0.1)
-        assert cluster.get("leases", release.name, release.namespace) is None, "so that the next one need not wait for it to lapse"
+        assert cluster.get("leases", release.name, release.namespace) is None, (
+            "so that the next one need not wait for it to lapse"
+        )
         assert namespace.queue() and namespace.queue("idle"), "the queues stay"
         producer.enqueue(lines[4000:], first=4000)
-        until(lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
-              lambda: f"workers go on without an operator: {backlog.read(redis)} {database.counts()}", 90, 0.2)
+        until(
+            lambda: backlog.drained(redis) and database.counts()[0] == expected.companies,
+            lambda: f"workers go on without an operator: {backlog.read(redis)} {database.counts()}",
+            90,
+            0.2,
+        )
 
         release.install()
         assert not field_is_known(cluster)
@@ -105,7 +118,9 @@ def test_objects_of_an_older_definition_go_on(changed_release, namespace, redis_
     shutil.copytree(CHART, chart)
     path = chart / "files" / "jobqueue.yaml"
     definition = load(path.read_text(encoding="utf-8"))
-    scaling = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["scaling"]
+    scaling = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"][
+        "scaling"
+    ]
     scaling["properties"]["scaleDown"]["properties"].pop("protectBusy")
     scaling["default"]["scaleDown"].pop("protectBusy")
     scaling["properties"]["scaleDown"]["default"].pop("protectBusy")
@@ -124,5 +139,7 @@ def test_objects_of_an_older_definition_go_on(changed_release, namespace, redis_
 
 def test_install_yaml_is_what_the_chart_renders(cluster, release):
     """The single file for those without Helm is accepted by the API server as it stands."""
-    said = cluster.kubectl("apply", "--dry-run=server", "--server-side", "--force-conflicts", "-f", str(CHART.parents[1] / "install.yaml"))
+    said = cluster.kubectl(
+        "apply", "--dry-run=server", "--server-side", "--force-conflicts", "-f", str(CHART.parents[1] / "install.yaml")
+    )
     assert re.search(r"deployment.apps/\S+ serverside-applied", said), said

@@ -6,6 +6,7 @@
 This is an ordinary RQ producer: it names the function as text, so `ParseCompany` need not be importable here, and it
 neither knows nor cares that the workers are not written in Python. Prints `i : job id` for each line.
 """
+
 import argparse
 import os
 import sys
@@ -18,10 +19,16 @@ FUNCTION = "ParseCompany.parse_company"
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("file", type=argparse.FileType("r", encoding="utf-8"), help="one JSON document a line; - reads stdin")
-    parser.add_argument("--redis", default=os.environ.get("JOBQUEUE_REDIS_URL", "redis://127.0.0.1:6379/0"), metavar="URL")
+    parser.add_argument(
+        "file", type=argparse.FileType("r", encoding="utf-8"), help="one JSON document a line; - reads stdin"
+    )
+    parser.add_argument(
+        "--redis", default=os.environ.get("JOBQUEUE_REDIS_URL", "redis://127.0.0.1:6379/0"), metavar="URL"
+    )
     parser.add_argument("--queue", default="companies", help="RQ queue name (default: companies)")
-    parser.add_argument("--batch", type=int, default=1, metavar="N", help="enqueue_many, N lines at a time (default: one by one)")
+    parser.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="enqueue_many, N lines at a time (default: one by one)"
+    )
     return parser.parse_args()
 
 

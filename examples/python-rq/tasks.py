@@ -1,4 +1,5 @@
 """What the jobs call."""
+
 import time
 
 

@@ -1,10 +1,15 @@
-"""Writes lines of zones.txt: calls whose argument is a date and time in a time zone, pickled by this Python, and what this Python
-says it is: `name protocol pickle text`.
+"""Writes lines of zones.txt: calls whose argument is a date and time in a time zone, pickled by this Python, and what
+this Python says it is: `name protocol pickle text`.
 
 Needs pytz and python-dateutil; the file has the lines of dateutil 2.9 and, where they differ, of 4.0:
   python3 zones.py > zones.txt; other/python3 zones.py dateutil-4 >> zones.txt
 """
-import base64, datetime as d, pickle, sys, zlib
+
+import base64
+import datetime as d
+import pickle
+import sys
+import zlib
 from zoneinfo import ZoneInfo
 
 import dateutil.tz as du
@@ -54,7 +59,7 @@ if only:
 def text(value):
     offset = value.utcoffset()
     if offset is not None and offset.seconds % 60:
-        value = value.astimezone(d.timezone.utc)
+        value = value.astimezone(d.UTC)
     return value.isoformat().replace("+00:00", "Z")
 
 

@@ -1,17 +1,20 @@
-"""A Redis that forgets what it has acknowledged: it is killed, and comes back as it was a while ago, as with
-`appendfsync everysec`, or restored from a backup. What was done stays done, once; what was enqueued since then and not done
-is what it forgot."""
+"""A Redis that loses what it acknowledged: restarted with `appendfsync everysec`, or restored from a backup.
+
+What was done is not done again. Jobs that were enqueued since the copy and had not run are lost.
+"""
+
 import shutil
 import time
 
 import pytest
-from harness import marks
-from harness.marks import Effects
-from harness.redis_server import RedisServer
-from harness.waiting import until
-from harness.workers import JobQueueWorker
 
-CREW = 2
+from e2e.harness import marks
+from e2e.harness.marks import Effects
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker
+
+WORKERS = 2
 
 
 @pytest.mark.parametrize("protocol", marks.PROTOCOLS)
@@ -19,7 +22,10 @@ def test_what_was_done_is_not_done_again(full, tmp_path, measure, protocol):
     rounds, step = (5, 1000) if full else (2, 150)
     server = RedisServer(tmp_path / "redis", durable=True)
     redis, rows = server.client(), Effects(tmp_path / "database")
-    workers = [JobQueueWorker(tmp_path, server.url, rows.url, name=f"worker{number}", **marks.settings(protocol)) for number in range(CREW)]
+    workers = [
+        JobQueueWorker(tmp_path, server.url, rows.url, name=f"worker{number}", **marks.settings(protocol))
+        for number in range(WORKERS)
+    ]
     acknowledged, certain, done, number = {}, [], 0, 0
 
     def feed(count):
@@ -30,7 +36,12 @@ def test_what_was_done_is_not_done_again(full, tmp_path, measure, protocol):
         number += count
 
     def rows_reach(count):
-        until(lambda: rows.count() >= count, lambda: f"{count} rows, there are {rows.count()}\n{workers[0].output()}", 60, 0.002)
+        until(
+            lambda: rows.count() >= count,
+            lambda: f"{count} rows, there are {rows.count()}\n{workers[0].output()}",
+            60,
+            0.002,
+        )
 
     try:
         for _ in range(rounds):
@@ -47,15 +58,19 @@ def test_what_was_done_is_not_done_again(full, tmp_path, measure, protocol):
             at = time.monotonic()
             server.start()
             kept = marks.holdings(redis)
-            until(lambda: marks.drained(server.url, protocol), lambda: f"all end: {marks.status(server.url, protocol)}\n{workers[0].output()}", 60)
+            until(
+                lambda: marks.drained(server.url, protocol),
+                lambda: f"all end: {marks.status(server.url, protocol)}\n{workers[0].output()}",
+                60,
+            )
             done = rows.count()
-        told, wrong = marks.account(acknowledged, rows.marks(), marks.holdings(redis), kept, (server.port, at))
-        told["failed"] = marks.status(server.url, protocol)["failed"]
-        measure(jobs=len(acknowledged), **told)
+        counts, wrong = marks.account(acknowledged, rows.marks(), marks.holdings(redis), kept, (server.port, at))
+        counts["failed"] = marks.status(server.url, protocol)["failed"]
+        measure(jobs=len(acknowledged), **counts)
         assert not wrong, wrong
-        assert told["failed"] == 0
-        told = rows.marks()
-        assert not [each for each in certain if told[each] != 1], "what the copy had is done"
+        assert counts["failed"] == 0
+        rows_of_mark = rows.marks()
+        assert not [each for each in certain if rows_of_mark[each] != 1], "what the copy had is done"
     finally:
         for worker in workers:
             worker.kill()

@@ -1,13 +1,17 @@
-"""Several sources and one database: what has the same name, number or id in another place, or in another life of its key, has
-an effect of its own."""
+"""Several sources and one database: equal names, numbers or ids in different sources have separate effects.
+
+So have those of a key that was deleted and filled again.
+"""
+
 import json
 
 import pytest
-from harness.redis_server import RedisServer
-from harness.waiting import until
-from harness.workers import JobQueueWorker
 from redis import Redis
 from rq import Queue
+
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker
 
 pytestmark = pytest.mark.ours
 
@@ -22,11 +26,24 @@ def serve(database, redis_server, tmp_path):
     started = []
 
     def start(source, protocol, name="notes", url=redis_server.url, **queue):
-        recipe = [{"record": RECORD[protocol], "tables": [
-            {"table": "notes", "columns": {"source": json.dumps(source), "text": "record.text"}}]}]
-        worker = JobQueueWorker(tmp_path, url, database.url, [name], f"worker{len(started)}", queue={"protocol": protocol, **queue}, ingest=recipe)
+        recipe = [
+            {
+                "record": RECORD[protocol],
+                "tables": [{"table": "notes", "columns": {"source": json.dumps(source), "text": "record.text"}}],
+            }
+        ]
+        worker = JobQueueWorker(
+            tmp_path,
+            url,
+            database.url,
+            [name],
+            f"worker{len(started)}",
+            queue={"protocol": protocol, **queue},
+            ingest=recipe,
+        )
         started.append(worker)
         until(lambda: "at work" in worker.output(), worker.output)
+
     yield start
     for worker in started:
         worker.stop(seconds=15)
@@ -35,16 +52,23 @@ def serve(database, redis_server, tmp_path):
 @pytest.fixture
 def noted(database, serve):
     """Waits until each source wrote each of the texts so often, and no more."""
-    def look(**times):
+
+    def wait_for(**times):
         wanted = {source: len(TEXTS) * number for source, number in times.items()}
 
         def counts():
             return dict(database.query("SELECT source, count(*) FROM notes GROUP BY source"))
-        until(lambda: all(counts().get(source, 0) >= number for source, number in wanted.items()), lambda: f"{wanted}, there are {counts()}", 15)
+
+        until(
+            lambda: all(counts().get(source, 0) >= number for source, number in wanted.items()),
+            lambda: f"{wanted}, there are {counts()}",
+            15,
+        )
         each = database.query("SELECT source, text, count(*) FROM notes GROUP BY source, text")
         assert counts() == wanted
         assert {(source, number) for source, _, number in each} == set(times.items())
-    return look
+
+    return wait_for
 
 
 @pytest.fixture

@@ -1,8 +1,9 @@
-"""A Kubernetes control plane of its own, without a node: etcd, API server, controllers, scheduler, and kwok for the pods.
+"""A Kubernetes control plane without nodes: etcd, API server, controllers, scheduler, and kwok for the pods.
 
-The programs are those that `e2e/cluster/cluster build` made, and kwok from its Go module; all ports are free ones, so that
-it disturbs no other cluster. Pods are scheduled and become ready, but nothing runs in them.
+The programs are those that `e2e/cluster/cluster build` made, and kwok from its Go module; all ports are free ones, so
+that it disturbs no other cluster. Pods are scheduled and become ready, but nothing runs in them.
 """
+
 import concurrent.futures
 import http.client
 import json
@@ -15,10 +16,11 @@ import time
 from pathlib import Path
 
 import yaml
-from harness.process import Process, free_port
-from harness.waiting import until
 
-ROOT = Path(__file__).resolve().parents[1]
+from e2e.harness import ROOT
+from e2e.harness.process import Process, free_port
+from e2e.harness.waiting import until
+
 KWOK = "sigs.k8s.io/kwok/cmd/kwok@v0.8.0"
 PATIENCE = 60
 
@@ -29,7 +31,11 @@ def programs():
     if not (place / "kube-apiserver").exists():
         subprocess.run([ROOT / "e2e/cluster/cluster", "build"], check=True)
     if not (place / "kwok").exists():
-        subprocess.run(["go", "install", "-trimpath", "-ldflags=-s -w", KWOK], check=True, env={**os.environ, "GOBIN": str(place), "CGO_ENABLED": "0"})
+        subprocess.run(
+            ["go", "install", "-trimpath", "-ldflags=-s -w", KWOK],
+            check=True,
+            env={**os.environ, "GOBIN": str(place), "CGO_ENABLED": "0"},
+        )
     return place
 
 
@@ -50,38 +56,84 @@ class ControlPlane:
         self._controllers()
 
     def _start(self, name, program, *arguments):
-        self.processes[name] = Process([self.programs / program, *arguments], self.directory / f"{name}.log", cwd=self.directory)
+        self.processes[name] = Process(
+            [self.programs / program, *arguments], self.directory / f"{name}.log", cwd=self.directory
+        )
 
     def _credentials(self):
-        run = {"check": True, "cwd": self.directory, "capture_output": True}
-        subprocess.run(["openssl", "genrsa", "-out", "sa.key", "2048"], **run)
+        openssl = ["openssl", "genrsa", "-out", "sa.key", "2048"]
+        subprocess.run(openssl, cwd=self.directory, check=True, capture_output=True)
         (self.directory / "tokens.csv").write_text(f'{self.token},admin,admin,"system:masters"\n', encoding="ascii")
 
     def _etcd_and_server(self):
         client, peer = (f"http://127.0.0.1:{free_port()}" for _ in range(2))
-        self._start("etcd", "etcd", "--data-dir=etcd", "--unsafe-no-fsync", "--logger=zap", "--log-level=warn", "--quota-backend-bytes=8000000000",
-                    f"--listen-client-urls={client}", f"--advertise-client-urls={client}", f"--listen-peer-urls={peer}",
-                    f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}")
-        self._start("apiserver", "kube-apiserver", f"--etcd-servers={client}", "--bind-address=127.0.0.1", f"--secure-port={self.port}",
-                    "--service-cluster-ip-range=10.97.0.0/16", "--cert-dir=certificates", "--token-auth-file=tokens.csv", "--authorization-mode=RBAC",
-                    "--service-account-key-file=sa.key", "--service-account-signing-key-file=sa.key",
-                    "--service-account-issuer=https://kubernetes.default.svc", "--endpoint-reconciler-type=none")
+        self._start(
+            "etcd",
+            "etcd",
+            "--data-dir=etcd",
+            "--unsafe-no-fsync",
+            "--logger=zap",
+            "--log-level=warn",
+            "--quota-backend-bytes=8000000000",
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=default={peer}",
+        )
+        self._start(
+            "apiserver",
+            "kube-apiserver",
+            f"--etcd-servers={client}",
+            "--bind-address=127.0.0.1",
+            f"--secure-port={self.port}",
+            "--service-cluster-ip-range=10.97.0.0/16",
+            "--cert-dir=certificates",
+            "--token-auth-file=tokens.csv",
+            "--authorization-mode=RBAC",
+            "--service-account-key-file=sa.key",
+            "--service-account-signing-key-file=sa.key",
+            "--service-account-issuer=https://kubernetes.default.svc",
+            "--endpoint-reconciler-type=none",
+        )
 
     def _controllers(self):
         config = f"--kubeconfig={self.kubeconfig}"
         fast = ("--kube-api-qps=1000", "--kube-api-burst=2000")
-        self._start("controllers", "kube-controller-manager", config, "--leader-elect=false", "--service-account-private-key-file=sa.key",
-                    "--concurrent-deployment-syncs=20", "--concurrent-replicaset-syncs=20", "--secure-port=0", *fast,
-                    # kwok's node does not fail, however late its heartbeat is on a machine that has other things to do.
-                    "--node-monitor-grace-period=1h")
+        self._start(
+            "controllers",
+            "kube-controller-manager",
+            config,
+            "--leader-elect=false",
+            "--service-account-private-key-file=sa.key",
+            "--concurrent-deployment-syncs=20",
+            "--concurrent-replicaset-syncs=20",
+            "--secure-port=0",
+            *fast,
+            # kwok's node does not fail, however late its heartbeat is on a machine that has other things to do.
+            "--node-monitor-grace-period=1h",
+        )
         self._start("scheduler", "kube-scheduler", config, "--leader-elect=false", "--secure-port=0", *fast)
-        self._start("kwok", "kwok", config, f"--config={ROOT / 'bench' / 'kwok.yaml'}", "--manage-all-nodes=true")
+        self._start(
+            "kwok", "kwok", config, f"--config={Path(__file__).with_name('kwok.yaml')}", "--manage-all-nodes=true"
+        )
         ready = {"cpu": "10000", "memory": "10000Gi", "pods": "100000"}
-        node = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "fake", "annotations": {"kwok.x-k8s.io/node": "fake"}},
-                "status": {"capacity": ready, "allocatable": ready}}
+        node = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": "fake", "annotations": {"kwok.x-k8s.io/node": "fake"}},
+            "status": {"capacity": ready, "allocatable": ready},
+        }
         self.post("api/v1/nodes", node)
-        until(lambda: any(each["type"] == "Ready" and each["status"] == "True" for each in self.get("api/v1/nodes/fake")["status"].get("conditions", [])),
-              lambda: f"kwok's node is ready\n{self.processes['kwok'].output()}", PATIENCE, 0.2)
+        until(
+            lambda: any(
+                each["type"] == "Ready" and each["status"] == "True"
+                for each in self.get("api/v1/nodes/fake")["status"].get("conditions", [])
+            ),
+            lambda: f"kwok's node is ready\n{self.processes['kwok'].output()}",
+            PATIENCE,
+            0.2,
+        )
 
     def _ready(self):
         try:
@@ -93,16 +145,39 @@ class ControlPlane:
         """Writes a kubeconfig; its path."""
         path = self.directory / f"{name}.kubeconfig"
         authority = str(self.directory / "certificates" / "apiserver.crt")
-        path.write_text(yaml.safe_dump({
-            "apiVersion": "v1", "kind": "Config", "current-context": "this", "users": [{"name": name, "user": {"token": token}}],
-            "clusters": [{"name": "this", "cluster": {"server": f"https://127.0.0.1:{self.port}", "tls-server-name": "kubernetes", "certificate-authority": authority}}],
-            "contexts": [{"name": "this", "context": {"cluster": "this", "user": name}}]}), encoding="utf-8")
+        path.write_text(
+            yaml.safe_dump(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Config",
+                    "current-context": "this",
+                    "users": [{"name": name, "user": {"token": token}}],
+                    "clusters": [
+                        {
+                            "name": "this",
+                            "cluster": {
+                                "server": f"https://127.0.0.1:{self.port}",
+                                "tls-server-name": "kubernetes",
+                                "certificate-authority": authority,
+                            },
+                        }
+                    ],
+                    "contexts": [{"name": "this", "context": {"cluster": "this", "user": name}}],
+                }
+            ),
+            encoding="utf-8",
+        )
         path.chmod(0o600)
         return path
 
     def kubectl(self, *arguments, stdin=None):
-        return subprocess.run([self.programs / "kubectl", f"--kubeconfig={self.kubeconfig}", *arguments], input=stdin, check=True, text=True,
-                              stdout=subprocess.PIPE).stdout
+        return subprocess.run(
+            [self.programs / "kubectl", f"--kubeconfig={self.kubeconfig}", *arguments],
+            input=stdin,
+            check=True,
+            text=True,
+            stdout=subprocess.PIPE,
+        ).stdout
 
     # The API without a process for each call: thousands of objects.
 
@@ -124,7 +199,9 @@ class ControlPlane:
             self.local.connection = self.connect()
         headers = {"Authorization": f"Bearer {self.token}", "Content-Type": kind}
         try:
-            self.local.connection.request(method, f"/{path}", body=None if body is None else json.dumps(body), headers=headers)
+            self.local.connection.request(
+                method, f"/{path}", body=None if body is None else json.dumps(body), headers=headers
+            )
             answer = self.local.connection.getresponse()
             return answer.status, answer.read()
         except (OSError, http.client.HTTPException):
@@ -184,7 +261,9 @@ class Watch(threading.Thread):
         while not self.over:
             connection = self.plane.connect()
             try:
-                where = f"/{self.path}?watch=1&allowWatchBookmarks=true" + (f"&resourceVersion={version}" if version else "")
+                where = f"/{self.path}?watch=1&allowWatchBookmarks=true" + (
+                    f"&resourceVersion={version}" if version else ""
+                )
                 connection.request("GET", where, headers={"Authorization": f"Bearer {self.plane.token}"})
                 for line in connection.getresponse():
                     event = json.loads(line)

@@ -1,7 +1,7 @@
-#!/usr/bin/env python3
 """Jobs per second of one worker process, beside rq's own workers and the database's fastest way, all in one run.
 
-    bench/bench.py [--databases sqlite,postgres,mariadb] [--jobs 20000] [--rounds 3] [--output target/bench.json]
+    python -m bench.workers [--databases sqlite,postgres,mariadb] [--jobs 20000] [--rounds 3]
+                            [--output target/bench.json]
 
 The job is the companies example: one parent row and about four children, committed durably. For each database, in turn:
 
@@ -14,6 +14,7 @@ The job is the companies example: one parent row and about four children, commit
 Rounds alternate between them, and the median counts, so that a noisy machine disturbs all alike. Nothing is asserted:
 look at the ratios, not at the absolute numbers.
 """
+
 import argparse
 import json
 import os
@@ -24,25 +25,32 @@ import tempfile
 import time
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT / "e2e"))
+import rq
 
-import rq  # noqa: E402
-from ceiling import load  # noqa: E402
-from harness import backlog, companies, databases  # noqa: E402
-from harness.producer import Producer  # noqa: E402
-from harness.redis_server import RedisServer  # noqa: E402
-from harness.waiting import until  # noqa: E402
-from harness.workers import JobQueueWorker, PythonWorker  # noqa: E402
+from e2e.harness import ROOT, backlog, companies, databases
+from e2e.harness.producer import Producer
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.waiting import until
+from e2e.harness.workers import JobQueueWorker, PythonWorker
+
+from .ceiling import load
 
 POLL_COMMANDS = 5  # of one backlog.read
 
 
 def start_worker(kind, directory, redis_server, database, name):
     if kind == "jobqueue":
-        return JobQueueWorker(directory, redis_server.url, database.url, name=name, env={"JOBQUEUE_LOG": "warn"},
-                              worker={"concurrency": 4, "batchSize": 200})
-    return PythonWorker(directory, redis_server.url, database.url, name=name, simple=kind == "rq simple", scheduler=False)
+        return JobQueueWorker(
+            directory,
+            redis_server.url,
+            database.url,
+            name=name,
+            env={"JOBQUEUE_LOG": "warn"},
+            worker={"concurrency": 4, "batchSize": 200},
+        )
+    return PythonWorker(
+        directory, redis_server.url, database.url, name=name, simple=kind == "rq simple", scheduler=False
+    )
 
 
 class Traffic:
@@ -58,14 +66,17 @@ class Traffic:
         return backlog.read(self.client)
 
     def read(self, jobs):
-        commands = sum(entry["calls"] for name, entry in self.client.info("commandstats").items()
-                       if not name.startswith(("cmdstat_info", "cmdstat_config", "cmdstat_client")))
+        commands = sum(
+            entry["calls"]
+            for name, entry in self.client.info("commandstats").items()
+            if not name.startswith(("cmdstat_info", "cmdstat_config", "cmdstat_client"))
+        )
         reads = self.client.info("stats")["total_reads_processed"]
         return (commands - POLL_COMMANDS * self.polls) / jobs, (reads - self.polls - 2) / jobs
 
 
 def measure(kind, jobs, lines, directory, redis_server, database, name):
-    """Jobs per second between the first completion and the last, resident MiB at most, commands and round trips a job."""
+    """Jobs per second from the first completion to the last, peak resident MiB, commands and round trips a job."""
     client = redis_server.client()
     client.flushall()
     database.empty()
@@ -73,7 +84,11 @@ def measure(kind, jobs, lines, directory, redis_server, database, name):
     Producer(client).enqueue(lines[:jobs])
     traffic = Traffic(client)
     worker = start_worker(kind, directory, redis_server, database, name)
-    servers = {"cpu_redis": redis_server.process, "cpu_database": database.process} if database.process else {"cpu_redis": redis_server.process}
+    servers = (
+        {"cpu_redis": redis_server.process, "cpu_database": database.process}
+        if database.process
+        else {"cpu_redis": redis_server.process}
+    )
     most = 0
 
     def ended(number):
@@ -82,6 +97,7 @@ def measure(kind, jobs, lines, directory, redis_server, database, name):
         most = max(most, worker.resident_kib())
         now = traffic.poll()
         return now.finished + now.failed >= number and now.finished + now.failed
+
     try:
         first = until(lambda: ended(1), lambda: f"a first job ends\n{worker.output()}", 120, pause=0.005)
         start = time.perf_counter()
@@ -95,7 +111,13 @@ def measure(kind, jobs, lines, directory, redis_server, database, name):
         worker.stop()
     found = database.counts()[0]
     assert found == jobs, f"{kind}: {found} of {jobs} companies"
-    return {"per_second": (jobs - first) / seconds, "resident_mib": most / 1024, "commands": commands, "round_trips": trips, **used}
+    return {
+        "per_second": (jobs - first) / seconds,
+        "resident_mib": most / 1024,
+        "commands": commands,
+        "round_trips": trips,
+        **used,
+    }
 
 
 def rounds_of(database, args, directory, redis_server, lines):
@@ -107,10 +129,12 @@ def rounds_of(database, args, directory, redis_server, lines):
             samples[kind].append(result)
             note(database, turn, kind, result["per_second"])
         database.empty()
-        samples["ceiling"].append({"per_second": load(database, lines[:args.jobs])})
+        samples["ceiling"].append({"per_second": load(database, lines[: args.jobs])})
         note(database, turn, "ceiling", samples["ceiling"][-1]["per_second"])
-    return {kind: {field: statistics.median(sample[field] for sample in taken) for field in taken[0]}
-            for kind, taken in samples.items()}
+    return {
+        kind: {field: statistics.median(sample[field] for sample in taken) for field in taken[0]}
+        for kind, taken in samples.items()
+    }
 
 
 def note(database, turn, kind, rate):
@@ -118,8 +142,10 @@ def note(database, turn, kind, rate):
 
 
 def table(results):
-    yield (f"{'database':10}{'worker':12}{'jobs/s':>9}{'x simple':>10}{'x default':>11}{'of ceiling':>12}{'resident':>11}"
-           f"{'commands/job':>14}{'trips/job':>11}  {'processor µs/job: worker, Redis, database'}")
+    yield (
+        f"{'database':10}{'worker':12}{'jobs/s':>9}{'x simple':>10}{'x default':>11}{'of ceiling':>12}{'resident':>11}"
+        f"{'commands/job':>14}{'trips/job':>11}  {'processor µs/job: worker, Redis, database'}"
+    )
     for database, kinds in results.items():
         for kind, numbers in kinds.items():
             rate = numbers["per_second"]
@@ -128,7 +154,9 @@ def table(results):
             row += f"{rate / kinds['ceiling']['per_second']:11.0%} "
             if "resident_mib" in numbers:
                 row += f"{numbers['resident_mib']:6.0f} MiB{numbers['commands']:14.1f}{numbers['round_trips']:11.2f}"
-                row += "".join(f"{numbers[who]:9,.0f}" for who in ("cpu_worker", "cpu_redis", "cpu_database") if who in numbers)
+                row += "".join(
+                    f"{numbers[who]:9,.0f}" for who in ("cpu_worker", "cpu_redis", "cpu_database") if who in numbers
+                )
             yield row
 
 
@@ -156,10 +184,15 @@ def main():
             database.stop()
         redis_server.stop()
     print("\n".join(table(results)))
-    print(f"\n{os.cpu_count()} cores, {platform.system()} {platform.release()}, rq {rq.VERSION}, Python {platform.python_version()};"
-          f" median of {args.rounds}; durable commits")
+    print(
+        f"\n{os.cpu_count()} cores, {platform.system()} {platform.release()}, rq {rq.VERSION},"
+        f" Python {platform.python_version()};"
+        f" median of {args.rounds}; durable commits"
+    )
     Path(args.output).parent.mkdir(exist_ok=True)
-    Path(args.output).write_text(json.dumps({"rq": rq.VERSION, "cores": os.cpu_count(), "results": results}, indent=1), encoding="utf-8")
+    Path(args.output).write_text(
+        json.dumps({"rq": rq.VERSION, "cores": os.cpu_count(), "results": results}, indent=1), encoding="utf-8"
+    )
 
 
 if __name__ == "__main__":

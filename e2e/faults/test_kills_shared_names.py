@@ -1,20 +1,25 @@
-"""The same kills where names do not tell runs apart: two groups of one stream, two servers with the same ids, ids that come
-back, failed jobs that are requeued. What is asked is the database and Redis, never a worker."""
+"""The same kills where ids alone do not tell runs apart.
+
+Two groups of one stream, two servers with the same ids, ids that are used again, failed jobs that are requeued. The
+tests read the database and Redis, never a worker.
+"""
+
 import subprocess
 import threading
 import time
 from collections import Counter
 
 import pytest
-from harness import backlog
-from harness.campaign import Campaign, disturb
-from harness.companies import FUNCTION
-from harness.effects import Effects, record
-from harness.producer import Producer, call, job_id
-from harness.redis_server import RedisServer
-from harness.workers import binary
 from redis.exceptions import RedisError, WatchError
 from rq import Queue
+
+from e2e.harness import backlog
+from e2e.harness.campaign import Campaign, disturb
+from e2e.harness.companies import FUNCTION
+from e2e.harness.effects import Effects, record
+from e2e.harness.producer import Producer, call, job_id
+from e2e.harness.redis_server import RedisServer
+from e2e.harness.workers import binary
 
 LEASE = 1
 QUEUE = "work"
@@ -24,8 +29,12 @@ BAD = "{"  # no JSON, and so no effect
 def settings(effects, source, protocol="RQ", **queue):
     """A worker's config for one queue; what it writes is marked with `source`."""
     where = {"RQ": "job.args[0]", "List": "job.args[0]", "Stream": "job.fields.record"}[protocol]
-    return {"queue": {"protocol": protocol, "names": [QUEUE], "leaseSeconds": LEASE, **queue}, "ingest": effects.recipe(source, where),
-            "retry": {"maxAttempts": 1000, "backoffSeconds": 1, "maxBackoffSeconds": 1}, "worker": {"batchSize": 10, "concurrency": 2}}
+    return {
+        "queue": {"protocol": protocol, "names": [QUEUE], "leaseSeconds": LEASE, **queue},
+        "ingest": effects.recipe(source, where),
+        "retry": {"maxAttempts": 1000, "backoffSeconds": 1, "maxBackoffSeconds": 1},
+        "worker": {"batchSize": 10, "concurrency": 2},
+    }
 
 
 def disturbances(kills, servers, database):
@@ -64,7 +73,8 @@ class Entries:
             [group] = [each for each in self.redis.xinfo_groups(QUEUE) if each["name"] == self.group.encode()]
         except RedisError:
             return None
-        # `entries-read` says the same, but a Redis that was restarted does not always know it. Ids are 1-1, 1-2 and so on.
+        # `entries-read` says the same, but a Redis that was restarted does not always know it. Ids are 1-1, 1-2 and so
+        # on.
         return int(group["last-delivered-id"].split(b"-")[1]) - group["pending"]
 
     def failed(self):
@@ -86,27 +96,49 @@ def write_stream(redis, groups, texts):
 
 
 @pytest.mark.small_on("mariadb")
-def test_two_groups_of_one_stream(full, redis_server, redis, database, crew, rng, measure):
+def test_two_groups_of_one_stream(full, redis_server, redis, database, start_worker, rng, measure):
     count, kills = (8_000, 17) if full else (800, 5)
     good = {number: record(f"e{number}") for number in range(1, count + 1) if number % 50}
     write_stream(redis, ("one", "two"), [good.get(number, BAD) for number in range(1, count + 1)])
     tables = {group: Effects(database, f"effect_{group}") for group in ("one", "two")}
     entries = {group: Entries(redis, group) for group in tables}
     start = time.monotonic()
-    starters = [lambda group=group: crew(**settings(tables[group], group, "Stream", consumerGroup=group)) for group in tables]
+    starters = [
+        lambda group=group: start_worker(**settings(tables[group], group, "Stream", consumerGroup=group))
+        for group in tables
+    ]
     campaign = Campaign(rng, starters * 2, LEASE)
-    campaign.run(kills, lambda: sum(each.over() or 0 for each in entries.values()) / count / 2,
-                 disturbances(kills, [redis_server], database), halts(kills))
-    campaign.end(lambda: all(each.over() == count and each.at_rest() for each in entries.values()),
-                 lambda: f"both groups end: {[each.over() for each in entries.values()]}")
+    campaign.run(
+        kills,
+        lambda: sum(each.over() or 0 for each in entries.values()) / count / 2,
+        disturbances(kills, [redis_server], database),
+        halts(kills),
+    )
+    campaign.end(
+        lambda: all(each.over() == count and each.at_rest() for each in entries.values()),
+        lambda: f"both groups end: {[each.over() for each in entries.values()]}",
+    )
     measure(jobs=2 * count, kills=campaign.kills, zombies=len(campaign.zombies), seconds=time.monotonic() - start)
     for group, effects in tables.items():
         compare(effects.rows(), [(group, f"e{number}", 1) for number in good], measure)
         assert entries[group].failed() == {f"1-{number}" for number in range(1, count + 1) if number not in good}
 
 
+def left(server):
+    """What of the jobs is left on a server that has one queue of each protocol: the number of entries."""
+    redis = server.client()
+    rq = backlog.read(redis, QUEUE)
+    sidecars = [
+        redis.exists(f"jobqueue:{{{key}}}{part}:{what}")
+        for key, part in (("pile", ""), (QUEUE, ":jobqueue"))
+        for what in ("lease", "ready", "scheduled", "failed")
+    ]
+    waiting = rq.waiting + rq.running + rq.scheduled + rq.failed
+    return waiting + redis.llen("pile") + redis.xlen(QUEUE) + sum(sidecars)
+
+
 @pytest.mark.small_on("postgres")
-def test_two_servers_with_the_same_names_and_ids(full, tmp_path, redis_server, database, crew, rng, measure):
+def test_two_servers_with_the_same_names_and_ids(full, tmp_path, redis_server, database, start_worker, rng, measure):
     """The same ids, times and contents twice: only where they are tells them apart."""
     count, kills = (3_000, 17) if full else (200, 5)
     other = RedisServer(tmp_path / "other", durable=True)
@@ -122,26 +154,37 @@ def test_two_servers_with_the_same_names_and_ids(full, tmp_path, redis_server, d
             redis.rpush("pile", *texts)
         kinds = [(place, protocol) for place in servers for protocol in ("RQ", "List", "Stream")]
         start = time.monotonic()
-        campaign = Campaign(rng, [lambda place=place, protocol=protocol: crew(
-            servers[place], **settings(effects, f"{place} {protocol}", protocol, **pile.get(protocol, {}))) for place, protocol in kinds], LEASE)
+        campaign = Campaign(
+            rng,
+            [
+                lambda place=place, protocol=protocol: start_worker(
+                    servers[place], **settings(effects, f"{place} {protocol}", protocol, **pile.get(protocol, {}))
+                )
+                for place, protocol in kinds
+            ],
+            LEASE,
+        )
         total = count * len(kinds)
-        campaign.run(kills, lambda: (effects.count() or 0) / total, disturbances(kills, servers.values(), database), halts(kills))
+        campaign.run(
+            kills, lambda: (effects.count() or 0) / total, disturbances(kills, servers.values(), database), halts(kills)
+        )
 
-        def left(server):
-            redis = server.client()
-            rq = backlog.read(redis, QUEUE)
-            beside = [redis.exists(f"jobqueue:{{{key}}}{part}:{what}") for key, part in (("pile", ""), (QUEUE, ":jobqueue"))
-                      for what in ("lease", "ready", "scheduled", "failed")]
-            return rq.waiting + rq.running + rq.scheduled + rq.failed + redis.llen("pile") + redis.xlen(QUEUE) + sum(beside)
-        campaign.end(lambda: not any(left(server) for server in servers.values()), lambda: f"nothing is left; {effects.count()} of {total}")
+        campaign.end(
+            lambda: not any(left(server) for server in servers.values()),
+            lambda: f"nothing is left; {effects.count()} of {total}",
+        )
         measure(jobs=total, kills=campaign.kills, zombies=len(campaign.zombies), seconds=time.monotonic() - start)
-        compare(effects.rows(), [(f"{place} {protocol}", f"j{number}", 1) for place, protocol in kinds for number in range(1, count + 1)], measure)
+        compare(
+            effects.rows(),
+            [(f"{place} {protocol}", f"j{number}", 1) for place, protocol in kinds for number in range(1, count + 1)],
+            measure,
+        )
     finally:
         other.stop()
 
 
 class ComingBack(threading.Thread):
-    """Enqueues versions 1 to n of each id, whatever became of the one before. The patient ids wait until that was begun."""
+    """Enqueues versions 1 to n of each id. Patient ids wait until the version before has begun."""
 
     def __init__(self, redis, rng, ids, patient, versions):
         super().__init__()
@@ -157,8 +200,11 @@ class ComingBack(threading.Thread):
 
     def stuck(self):
         """What Redis holds of the ids whose last version is not enqueued yet."""
-        return {name: {field: value for field, value in self.redis.hgetall(f"rq:job:{name}").items() if field != b"data"}
-                for name, last in self.last.items() if last < self.versions}
+        return {
+            name: {field: value for field, value in self.redis.hgetall(f"rq:job:{name}").items() if field != b"data"}
+            for name, last in self.last.items()
+            if last < self.versions
+        }
 
     def run(self):
         waiting = list(self.last)
@@ -181,8 +227,14 @@ class ComingBack(threading.Thread):
                         if name in self.patient and version > 1 and not begun:
                             return False
                         pipe.multi()
-                        self.queue.enqueue(FUNCTION, record(name, version), job_id=name, description=f"version {version}",
-                                           result_ttl=-1, pipeline=pipe)
+                        self.queue.enqueue(
+                            FUNCTION,
+                            record(name, version),
+                            job_id=name,
+                            description=f"version {version}",
+                            result_ttl=-1,
+                            pipeline=pipe,
+                        )
                         pipe.execute()
             except (WatchError, RedisError):
                 self.over.wait(0.002)
@@ -195,29 +247,46 @@ class ComingBack(threading.Thread):
 
 
 @pytest.mark.small_on("postgres")
-def test_ids_that_come_back(full, redis_server, redis, database, crew, rng, measure):
-    """Every version that was begun, and the last of each id: once, and in their order. One that was written over while it
-    waited is nobody's."""
+def test_ids_that_come_back(full, redis_server, redis, database, start_worker, rng, measure):
+    """Every version that began, and the last of each id, runs once and in order; an overwritten one may not run."""
     ids, versions, kills = (60, 60, 17) if full else (30, 12, 5)
     names = [f"id-{number}" for number in range(ids)]
     effects = Effects(database)
     producer = ComingBack(redis_server.client(), rng, names, names[::2], versions)
     start = time.monotonic()
-    campaign = Campaign(rng, [lambda: crew(**settings(effects, "rq"))] * 3, LEASE)
+    campaign = Campaign(rng, [lambda: start_worker(**settings(effects, "rq"))] * 3, LEASE)
     producer.start()
     try:
         campaign.run(kills, producer.share, disturbances(kills, [redis_server], database), halts(kills))
-        campaign.end(lambda: not producer.is_alive() and backlog.drained(redis, QUEUE) and not redis.exists(f"rq:jobqueue:aside:{QUEUE}"),
-                     lambda: f"all versions end: {backlog.read(redis, QUEUE)}, {producer.stuck()}", seconds=30)
+        campaign.end(
+            lambda: (
+                not producer.is_alive()
+                and backlog.drained(redis, QUEUE)
+                and not redis.exists(f"rq:jobqueue:aside:{QUEUE}")
+            ),
+            lambda: f"all versions end: {backlog.read(redis, QUEUE)}, {producer.stuck()}",
+            seconds=30,
+        )
     finally:
         producer.over.set()
         producer.join()
     rows = [row[1:] for row in effects.rows()]
     wanted = producer.begun | {(name, versions) for name in names}
     twice, lost = doubles(rows), wanted - set(rows)
-    disorder = [(name, found) for name in names if (found := [version for job, version in rows if job == name]) != sorted(found)]
-    measure(jobs=ids * versions, begun=len(producer.begun), rows=len(rows), kills=campaign.kills, zombies=len(campaign.zombies),
-            seconds=time.monotonic() - start, doubles=len(twice), losses=len(lost), disorder=len(disorder))
+    disorder = [
+        (name, found) for name in names if (found := [version for job, version in rows if job == name]) != sorted(found)
+    ]
+    measure(
+        jobs=ids * versions,
+        begun=len(producer.begun),
+        rows=len(rows),
+        kills=campaign.kills,
+        zombies=len(campaign.zombies),
+        seconds=time.monotonic() - start,
+        doubles=len(twice),
+        losses=len(lost),
+        disorder=len(disorder),
+    )
     assert not twice, f"done twice: {twice}"
     assert not lost, f"begun, or the last, and not done: {sorted(lost)[:20]}"
     assert not disorder, f"newer before older: {disorder}"
@@ -246,8 +315,10 @@ class Requeuer(threading.Thread):
             self.requeues += self._requeue()
 
     def _mend(self):
-        """Up to ten of them: a person needs time. Only one that has failed, or its record may be written over in somebody's hand."""
-        failed = [name for name in map(bytes.decode, self.redis.zrange(f"rq:failed:{QUEUE}", 0, -1)) if name in self.mended]
+        """Up to ten, as a person would. Only failed ones: the record of a running job must not be written over."""
+        failed = [
+            name for name in map(bytes.decode, self.redis.zrange(f"rq:failed:{QUEUE}", 0, -1)) if name in self.mended
+        ]
         for name in self.rng.sample(failed, min(10, len(failed))):
             with self.redis.pipeline() as pipe:
                 pipe.watch(f"rq:job:{name}")
@@ -265,12 +336,20 @@ class Requeuer(threading.Thread):
             return child.wait() == 0
 
 
+def kind_of(number):
+    """Which jobs of `test_failed_jobs_are_requeued` cannot be helped, are mended, or allow one retry at most."""
+    if number % 20 == 3:
+        return "hopeless"
+    if number % 20 in (4, 5):
+        return "mended"
+    return "brittle" if number % 3 == 0 else "good"
+
+
 @pytest.mark.small_on("sqlite")
-def test_failed_jobs_are_requeued(full, redis_server, redis, database, crew, rng, measure):
-    """Some cannot be helped, some are mended, some allow one retry only: their worker's death fails them after the commit, or before."""
+def test_failed_jobs_are_requeued(full, redis_server, redis, database, start_worker, rng, measure):
+    """Hopeless, mended, and brittle jobs: the death of a worker fails the last before or after the commit."""
     count, kills = (4_000, 17) if full else (400, 5)
-    kinds = ["hopeless" if number % 20 == 3 else "mended" if number % 20 in (4, 5) else "brittle" if number % 3 == 0 else "good"
-             for number in range(count)]
+    kinds = [kind_of(number) for number in range(count)]
     payloads = [call(FUNCTION, record(f"j{number}")) for number in range(count)]
     bad = call(FUNCTION, BAD)
     producer = Producer(redis, QUEUE)
@@ -280,29 +359,43 @@ def test_failed_jobs_are_requeued(full, redis_server, redis, database, crew, rng
     hopeless = {job_id(number) for number, kind in enumerate(kinds) if kind == "hopeless"}
     expected = [("rq", f"j{number}", 1) for number, kind in enumerate(kinds) if kind != "hopeless"]
     effects = Effects(database)
-    requeuer = Requeuer(redis_server, rng, {job_id(number): payloads[number] for number, kind in enumerate(kinds) if kind == "mended"})
+    requeuer = Requeuer(
+        redis_server, rng, {job_id(number): payloads[number] for number, kind in enumerate(kinds) if kind == "mended"}
+    )
     start = time.monotonic()
-    campaign = Campaign(rng, [lambda: crew(**settings(effects, "rq"))] * 3, LEASE)
+    campaign = Campaign(rng, [lambda: start_worker(**settings(effects, "rq"))] * 3, LEASE)
     requeuer.start()
 
     def failed():
         return {name.decode() for name in redis.zrange(f"rq:failed:{QUEUE}", 0, -1)}
 
-    def in_hand():
+    def running():
         return {member.decode().split(":")[0] for member in redis.zrange(f"rq:wip:{QUEUE}", 0, -1)}
 
     def all_end():
         # One that is done and still in a dead worker's hand may fail yet, and is to be requeued once more.
-        if not requeuer.over.is_set() and effects.count() == len(expected) and not (failed() | in_hand()) - hopeless:
+        if not requeuer.over.is_set() and effects.count() == len(expected) and not (failed() | running()) - hopeless:
             requeuer.over.set()  # what can be done is done; the hopeless ones fail once more
         return not requeuer.is_alive() and backlog.drained(redis, QUEUE)
+
     try:
-        campaign.run(kills, lambda: (effects.count() or 0) / len(expected), disturbances(kills, [redis_server], database), halts(kills))
+        campaign.run(
+            kills,
+            lambda: (effects.count() or 0) / len(expected),
+            disturbances(kills, [redis_server], database),
+            halts(kills),
+        )
         campaign.end(all_end, lambda: f"all end: {effects.count()} of {len(expected)}, {backlog.read(redis, QUEUE)}")
     finally:
         requeuer.over.set()
         requeuer.join()
-    measure(jobs=count, kills=campaign.kills, zombies=len(campaign.zombies), requeues=requeuer.requeues, seconds=time.monotonic() - start)
+    measure(
+        jobs=count,
+        kills=campaign.kills,
+        zombies=len(campaign.zombies),
+        requeues=requeuer.requeues,
+        seconds=time.monotonic() - start,
+    )
     compare(effects.rows(), expected, measure)
     assert failed() == hopeless
     assert backlog.read(redis, QUEUE).finished == len(expected)

@@ -1,0 +1,1 @@
+"""The operator beside KEDA, on the same cluster."""

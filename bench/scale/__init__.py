@@ -1,0 +1,1 @@
+"""One operator and thousands of JobQueues."""

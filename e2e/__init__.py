@@ -1,0 +1,1 @@
+"""The black-box tests of the programs, and the harness that starts what they need."""

@@ -1,0 +1,1 @@
+"""The code blocks of the pages, run as they are printed."""

@@ -1,0 +1,1 @@
+"""What must hold while workers, servers and networks fail."""

@@ -1,0 +1,1 @@
+"""rq as producer and reader of our worker."""
