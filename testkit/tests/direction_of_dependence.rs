@@ -7,10 +7,11 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may build on.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
+    ("jobqueue-api", &[]),
     ("jobqueue-crds", &[]),
     ("jobqueue-json", &[]),
-    ("jobqueue-queue", &["jobqueue-json"]),
+    ("jobqueue-queue", &["jobqueue-api", "jobqueue-json"]),
     ("jobqueue-ingest", &["jobqueue-json"]),
     ("jobqueue-scaling", &[]),
     ("jobqueue-demand", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling"]),
