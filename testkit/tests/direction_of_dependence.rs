@@ -12,7 +12,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("jobqueue-crds", &[]),
     ("jobqueue-json", &[]),
     ("jobqueue-queue", &["jobqueue-api", "jobqueue-json"]),
-    ("jobqueue-ingest", &["jobqueue-json"]),
+    ("jobqueue-ingest", &["jobqueue-api", "jobqueue-json"]),
     ("jobqueue-scaling", &[]),
     ("jobqueue-demand", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling"]),
     ("jobqueue-simulator", &["jobqueue-scaling"]),

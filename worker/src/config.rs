@@ -7,9 +7,11 @@ use jobqueue_ingest::{IngestSpec, TimeZone};
 use jobqueue_queue::{Order, PayloadLimits, Protocol, QueueConfig, RetryPolicy};
 use serde::Deserialize;
 
+use crate::strict::Strict;
+
 /// A file of this shape; everything but `queue.names` and `ingest` has a default.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct Config {
     /// What logs call this queue; the manifest's name.
     #[serde(default = "default_name")]
@@ -31,7 +33,7 @@ pub struct Config {
 
 /// `queue`: which backlog, in which wire format.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase")]
 pub struct QueueSection {
     /// `RQ`, `List` or `Stream`.
     #[serde(default = "default_protocol")]
@@ -63,7 +65,7 @@ pub struct QueueSection {
 
 /// `queue.limits`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct LimitsSection {
     /// Bytes as stored in Redis.
     pub max_bytes: usize,
@@ -82,7 +84,7 @@ impl Default for LimitsSection {
 
 /// `retry`: ours, where the producer set none.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct RetrySection {
     /// Runs of a job altogether.
     pub max_attempts: u32,
@@ -101,7 +103,7 @@ impl Default for RetrySection {
 
 /// `worker`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct WorkerSection {
     /// Batches written at once, each on a database connection of its own.
     pub concurrency: usize,
@@ -123,7 +125,7 @@ impl Default for WorkerSection {
 
 /// `database`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[serde(rename_all = "camelCase", default)]
 pub struct DatabaseSection {
     /// Connections of all workers together: the operator divides it; a single worker never opens more.
     pub max_connections: Option<usize>,
@@ -189,7 +191,7 @@ impl Config {
 
     /// Checks the text of a file; `path` is for messages.
     pub fn parse(text: &str, path: &str) -> Result<Self, ConfigError> {
-        let config: Self = serde_yaml::from_str(text).map_err(|error| {
+        let config = Self::deserialize(Strict(serde_yaml::Deserializer::from_str(text))).map_err(|error| {
             let problem = with_hint(&error.to_string());
             ConfigError::Shape { path: path.into(), problem }
         })?;
