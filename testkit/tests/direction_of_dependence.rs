@@ -9,7 +9,7 @@ use serde_json::Value;
 /// Each crate of ours, and those of ours that it may build on.
 const LAYERS: [(&str, &[&str]); 13] = [
     ("jobqueue-api", &[]),
-    ("jobqueue-crds", &[]),
+    ("jobqueue-crds", &["jobqueue-api"]),
     ("jobqueue-json", &[]),
     ("jobqueue-queue", &["jobqueue-api", "jobqueue-json"]),
     ("jobqueue-ingest", &["jobqueue-api", "jobqueue-json"]),
@@ -21,6 +21,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     (
         "jobqueue-cli",
         &[
+            "jobqueue-api",
             "jobqueue-crds",
             "jobqueue-json",
             "jobqueue-queue",

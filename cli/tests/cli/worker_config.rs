@@ -1,7 +1,7 @@
 //! What the API crate renders for a worker is what a worker reads: the two know nothing of each other, so this holds
 //! them together, in both directions.
 
-use jobqueue_crds::{JobQueue, worker_config};
+use jobqueue_crds::{JobQueue, worker_config, worker_file};
 use jobqueue_worker::config::Config;
 use serde_json::Value;
 
@@ -51,8 +51,8 @@ spec:
 
 fn rendered(manifest: &str) -> (Value, Config) {
     let queue = JobQueue::one_from_yaml(manifest, None).unwrap();
-    let config = worker_config(&queue);
-    let text = serde_yaml::to_string(&config).unwrap();
+    let text = worker_file(&worker_config(&queue));
+    let config = serde_yaml::from_str(&text).unwrap();
     let read = Config::parse(&text, "worker.yaml").unwrap_or_else(|error| panic!("{error}\n{text}"));
     (config, read)
 }
