@@ -16,7 +16,7 @@ const LAYERS: [(&str, &[&str]); 13] = [
     ("jobqueue-scaling", &[]),
     ("jobqueue-demand", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling"]),
     ("jobqueue-simulator", &["jobqueue-scaling"]),
-    ("jobqueue-worker", &["jobqueue-json", "jobqueue-queue", "jobqueue-ingest"]),
+    ("jobqueue-worker", &["jobqueue-api", "jobqueue-json", "jobqueue-queue", "jobqueue-ingest"]),
     ("jobqueue-operator", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling", "jobqueue-demand"]),
     (
         "jobqueue-cli",

@@ -166,6 +166,7 @@ fn unusable(exit: Exit, state: &StateDir, verbose: bool, what: &str) -> anyhow::
 #[cfg(test)]
 mod tests {
     use jobqueue_crds::worker_file;
+    use jobqueue_worker::config::{parse, queue_config};
 
     use super::*;
 
@@ -175,16 +176,16 @@ mod tests {
     fn the_worker_understands_what_is_rendered_for_it() {
         let manifest = JobQueue::one_from_yaml(COMPANIES, None).expect("a valid manifest");
         let text = worker_file(&worker_config(&manifest));
-        let config = jobqueue_worker::config::Config::parse(&text, "worker.yaml").expect("a valid config");
+        let config = parse(&text, "worker.yaml").expect("a valid config");
         assert_eq!(config.name, "companies");
         let spec = &manifest.spec;
         assert_eq!(Some(&config.ingest), spec.ingest.as_ref());
-        let queue = config.queue_config("w");
+        let queue = queue_config(&config, "w");
         assert_eq!(queue.names, spec.queue.settings.names);
         assert_eq!(queue.lease.as_secs(), u64::from(spec.queue.settings.lease_seconds));
         assert_eq!(queue.failure_ttl.as_secs(), u64::from(spec.queue.settings.failure_ttl_seconds));
         assert_eq!(queue.limits.max_bytes, spec.queue.settings.limits.max_bytes);
-        assert_eq!(config.worker.drain_seconds, u64::from(spec.worker.settings.drain_seconds));
+        assert_eq!(config.worker.drain_seconds, spec.worker.settings.drain_seconds);
     }
 
     #[test]
@@ -194,14 +195,14 @@ mod tests {
                     {a: record.a}}]}]}}";
         let manifest = JobQueue::one_from_yaml(text, None).expect("a valid manifest");
         let rendered = worker_file(&worker_config(&manifest));
-        let rendered = jobqueue_worker::config::Config::parse(&rendered, "rendered").expect("a valid config");
+        let rendered = parse(&rendered, "rendered").expect("a valid config");
         let bare = "{name: q, queue: {names: [q]}, ingest: [{tables: [{table: t, columns: {a: record.a}}]}]}";
-        let bare = jobqueue_worker::config::Config::parse(bare, "bare").expect("a valid config");
+        let bare = parse(bare, "bare").expect("a valid config");
         assert_eq!(
-            (&rendered.retry, &rendered.worker, &rendered.database),
-            (&bare.retry, &bare.worker, &bare.database)
+            (&rendered.retry, &rendered.worker, &rendered.database()),
+            (&bare.retry, &bare.worker, &bare.database())
         );
-        let (ours, theirs) = (rendered.queue_config("w"), bare.queue_config("w"));
+        let (ours, theirs) = (queue_config(&rendered, "w"), queue_config(&bare, "w"));
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     }
 }
