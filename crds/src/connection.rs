@@ -1,9 +1,10 @@
 //! How a manifest names a server: a URL, or a key of a Secret that holds one.
 
+use jobqueue_api::rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{no_link_local, rule, rule_at};
+use crate::schema::{no_link_local, rule_at};
 
 /// Where a server is: exactly one of `url` and `urlSecretKeyRef`.
 #[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]

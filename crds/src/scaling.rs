@@ -1,9 +1,8 @@
 //! `spec.scaling`: how many workers, and how fast that number may move.
 
+use jobqueue_api::rule;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-
-use crate::schema::rule;
 
 /// How many workers there should be.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]

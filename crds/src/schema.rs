@@ -86,12 +86,7 @@ fn whole_numbers(value: &mut Value) {
     }
 }
 
-/// A CEL rule of the schema, as an entry of `x-kubernetes-validations`. Its counterpart is in [`crate::validate`].
-pub(crate) fn rule(rule: &str, message: &str) -> Value {
-    json!({"rule": rule, "message": message})
-}
-
-/// A [`rule`] that blames the field at `path`, relative to where the rule stands.
+/// A [`rule`](jobqueue_api::rule) that blames the field at `path`, relative to where the rule stands.
 pub(crate) fn rule_at(path: &str, rule: &str, message: &str) -> Value {
     json!({"rule": rule, "message": message, "fieldPath": path})
 }

@@ -1,12 +1,13 @@
 //! The root type.
 #![expect(clippy::duplicated_attributes, reason = "every printcolumn has a type_ and a priority")]
 
+use jobqueue_api::{IngestSpec, RetrySpec, rule};
 use kube::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::schema::{rule, rule_at};
-use crate::{DatabaseSpec, IngestSpec, JobQueueStatus, QueueSpec, RetrySpec, ScalingSpec, WorkerSpec};
+use crate::schema::rule_at;
+use crate::{DatabaseSpec, JobQueueStatus, QueueSpec, ScalingSpec, WorkerSpec};
 
 /// A backlog in Redis that becomes rows in a database, by as many workers as it takes.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, JsonSchema)]

@@ -4,7 +4,9 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use crate::{DatabaseSpec, JobQueueSpec, OnConflict, OnQueueFailure, Protocol, ScalingMode, ScalingSpec, ScheduleSpec};
+use jobqueue_api::{OnConflict, Protocol};
+
+use crate::{DatabaseSpec, JobQueueSpec, OnQueueFailure, ScalingMode, ScalingSpec, ScheduleSpec};
 
 /// Something wrong with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +54,7 @@ pub fn validate(spec: &JobQueueSpec) -> Vec<Problem> {
 /// What the CEL rules say of a change from `old` to `new`, in addition to [`validate`].
 pub fn validate_update(old: &JobQueueSpec, new: &JobQueueSpec) -> Vec<Problem> {
     let mut problems = Vec::new();
-    if new.queue.protocol != old.queue.protocol {
+    if new.queue.settings.protocol != old.queue.settings.protocol {
         problems.push(Problem::new("spec.queue.protocol", "protocol is immutable: make a new JobQueue instead"));
     }
     if new.scaling.mode != ScalingMode::Manual && new.replicas != old.replicas {
@@ -119,7 +121,7 @@ fn is_link_local(url: &str) -> bool {
 }
 
 fn queue_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) {
-    let names = &spec.queue.names;
+    let names = &spec.queue.settings.names;
     let unique = names.iter().enumerate().all(|(index, name)| !names[..index].contains(name));
     rule(unique, "spec.queue.names", "each name may appear once");
     let redis = &spec.queue.redis;
@@ -134,12 +136,13 @@ fn database_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) 
         "spec",
         "database is used by ingest only: give ingest too, or remove database",
     );
-    let Some(DatabaseSpec { url, url_secret_key_ref, max_connections, budget, .. }) = &spec.database else { return };
+    let Some(DatabaseSpec { url, url_secret_key_ref, budget, settings, .. }) = &spec.database else { return };
+    let max_connections = settings.max_connections;
     rule(url.is_some() != url_secret_key_ref.is_some(), "spec.database", ONE_URL);
     url_rules(url.as_deref(), "spec.database.url", is_database, DATABASE_URL, rule);
     rule(budget.is_none() || max_connections.is_some(), "spec.database", "a budget needs maxConnections");
     rule(
-        max_connections.is_none_or(|connections| connections >= spec.worker.concurrency),
+        max_connections.is_none_or(|connections| connections >= spec.worker.settings.concurrency),
         "spec.database.maxConnections",
         "database.maxConnections allows no worker: it must be at least worker.concurrency",
     );
@@ -151,7 +154,7 @@ fn ingest_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) {
     let quoted = |columns: &BTreeMap<String, String>| !columns.contains_key("true") && !columns.contains_key("false");
     let recipes = spec.ingest.as_deref().unwrap_or_default();
     rule(
-        spec.queue.protocol == Protocol::Rq || recipes.iter().all(|recipe| recipe.functions.is_empty()),
+        spec.queue.settings.protocol == Protocol::Rq || recipes.iter().all(|recipe| recipe.functions.is_empty()),
         "spec",
         "ingest[].functions are RQ function names: remove them, or use protocol: RQ",
     );
@@ -205,7 +208,7 @@ fn worker_rules(spec: &JobQueueSpec, rule: &mut impl FnMut(bool, &str, &str)) {
     let grace = spec.worker.template.as_ref().and_then(|template| template.get("spec"));
     let grace = grace.and_then(|pod| pod.get("terminationGracePeriodSeconds")).and_then(serde_json::Value::as_i64);
     rule(
-        grace.is_none_or(|seconds| i64::from(spec.worker.drain_seconds) < seconds),
+        grace.is_none_or(|seconds| i64::from(spec.worker.settings.drain_seconds) < seconds),
         "spec.worker",
         "drainSeconds must be less than template.spec.terminationGracePeriodSeconds, or the kubelet kills workers that \
          are still draining",

@@ -1,13 +1,12 @@
 //! `spec.worker`: what one worker does at once, and how its pod looks.
 
+use jobqueue_api::{WorkerSettings, rule};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::schema::rule;
-
 /// One worker.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = [
     rule(
@@ -20,21 +19,9 @@ pub struct WorkerSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 1024))]
     pub image: Option<String>,
-    /// Batches (or lone jobs) at once in a worker; also the number of its database connections.
-    #[schemars(range(min = 1, max = 256))]
-    pub concurrency: u32,
-    /// The most jobs claimed in one round trip and written in one transaction.
-    #[schemars(range(min = 1, max = 10_000))]
-    pub batch_size: u32,
-    /// How long a worker that is told to stop may finish what it has claimed before it gives the rest back, in seconds.
-    /// The termination grace period is 5 s longer.
-    #[schemars(range(min = 1, max = 86400))]
-    pub drain_seconds: u32,
-    /// Jobs after which a worker drains and ends; Kubernetes starts it again in the same pod. Omitted: no limit. Choose it so
-    /// that a worker runs for more than ten minutes, or the kubelet takes the ends for crashes and waits before it starts it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1_000_000_000_000_u64))]
-    pub max_jobs: Option<u64>,
+    /// What the worker is told of it.
+    #[serde(flatten)]
+    pub settings: WorkerSettings,
     /// A pod template merged over ours (strategic merge): resources, affinity, environment, or a whole other container.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "template_schema")]
@@ -68,20 +55,6 @@ fn rules_schema(_: &mut SchemaGenerator) -> Schema {
         "maxItems": 32,
         "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}
     })
-}
-
-impl Default for WorkerSpec {
-    fn default() -> Self {
-        Self {
-            image: None,
-            concurrency: 4,
-            batch_size: 200,
-            drain_seconds: 60,
-            max_jobs: None,
-            template: None,
-            network_policy: None,
-        }
-    }
 }
 
 /// Any object; the one field that a rule looks at is typed.

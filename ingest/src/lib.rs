@@ -11,11 +11,11 @@ mod preview;
 mod recipe;
 mod rows;
 pub mod sink;
-mod spec;
 mod time_zone;
 
 pub use interrupt::Interrupt;
 pub use job::JobInput;
+pub use jobqueue_api::{ChildSpec, IngestSpec, OnConflict, TableSpec};
 pub use preview::PreviewRow;
 pub use recipe::{Recipe, RecipeError, RecipeProblem, TablePlan};
 pub use rows::{Row, RowTree, SqlValue};
@@ -23,5 +23,4 @@ pub use sink::{
     Certificates, DatabaseKind, DatabaseUrl, LedgerKey, Rejection, Sink, SinkError, SinkOptions, Unit, UnitOutcome,
     ValueMismatch, connect, ledger_ddl, run_script,
 };
-pub use spec::{ChildSpec, IngestSpec, OnConflict, TableSpec};
 pub use time_zone::TimeZone;

@@ -4,12 +4,10 @@ use std::{fmt, str::FromStr};
 
 use chrono::{DateTime, Duration, FixedOffset, MappedLocalTime, NaiveDateTime, Offset as _, TimeZone as _, Utc};
 use chrono_tz::Tz;
-use serde::Deserialize;
 
 /// What `database.timeZone` says. It governs the session of every connection (and so the database's own defaults), and how a
 /// time without an offset becomes an instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-#[serde(try_from = "String")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum TimeZone {
     /// The same distance from UTC at all times.
     Offset(FixedOffset),
@@ -44,14 +42,6 @@ impl FromStr for TimeZone {
             return offset(text).map(Self::Offset).ok_or_else(|| UnknownTimeZone(text.to_owned()));
         }
         text.parse().map(Self::Named).map_err(|_| UnknownTimeZone(text.to_owned()))
-    }
-}
-
-impl TryFrom<String> for TimeZone {
-    type Error = UnknownTimeZone;
-
-    fn try_from(text: String) -> Result<Self, UnknownTimeZone> {
-        text.parse()
     }
 }
 

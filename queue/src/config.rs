@@ -2,32 +2,7 @@
 
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
-/// The wire format the producers speak.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, strum::Display)]
-pub enum Protocol {
-    /// Python RQ, 2.x and 3.0.
-    #[serde(rename = "RQ")]
-    #[strum(serialize = "RQ")]
-    Rq,
-    /// A Redis list; each element is one record. Producers `RPUSH`, workers take from the left.
-    List,
-    /// A Redis stream read through a consumer group.
-    Stream,
-}
-
-/// Which of several queues a claim asks first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Order {
-    /// The earlier name, as long as it has jobs.
-    #[default]
-    Strict,
-    /// The one behind the one that gave the last job.
-    RoundRobin,
-    /// Any.
-    Random,
-}
+use jobqueue_api::{Order, PayloadLimits, Protocol, QueueSettings, RetrySpec};
 
 /// A queue (or several) on one Redis.
 #[derive(Debug, Clone)]
@@ -61,21 +36,30 @@ pub struct QueueConfig {
 impl QueueConfig {
     /// The defaults for `names` served by `worker_name`.
     pub fn new(protocol: Protocol, names: Vec<String>, worker_name: impl Into<String>) -> Self {
+        Self::from_settings(QueueSettings::new(protocol, names), RetrySpec::default(), worker_name)
+    }
+
+    /// A queue as a worker's config file describes it, served by `worker_name`.
+    pub fn from_settings(settings: QueueSettings, retry: RetrySpec, worker_name: impl Into<String>) -> Self {
         Self {
-            protocol,
-            names,
-            order: Order::default(),
-            key_prefix: "rq".into(),
-            lease: Duration::from_secs(30),
-            retry: RetryPolicy::default(),
-            limits: PayloadLimits::default(),
-            result_ttl: Duration::from_secs(500),
-            failure_ttl: Duration::from_secs(31_536_000),
+            protocol: settings.protocol,
+            names: settings.names,
+            order: settings.order,
+            key_prefix: settings.key_prefix,
+            lease: seconds(settings.lease_seconds),
+            retry: retry.into(),
+            limits: settings.limits,
+            result_ttl: seconds(settings.result_ttl_seconds),
+            failure_ttl: seconds(settings.failure_ttl_seconds),
             worker_name: worker_name.into(),
             concurrency: 1,
-            consumer_group: "jobqueue".into(),
+            consumer_group: settings.consumer_group,
         }
     }
+}
+
+fn seconds(number: u32) -> Duration {
+    Duration::from_secs(number.into())
 }
 
 /// Exponential backoff with jitter: the n-th retry waits `backoff * 2^(n-1)`, at most `max_backoff`, times a random
@@ -98,26 +82,19 @@ impl RetryPolicy {
     }
 }
 
-impl Default for RetryPolicy {
-    fn default() -> Self {
-        Self { max_attempts: 5, backoff: Duration::from_secs(1), max_backoff: Duration::from_secs(300) }
+impl From<RetrySpec> for RetryPolicy {
+    fn from(spec: RetrySpec) -> Self {
+        Self {
+            max_attempts: spec.max_attempts,
+            backoff: seconds(spec.backoff_seconds),
+            max_backoff: seconds(spec.max_backoff_seconds),
+        }
     }
 }
 
-/// Bounds on a payload, so that one hostile job cannot take the worker down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PayloadLimits {
-    /// Bytes as stored in Redis.
-    pub max_bytes: usize,
-    /// Bytes after inflating.
-    pub max_inflated_bytes: usize,
-    /// Nesting of containers.
-    pub max_depth: usize,
-}
-
-impl Default for PayloadLimits {
+impl Default for RetryPolicy {
     fn default() -> Self {
-        Self { max_bytes: 16 << 20, max_inflated_bytes: 64 << 20, max_depth: 128 }
+        RetrySpec::default().into()
     }
 }
 

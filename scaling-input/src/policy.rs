@@ -7,7 +7,7 @@ use jobqueue_scaling::{Bounds, ConnectionBudget, Mode, OnQueueFailure, Policy, R
 /// for the caller to know, and so is what the [`calendar`](crate::calendar()) says at the moment.
 pub fn policy(spec: &crds::JobQueueSpec) -> Policy {
     let scaling = &spec.scaling;
-    let connections = spec.database.as_ref().and_then(|database| database.max_connections);
+    let connections = spec.database.as_ref().and_then(|database| database.settings.max_connections);
     Policy {
         mode: match scaling.mode {
             crds::ScalingMode::Auto => Mode::Auto,
@@ -37,7 +37,7 @@ pub fn policy(spec: &crds::JobQueueSpec) -> Policy {
             (crds::OnQueueFailure::Static, None) | (crds::OnQueueFailure::Hold, _) => OnQueueFailure::Hold,
         },
         connections: connections
-            .map(|connections| ConnectionBudget { connections, per_worker: spec.worker.concurrency }),
+            .map(|connections| ConnectionBudget { connections, per_worker: spec.worker.settings.concurrency }),
         bounds: Bounds::default(),
     }
 }

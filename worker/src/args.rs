@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn the_file_shown_by_help_is_valid() {
         let indented = AFTER_HELP.split_once("\n\n").unwrap().1.split("\n\nSignals").next().unwrap();
-        jobqueue_worker::config::Config::parse(indented, "help").unwrap();
+        jobqueue_worker::config::parse(indented, "help").unwrap();
     }
 
     #[test]

@@ -1,153 +1,14 @@
-//! The config file: the manifest's own shape without URLs and scaling. Errors say the place, the field and what to do.
+//! Reads the config file, which has the manifest's own shape without URLs and scaling. Errors say the place, the field and
+//! what to do.
 
 use std::path::Path;
-use std::time::Duration;
 
-use jobqueue_ingest::{IngestSpec, TimeZone};
-use jobqueue_queue::{Order, PayloadLimits, Protocol, QueueConfig, RetryPolicy};
+use jobqueue_api::WorkerConfig;
+use jobqueue_ingest::TimeZone;
+use jobqueue_queue::QueueConfig;
 use serde::Deserialize;
 
-/// A file of this shape; everything but `queue.names` and `ingest` has a default.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Config {
-    /// What logs call this queue; the manifest's name.
-    #[serde(default = "default_name")]
-    pub name: String,
-    /// The backlog.
-    pub queue: QueueSection,
-    /// The recipes.
-    pub ingest: Vec<IngestSpec>,
-    /// What happens to a job that fails.
-    #[serde(default)]
-    pub retry: RetrySection,
-    /// What this worker does at once.
-    #[serde(default)]
-    pub worker: WorkerSection,
-    /// How the database is used.
-    #[serde(default)]
-    pub database: DatabaseSection,
-}
-
-/// `queue`: which backlog, in which wire format.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct QueueSection {
-    /// `RQ`, `List` or `Stream`.
-    #[serde(default = "default_protocol")]
-    pub protocol: Protocol,
-    /// RQ queue names, or Redis keys.
-    pub names: Vec<String>,
-    /// Which of them is served first: `Strict` (the earlier), `RoundRobin` or `Random`.
-    #[serde(default)]
-    pub order: Order,
-    /// RQ only: the prefix of all keys.
-    #[serde(default)]
-    pub key_prefix: Option<String>,
-    /// Seconds a claim stays ours without a heartbeat.
-    #[serde(default)]
-    pub lease_seconds: Option<u64>,
-    /// Seconds a finished job's record is kept if the producer did not say.
-    #[serde(default)]
-    pub result_ttl_seconds: Option<u64>,
-    /// Seconds a failed job's record is kept if the producer did not say.
-    #[serde(default)]
-    pub failure_ttl_seconds: Option<u64>,
-    /// Stream only: the consumer group.
-    #[serde(default)]
-    pub consumer_group: Option<String>,
-    /// Bounds on a payload.
-    #[serde(default)]
-    pub limits: LimitsSection,
-}
-
-/// `queue.limits`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct LimitsSection {
-    /// Bytes as stored in Redis.
-    pub max_bytes: usize,
-    /// Bytes after inflating.
-    pub max_inflated_bytes: usize,
-    /// Nesting of containers.
-    pub max_depth: usize,
-}
-
-impl Default for LimitsSection {
-    fn default() -> Self {
-        let PayloadLimits { max_bytes, max_inflated_bytes, max_depth } = PayloadLimits::default();
-        Self { max_bytes, max_inflated_bytes, max_depth }
-    }
-}
-
-/// `retry`: ours, where the producer set none.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct RetrySection {
-    /// Runs of a job altogether.
-    pub max_attempts: u32,
-    /// Seconds before the first retry.
-    pub backoff_seconds: u64,
-    /// The longest wait, in seconds.
-    pub max_backoff_seconds: u64,
-}
-
-impl Default for RetrySection {
-    fn default() -> Self {
-        let RetryPolicy { max_attempts, backoff, max_backoff } = RetryPolicy::default();
-        Self { max_attempts, backoff_seconds: backoff.as_secs(), max_backoff_seconds: max_backoff.as_secs() }
-    }
-}
-
-/// `worker`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct WorkerSection {
-    /// Batches written at once, each on a database connection of its own.
-    pub concurrency: usize,
-    /// Jobs per claim and per transaction.
-    pub batch_size: usize,
-    /// Seconds to finish the jobs in flight after SIGTERM.
-    pub drain_seconds: u64,
-    /// Jobs after which the worker drains and exits 0; `None`: no limit.
-    pub max_jobs: Option<u64>,
-    /// Seconds without a job after which the worker exits 0; `None`: no limit.
-    pub max_idle_seconds: Option<u64>,
-}
-
-impl Default for WorkerSection {
-    fn default() -> Self {
-        Self { concurrency: 4, batch_size: 200, drain_seconds: 60, max_jobs: None, max_idle_seconds: None }
-    }
-}
-
-/// `database`.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct DatabaseSection {
-    /// Connections of all workers together: the operator divides it; a single worker never opens more.
-    pub max_connections: Option<usize>,
-    /// Seconds that claims are kept while the database is away, before they are given back.
-    pub hold_seconds: u64,
-    /// Days after which ledger entries are removed; longer than any retry of any job.
-    pub ledger_retention_days: u64,
-    /// The zone in which the database is used; `None`: UTC.
-    pub time_zone: Option<TimeZone>,
-}
-
-impl Default for DatabaseSection {
-    fn default() -> Self {
-        Self { max_connections: None, hold_seconds: 60, ledger_retention_days: 7, time_zone: None }
-    }
-}
-
-fn default_name() -> String {
-    "jobqueue".into()
-}
-
-fn default_protocol() -> Protocol {
-    Protocol::Rq
-}
+use crate::strict::Strict;
 
 /// Why a config file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -178,82 +39,64 @@ pub enum ConfigError {
     },
 }
 
-impl Config {
-    /// Reads and checks a file.
-    pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let shown = path.display().to_string();
-        let text =
-            std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable { path: shown.clone(), cause })?;
-        Self::parse(&text, &shown)
-    }
+/// Reads and checks a file.
+pub fn load(path: &Path) -> Result<WorkerConfig, ConfigError> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable { path: shown.clone(), cause })?;
+    parse(&text, &shown)
+}
 
-    /// Checks the text of a file; `path` is for messages.
-    pub fn parse(text: &str, path: &str) -> Result<Self, ConfigError> {
-        let config: Self = serde_yaml::from_str(text).map_err(|error| {
-            let problem = with_hint(&error.to_string());
-            ConfigError::Shape { path: path.into(), problem }
-        })?;
-        let problems = config.problems();
-        if problems.is_empty() { Ok(config) } else { Err(ConfigError::Values { path: path.into(), problems }) }
-    }
+/// Checks the text of a file; `path` is for messages.
+pub fn parse(text: &str, path: &str) -> Result<WorkerConfig, ConfigError> {
+    let config = WorkerConfig::deserialize(Strict(serde_yaml::Deserializer::from_str(text))).map_err(|error| {
+        let problem = with_hint(&error.to_string());
+        ConfigError::Shape { path: path.into(), problem }
+    })?;
+    let problems = problems(&config);
+    if problems.is_empty() { Ok(config) } else { Err(ConfigError::Values { path: path.into(), problems }) }
+}
 
-    fn problems(&self) -> Vec<String> {
-        let mut problems = Vec::new();
-        let mut check = |holds: bool, problem: &str| {
-            if !holds {
-                problems.push(problem.to_owned());
-            }
-        };
-        let Self { queue, ingest, retry, worker, database, .. } = self;
-        check(!queue.names.is_empty(), "queue.names: name at least one queue");
-        check(queue.names.iter().all(|name| !name.is_empty()), "queue.names: a name is empty");
-        let mut sorted = queue.names.clone();
-        sorted.sort();
-        sorted.dedup();
-        check(sorted.len() == queue.names.len(), "queue.names: a name is there twice");
-        check(queue.lease_seconds != Some(0), "queue.leaseSeconds: at least 1");
-        check(!ingest.is_empty(), "ingest: a worker without a recipe has nothing to do; give at least one");
-        check(retry.max_attempts > 0, "retry.maxAttempts: at least 1");
-        let backoff = "retry.maxBackoffSeconds: not less than backoffSeconds";
-        check(retry.max_backoff_seconds >= retry.backoff_seconds, backoff);
-        check((1..=256).contains(&worker.concurrency), "worker.concurrency: 1 to 256");
-        check((1..=10_000).contains(&worker.batch_size), "worker.batchSize: 1 to 10000");
-        check(worker.max_jobs != Some(0), "worker.maxJobs: at least 1; without it there is no limit");
-        check(worker.max_idle_seconds != Some(0), "worker.maxIdleSeconds: at least 1; without it there is no limit");
-        check(database.max_connections != Some(0), "database.maxConnections: at least 1");
-        check(database.ledger_retention_days > 0, "database.ledgerRetentionDays: at least 1");
-        problems
-    }
+/// The zone in which the database is used; `None`: UTC.
+pub fn time_zone(config: &WorkerConfig) -> Result<Option<TimeZone>, String> {
+    let zone = config.database.as_ref().and_then(|database| database.time_zone.as_deref());
+    zone.map(str::parse).transpose().map_err(|error| format!("database.timeZone: {error}"))
+}
 
-    /// The queue as this worker is to serve it.
-    pub fn queue_config(&self, worker_name: &str) -> QueueConfig {
-        let mut queue = QueueConfig::new(self.queue.protocol, self.queue.names.clone(), worker_name);
-        let seconds = |given: Option<u64>, default: Duration| given.map_or(default, Duration::from_secs);
-        let section = &self.queue;
-        queue.order = section.order;
-        if let Some(prefix) = &section.key_prefix {
-            queue.key_prefix.clone_from(prefix);
+/// The queue as this worker is to serve it.
+pub fn queue_config(config: &WorkerConfig, worker_name: &str) -> QueueConfig {
+    let mut queue = QueueConfig::from_settings(config.queue.clone(), config.retry, worker_name);
+    queue.concurrency = config.concurrency();
+    queue
+}
+
+fn problems(config: &WorkerConfig) -> Vec<String> {
+    let mut problems = Vec::new();
+    let mut check = |holds: bool, problem: &str| {
+        if !holds {
+            problems.push(problem.to_owned());
         }
-        if let Some(group) = &section.consumer_group {
-            queue.consumer_group.clone_from(group);
-        }
-        queue.lease = seconds(section.lease_seconds, queue.lease);
-        queue.result_ttl = seconds(section.result_ttl_seconds, queue.result_ttl);
-        queue.failure_ttl = seconds(section.failure_ttl_seconds, queue.failure_ttl);
-        queue.retry = RetryPolicy {
-            max_attempts: self.retry.max_attempts,
-            backoff: Duration::from_secs(self.retry.backoff_seconds),
-            max_backoff: Duration::from_secs(self.retry.max_backoff_seconds),
-        };
-        let LimitsSection { max_bytes, max_inflated_bytes, max_depth } = section.limits;
-        queue.limits = PayloadLimits { max_bytes, max_inflated_bytes, max_depth };
-        queue
-    }
-
-    /// Writes at once: no more than there may be connections.
-    pub fn concurrency(&self) -> usize {
-        self.database.max_connections.map_or(self.worker.concurrency, |most| most.min(self.worker.concurrency))
-    }
+    };
+    let WorkerConfig { queue, ingest, retry, worker, .. } = config;
+    let database = config.database();
+    check(!queue.names.is_empty(), "queue.names: name at least one queue");
+    check(queue.names.iter().all(|name| !name.is_empty()), "queue.names: a name is empty");
+    let mut sorted = queue.names.clone();
+    sorted.sort();
+    sorted.dedup();
+    check(sorted.len() == queue.names.len(), "queue.names: a name is there twice");
+    check(queue.lease_seconds > 0, "queue.leaseSeconds: at least 1");
+    check(!ingest.is_empty(), "ingest: a worker without a recipe has nothing to do; give at least one");
+    check(retry.max_attempts > 0, "retry.maxAttempts: at least 1");
+    let backoff = "retry.maxBackoffSeconds: not less than backoffSeconds";
+    check(retry.max_backoff_seconds >= retry.backoff_seconds, backoff);
+    check((1..=256).contains(&worker.concurrency), "worker.concurrency: 1 to 256");
+    check((1..=10_000).contains(&worker.batch_size), "worker.batchSize: 1 to 10000");
+    check(worker.max_jobs != Some(0), "worker.maxJobs: at least 1; without it there is no limit");
+    check(worker.max_idle_seconds != Some(0), "worker.maxIdleSeconds: at least 1; without it there is no limit");
+    check(database.max_connections != Some(0), "database.maxConnections: at least 1");
+    check(database.ledger_retention_days > 0, "database.ledgerRetentionDays: at least 1");
+    problems.extend(time_zone(config).err());
+    problems
 }
 
 /// Adds what to do to the parser's words.
@@ -290,20 +133,24 @@ fn distance(one: &str, other: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use jobqueue_queue::{Order, PayloadLimits, Protocol, RetryPolicy};
+
     use super::*;
 
     const SMALLEST: &str =
         "queue: {names: [companies]}\ningest:\n- tables:\n  - {table: t, columns: {name: record.Name}}\n";
 
     fn problem(text: &str) -> String {
-        Config::parse(text, "worker.yaml").unwrap_err().to_string()
+        parse(text, "worker.yaml").unwrap_err().to_string()
     }
 
     #[test]
     fn a_time_zone_is_a_name_an_offset_or_the_servers() {
-        let zone = |zone: &str| Config::parse(&format!("{SMALLEST}database: {{timeZone: '{zone}'}}"), "worker.yaml");
+        let zone = |zone: &str| parse(&format!("{SMALLEST}database: {{timeZone: '{zone}'}}"), "worker.yaml");
         for name in ["Asia/Shanghai", "+08:00", "UTC", "Server"] {
-            assert_eq!(zone(name).unwrap().database.time_zone.unwrap().to_string(), name);
+            assert_eq!(time_zone(&zone(name).unwrap()).unwrap().unwrap().to_string(), name);
         }
         let error = zone("Asia/Shanghia").unwrap_err().to_string();
         assert!(error.contains("\"Asia/Shanghia\" is not a time zone: give an IANA name (Asia/Shanghai)"), "{error}");
@@ -312,14 +159,14 @@ mod tests {
 
     #[test]
     fn the_smallest_file_has_the_documented_defaults() {
-        let config = Config::parse(SMALLEST, "worker.yaml").unwrap();
+        let config = parse(SMALLEST, "worker.yaml").unwrap();
         assert_eq!((config.worker.concurrency, config.worker.batch_size, config.worker.drain_seconds), (4, 200, 60));
         assert_eq!((config.worker.max_jobs, config.worker.max_idle_seconds), (None, None));
-        let queue = config.queue_config("w-1");
+        let queue = queue_config(&config, "w-1");
         assert_eq!((queue.protocol, queue.key_prefix.as_str()), (Protocol::Rq, "rq"));
         assert_eq!((queue.lease, queue.retry), (Duration::from_secs(30), RetryPolicy::default()));
         assert_eq!(queue.limits, PayloadLimits::default());
-        assert_eq!(config.database.ledger_retention_days, 7);
+        assert_eq!(config.database().ledger_retention_days, 7);
     }
 
     #[test]
@@ -330,8 +177,8 @@ mod tests {
             "ingest": [{"tables": [{"table": "t", "columns": {"name": "record.Name"}}]}],
             "retry": {"maxAttempts": 3, "backoffSeconds": 2, "maxBackoffSeconds": 4},
             "worker": {"concurrency": 8, "batchSize": 100, "drainSeconds": 5, "maxJobs": 9}, "database": {"maxConnections": 2}}"#;
-        let config = Config::parse(text, "worker.yaml").unwrap();
-        let queue = config.queue_config("w-1");
+        let config = parse(text, "worker.yaml").unwrap();
+        let queue = queue_config(&config, "w-1");
         assert_eq!((queue.order, config.worker.max_jobs), (Order::RoundRobin, Some(9)));
         assert_eq!((queue.lease.as_secs(), queue.result_ttl.as_secs(), queue.failure_ttl.as_secs()), (10, 60, 3600));
         assert_eq!((queue.consumer_group.as_str(), queue.limits.max_depth, queue.retry.max_attempts), ("g", 3, 3));

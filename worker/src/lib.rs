@@ -13,6 +13,7 @@ mod pipeline;
 mod slot;
 pub mod startup;
 mod state;
+mod strict;
 mod worker;
 
 pub use background::status_reporter;

@@ -8,13 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Parser;
-use jobqueue_ingest::{Certificates, DatabaseUrl, Recipe, Sink};
+use jobqueue_api::WorkerConfig;
+use jobqueue_ingest::{Certificates, DatabaseUrl, Recipe, Sink, TimeZone};
 use jobqueue_queue::{Backend, ConnectionUrl, Protocol, QueueError, TlsOptions};
-use jobqueue_worker::config::Config;
 use jobqueue_worker::startup::{
     Addresses, Patience, StartError, open_database, open_fault_reporter, open_queue, persist, ping_queue,
 };
-use jobqueue_worker::{Health, Instruments, Settings, Shutdown, Worker, by_recipe, http, status_reporter};
+use jobqueue_worker::{Health, Instruments, Settings, Shutdown, Worker, by_recipe, config, http, status_reporter};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Args, Listen};
@@ -65,7 +65,8 @@ fn exit_code(error: &anyhow::Error) -> u8 {
 
 /// Everything that is known without a connection.
 struct Setup {
-    config: Config,
+    config: WorkerConfig,
+    time_zone: Option<TimeZone>,
     addresses: Addresses,
     recipe: Arc<Recipe>,
     worker_name: String,
@@ -73,7 +74,7 @@ struct Setup {
 
 fn set_up(args: &Args) -> Result<Setup, StartError> {
     let wrong = |words: String| StartError::Config(words);
-    let mut config = Config::load(&args.config).map_err(|error| wrong(error.to_string()))?;
+    let mut config = config::load(&args.config).map_err(|error| wrong(error.to_string()))?;
     config.worker.max_jobs = args.max_jobs.or(config.worker.max_jobs);
     config.worker.max_idle_seconds = args.max_idle_seconds.or(config.worker.max_idle_seconds);
     let redis: ConnectionUrl = args.redis_url.parse().map_err(|error: QueueError| wrong(error.to_string()))?;
@@ -95,22 +96,21 @@ fn set_up(args: &Args) -> Result<Setup, StartError> {
         client_cert: read(&args.redis_cert)?,
         client_key: read(&args.redis_key)?,
     };
-    let zone = config.database.time_zone.unwrap_or_default();
-    let recipe = Recipe::compile_in(&config.ingest, zone).map_err(StartError::Recipe)?;
+    let time_zone = config::time_zone(&config).map_err(wrong)?;
+    let recipe = Recipe::compile_in(&config.ingest, time_zone.unwrap_or_default()).map_err(StartError::Recipe)?;
     let addresses = Addresses { redis, tls, database };
-    Ok(Setup { config, addresses, recipe: Arc::new(recipe), worker_name: args.unique_name() })
+    Ok(Setup { config, time_zone, addresses, recipe: Arc::new(recipe), worker_name: args.unique_name() })
 }
 
 async fn run(args: &Args) -> anyhow::Result<()> {
     let setup = set_up(args)?;
-    let mut queue_config = setup.config.queue_config(&setup.worker_name);
-    queue_config.concurrency = u32::try_from(setup.config.concurrency()).unwrap_or(u32::MAX);
+    let queue_config = config::queue_config(&setup.config, &setup.worker_name);
     let lease = queue_config.lease;
     let backend = open_queue(&setup.addresses, queue_config.clone()).map_err(StartError::from)?;
     if args.check {
         return Ok(check(&setup).await?);
     }
-    let shutdown = Shutdown::new(Duration::from_secs(setup.config.worker.drain_seconds));
+    let shutdown = Shutdown::new(Duration::from_secs(setup.config.worker.drain_seconds.into()));
     let instruments = Instruments::new(Health::new(lease / 3), shutdown.clone());
     tokio::spawn(follow_signals(shutdown, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
     announce(&setup);
@@ -147,16 +147,18 @@ async fn work(
     Ok(())
 }
 
-fn settings(config: &Config, lease: Duration) -> Settings {
+fn settings(config: &WorkerConfig, lease: Duration) -> Settings {
+    let database = config.database();
+    let size = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
     Settings {
-        concurrency: config.concurrency(),
-        batch_size: config.worker.batch_size,
+        concurrency: size(config.concurrency()),
+        batch_size: size(config.worker.batch_size),
         max_attempts: config.retry.max_attempts,
         lease,
         max_jobs: config.worker.max_jobs,
         max_idle: config.worker.max_idle_seconds.map(Duration::from_secs),
-        hold: Duration::from_secs(config.database.hold_seconds),
-        ledger_retention: Duration::from_secs(config.database.ledger_retention_days * 86_400),
+        hold: Duration::from_secs(database.hold_seconds.into()),
+        ledger_retention: Duration::from_secs(u64::from(database.ledger_retention_days) * 86_400),
         extract_limit: extract_limit(config.queue.protocol),
         threads: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
     }
@@ -169,8 +171,8 @@ fn extract_limit(protocol: Protocol) -> Option<Duration> {
 }
 
 async fn ready_database(setup: &Setup) -> Result<Arc<dyn Sink>, StartError> {
-    let config = &setup.config;
-    let sink = open_database(&setup.addresses, &setup.recipe, config.concurrency(), config.database.time_zone).await?;
+    let Setup { config, addresses, recipe, time_zone, .. } = setup;
+    let sink = open_database(addresses, recipe, config.concurrency(), *time_zone).await?;
     sink.ensure_ledger().await?;
     Ok(sink)
 }
@@ -178,7 +180,7 @@ async fn ready_database(setup: &Setup) -> Result<Arc<dyn Sink>, StartError> {
 /// `--check`: Redis, and the database with the recipe; both, even if the first fails. Changes nothing in either.
 async fn check(setup: &Setup) -> Result<(), StartError> {
     let redis = ping_queue(&setup.addresses).await;
-    let database = open_database(&setup.addresses, &setup.recipe, 1, setup.config.database.time_zone).await;
+    let database = open_database(&setup.addresses, &setup.recipe, 1, setup.time_zone).await;
     if let (Err(error), Err(_)) = (&redis, &database) {
         tracing::error!("{error}");
     }

@@ -124,10 +124,9 @@ pub async fn ping_queue(addresses: &Addresses) -> Result<(), StartError> {
 pub async fn open_database(
     addresses: &Addresses,
     recipe: &Recipe,
-    connections: usize,
+    max_connections: u32,
     time_zone: Option<TimeZone>,
 ) -> Result<Arc<dyn Sink>, StartError> {
-    let max_connections = u32::try_from(connections).unwrap_or(u32::MAX);
     let options = SinkOptions { max_connections, time_zone, ..SinkOptions::default() };
     let sink: Arc<dyn Sink> = Arc::from(jobqueue_ingest::connect(&addresses.database, options).await?);
     sink.validate(recipe).await?.map_err(StartError::Recipe)?;

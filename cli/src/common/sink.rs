@@ -43,7 +43,7 @@ impl Target {
 
 /// `spec.database.timeZone`.
 pub(crate) fn time_zone(manifest: &JobQueue) -> anyhow::Result<Option<TimeZone>> {
-    let zone = manifest.spec.database.as_ref().and_then(|database| database.time_zone.as_deref());
+    let zone = manifest.spec.database.as_ref().and_then(|database| database.settings.time_zone.as_deref());
     zone.map(|zone| {
         zone.parse().map_err(|error| Failure::new(Exit::Usage, format!("spec.database.timeZone: {error}")).into())
     })

@@ -4,7 +4,8 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use serde_json::Value;
+use jobqueue_api::WorkerConfig;
+use jobqueue_crds::worker_file;
 
 use crate::common::exit::{Exit, Failure};
 
@@ -57,10 +58,9 @@ impl StateDir {
     }
 
     /// Writes the worker's config file.
-    pub(crate) fn write_config(&self, config: &Value) -> anyhow::Result<PathBuf> {
+    pub(crate) fn write_config(&self, config: &WorkerConfig) -> anyhow::Result<PathBuf> {
         let path = self.path.join("worker.yaml");
-        let text = serde_yaml::to_string(config)?;
-        fs::write(&path, text).with_context(|| format!("cannot write {}", path.display()))?;
+        fs::write(&path, worker_file(config)).with_context(|| format!("cannot write {}", path.display()))?;
         Ok(path)
     }
 

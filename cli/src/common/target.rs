@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Context;
+use jobqueue_api::QueueSettings;
 use jobqueue_crds::{JobQueue, SecretKeyRef};
 use jobqueue_ingest::{IngestSpec, Recipe};
 use jobqueue_queue::{Connection, ConnectionUrl, Protocol, Timeouts};
@@ -36,10 +37,19 @@ impl Target {
     pub(crate) fn from_args(args: &GlobalArgs) -> anyhow::Result<Self> {
         let path = args.manifest()?;
         let manifest = path.map(|path| read_manifest(path, None)).transpose()?;
-        let queue = manifest.as_ref().map(|manifest| &manifest.spec.queue);
-        let protocol = args.protocol.map(protocol_of_flag).or_else(|| queue.map(|queue| protocol_of(queue.protocol)));
-        let names = queue.map(|queue| queue.names.clone()).unwrap_or_default();
-        let prefix = args.key_prefix.clone().or_else(|| queue.map(|queue| queue.key_prefix.clone()));
+        let mut queue = manifest.as_ref().map_or_else(
+            || QueueSettings::new(Protocol::default(), Vec::new()),
+            |manifest| manifest.spec.queue.settings.clone(),
+        );
+        if let Some(flag) = args.protocol {
+            queue.protocol = protocol_of_flag(flag);
+        }
+        if !args.queue.is_empty() {
+            queue.names.clone_from(&args.queue);
+        }
+        if let Some(prefix) = &args.key_prefix {
+            queue.key_prefix.clone_from(prefix);
+        }
         // What `jobqueue local` serves with this manifest, other commands find too.
         let private = || {
             let name = manifest.as_ref()?.metadata.name.as_deref()?;
@@ -50,10 +60,10 @@ impl Target {
         // Our own Redis is on the loopback, without TLS.
         let tls = if private.is_some() { TlsFiles::default() } else { args.tls.clone() };
         Ok(Self {
-            protocol: protocol.unwrap_or(Protocol::Rq),
-            queues: if args.queue.is_empty() { names } else { args.queue.clone() },
-            key_prefix: prefix.unwrap_or_else(|| "rq".into()),
-            consumer_group: queue.map_or_else(|| "jobqueue".into(), |queue| queue.consumer_group.clone()),
+            protocol: queue.protocol,
+            queues: queue.names,
+            key_prefix: queue.key_prefix,
+            consumer_group: queue.consumer_group,
             redis: given.or(private),
             tls,
             database: args.database.clone(),
@@ -90,7 +100,7 @@ impl Target {
     }
 
     /// The manifest's recipes as written, one at least.
-    pub(crate) fn ingest(&self) -> anyhow::Result<Vec<IngestSpec>> {
+    pub(crate) fn ingest(&self) -> anyhow::Result<&[IngestSpec]> {
         let Some(manifest) = &self.manifest else {
             return Err(Failure::new(Exit::Usage, "a recipe is needed").hint("give the manifest with -f FILE").into());
         };
@@ -98,13 +108,12 @@ impl Target {
             let message = "the manifest has no ingest section, so there is no recipe to follow";
             return Err(Failure::new(Exit::Usage, message).into());
         };
-        // The API's types and the recipe's are the same on paper (a test holds them together); paper is the bridge.
-        Ok(serde_json::from_value(serde_json::to_value(sections)?)?)
+        Ok(sections)
     }
 
     /// The manifest's recipes, compiled; every problem is told.
     pub(crate) fn recipe(&self) -> anyhow::Result<Recipe> {
-        Recipe::compile_in(&self.ingest()?, self.time_zone()?.unwrap_or_default()).map_err(|problems| {
+        Recipe::compile_in(self.ingest()?, self.time_zone()?.unwrap_or_default()).map_err(|problems| {
             let list: Vec<String> = problems.iter().map(|problem| format!("  {problem}")).collect();
             Failure::new(Exit::Usage, format!("the recipe has {} problem(s):\n{}", list.len(), list.join("\n"))).into()
         })
@@ -163,13 +172,5 @@ fn protocol_of_flag(flag: ProtocolArg) -> Protocol {
         ProtocolArg::Rq => Protocol::Rq,
         ProtocolArg::List => Protocol::List,
         ProtocolArg::Stream => Protocol::Stream,
-    }
-}
-
-fn protocol_of(protocol: jobqueue_crds::Protocol) -> Protocol {
-    match protocol {
-        jobqueue_crds::Protocol::Rq => Protocol::Rq,
-        jobqueue_crds::Protocol::List => Protocol::List,
-        jobqueue_crds::Protocol::Stream => Protocol::Stream,
     }
 }

@@ -1,8 +1,9 @@
-//! What the API crate renders for a worker is what a worker reads: the two know nothing of each other, so this holds
-//! them together, in both directions.
+//! The text that is rendered of a manifest for a worker is what a worker reads: every setting arrives, and a file that says
+//! nothing means the same as a manifest that says nothing.
 
-use jobqueue_crds::{JobQueue, worker_config};
-use jobqueue_worker::config::Config;
+use jobqueue_api::WorkerConfig;
+use jobqueue_crds::{JobQueue, worker_config, worker_file};
+use jobqueue_worker::config::{parse, queue_config};
 use serde_json::Value;
 
 /// Every field set to something else than its default.
@@ -49,11 +50,11 @@ spec:
   ingest: [{tables: [{table: t, columns: {x: record.x}}]}]
 "#;
 
-fn rendered(manifest: &str) -> (Value, Config) {
+fn rendered(manifest: &str) -> (Value, WorkerConfig) {
     let queue = JobQueue::one_from_yaml(manifest, None).unwrap();
-    let config = worker_config(&queue);
-    let text = serde_yaml::to_string(&config).unwrap();
-    let read = Config::parse(&text, "worker.yaml").unwrap_or_else(|error| panic!("{error}\n{text}"));
+    let text = worker_file(&worker_config(&queue));
+    let config = serde_yaml::from_str(&text).unwrap();
+    let read = parse(&text, "worker.yaml").unwrap_or_else(|error| panic!("{error}\n{text}"));
     (config, read)
 }
 
@@ -61,7 +62,7 @@ fn rendered(manifest: &str) -> (Value, Config) {
 fn every_setting_of_the_manifest_reaches_the_worker() {
     let (_, config) = rendered(FULL);
     assert_eq!(config.name, "full");
-    let queue = config.queue_config("w");
+    let queue = queue_config(&config, "w");
     assert_eq!(queue.names, ["urgent", "ordinary"]);
     assert_eq!(queue.key_prefix, "{mine}");
     assert_eq!(queue.lease.as_secs(), 17);
@@ -73,8 +74,8 @@ fn every_setting_of_the_manifest_reaches_the_worker() {
     assert_eq!((retry.max_attempts, retry.backoff.as_secs(), retry.max_backoff.as_secs()), (24, 25, 26));
     let worker = &config.worker;
     assert_eq!((worker.concurrency, worker.batch_size, worker.drain_seconds), (2, 28, 29));
-    assert_eq!(config.database.max_connections, Some(23));
-    assert_eq!(config.database.time_zone.map(|zone| zone.to_string()).as_deref(), Some("Asia/Shanghai"));
+    assert_eq!(config.database().max_connections, Some(23));
+    assert_eq!(config.database().time_zone.as_deref(), Some("Asia/Shanghai"));
 }
 
 #[test]
@@ -87,12 +88,11 @@ fn recipes_arrive_as_they_were_written() {
 #[test]
 fn the_defaults_of_the_two_are_the_same() {
     let (_, rendered) = rendered(BARE);
-    let own =
-        Config::parse("queue: {names: [q]}\ningest: [{tables: [{table: t, columns: {x: record.x}}]}]", "x").unwrap();
+    let own = parse("queue: {names: [q]}\ningest: [{tables: [{table: t, columns: {x: record.x}}]}]", "x").unwrap();
     assert_eq!(rendered.retry, own.retry);
     assert_eq!(rendered.worker, own.worker);
-    assert_eq!(rendered.database, own.database);
+    assert_eq!(rendered.database(), own.database());
     assert_eq!(rendered.ingest, own.ingest);
-    let (rendered, own) = (rendered.queue_config("w"), own.queue_config("w"));
+    let (rendered, own) = (queue_config(&rendered, "w"), queue_config(&own, "w"));
     assert_eq!(format!("{rendered:?}"), format!("{own:?}"));
 }

@@ -1,6 +1,6 @@
 //! The second step: from what was found to what the later steps may rely on, or to what a person must repair.
 
-use jobqueue_crds::{JobQueue, Protocol, Reason, ScalingMode};
+use jobqueue_crds::{JobQueue, Reason, ScalingMode};
 use jobqueue_queue::StatsQuery;
 use jobqueue_scaling::Calendar;
 use k8s_openapi::api::apps::v1::Deployment;
@@ -77,7 +77,7 @@ fn secret_hash(resolved: &Resolved, deployment: Option<&Deployment>) -> String {
 fn spec(queue: &JobQueue, endpoint: EndpointKey, calendar: Calendar) -> Spec {
     Spec {
         endpoint,
-        query: stats_query(queue).into(),
+        query: StatsQuery::from(&queue.spec.queue.settings).into(),
         policy: jobqueue_scaling_input::policy(&queue.spec),
         calendar: calendar.into(),
         budget: queue.spec.database.as_ref().and_then(|database| database.budget.as_deref().map(Into::into)),
@@ -115,20 +115,6 @@ fn check_owner(queue: &JobQueue, deployment: &Deployment) -> Result<(), Refusal>
                 build::object_name(queue)
             ),
         })),
-    }
-}
-
-fn stats_query(queue: &JobQueue) -> StatsQuery {
-    let queue = &queue.spec.queue;
-    StatsQuery {
-        protocol: match queue.protocol {
-            Protocol::Rq => jobqueue_queue::Protocol::Rq,
-            Protocol::List => jobqueue_queue::Protocol::List,
-            Protocol::Stream => jobqueue_queue::Protocol::Stream,
-        },
-        names: queue.names.clone(),
-        key_prefix: queue.key_prefix.clone(),
-        consumer_group: queue.consumer_group.clone(),
     }
 }
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use jobqueue_api::QueueSettings;
 
 use self::answer::{StatsAnswer, WorkerRecord};
 use crate::rq::{Keys, lua as rq, text::parse_iso};
@@ -26,6 +27,17 @@ pub struct StatsQuery {
     pub key_prefix: String,
     /// `Stream` only: the consumer group.
     pub consumer_group: String,
+}
+
+impl From<&QueueSettings> for StatsQuery {
+    fn from(settings: &QueueSettings) -> Self {
+        Self {
+            protocol: settings.protocol,
+            names: settings.names.clone(),
+            key_prefix: settings.key_prefix.clone(),
+            consumer_group: settings.consumer_group.clone(),
+        }
+    }
 }
 
 impl From<&QueueConfig> for StatsQuery {

@@ -17,9 +17,10 @@ mod view;
 use std::path::PathBuf;
 
 use clap::Args;
+use jobqueue_api::WorkerConfig;
 use jobqueue_crds::{JobQueue, worker_config};
-use jobqueue_ingest::{IngestSpec, Recipe};
-use jobqueue_queue::{Connection, Protocol, StatsQuery, Timeouts};
+use jobqueue_ingest::Recipe;
+use jobqueue_queue::{Connection, StatsQuery, Timeouts};
 
 use self::event::Event;
 use self::processes::{Processes, find_worker};
@@ -90,9 +91,8 @@ pub(crate) async fn run(global: &GlobalArgs, args: &LocalArgs, output: Output) -
         Failure::new(Exit::Usage, "the manifest has no ingest section: local mode runs the workers of this release")
             .hint("add spec.ingest and spec.database")
     })?;
-    let specs: Vec<IngestSpec> = serde_json::from_value(serde_json::to_value(ingest)?)?;
     let zone = time_zone(&manifest)?.unwrap_or_default();
-    let recipe = Recipe::compile_in(&specs, zone).map_err(|problems| {
+    let recipe = Recipe::compile_in(ingest, zone).map_err(|problems| {
         let list: Vec<String> = problems.iter().map(|problem| format!("\n  {problem}")).collect();
         Failure::new(Exit::Usage, format!("the recipe has {} problem(s):{}", list.len(), list.concat()))
     })?;
@@ -130,7 +130,7 @@ async fn serve(
 ) -> anyhow::Result<Exit> {
     let connection = Connection::new(&redis.parsed()?, &redis.tls.read()?, Timeouts::default())
         .map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
-    let query = stats_query(manifest);
+    let query = StatsQuery::from(&manifest.spec.queue.settings);
     let before = Before::take(&connection, &query, database, recipe).await?;
     let config = state.write_config(&workers_config(manifest))?;
     let log = if args.verbose { None } else { Some(state.workers_log()) };
@@ -151,26 +151,10 @@ async fn serve(
 }
 
 /// As in a cluster, but for the number of jobs after which a worker ends: how long they live is decided here.
-fn workers_config(manifest: &JobQueue) -> serde_json::Value {
+fn workers_config(manifest: &JobQueue) -> WorkerConfig {
     let mut config = worker_config(manifest);
-    if let Some(worker) = config["worker"].as_object_mut() {
-        worker.remove("maxJobs");
-    }
+    config.worker.max_jobs = None;
     config
-}
-
-fn stats_query(manifest: &JobQueue) -> StatsQuery {
-    let queue = &manifest.spec.queue;
-    StatsQuery {
-        protocol: match queue.protocol {
-            jobqueue_crds::Protocol::Rq => Protocol::Rq,
-            jobqueue_crds::Protocol::List => Protocol::List,
-            jobqueue_crds::Protocol::Stream => Protocol::Stream,
-        },
-        names: queue.names.clone(),
-        key_prefix: queue.key_prefix.clone(),
-        consumer_group: queue.consumer_group.clone(),
-    }
 }
 
 fn unusable(exit: Exit, state: &StateDir, verbose: bool, what: &str) -> anyhow::Error {
@@ -181,6 +165,9 @@ fn unusable(exit: Exit, state: &StateDir, verbose: bool, what: &str) -> anyhow::
 
 #[cfg(test)]
 mod tests {
+    use jobqueue_crds::worker_file;
+    use jobqueue_worker::config::{parse, queue_config};
+
     use super::*;
 
     const COMPANIES: &str = include_str!("../../../../examples/companies/jobqueue.yaml");
@@ -188,20 +175,17 @@ mod tests {
     #[test]
     fn the_worker_understands_what_is_rendered_for_it() {
         let manifest = JobQueue::one_from_yaml(COMPANIES, None).expect("a valid manifest");
-        let text = serde_yaml::to_string(&worker_config(&manifest)).expect("YAML");
-        let config = jobqueue_worker::config::Config::parse(&text, "worker.yaml").expect("a valid config");
+        let text = worker_file(&worker_config(&manifest));
+        let config = parse(&text, "worker.yaml").expect("a valid config");
         assert_eq!(config.name, "companies");
         let spec = &manifest.spec;
-        let same = serde_json::to_value(&config.ingest).expect("JSON");
-        let theirs: Vec<IngestSpec> =
-            serde_json::from_value(serde_json::to_value(&spec.ingest).expect("JSON")).expect("a recipe");
-        assert_eq!(same, serde_json::to_value(theirs).expect("JSON"));
-        let queue = config.queue_config("w");
-        assert_eq!(queue.names, spec.queue.names);
-        assert_eq!(queue.lease.as_secs(), u64::from(spec.queue.lease_seconds));
-        assert_eq!(queue.failure_ttl.as_secs(), u64::from(spec.queue.failure_ttl_seconds));
-        assert_eq!(u64::try_from(queue.limits.max_bytes), Ok(spec.queue.limits.max_bytes));
-        assert_eq!(config.worker.drain_seconds, u64::from(spec.worker.drain_seconds));
+        assert_eq!(Some(&config.ingest), spec.ingest.as_ref());
+        let queue = queue_config(&config, "w");
+        assert_eq!(queue.names, spec.queue.settings.names);
+        assert_eq!(queue.lease.as_secs(), u64::from(spec.queue.settings.lease_seconds));
+        assert_eq!(queue.failure_ttl.as_secs(), u64::from(spec.queue.settings.failure_ttl_seconds));
+        assert_eq!(queue.limits.max_bytes, spec.queue.settings.limits.max_bytes);
+        assert_eq!(config.worker.drain_seconds, spec.worker.settings.drain_seconds);
     }
 
     #[test]
@@ -210,15 +194,15 @@ mod tests {
                     redis: {url: 'redis://r'}}, database: {url: 'sqlite:x'}, ingest: [{tables: [{table: t, columns: \
                     {a: record.a}}]}]}}";
         let manifest = JobQueue::one_from_yaml(text, None).expect("a valid manifest");
-        let rendered = serde_yaml::to_string(&worker_config(&manifest)).expect("YAML");
-        let rendered = jobqueue_worker::config::Config::parse(&rendered, "rendered").expect("a valid config");
+        let rendered = worker_file(&worker_config(&manifest));
+        let rendered = parse(&rendered, "rendered").expect("a valid config");
         let bare = "{name: q, queue: {names: [q]}, ingest: [{tables: [{table: t, columns: {a: record.a}}]}]}";
-        let bare = jobqueue_worker::config::Config::parse(bare, "bare").expect("a valid config");
+        let bare = parse(bare, "bare").expect("a valid config");
         assert_eq!(
-            (&rendered.retry, &rendered.worker, &rendered.database),
-            (&bare.retry, &bare.worker, &bare.database)
+            (&rendered.retry, &rendered.worker, &rendered.database()),
+            (&bare.retry, &bare.worker, &bare.database())
         );
-        let (ours, theirs) = (rendered.queue_config("w"), bare.queue_config("w"));
+        let (ours, theirs) = (queue_config(&rendered, "w"), queue_config(&bare, "w"));
         assert_eq!(format!("{ours:?}"), format!("{theirs:?}"));
     }
 }

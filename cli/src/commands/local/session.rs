@@ -87,7 +87,10 @@ impl Session {
             until_empty,
             memory: Memory::default(),
             follower: Follower::default(),
-            supervisor: Supervisor::new(f64::from(spec.worker.drain_seconds), spec.scaling.scale_down.protect_busy),
+            supervisor: Supervisor::new(
+                f64::from(spec.worker.settings.drain_seconds),
+                spec.scaling.scale_down.protect_busy,
+            ),
             processes,
             reasons,
             fault: None,

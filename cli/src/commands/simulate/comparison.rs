@@ -50,7 +50,7 @@ fn scaling(title: String, spec: &JobQueueSpec) -> anyhow::Result<ManifestScaling
 
 fn circumstances(spec: &JobQueueSpec, args: &SimulateArgs) -> Circumstances {
     let given = &args.circumstances;
-    let concurrency = spec.worker.concurrency;
+    let concurrency = spec.worker.settings.concurrency;
     let explain = args.explain.map(|instant| match instant {
         Instant::After(seconds) => seconds,
         Instant::At(moment) => (moment - args.start).as_seconds_f64(),
@@ -62,7 +62,9 @@ fn circumstances(spec: &JobQueueSpec, args: &SimulateArgs) -> Circumstances {
         job_seconds: given.jobs_per_second.map_or(given.job_seconds, |rate| f64::from(concurrency) / rate),
         job_variation: given.job_variation,
         pod_start_seconds: given.pod_start_seconds,
-        grace_seconds: given.grace_seconds.unwrap_or(f64::from(spec.worker.drain_seconds) + AFTER_DRAIN_SECONDS),
+        grace_seconds: given
+            .grace_seconds
+            .unwrap_or(f64::from(spec.worker.settings.drain_seconds) + AFTER_DRAIN_SECONDS),
         database_ceiling: given.database_ceiling,
         list_length: given.list_length,
         bound_wait: given.bound_wait,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jobqueue_crds::{JobQueue, worker_config};
+use jobqueue_crds::{JobQueue, worker_config, worker_file};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use crate::digest::digest;
@@ -11,7 +11,7 @@ use crate::digest::digest;
 pub(super) const FILE: &str = "worker.yaml";
 
 pub(super) fn config_map(queue: &JobQueue) -> ConfigMap {
-    let text = serde_yaml::to_string(&worker_config(queue)).expect("a JSON value is YAML");
+    let text = worker_file(&worker_config(queue));
     ConfigMap {
         metadata: super::metadata(queue),
         data: Some(BTreeMap::from([(FILE.to_owned(), text)])),

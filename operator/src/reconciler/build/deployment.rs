@@ -85,7 +85,7 @@ fn pod_spec(input: &BuildInput<'_>) -> PodSpec {
     PodSpec {
         containers: vec![container(input)],
         volumes: Some(volumes(input)).filter(|volumes| !volumes.is_empty()),
-        termination_grace_period_seconds: Some(i64::from(spec.worker.drain_seconds) + GRACE_BEYOND_DRAIN),
+        termination_grace_period_seconds: Some(i64::from(spec.worker.settings.drain_seconds) + GRACE_BEYOND_DRAIN),
         // A worker needs nothing of Kubernetes.
         automount_service_account_token: Some(false),
         enable_service_links: Some(false),
