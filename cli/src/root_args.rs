@@ -47,7 +47,7 @@ pub(crate) enum Command {
     Stop(StopArgs),
     /// Show the rows that a record would become; writes nothing
     Try(TryArgs),
-    /// Show what a manifest's scaling would do with a load, beside KEDA's and other rules
+    /// Simulate a manifest's scaling with a load, and compare it with KEDA and other rules
     Simulate(SimulateArgs),
     /// Print the table that makes effects exactly once, for accounts that may not create it
     Schema(SchemaArgs),
