@@ -168,7 +168,6 @@ impl Visitor<'_> for FieldName {
 mod tests {
     use std::fmt::Debug;
 
-    use serde::Deserialize;
     use serde::de::DeserializeOwned;
 
     use super::Strict;
