@@ -87,7 +87,7 @@ pub enum Reason {
     InvalidUrl,
     /// The workers' image cannot be pulled.
     ImagePullFailed,
-    /// A quota or a policy forbids the workers.
+    /// A quota, a policy or missing rights forbid the workers, or an object that they need.
     WorkersForbidden,
     /// A Deployment of the name that the workers' would have belongs to something else.
     NameTaken,

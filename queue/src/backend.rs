@@ -1,4 +1,4 @@
-//! What every protocol can do for a worker. One conformance suite (`tests/conformance.rs`) holds all of them to it.
+//! What every protocol can do for a worker. One conformance suite (`tests/conformance/`) holds all of them to it.
 
 use std::time::Duration;
 

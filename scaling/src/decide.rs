@@ -120,13 +120,13 @@ fn automatic(
     memory.idle_since = if idle { memory.idle_since.or(Some(memory.clock)) } else { None };
     memory.learn_rhythm(policy, observation, idle);
     let start = memory.starts.seconds();
-    let hold = start.max(SHORTEST_HOLD_SECONDS);
+    let hold_seconds = start.max(SHORTEST_HOLD_SECONDS);
     let down = policy.scale_down.stabilization_seconds;
-    memory.holds.pass(memory.clock, hold);
+    memory.holds.settle_long_gaps(memory.clock, hold_seconds);
     // Where a target is shorter than a start, whoever goes is missed.
     let may_go = down.is_none() && circumstances(policy, observation, start).is_none();
     let last_goes = may_go && memory.holds.last_goes();
-    let idle_limit = policy.idle_seconds.unwrap_or(if last_goes { 0.0 } else { hold });
+    let idle_limit = policy.idle_seconds.unwrap_or(if last_goes { 0.0 } else { hold_seconds });
     let idle_for = memory.since(memory.idle_since);
     let Need { workers: wanted, reason, candidates, lasting, without_idle } =
         need(policy, observation, backlog, memory, (idle_for, idle_limit));
@@ -144,9 +144,9 @@ fn automatic(
     // Whoever says how long the last worker stays does not mean as long again for what was needed before.
     let over = idle && policy.idle_seconds.is_some() && idle_for >= idle_limit;
     let worth = if down.is_some() { without_idle } else { lasting }.min(helpful);
-    memory.holds.need(memory.clock, hold, worth);
-    let hold = Hold { seconds: down.unwrap_or(if over { 0.0 } else { hold }), may_go, worth };
-    let ramped = ramp(policy, current, helpful, hold, memory, &mut limits);
+    memory.holds.settle_short_gaps(memory.clock, hold_seconds, worth);
+    let keep = Keep { seconds: down.unwrap_or(if over { 0.0 } else { hold_seconds }), may_go, worth };
+    let ramped = ramp(policy, current, helpful, keep, memory, &mut limits);
     // Bounds hold at once, whatever the ramps say: a person set them.
     let mut replicas = ramped.max(policy.floor()).min(caps.lowest);
     if !idle {
@@ -158,7 +158,7 @@ fn automatic(
 
 /// What is kept should the need fall.
 #[derive(Debug, Clone, Copy)]
-struct Hold {
+struct Keep {
     /// For how long, in seconds.
     seconds: f64,
     /// Unless going at once has shown to be cheaper.
@@ -172,16 +172,16 @@ fn ramp(
     policy: &Policy,
     current: u32,
     bounded: u32,
-    hold: Hold,
+    keep: Keep,
     memory: &mut Memory,
     limits: &mut Vec<Limited>,
 ) -> u32 {
     let clock = memory.clock;
     let up = policy.scale_up.stabilization_seconds.unwrap_or(0.0);
     let (lowest, up_lasted) = memory.lowest.push(clock, up, bounded, |new, old| new <= old);
-    let (highest, down_lasted) = memory.highest.push(clock, hold.seconds, hold.worth, |new, old| new >= old);
-    let kept = if hold.may_go { memory.holds.kept(highest, bounded) } else { highest };
-    memory.holds.keep(clock, hold.worth, kept);
+    let (highest, down_lasted) = memory.highest.push(clock, keep.seconds, keep.worth, |new, old| new >= old);
+    let kept = if keep.may_go { memory.holds.kept(highest, bounded) } else { highest };
+    memory.holds.keep(clock, keep.worth, kept);
     let (stable, ramp, seconds, last_step, pause) = match bounded.cmp(&current) {
         std::cmp::Ordering::Equal => return current,
         std::cmp::Ordering::Greater => {
@@ -190,7 +190,7 @@ fn ramp(
         }
         std::cmp::Ordering::Less => {
             let stable = if down_lasted { kept.max(bounded).min(current) } else { current };
-            (stable, policy.scale_down, hold.seconds, memory.stepped_down, STEP_DOWN_SECONDS)
+            (stable, policy.scale_down, keep.seconds, memory.stepped_down, STEP_DOWN_SECONDS)
         }
     };
     if stable != bounded {

@@ -45,10 +45,10 @@ fn account(worker: u32) -> u32 {
 impl Holds {
     /// Whether the last worker goes at once.
     pub(crate) fn last_goes(&self) -> bool {
-        self.go(0)
+        self.goes_at_once(0)
     }
 
-    fn go(&self, account: u32) -> bool {
+    fn goes_at_once(&self, account: u32) -> bool {
         self.accounts.get(account as usize).is_some_and(|saved| *saved >= 1.0)
     }
 
@@ -56,7 +56,7 @@ impl Holds {
     pub(crate) fn kept(&self, recently: u32, needed: u32) -> u32 {
         let mut worker = recently;
         while worker > needed {
-            if !self.go(account(worker)) {
+            if !self.goes_at_once(account(worker)) {
                 return worker;
             }
             worker = (1 << account(worker)) - 1;
@@ -65,7 +65,7 @@ impl Holds {
     }
 
     /// Settles for workers that have not been needed for `start` seconds: removing them at once would have been best.
-    pub(crate) fn pass(&mut self, clock: f64, start: f64) {
+    pub(crate) fn settle_long_gaps(&mut self, clock: f64, start: f64) {
         let over = self.idle.iter().take_while(|idle| clock - idle.since >= start).count();
         for index in 0..over {
             self.settle(self.idle[index], 1.0);
@@ -74,7 +74,7 @@ impl Holds {
     }
 
     /// Settles for workers that are needed again, sooner than `start` seconds after they were needed last.
-    pub(crate) fn need(&mut self, clock: f64, start: f64, needed: u32) {
+    pub(crate) fn settle_short_gaps(&mut self, clock: f64, start: f64, needed: u32) {
         while let Some(last) = self.idle.last().copied().filter(|last| last.to < needed) {
             let back = needed.min(last.from);
             #[expect(clippy::cast_possible_truncation, reason = "a part of a start")]
@@ -133,8 +133,8 @@ mod tests {
             let mut since = 0.0;
             while clock < end {
                 let needed = if clock < needed_from { 0 } else { workers };
-                holds.pass(clock, START);
-                holds.need(clock, START, needed);
+                holds.settle_long_gaps(clock, START);
+                holds.settle_short_gaps(clock, START, needed);
                 let kept = if since < START { holds.kept(workers, needed) } else { needed };
                 holds.keep(clock, needed, kept);
                 if (since - 0.5_f64).abs() < 0.1 {
@@ -181,8 +181,8 @@ mod tests {
                 other if other % 12 < 4 => 3,
                 _ => 1,
             };
-            holds.pass(clock, START);
-            holds.need(clock, START, needed);
+            holds.settle_long_gaps(clock, START);
+            holds.settle_short_gaps(clock, START, needed);
             kept = holds.kept(if poll % 400 < 140 { 8 } else { 3 }, needed);
             holds.keep(clock, needed, kept);
             clock += 0.25;

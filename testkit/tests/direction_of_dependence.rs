@@ -1,5 +1,5 @@
-//! Holds the direction of dependence between the crates of this workspace, as `cargo metadata` reports it. The picture
-//! is in ARCHITECTURE.md; a change here is a change of the architecture and belongs in `docs/decisions/`.
+//! Holds the direction of dependence between the crates of this workspace, as `cargo metadata` reports it. The rule
+//! is the first invariant of ARCHITECTURE.md; a change here is a change of the architecture and belongs in `docs/decisions/`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -93,7 +93,7 @@ fn every_crate_builds_only_on_those_below_it() {
 }
 
 #[test]
-fn each_outside_world_has_one_door() {
+fn redis_sqlx_and_kube_stay_in_their_crates() {
     for (name, needs) in &dependencies() {
         for need in needs.iter().filter(|need| !need.only_for_tests) {
             for (library, doors) in FENCES {

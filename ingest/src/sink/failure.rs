@@ -51,7 +51,7 @@ impl Failure {
 
     /// True where the answer does not tell whose fault it is: a trigger, a policy or a function may give it for one record
     /// as well as the server for all of them.
-    pub(super) fn is_dubious(&self) -> bool {
+    pub(super) fn leaves_fault_open(&self) -> bool {
         matches!(
             self,
             Self::Failing(_)
@@ -226,10 +226,10 @@ mod tests {
     #[test]
     fn what_is_open_may_pass_and_names_the_table() {
         let denied = Failure::Denied("permission denied".into()).of_table("company");
-        assert!(denied.is_dubious());
+        assert!(denied.leaves_fault_open());
         let rejection = denied.into_rejection();
         assert_eq!((rejection.message.as_str(), rejection.may_pass), ("company: permission denied", true));
-        assert!(!Failure::refused("too long").is_dubious());
-        assert!(of_driver(&sqlx::Error::RowNotFound).is_some_and(|failure| failure.is_dubious()));
+        assert!(!Failure::refused("too long").leaves_fault_open());
+        assert!(of_driver(&sqlx::Error::RowNotFound).is_some_and(|failure| failure.leaves_fault_open()));
     }
 }

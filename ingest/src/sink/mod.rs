@@ -1,8 +1,8 @@
-//! What every database can do for a worker. One conformance suite (`tests/conformance.rs`) holds all sinks to it.
+//! What every database can do for a worker. One conformance suite (`tests/conformance/`) holds all sinks to it.
 //!
 //! `prepared` turns jobs into rows that fit their columns, `engine` applies them (ledger first, then one statement per
 //! table) and splits a batch that fails; `postgres`, `mysql` and `sqlite` hold what differs between databases.
-//! Here: the trait. `unit`, `options` and `error` hold the types in its signatures, `open` makes one of a URL.
+//! Here: `Sink`, the trait for callers. A new database implements `Store` (`store.rs`), of which `Engine` makes a `Sink`. `unit`, `options` and `error` hold the types in its signatures, `open` makes one of a URL.
 
 mod check;
 mod chunks;

@@ -1,4 +1,4 @@
-//! The failed registry of an RQ queue, as RQ keeps it.
+//! Reads the failed registry of an RQ queue, as RQ keeps it. Requeue and purge are scripts: `lua/failed_jobs.rs`.
 
 use std::io::Read;
 

@@ -9,18 +9,18 @@ use crate::{Lease, QueueError};
 const LEASES_PER_CALL: usize = 200;
 
 impl RqQueue {
-    pub(super) async fn announce(&self) -> Result<(), QueueError> {
+    pub(super) async fn write_registration(&self) -> Result<(), QueueError> {
         let arguments =
             RegisterArguments { worker_ttl: self.worker_ttl(), record: &self.record, queues: &self.config.names };
         self.connection.invoke(&arguments.call(self.caller())).await
     }
 
-    pub(super) async fn withdraw(&self) -> Result<(), QueueError> {
+    pub(super) async fn remove_registration(&self) -> Result<(), QueueError> {
         self.connection.invoke(&deregister(self.caller(), &self.config.names)).await
     }
 
     /// Renews `leases`; answers those that are not ours any more.
-    pub(super) async fn renew(&self, leases: &[Lease]) -> Result<Vec<Lease>, QueueError> {
+    pub(super) async fn renew_leases(&self, leases: &[Lease]) -> Result<Vec<Lease>, QueueError> {
         let chunks: Vec<&[Lease]> =
             if leases.is_empty() { vec![leases] } else { leases.chunks(LEASES_PER_CALL).collect() };
         let arguments = |leases| HeartbeatArguments {

@@ -91,14 +91,14 @@ impl RqQueue {
 impl Backend for RqQueue {
     async fn register(&self) -> Result<(), QueueError> {
         check_server(&self.connection).await?;
-        self.announce().await?;
+        self.write_registration().await?;
         self.listen_for_commands().await
     }
 
     async fn deregister(&self) -> Result<(), QueueError> {
         self.commands.lock().await.take();
         self.webhooks.finish().await;
-        self.withdraw().await
+        self.remove_registration().await
     }
 
     async fn claim(&self, max: usize) -> Result<Claim, QueueError> {
@@ -110,7 +110,7 @@ impl Backend for RqQueue {
     }
 
     async fn heartbeat(&self, leases: &[Lease]) -> Result<Vec<Lease>, QueueError> {
-        self.renew(leases).await
+        self.renew_leases(leases).await
     }
 
     async fn settle(&self, completions: &[Completion]) -> Result<Vec<Settled>, QueueError> {

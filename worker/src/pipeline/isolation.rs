@@ -1,5 +1,5 @@
-//! Which job of a batch the database does not take: a part that fails again and again is halved until whatever breaks the
-//! connection is alone. Pure.
+//! Which job of a batch breaks the connection to the database: a part that fails again and again is halved until that job is
+//! alone. Pure. A record that the database refuses with an error is found by the engine (`ingest/src/sink/engine/`).
 
 /// How often a lone job may break the connection before it is held responsible, if each time others went through, or the
 /// database took a trial write right after it.

@@ -8,7 +8,7 @@ use super::{
     super::{UnitOutcome, failure::Failure, layout::Layout, prepared::Prepared, rejection, store::Store},
     room::room_for,
     state::Engine,
-    transaction::{PartOutcomes, Setback, Way},
+    transaction::{NotCommitted, PartOutcomes, WriteMode},
 };
 use crate::Recipe;
 
@@ -35,22 +35,26 @@ impl<S: Store> Engine<S> {
         let mut suspects = Vec::new();
         while let Some(part) = pending.pop() {
             let whole = part.len() == batch.len();
-            let way = if std::mem::take(&mut sifts) { Way::Sifted { tried: shown_room.is_some() } } else { Way::Whole };
-            let failure = match self.commit_part(layout, part, whole, way, began).await {
+            let mode = if std::mem::take(&mut sifts) {
+                WriteMode::WithSavepoints { tried: shown_room.is_some() }
+            } else {
+                WriteMode::AllRowsAtOnce
+            };
+            let failure = match self.commit_part(layout, part, whole, mode, began).await {
                 Ok(written) => {
                     suspects.extend(self.record(layout, part, written, outcomes).await);
                     continue;
                 }
-                Err(Setback::Outage(failure)) => return Err(failure),
-                Err(Setback::Answer(failure)) => failure,
+                Err(NotCommitted::Outage(failure)) => return Err(failure),
+                Err(NotCommitted::Answer(failure)) => failure,
             };
             let needs_trial = matches!(failure, Failure::Full(_) | Failure::Slow(_));
             // Once, or again after a trial.
             let sift = part.len() > 1
                 && (!sifted || needs_trial && shown_room.is_none())
-                && (failure.is_of_rows() || failure.is_dubious());
+                && (failure.is_of_rows() || failure.leaves_fault_open());
             // What a sifted part can tell of the database it tells by itself, but for room and speed.
-            if failure.is_dubious() && (!sift || needs_trial) {
+            if failure.leaves_fault_open() && (!sift || needs_trial) {
                 self.must_show_room(recipe, layout, room_for(&failure, part), &failure, &mut shown_room).await?;
             }
             if sift {
@@ -66,7 +70,7 @@ impl<S: Store> Engine<S> {
                 let (first, second) = part.split_at(part.len() / 2);
                 pending.push(second);
                 pending.push(first);
-            } else if failure.is_dubious() {
+            } else if failure.leaves_fault_open() {
                 suspects.push((&part[0], failure));
             } else {
                 for unit in part {
@@ -111,7 +115,7 @@ impl<S: Store> Engine<S> {
         for (unit, outcome) in part.iter().zip(written) {
             match outcome {
                 Ok(_) => {}
-                Err(failure) if failure.is_dubious() && !cleared(&unit.1) => suspects.push((unit, failure)),
+                Err(failure) if failure.leaves_fault_open() && !cleared(&unit.1) => suspects.push((unit, failure)),
                 Err(failure) => outcomes[unit.0] = Some(self.reject(layout, &unit.1, failure).await),
             }
         }
@@ -121,9 +125,9 @@ impl<S: Store> Engine<S> {
     /// The outcome of a unit that stood alone and failed, with the column at fault where it can be found.
     pub(super) async fn reject(&self, layout: &Layout, unit: &Prepared<'_>, failure: Failure) -> UnitOutcome {
         self.refused.record();
-        let dubious = failure.is_dubious();
+        let of_unknown_fault = failure.leaves_fault_open();
         let rejection = failure.into_rejection();
-        if dubious {
+        if of_unknown_fault {
             return UnitOutcome::Rejected(rejection);
         }
         UnitOutcome::Rejected(rejection::explain(&self.store, layout, unit, rejection).await)

@@ -8,7 +8,7 @@ use super::{
     batch::tables,
     room::room_for,
     state::{Engine, SCHEMA_TRUST},
-    transaction::{Setback, Way},
+    transaction::{NotCommitted, WriteMode},
 };
 use crate::{
     Recipe, RecipeProblem, RowTree,
@@ -111,16 +111,16 @@ impl<S: Store> Sink for Engine<S> {
             Err(rejection) => return Ok(UnitOutcome::Rejected(rejection)),
         };
         let unit = (0, prepared);
-        let mut outcome = self.write_and_roll_back(&known.layout, &unit, Way::Whole).await;
+        let mut outcome = self.write_and_roll_back(&known.layout, &unit, WriteMode::AllRowsAtOnce).await;
         if let Err(Failure::RepeatedKey(_)) = outcome {
-            outcome = self.write_and_roll_back(&known.layout, &unit, Way::RowByRow).await;
+            outcome = self.write_and_roll_back(&known.layout, &unit, WriteMode::RowByRow).await;
         }
         match outcome {
             Ok(outcome) => Ok(outcome),
-            Err(failure) => match Setback::from(failure) {
-                Setback::Outage(failure) => Err(self.sink_error(failure).await),
-                Setback::Answer(failure) => {
-                    if failure.is_dubious() {
+            Err(failure) => match NotCommitted::from(failure) {
+                NotCommitted::Outage(failure) => Err(self.sink_error(failure).await),
+                NotCommitted::Answer(failure) => {
+                    if failure.leaves_fault_open() {
                         let room = room_for(&failure, std::slice::from_ref(&unit));
                         self.or_sink_error(self.must_be_well(recipe, &known.layout, room, &failure).await).await?;
                     }

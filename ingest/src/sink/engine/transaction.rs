@@ -27,14 +27,14 @@ const SHARED_PATIENCE: Duration = Duration::from_secs(10);
 const PART_ATTEMPTS: u32 = 2;
 
 /// Why a transaction was not committed.
-pub(super) enum Setback {
+pub(super) enum NotCommitted {
     /// It did not begin, or its connection is gone.
     Outage(Failure),
     /// The database answered so.
     Answer(Failure),
 }
 
-impl From<Failure> for Setback {
+impl From<Failure> for NotCommitted {
     fn from(failure: Failure) -> Self {
         match failure {
             Failure::Away(_) | Failure::Unwritable(_) | Failure::Broken(_) | Failure::Busy(_) => Self::Outage(failure),
@@ -45,13 +45,13 @@ impl From<Failure> for Setback {
 
 /// How a transaction takes its units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Way {
-    /// All or none.
-    Whole,
+pub(super) enum WriteMode {
+    /// All or none, with one statement for each table.
+    AllRowsAtOnce,
     /// All or none, with a statement for each row where rows may share a key.
     RowByRow,
-    /// All but those that fail by themselves; `tried`: the database has just passed a trial.
-    Sifted { tried: bool },
+    /// All but those that fail by themselves, each behind a savepoint; `tried`: the database has just passed a trial.
+    WithSavepoints { tried: bool },
 }
 
 /// What became of each unit of a part; a failure where it was left out.
@@ -64,29 +64,29 @@ impl<S: Store> Engine<S> {
         layout: &Layout,
         part: &[(usize, Prepared<'_>)],
         whole: bool,
-        mut way: Way,
+        mut mode: WriteMode,
         began: Instant,
-    ) -> Result<PartOutcomes, Setback> {
+    ) -> Result<PartOutcomes, NotCommitted> {
         let alone = part.len() == 1;
         let patience = if alone { PATIENCE } else { SHARED_PATIENCE };
         let most = self.options.contention_attempts;
         let attempts = if whole || alone { most } else { most.min(PART_ATTEMPTS) };
         let mut attempt = 1;
         loop {
-            let setback = match self.attempt(layout, part, way).await {
+            let setback = match self.attempt(layout, part, mode).await {
                 Ok(written) => return Ok(written),
                 Err(setback) => setback,
             };
             let (words, again) = match &setback {
-                Setback::Answer(Failure::RepeatedKey(_)) if way == Way::Whole => {
-                    way = Way::RowByRow;
+                NotCommitted::Answer(Failure::RepeatedKey(_)) if mode == WriteMode::AllRowsAtOnce => {
+                    mode = WriteMode::RowByRow;
                     continue;
                 }
-                Setback::Answer(Failure::Contention(words)) => {
+                NotCommitted::Answer(Failure::Contention(words)) => {
                     (words, attempt < attempts && began.elapsed() < patience)
                 }
                 // Not these units collide, but all that are to be written.
-                Setback::Outage(Failure::Busy(words)) => (words, attempt < most && began.elapsed() < PATIENCE),
+                NotCommitted::Outage(Failure::Busy(words)) => (words, attempt < most && began.elapsed() < PATIENCE),
                 _ => return Err(setback),
             };
             if !again {
@@ -102,26 +102,31 @@ impl<S: Store> Engine<S> {
         &self,
         layout: &Layout,
         part: &[(usize, Prepared<'_>)],
-        way: Way,
-    ) -> Result<PartOutcomes, Setback> {
+        mode: WriteMode,
+    ) -> Result<PartOutcomes, NotCommitted> {
         let transaction = async {
-            let begin =
-                async { self.store.begin().await.map_err(|failure| Setback::Outage(failure.before_transaction())) };
+            let begin = async {
+                self.store.begin().await.map_err(|failure| NotCommitted::Outage(failure.before_transaction()))
+            };
             let mut tx = self.in_time(begin).await?;
-            match self.apply(&mut tx, layout, part, way).await {
-                Ok(written) => self.in_time(self.store.commit(tx)).await.map(|()| written).map_err(Setback::from),
+            match self.apply(&mut tx, layout, part, mode).await {
+                Ok(written) => self.in_time(self.store.commit(tx)).await.map(|()| written).map_err(NotCommitted::from),
                 Err(failure) => {
                     let rollback = async { Ok::<_, Failure>(self.store.rollback(tx).await) };
                     let alive = self.in_time(rollback).await.unwrap_or(false);
-                    if failure.is_dubious() && !alive {
-                        return Err(Setback::Outage(Failure::Broken(failure.into_words())));
+                    if failure.leaves_fault_open() && !alive {
+                        return Err(NotCommitted::Outage(Failure::Broken(failure.into_words())));
                     }
-                    Err(Setback::from(failure))
+                    Err(NotCommitted::from(failure))
                 }
             }
         };
         // A sifted part may have several statements that are ended for their time: there, each has the limit for itself.
-        if matches!(way, Way::Sifted { .. }) { transaction.await } else { self.in_time(transaction).await }
+        if matches!(mode, WriteMode::WithSavepoints { .. }) {
+            transaction.await
+        } else {
+            self.in_time(transaction).await
+        }
     }
 
     /// A network that swallows packets would keep us for as long as the kernel goes on trying.
@@ -140,10 +145,10 @@ impl<S: Store> Engine<S> {
         &self,
         layout: &Layout,
         unit: &(usize, Prepared<'_>),
-        way: Way,
+        mode: WriteMode,
     ) -> Result<UnitOutcome, Failure> {
         let mut tx = self.store.begin().await?;
-        let written = match self.apply(&mut tx, layout, std::slice::from_ref(unit), way).await {
+        let written = match self.apply(&mut tx, layout, std::slice::from_ref(unit), mode).await {
             Ok(written) => self.store.check_deferred(&mut tx).await.map(|()| written),
             Err(failure) => Err(failure),
         };
@@ -156,16 +161,16 @@ impl<S: Store> Engine<S> {
         tx: &mut S::Tx,
         layout: &Layout,
         part: &[(usize, Prepared<'_>)],
-        way: Way,
+        mode: WriteMode,
     ) -> Result<PartOutcomes, Failure> {
         // In one order everywhere, so that two writers of the same units wait for each other instead of deadlocking.
         let mut entries: Vec<&Entry> = part.iter().map(|(_, unit)| unit.entry).collect();
         entries.sort_unstable_by_key(|entry| entry.digest);
         let fresh = self.in_time(self.store.enter(tx, &entries)).await?;
-        if let Way::Sifted { tried } = way {
+        if let WriteMode::WithSavepoints { tried } = mode {
             return self.sift(tx, layout, part, &fresh, tried).await;
         }
-        let written = self.write_tables(tx, layout, part, &fresh, way == Way::RowByRow).await?;
+        let written = self.write_tables(tx, layout, part, &fresh, mode == WriteMode::RowByRow).await?;
         Ok(written.into_iter().map(Ok).collect())
     }
 
@@ -212,7 +217,7 @@ impl<S: Store> Engine<S> {
         for (index, failure) in failed {
             let unit = std::slice::from_ref(&part[index]);
             let mut again = Err(failure);
-            if again.as_ref().is_err_and(Failure::is_dubious) {
+            if again.as_ref().is_err_and(Failure::leaves_fault_open) {
                 again = self.write_or_undo(tx, layout, unit, fresh).await?.map(|mut outcomes| outcomes.swap_remove(0));
             }
             if again.is_err() {
@@ -236,7 +241,7 @@ impl<S: Store> Engine<S> {
         loop {
             let failure = match self.in_time(self.write_tables(tx, layout, part, fresh, row_by_row)).await {
                 Ok(outcomes) => return Ok(Ok(outcomes)),
-                Err(failure) if failure.is_of_rows() || failure.is_dubious() => failure,
+                Err(failure) if failure.is_of_rows() || failure.leaves_fault_open() => failure,
                 Err(failure) => return Err(failure),
             };
             self.in_time(self.store.run(tx, BACK_TO_SAVEPOINT)).await?;

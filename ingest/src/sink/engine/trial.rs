@@ -16,7 +16,7 @@ use super::{
     },
     room::room_for,
     state::Engine,
-    transaction::{Setback, Way},
+    transaction::{NotCommitted, WriteMode},
 };
 use crate::Recipe;
 
@@ -37,11 +37,12 @@ impl<S: Store> Engine<S> {
         }
         for (unit, _) in suspects {
             let part = std::slice::from_ref(unit);
-            outcomes[unit.0] = match self.commit_part(layout, part, true, Way::Whole, Instant::now()).await {
-                Ok(mut written) => written.pop().and_then(Result::ok),
-                Err(Setback::Outage(failure)) => return Err(failure),
-                Err(Setback::Answer(failure)) => Some(self.reject(layout, &unit.1, failure).await),
-            };
+            outcomes[unit.0] =
+                match self.commit_part(layout, part, true, WriteMode::AllRowsAtOnce, Instant::now()).await {
+                    Ok(mut written) => written.pop().and_then(Result::ok),
+                    Err(NotCommitted::Outage(failure)) => return Err(failure),
+                    Err(NotCommitted::Answer(failure)) => Some(self.reject(layout, &unit.1, failure).await),
+                };
         }
         Ok(())
     }
