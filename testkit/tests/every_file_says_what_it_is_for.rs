@@ -1,8 +1,11 @@
-//! Holds two habits of this code base: a file opens with a `//!` that says what it is for, and a lint is never silenced
-//! without a reason.
+//! Holds habits of this code base: a file opens with a `//!` that says what it is for, and is not long; a lint is never
+//! silenced without a reason. How long a function may be says `clippy.toml`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
+
+/// Lines that a file may have.
+const LONGEST: usize = 450;
 
 fn rust_files(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("a source directory is readable") {
@@ -31,6 +34,16 @@ fn every_file_says_what_it_is_for() {
     let silent: Vec<_> =
         sources().into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(path, _)| path).collect();
     assert!(silent.is_empty(), "no //! at the top of {silent:?}");
+}
+
+#[test]
+fn no_file_is_long() {
+    let long: Vec<_> = sources()
+        .into_iter()
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines > LONGEST)
+        .collect();
+    assert!(long.is_empty(), "more than {LONGEST} lines: split {long:?} by topic");
 }
 
 #[test]

@@ -159,6 +159,13 @@ pub(super) fn take(before: &World, config: &Config, step: Step) -> Option<World>
             let job = world.redis.queues[number].jobs.get_mut(&run)?;
             (job.place, job.attempts) = (Place::Ready, 0);
         }
+        _ => of_maintenance_and_data(world, config, step)?,
+    }
+    Some(next)
+}
+
+fn of_maintenance_and_data(world: &mut World, config: &Config, step: Step) -> Option<()> {
+    match step {
         Step::ComeDue(number, run) => world.redis.queues[number].jobs.get_mut(&run)?.place = Place::Ready,
         Step::Reclaim(number, run) => reclaim(world, config, number, run),
         Step::Adopt(number, entry) => adopt(world, config, number, entry),
@@ -175,8 +182,9 @@ pub(super) fn take(before: &World, config: &Config, step: Step) -> Option<World>
                 }
             }
         }
+        _ => return None,
     }
-    Some(next)
+    Some(())
 }
 
 /// A producer pushes; every group is to see it.
