@@ -9,6 +9,7 @@ mod follow;
 mod place;
 mod processes;
 mod reasons;
+mod remedy;
 mod session;
 mod summary;
 mod supervisor;

@@ -12,9 +12,9 @@ use serde::Serialize;
 use tokio::time::timeout;
 
 use super::place::Database;
+use super::remedy::redis_failure;
 use super::view::rounded;
 use crate::common::error_groups::{Kind, Kinds};
-use crate::common::exit::queue_failure;
 
 /// Counting rows may take so long; a large table is then left out.
 const COUNTING: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ impl Before {
         database: &Database,
         recipe: &Recipe,
     ) -> anyhow::Result<Self> {
-        let look = look(connection, query).await.map_err(queue_failure)?;
+        let look = look(connection, query).await.map_err(redis_failure)?;
         Ok(Self { at: look.observed_at, rows: rows(database, recipe).await })
     }
 }
