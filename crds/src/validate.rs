@@ -305,9 +305,14 @@ mod tests {
         ] {
             assert!(is_link_local(url), "{url}");
         }
-        for url in
-            ["redis://10.169.254.1", "redis://169.254", "redis://[fec0::1]", "redis://[2001:db8::fe80]", "redis://fe80"]
-        {
+        for url in [
+            "redis://10.169.254.1",
+            "redis://169.254",
+            "redis://[fec0::1]",
+            "redis://[2001:db8::fe80]",
+            "redis://fe80",
+            "redis://[fe80",
+        ] {
             assert!(!is_link_local(url), "{url}");
         }
     }
