@@ -17,7 +17,7 @@ use tokio::sync::Semaphore;
 use tower::{BoxError, Layer, Service};
 
 use crate::{
-    leadership::lease_guard::LeaseGuard,
+    lease_guard::LeaseGuard,
     metrics::{ApiLabels, Metrics},
 };
 

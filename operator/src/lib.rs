@@ -12,7 +12,9 @@ mod healthcheck;
 mod http;
 mod kube_client;
 mod leadership;
+mod lease_guard;
 mod metrics;
+mod names;
 mod reconciler;
 mod state;
 mod status;
@@ -23,9 +25,9 @@ pub use http::{Health, serve};
 pub use kube_client::{GuardedService, WriteError, WriteGuard, client};
 pub use leadership::{
     elector::{Elector, LEASE_DURATION},
-    lease_guard::LeaseGuard,
     term::{Settings, Term},
 };
+pub use lease_guard::LeaseGuard;
 pub use metrics::Metrics;
-pub use reconciler::{error::Error, secrets::SecretError};
-pub use state::{compact_object::GuardedJobQueue, key::Key};
+pub use reconciler::{compact_object::GuardedJobQueue, error::Error, secrets::SecretError};
+pub use state::key::Key;

@@ -1,7 +1,7 @@
 //! The switches of the model: the guards of the design, and the mends that the model asked for.
 //!
-//! A guard (G1 to G15) is a rule of the decision "a run has an identity". A mend (M1 and on) is a rule which that page does
-//! not spell out, and without which the model finds a counterexample although all guards are on.
+//! A guard (G1 to G15) is a rule of the protocol: `docs/protocol.md` tells what each says, and why. A mend (M1 and on) is a
+//! rule without which the model finds a counterexample although all guards are on; the same page lists them.
 
 use std::fmt;
 
@@ -15,7 +15,7 @@ macro_rules! switches {
             /// Every switch, guards first.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)*];
 
-            /// Its short name, as in the decision: `G7`.
+            /// Its short name, as in `docs/protocol.md`: `G7`.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }

@@ -17,8 +17,8 @@ use jobqueue_queue::{
     Timeouts, TlsOptions, payload::encode_call,
 };
 use jobqueue_testkit::redis as shared_redis;
-use rand::{Rng, SeedableRng};
-use rand_chacha::ChaCha8Rng;
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value, json};
 
 /// In the ordinary check; `./dev prove` replays thousands.

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use flate2::{Compression, write::ZlibEncoder};
 use rand::rngs::StdRng;
 use rand::seq::{IndexedRandom as _, SliceRandom as _};
-use rand::{Rng as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 
 const SEED: u64 = 20_261_128;
 const MUTATIONS: usize = 60_000;

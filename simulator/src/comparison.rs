@@ -6,9 +6,8 @@ use std::thread;
 
 use chrono::{DateTime, FixedOffset};
 use jobqueue_scaling::{Calendar, Policy};
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 
 use super::bound::bound;
 use super::policies::{Fixed, Keda, OperatorPolicy, PerWorker, ScalingPolicy};

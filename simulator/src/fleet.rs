@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::collections::{BinaryHeap, VecDeque};
 
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
+use rand::RngExt;
+use rand::rngs::ChaCha8Rng;
 
 use super::fifo::{Fifo, Lot};
 use super::waits::Waits;
@@ -374,7 +374,7 @@ impl Fleet {
 
 #[cfg(test)]
 mod tests {
-    use rand_chacha::rand_core::SeedableRng;
+    use rand::SeedableRng;
 
     use super::super::work::Slump;
     use super::*;

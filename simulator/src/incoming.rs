@@ -1,7 +1,7 @@
 //! The jobs as they come: when, and how long each takes. They are drawn before anybody decides anything, so that every policy,
 //! and the bound, has the same jobs.
 
-use rand_chacha::ChaCha8Rng;
+use rand::rngs::ChaCha8Rng;
 
 use super::fifo::Lot;
 use super::load::{Arrivals, Load};

@@ -1,6 +1,6 @@
 //! What arrives when: rates that change along straight lines, and jobs that come all at once.
 
-use rand_chacha::ChaCha8Rng;
+use rand::rngs::ChaCha8Rng;
 use rand_distr::{Distribution, Poisson};
 
 /// Arrivals per second over a stretch of time, changing evenly from one rate to another.
@@ -165,7 +165,7 @@ impl<'a> Arrivals<'a> {
 
 #[cfg(test)]
 mod tests {
-    use rand_chacha::rand_core::SeedableRng;
+    use rand::SeedableRng;
 
     use super::*;
 

@@ -1,7 +1,7 @@
 //! One run: a load, a fleet of workers, and a policy that decides four times a second as the operator does.
 
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand::SeedableRng;
+use rand::rngs::ChaCha8Rng;
 use serde::Serialize;
 
 use super::explained::Explained;

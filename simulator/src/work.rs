@@ -1,6 +1,6 @@
 //! What a job takes: how long a worker is busy with it, how many it does at once, and what the database allows.
 
-use rand_chacha::ChaCha8Rng;
+use rand::rngs::ChaCha8Rng;
 use rand_distr::{Distribution, LogNormal, StandardNormal};
 
 use super::fifo::Lot;
@@ -123,7 +123,7 @@ impl Database {
 
 #[cfg(test)]
 mod tests {
-    use rand_chacha::rand_core::SeedableRng;
+    use rand::SeedableRng;
 
     use super::*;
 

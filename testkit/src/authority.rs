@@ -1,15 +1,16 @@
-//! Certificates of an authority of one's own, made by `openssl`.
+//! Certificates of an authority of one's own.
 
-use std::{path::PathBuf, process::Command};
+use std::{fs, net::Ipv4Addr, path::PathBuf};
 
+use rcgen::{
+    BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
+};
 use tempfile::TempDir;
 
 use crate::{Redis, free_port};
 
-const NEW_KEY: [&str; 5] = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
-
 /// An authority (`ca.pem`), a server certificate for 127.0.0.1 (`server.pem`, `server.key`) and a client certificate
-/// (`client.pem`, `client.key`), valid for two days.
+/// (`client.pem`, `client.key`).
 #[derive(Debug)]
 pub struct Authority(TempDir);
 
@@ -17,26 +18,28 @@ impl Authority {
     /// Makes all of them.
     pub fn new() -> Self {
         let authority = Self(TempDir::new().expect("a temporary directory"));
-        let own = ["-x509", "-days", "2", "-subj", "/CN=authority", "-keyout", "ca.key", "-out", "ca.pem"];
-        authority.openssl("req", &[&NEW_KEY[..], &own].concat());
-        authority.sign("server", "subjectAltName=IP:127.0.0.1");
-        authority.sign("client", "extendedKeyUsage=clientAuth");
+        let mut own = named("authority");
+        own.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(own, new_key()).expect("a certificate of the authority");
+        authority.write("ca.pem", &issuer.pem());
+        let mut server = named("server");
+        server.subject_alt_names = vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into())];
+        authority.sign("server", &server, &issuer);
+        let mut client = named("client");
+        client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        authority.sign("client", &client, &issuer);
         authority
     }
 
-    fn sign(&self, name: &str, extension: &str) {
-        std::fs::write(self.path("extensions"), extension).expect("the directory is ours");
-        let (key, request, certificate) = (format!("{name}.key"), format!("{name}.csr"), format!("{name}.pem"));
-        let subject = format!("/CN={name}");
-        self.openssl("req", &[&NEW_KEY[..], &["-subj", &subject, "-keyout", &key, "-out", &request]].concat());
-        let signer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "extensions"];
-        self.openssl("x509", &[&["-req", "-in", &request][..], &signer, &["-out", &certificate]].concat());
+    fn sign(&self, name: &str, certificate: &CertificateParams, issuer: &CertifiedIssuer<'_, KeyPair>) {
+        let key = new_key();
+        let signed = certificate.signed_by(&key, issuer).expect("a certificate that the authority signs");
+        self.write(&format!("{name}.pem"), &signed.pem());
+        self.write(&format!("{name}.key"), &key.serialize_pem());
     }
 
-    fn openssl(&self, command: &str, arguments: &[&str]) {
-        let output = Command::new("openssl").arg(command).args(arguments).current_dir(self.0.path()).output();
-        let output = output.expect("openssl runs");
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    fn write(&self, file: &str, pem: &str) {
+        fs::write(self.path(file), pem).expect("the directory is ours");
     }
 
     /// Where `file` is.
@@ -46,7 +49,7 @@ impl Authority {
 
     /// What `file` holds.
     pub fn pem(&self, file: &str) -> Vec<u8> {
-        std::fs::read(self.path(file)).expect("a file of this authority")
+        fs::read(self.path(file)).expect("a file of this authority")
     }
 
     /// A Redis with the server certificate, and its TLS port. `clients`: whether it wants a client certificate.
@@ -73,4 +76,15 @@ impl Default for Authority {
     fn default() -> Self {
         Self::new()
     }
+}
+
+fn named(name: &str) -> CertificateParams {
+    let mut certificate = CertificateParams::default();
+    certificate.distinguished_name.push(DnType::CommonName, name);
+    certificate
+}
+
+/// Of the curve P-256.
+fn new_key() -> KeyPair {
+    KeyPair::generate().expect("a key")
 }

@@ -1,7 +1,10 @@
-//! Holds the direction of dependence between the crates of this workspace, as `cargo metadata` reports it. The rule
-//! is the first invariant of ARCHITECTURE.md; a change here is a change of the architecture and belongs in `docs/decisions/`.
+//! Holds the direction of dependence between the crates of this workspace, as `cargo metadata` reports it, and between the
+//! modules of the operator, as their paths say. The rules are the first invariants of ARCHITECTURE.md; a change here is a change of the
+//! architecture and belongs in `docs/decisions/`.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use serde_json::Value;
@@ -47,6 +50,25 @@ const FENCES: [(&str, &[&str]); 4] = [
 
 /// What a pure crate cannot have: anything that waits, reads a clock or talks to somebody.
 const IMPURE: [&str; 7] = ["tokio", "async-trait", "futures", "rand", "reqwest", "axum", "uuid"];
+
+/// The files and folders of `operator/src`. Each uses those before it only; `main` and `lib` put all together.
+const OPERATOR: [&str; 15] = [
+    "backoff",
+    "digest",
+    "lease_guard",
+    "names",
+    "state",
+    "metrics",
+    "kube_client",
+    "status",
+    "autoscaler",
+    "reconciler",
+    "leadership",
+    "http",
+    "healthcheck",
+    "args",
+    "main",
+];
 
 #[derive(Debug)]
 struct Dependency {
@@ -108,4 +130,74 @@ fn the_scaling_decision_stays_pure() {
     for need in dependencies()["jobqueue-scaling"].iter().filter(|need| !need.only_for_tests) {
         assert!(!IMPURE.contains(&need.name.as_str()), "jobqueue-scaling must not depend on {}", need.name);
     }
+}
+
+/// The modules below `crate` that a source names: `a` and `b` for `crate::a::x` and `crate::{b::{y, z}}`.
+fn modules_named(source: &str) -> BTreeSet<String> {
+    let code: Vec<&str> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+    let code = code.join("\n");
+    let head = |path: &str| {
+        let name = path.trim_start().split(|c: char| c != '_' && !c.is_ascii_alphanumeric()).next();
+        name.unwrap_or_default().to_owned()
+    };
+    let heads = |rest: &str| match rest.strip_prefix('{') {
+        Some(group) => top_level(group).iter().map(|item| head(item)).collect(),
+        None => vec![head(rest)],
+    };
+    code.split("crate::").skip(1).flat_map(heads).filter(|name| !name.is_empty()).collect()
+}
+
+/// The items of a group in braces, without what they have in braces of their own.
+fn top_level(group: &str) -> Vec<String> {
+    let mut items = vec![String::new()];
+    let mut depth = 1_u32;
+    for c in group.chars() {
+        match c {
+            '{' => depth += 1,
+            '}' => depth -= 1,
+            ',' if depth == 1 => items.push(String::new()),
+            _ if depth == 1 => items.last_mut().expect("one at least").push(c),
+            _ => {}
+        }
+        if depth == 0 {
+            break;
+        }
+    }
+    items
+}
+
+fn sources(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let entries = fs::read_dir(path).expect("a folder of sources is readable");
+    entries.flat_map(|entry| sources(&entry.expect("an entry is readable").path())).collect()
+}
+
+#[test]
+fn paths_of_modules_are_found() {
+    let source = "use crate::a::x;\nuse crate::{\n    b::{y, z},\n    c,\n};\n// crate::d\nfn f() { crate::e::g(); }";
+    assert_eq!(modules_named(source).into_iter().collect::<Vec<_>>(), ["a", "b", "c", "e"]);
+}
+
+#[test]
+fn modules_of_the_operator_use_only_those_before_them() {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../operator/src"));
+    let mut found = BTreeSet::new();
+    for entry in fs::read_dir(root).expect("the operator has sources") {
+        let path = entry.expect("an entry is readable").path();
+        let module = path.file_stem().and_then(|name| name.to_str()).expect("a name").to_owned();
+        if module == "lib" {
+            continue;
+        }
+        let place = OPERATOR.iter().position(|name| *name == module);
+        let before = &OPERATOR[..place.unwrap_or_else(|| panic!("OPERATOR does not name {module}"))];
+        for source in sources(&path) {
+            for used in modules_named(&fs::read_to_string(&source).expect("a source is text")) {
+                assert!(used == module || before.contains(&used.as_str()), "{} must not use {used}", source.display());
+            }
+        }
+        found.insert(module);
+    }
+    assert_eq!(found.len(), OPERATOR.len(), "OPERATOR names what is there, and nothing else");
 }

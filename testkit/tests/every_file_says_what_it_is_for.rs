@@ -1,9 +1,12 @@
-//! Holds two habits of this code base: a file opens with a `//!` that says what it is for, and a lint is never silenced
-//! without a reason.
+//! Holds habits of this code base: a file opens with a `//!` that says what it is for, and is not long; a lint is never
+//! silenced without a reason. How long a function may be says `clippy.toml`.
 
 use std::path::PathBuf;
 
 use jobqueue_testkit::tree::files;
+
+/// Lines that a file may have.
+const LONGEST: usize = 450;
 
 fn sources() -> Vec<(PathBuf, String)> {
     let found = files(&["rs"]);
@@ -16,6 +19,16 @@ fn every_file_says_what_it_is_for() {
     let silent: Vec<_> =
         sources().into_iter().filter(|(_, text)| !text.starts_with("//! ")).map(|(path, _)| path).collect();
     assert!(silent.is_empty(), "no //! at the top of {silent:?}");
+}
+
+#[test]
+fn no_file_is_long() {
+    let long: Vec<_> = sources()
+        .into_iter()
+        .map(|(path, text)| (path, text.lines().count()))
+        .filter(|(_, lines)| *lines > LONGEST)
+        .collect();
+    assert!(long.is_empty(), "more than {LONGEST} lines: split {long:?} by topic");
 }
 
 #[test]

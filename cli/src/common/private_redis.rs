@@ -43,6 +43,11 @@ pub(crate) struct PrivateRedis {
 impl PrivateRedis {
     /// Finds the server of `directory`, or starts one.
     pub(crate) async fn start(directory: &Path) -> anyhow::Result<Self> {
+        Self::start_from(directory, FIRST_PORT).await
+    }
+
+    /// The same, on `first_port` or one that follows it.
+    async fn start_from(directory: &Path, first_port: u16) -> anyhow::Result<Self> {
         std::fs::create_dir_all(directory)
             .with_context(|| format!("cannot make the directory {}", directory.display()))?;
         if let Some(port) = noted_port(directory)
@@ -50,7 +55,7 @@ impl PrivateRedis {
         {
             return Ok(Self { directory: directory.into(), port, pid, child: None, found: true });
         }
-        for port in (FIRST_PORT..FIRST_PORT + PORTS).filter(|port| free(*port)) {
+        for port in (first_port..first_port + PORTS).filter(|port| free(*port)) {
             let child = spawn(directory, port)?;
             let pid = i32::try_from(child.id()).context("a process id")?;
             let mut server = Self { directory: directory.into(), port, pid, child: Some(child), found: false };
@@ -64,7 +69,7 @@ impl PrivateRedis {
                 Err(error) => return Err(error),
             }
         }
-        anyhow::bail!("no free port for a private Redis from {FIRST_PORT} on")
+        anyhow::bail!("no free port for a private Redis from {first_port} on")
     }
 
     /// The running server of `directory`, if `url` is its.
@@ -187,6 +192,8 @@ fn ask(port: u16, command: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use jobqueue_testkit::free_port;
+
     use super::*;
 
     #[tokio::test]
@@ -194,11 +201,13 @@ mod tests {
         let place = tempfile::tempdir().expect("a directory");
         let manifest = place.path().join("jobqueue.yaml");
         let directory = place.path().canonicalize().expect("a path").join(".jobqueue/q/redis");
-        let mut first = PrivateRedis::start(&directory).await.expect("started");
+        // No other test tries this port while the server is down.
+        let port = free_port();
+        let mut first = PrivateRedis::start_from(&directory, port).await.expect("started");
         assert_eq!(ask(first.port, "SET k v").as_deref(), Some("+OK\r\n"));
         assert!(PrivateRedis::at(&first.url(), &directory).is_some());
         assert!(PrivateRedis::at("redis://127.0.0.1:6379/0", &directory).is_none());
-        let found = PrivateRedis::start(&directory).await.expect("found");
+        let found = PrivateRedis::start_from(&directory, port).await.expect("found");
         assert_eq!((found.found, found.port, found.pid), (true, first.port, first.pid));
         assert_eq!(private_redis_url("q", &manifest), Some(first.url()));
         first.stop().await;
@@ -207,7 +216,7 @@ mod tests {
         first.wait_until_loaded().await.expect("loaded");
         assert!(!first.revive().expect("runs"));
         first.stop().await;
-        let mut second = PrivateRedis::start(&directory).await.expect("started again");
+        let mut second = PrivateRedis::start_from(&directory, port).await.expect("started again");
         assert!(!second.found);
         assert_eq!(ask(second.port, "GET k").as_deref(), Some("$1\r\nv\r\n"));
         second.stop().await;
@@ -216,7 +225,8 @@ mod tests {
     #[tokio::test]
     async fn starts_at_the_same_time_do_not_share_a_server() {
         let places: Vec<_> = (0..4).map(|_| tempfile::tempdir().expect("a directory")).collect();
-        let starts = places.iter().map(|place| PrivateRedis::start(place.path()));
+        let port = free_port();
+        let starts = places.iter().map(|place| PrivateRedis::start_from(place.path(), port));
         let mut servers = futures::future::try_join_all(starts).await.expect("all start");
         for (server, place) in servers.iter_mut().zip(&places) {
             assert_eq!(serves(server.port, &place.path().canonicalize().expect("a path")), Some(server.pid));

@@ -1,5 +1,7 @@
 //! `jobqueue local` before the first worker starts: what is wrong is told with what to do.
 
+use jobqueue_testkit::{Redis, postgres};
+
 use crate::support::{file, jobqueue, text};
 
 const MANIFEST: &str = r#"
@@ -33,5 +35,29 @@ fn a_missing_sqlite_file_or_directory_is_named_with_what_to_do() {
         assert_eq!(ran.code, 4, "{}", ran.err);
         let expected = format!("there is no directory {}: create it", directory.path().join("data").display());
         assert!(ran.err.contains(&expected) && !ran.err.contains("--schema"), "{}", ran.err);
+    }
+}
+
+#[test]
+fn a_server_that_is_down_or_refuses_us_is_named_with_what_to_check() {
+    let directory = tempfile::tempdir().unwrap();
+    let manifest = file(directory.path(), "jobqueue.yaml", MANIFEST);
+    let schema = file(directory.path(), "schema.sql", "CREATE TABLE person (name TEXT)");
+    let redis = Redis::start(&["--requirepass", "secret"]);
+    let sqlite = format!("sqlite:{}?mode=rwc", directory.path().join("people.sqlite").display());
+    let refused = format!("postgres://nobody@127.0.0.1:{}/postgres", postgres().port());
+    let cases = [
+        ("postgres://127.0.0.1:1/people", "redis://127.0.0.1:1", ["is not available", "check that the database runs"]),
+        (&refused, "redis://127.0.0.1:1", ["refused us", "check user and password in the URL (--database"]),
+        (&sqlite, "redis://127.0.0.1:1", ["is not available", "check that Redis runs"]),
+        (&sqlite, &redis.url(), ["refused us", "check user and password in the URL (--redis"]),
+    ];
+    for (database, redis, expected) in cases {
+        let args = ["local", "-f", text(&manifest), "--workers-binary", "/bin/sh", "--schema", text(&schema)];
+        let ran = jobqueue(&[&args[..], &["--database", database, "--redis", redis]].concat());
+        assert_eq!(ran.code, 4, "{database}, {redis}: {}", ran.err);
+        for words in expected {
+            assert!(ran.err.contains(words), "{database}, {redis}, {words}: {}", ran.err);
+        }
     }
 }

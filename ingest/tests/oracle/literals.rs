@@ -1,7 +1,7 @@
 //! Numbers in JSON's notation: those that trap whoever passes them through a double, and drawn ones of the same kinds.
 
 use rand::rngs::StdRng;
-use rand::{Rng as _, SeedableRng as _};
+use rand::{RngExt as _, SeedableRng as _};
 
 /// Always tried, in batches and alone.
 pub(crate) const TRAPS: &[&str] = &[

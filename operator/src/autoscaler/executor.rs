@@ -23,7 +23,7 @@ use crate::{
     backoff,
     kube_client::{FIELD_MANAGER, WriteError},
     metrics::{DecisionLabels, Metrics},
-    reconciler::build,
+    names,
     state::{key::Key, owners::AutoscalerState},
     status::events::Events,
 };
@@ -90,7 +90,7 @@ impl Executor {
             (queue.observed.idle_pods.clone(), protect)
         });
         let (idle_pods, protect) = pods.unwrap_or_default();
-        let selector = format!("{}={}", build::QUEUE_LABEL, key.name);
+        let selector = format!("{}={}", names::QUEUE_LABEL, key.name);
         let namespace = key.namespace.as_deref().unwrap_or_default();
         let scale_down = ScaleDown { namespace, selector: &selector, from, to, protect };
         let marked = scale_down::mark_pods(&self.client, scale_down, &idle_pods).await;

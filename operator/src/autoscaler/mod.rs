@@ -7,10 +7,8 @@
 
 mod evaluate;
 pub(crate) mod executor;
-pub(crate) mod failure_rate;
-pub(crate) mod idle_pods;
 mod observe;
-pub(crate) mod redis_endpoints;
+mod redis_endpoints;
 mod scale_down;
 pub(crate) mod write_priority;
 
@@ -31,11 +29,12 @@ use crate::{
         evaluate::{Evaluation, evaluate},
         executor::Executor,
         observe::{Moment, observe},
-        redis_endpoints::{EndpointKey, Endpoints},
+        redis_endpoints::Endpoints,
         write_priority::WritePriority,
     },
     metrics::Metrics,
     state::{
+        endpoint_key::EndpointKey,
         key::Key,
         owners::{AutoscalerState, PollTarget},
     },

@@ -8,13 +8,11 @@ use jobqueue_scaling_input::Reading;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{
-    autoscaler::idle_pods::IdlePods,
-    state::{
-        health::{Reachability, Stall},
-        observed::{Observed, QueueSnapshot},
-        spec::Spec,
-    },
+use crate::state::{
+    health::{Reachability, Stall},
+    idle_pods::IdlePods,
+    observed::{Observed, QueueSnapshot},
+    spec::Spec,
 };
 
 /// Failed polls in a row before a queue counts as unreachable: one lost packet is no outage.

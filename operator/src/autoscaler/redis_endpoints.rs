@@ -1,61 +1,10 @@
 //! The Redis servers that are polled: one connection for all queues of a server.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
-use jobqueue_queue::{Connection, ConnectionUrl, QueueError, Timeouts, TlsOptions};
+use jobqueue_queue::{Connection, QueueError};
 
-use crate::reconciler::secrets::Resolved;
-
-/// One server and one login. Compares by everything that makes a connection; prints no password. Thousands of queues
-/// share one: clones are cheap.
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct EndpointKey(Arc<EndpointConfig>);
-
-#[derive(PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct EndpointConfig {
-    url: String,
-    /// The domain of short host names; `None` if the URL has none.
-    domain: Option<String>,
-    ca: Option<Vec<u8>>,
-    client: Option<(Vec<u8>, Vec<u8>)>,
-}
-
-impl std::fmt::Debug for EndpointKey {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("EndpointKey")
-    }
-}
-
-impl EndpointKey {
-    /// The server that a queue's Secrets name. A short host name is one of `domain`, as it is for the queue's workers. A URL
-    /// that cannot be understood is the error `Config`.
-    pub(crate) fn new(resolved: &Resolved, domain: Option<&str>) -> Result<Self, QueueError> {
-        let Resolved { redis_url, redis_ca, redis_client, .. } = resolved;
-        let url = redis_url.parse::<ConnectionUrl>()?;
-        let domain = domain.filter(|domain| url.clone().within(domain) != url).map(ToOwned::to_owned);
-        let (ca, client) = (redis_ca.clone(), redis_client.clone());
-        Ok(Self(Arc::new(EndpointConfig { url: redis_url.clone(), domain, ca, client })))
-    }
-
-    /// A connection to it, made when first used. A server that does not answer in two seconds counts as down: the next
-    /// poll is a fraction of a second away.
-    fn connection(&self) -> Result<Connection, QueueError> {
-        let EndpointConfig { url, domain, ca, client } = &*self.0;
-        let (client_cert, client_key) = client.clone().unzip();
-        let tls = TlsOptions { ca: ca.clone(), client_cert, client_key };
-        let limit = Duration::from_secs(2);
-        let url: ConnectionUrl = url.parse()?;
-        if url.socket().is_some() {
-            // Neither admission nor the reading of Secrets lets one through: a JobQueue must not reach files of this machine.
-            return Err(QueueError::Config("a JobQueue names a server, not a socket (unix://)".into()));
-        }
-        let url = match domain {
-            Some(domain) => url.within(domain),
-            None => url,
-        };
-        Connection::new(&url, &tls, Timeouts { connect: limit, response: limit })
-    }
-}
+use crate::state::endpoint_key::EndpointKey;
 
 /// Connections by server; those that are no longer used are closed.
 #[derive(Default)]

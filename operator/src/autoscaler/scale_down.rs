@@ -11,7 +11,7 @@ use kube::{
 };
 use serde_json::json;
 
-use crate::autoscaler::idle_pods::IdlePods;
+use crate::state::idle_pods::IdlePods;
 
 /// The annotation; a lower cost is removed first, and none counts as 0.
 const COST: &str = "controller.kubernetes.io/pod-deletion-cost";

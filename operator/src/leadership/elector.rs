@@ -15,7 +15,7 @@ use kube::{Api, Client, api::PostParams};
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 
-use crate::leadership::lease_guard::LeaseGuard;
+use crate::lease_guard::LeaseGuard;
 
 /// How long a record protects its holder.
 pub const LEASE_DURATION: Duration = Duration::from_secs(10);

@@ -1,5 +1,4 @@
 //! Which operator leads, what a leader may still do, and what it does.
 
 pub(crate) mod elector;
-pub(crate) mod lease_guard;
 pub(crate) mod term;

@@ -14,8 +14,11 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     autoscaler::{Autoscaler, Change, executor::Executor, write_priority::WritePriority},
     metrics::Metrics,
-    reconciler::{admission::Admission, context::Context, controller, error::Error, reconcile, secrets::RecentSecrets},
-    state::{compact_object::GuardedJobQueue, key::Key, owners::Owners},
+    reconciler::{
+        admission::Admission, compact_object::GuardedJobQueue, context::Context, controller, error::Error, reconcile,
+        secrets::RecentSecrets,
+    },
+    state::{key::Key, owners::Owners},
     status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
 };
 

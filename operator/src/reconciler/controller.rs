@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backoff::{self, per_queue},
     metrics::OutcomeLabels,
-    reconciler::{admission, build, context::Context, error::Error, reconcile},
-    state::{compact_object::CompactObject, key::Key},
+    names,
+    reconciler::{admission, compact_object::CompactObject, context::Context, error::Error, reconcile},
+    state::key::Key,
     status::writer::{FIRST_POLL, Next},
 };
 
@@ -35,7 +36,7 @@ const PAGE: u32 = 100;
 fn controller(context: &Arc<Context>) -> Controller<CompactObject> {
     let queues: Api<CompactObject> = scoped(&context.client, context.scope.as_deref());
     let deployments: Api<Deployment> = scoped(&context.client, context.scope.as_deref());
-    let of_queues = watcher::Config::default().page_size(PAGE).labels(build::QUEUE_LABEL);
+    let of_queues = watcher::Config::default().page_size(PAGE).labels(names::QUEUE_LABEL);
     let (store, writer) = reflector::store();
     let queues = watcher(queues, watcher::Config::default().page_size(PAGE)).reflect(writer).applied_objects();
     let cache = context.clone();

@@ -7,17 +7,16 @@ use jobqueue_crds::JobQueue;
 
 use crate::{
     digest::Digest,
-    reconciler::{build, context::Context, controller::resync, secrets::resolve, warnings},
+    names,
+    reconciler::{context::Context, controller::resync, secrets::resolve, warnings},
     state::{
         deployment_cache::CachedDeployment,
         key::{Key, Uid},
         missing_pods::MissingPods,
         queue_state::ReconcilerView,
+        workers::{PodProblem, Workers},
     },
-    status::{
-        pod_problems::{PodProblem, Workers},
-        writer::Findings,
-    },
+    status::writer::Findings,
 };
 
 /// How old a Secret may be for a queue that did not change, while its Secrets may have.
@@ -50,7 +49,7 @@ pub(super) async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -
         return None;
     }
     context.state.update(key, |state| state.applied.ready = workers.ready);
-    let warnings = warnings(context, key, &build::object_name(queue)).await;
+    let warnings = warnings(context, key, &names::object_name(queue)).await;
     Some(Findings { stall: None, workers: Some(workers), problem, warnings })
 }
 

@@ -6,10 +6,12 @@ use jobqueue_crds::JobQueue;
 use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
-use crate::reconciler::{
-    build,
-    error::Error,
-    secrets::{RecentSecrets, Resolved, SecretError, resolve},
+use crate::{
+    names,
+    reconciler::{
+        error::Error,
+        secrets::{RecentSecrets, Resolved, SecretError, resolve},
+    },
 };
 
 /// What was found.
@@ -31,7 +33,7 @@ pub(super) async fn fetch(
 ) -> Result<Fetched, Error> {
     let namespace = queue.namespace().unwrap_or_default();
     let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
-    let name = build::object_name(queue);
+    let name = names::object_name(queue);
     let (secrets, deployment) = tokio::join!(resolve(client, queue, recent, max_age), deployments.get_opt(&name));
     let deployment =
         deployment.map_err(|source| Error::Read { what: "the workers' Deployment", source: Box::new(source) })?;
@@ -44,6 +46,6 @@ pub(super) async fn fetch(
 /// The queue's pods; asked for only while workers are missing.
 pub(super) async fn pods(client: &Client, queue: &JobQueue) -> Result<Vec<Pod>, Error> {
     let api: Api<Pod> = Api::namespaced(client.clone(), &queue.namespace().unwrap_or_default());
-    let list = api.list(&ListParams::default().labels(&build::selector_text(queue))).await;
+    let list = api.list(&ListParams::default().labels(&names::selector_text(queue))).await;
     list.map(|list| list.items).map_err(|source| Error::Read { what: "the workers' pods", source: Box::new(source) })
 }

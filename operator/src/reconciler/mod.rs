@@ -3,6 +3,7 @@
 pub(crate) mod admission;
 mod apply;
 pub(crate) mod build;
+pub(crate) mod compact_object;
 pub(crate) mod context;
 pub(crate) mod controller;
 pub(crate) mod error;
@@ -21,6 +22,7 @@ use crate::{
     reconciler::{
         apply::{AppliedObjects, apply, inherited, is_unchanged},
         build::{BuildInput, build},
+        compact_object::GuardedJobQueue,
         context::Context,
         error::{Error, Refusal},
         fast_path::UNCHANGED,
@@ -29,13 +31,13 @@ use crate::{
     },
     state::{
         applied::Source,
-        compact_object::GuardedJobQueue,
         health::{Stall, Warning},
         key::{Key, Uid},
         missing_pods::MissingPods,
+        workers::{PodProblem, Workers},
     },
     status::{
-        pod_problems::{self, PodProblem, Workers},
+        pod_problems,
         writer::{Findings, Next},
     },
 };
@@ -79,7 +81,7 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
         Ok(findings) => Ok(findings),
         Err(Refusal::Failed(error)) => Err(error),
         Err(Refusal::Stalled(stall)) => {
-            let workers = present.as_ref().map(pod_problems::workers);
+            let workers = present.as_ref().map(Workers::of);
             Ok(Findings { stall: Some(stall), workers, ..Findings::default() })
         }
     }
@@ -90,7 +92,7 @@ async fn serve_fetched(context: &Context, key: &Key, queue: &JobQueue, fetched: 
     let Valid { spec, initial, source, secret_hash } = validate(queue, fetched, context.in_cluster)?;
     context.state.serve(key, Uid::of(queue), spec, initial);
     let deployment = Box::pin(build_and_apply(context, key, queue, (source, &secret_hash), present.as_ref())).await?;
-    let (name, workers) = (deployment.name_any(), pod_problems::workers(&deployment));
+    let (name, workers) = (deployment.name_any(), Workers::of(&deployment));
     context.state.update(key, |state| {
         state.applied.deployment = Some(name.as_str().into());
         state.applied.ready = workers.ready;

@@ -14,17 +14,16 @@ use kube::{Api, Client, ResourceExt};
 
 use tokio::time::Instant;
 
-use crate::digest::{Digest, digest};
+use crate::{
+    digest::{Digest, digest},
+    state::endpoint_key::RedisLogin,
+};
 
 /// What the Secrets of one queue say. Prints no value.
 #[derive(Clone)]
 pub(crate) struct Resolved {
-    /// The Redis URL, password included.
-    pub(crate) redis_url: String,
-    /// PEM of the certificate authority for Redis; `None` without one.
-    pub(crate) redis_ca: Option<Vec<u8>>,
-    /// PEM of the client certificate and its key for Redis; `None` without one.
-    pub(crate) redis_client: Option<(Vec<u8>, Vec<u8>)>,
+    /// The Redis of the queue.
+    pub(crate) redis: RedisLogin,
     /// Digest of everything that the workers read from Secrets.
     pub(crate) hash: Digest,
     /// Digest of the Secrets' resource versions.
@@ -251,7 +250,7 @@ impl Reader<'_> {
         let redis_url =
             self.url("spec.queue.redis", url.as_ref(), url_secret_key_ref.as_ref(), redis_url_problem).await?;
         let fields = ["spec.queue.redis.tls.caSecretKeyRef", "spec.queue.redis.tls.clientCertificateSecretRef"];
-        let (redis_ca, redis_client) = self.certificates(fields, tls.as_ref()).await?;
+        let (ca, client) = self.certificates(fields, tls.as_ref()).await?;
         if let Some(database) = &queue.spec.database {
             let secret = database.url_secret_key_ref.as_ref();
             // Only the workers use them: here they are checked, and their changes followed.
@@ -262,7 +261,7 @@ impl Reader<'_> {
         let hash = digest(self.parts.iter().map(Vec::as_slice));
         let versions: Vec<String> = self.read.values().filter_map(|secret| secret.resource_version()).collect();
         let version = digest(versions.iter().map(String::as_bytes));
-        Ok(Resolved { redis_url, redis_ca, redis_client, hash, version })
+        Ok(Resolved { redis: RedisLogin { url: redis_url, ca, client }, hash, version })
     }
 }
 

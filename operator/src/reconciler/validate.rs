@@ -7,7 +7,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Resource, ResourceExt};
 
 use crate::{
-    autoscaler::redis_endpoints::EndpointKey,
+    names,
     reconciler::{
         build,
         error::{Error, Refusal},
@@ -16,6 +16,7 @@ use crate::{
     },
     state::{
         applied::Source,
+        endpoint_key::EndpointKey,
         health::Stall,
         spec::{Initial, Spec},
     },
@@ -51,7 +52,7 @@ pub(super) fn validate(queue: &JobQueue, fetched: Fetched, in_cluster: bool) -> 
         None => error.into(),
     })?;
     let domain = in_cluster.then(|| format!("{}.svc", queue.namespace().unwrap_or_default()));
-    let endpoint = EndpointKey::new(&resolved, domain.as_deref())
+    let endpoint = EndpointKey::new(resolved.redis.clone(), domain.as_deref())
         .map_err(|error| stalled(Reason::InvalidUrl, format!("spec.queue.redis: {error}")))?;
     Ok(Valid {
         spec: spec(queue, endpoint, calendar),
@@ -112,7 +113,7 @@ fn check_owner(queue: &JobQueue, deployment: &Deployment) -> Result<(), Refusal>
             reason: Reason::NameTaken,
             message: format!(
                 "Deployment {} exists and does not belong to this JobQueue: rename one of them, or delete the Deployment",
-                build::object_name(queue)
+                names::object_name(queue)
             ),
         })),
     }
@@ -123,16 +124,11 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::digest::Digest;
+    use crate::{digest::Digest, state::endpoint_key::RedisLogin};
 
     fn resolved(hash: u32, version: u32) -> Resolved {
-        Resolved {
-            redis_url: String::new(),
-            redis_ca: None,
-            redis_client: None,
-            hash: Digest(hash),
-            version: Digest(version),
-        }
+        let redis = RedisLogin { url: String::new(), ca: None, client: None };
+        Resolved { redis, hash: Digest(hash), version: Digest(version) }
     }
 
     fn deployment(mark: &str) -> Deployment {

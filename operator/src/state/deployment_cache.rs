@@ -6,9 +6,8 @@ use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
     digest::Digest,
-    reconciler::build,
-    state::{applied::deployment_digest, key::Key},
-    status::pod_problems::{self, Workers},
+    names,
+    state::{applied::deployment_digest, key::Key, workers::Workers},
 };
 
 /// A Deployment as its watch had it last; the cluster may be further.
@@ -25,10 +24,10 @@ impl CachedDeployment {
     pub(crate) fn of(deployment: &Deployment) -> Option<(Key, Self)> {
         let owners = deployment.owner_references();
         let owner = owners.iter().find(|owner| owner.kind == JobQueue::kind(&()) && owner.controller == Some(true))?;
-        if deployment.name_any() != build::name_of_workers(&owner.name) {
+        if deployment.name_any() != names::name_of_workers(&owner.name) {
             return None;
         }
         let key = ObjectRef::new(&owner.name).within(&deployment.namespace().unwrap_or_default());
-        Some((key, Self { digest: deployment_digest(deployment), workers: pod_problems::workers(deployment) }))
+        Some((key, Self { digest: deployment_digest(deployment), workers: Workers::of(deployment) }))
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::{backoff::per_queue, status::pod_problems::PodProblem};
+use crate::{backoff::per_queue, state::workers::PodProblem};
 
 /// How long pods may take to start before it is asked what keeps them. Thousands of queues may have pods that start.
 fn first_check(queues: usize) -> Duration {

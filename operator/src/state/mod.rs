@@ -6,9 +6,11 @@
 //! [`registry`]; to write one takes its owner's handle ([`owners`]).
 
 pub(crate) mod applied;
-pub(crate) mod compact_object;
 pub(crate) mod deployment_cache;
+pub(crate) mod endpoint_key;
+pub(crate) mod failure_rate;
 pub(crate) mod health;
+pub(crate) mod idle_pods;
 pub(crate) mod key;
 pub(crate) mod missing_pods;
 pub(crate) mod observed;
@@ -20,3 +22,4 @@ pub(crate) mod spec;
 pub(crate) mod status_cursor;
 #[cfg(test)]
 pub(crate) mod testing;
+pub(crate) mod workers;

@@ -6,9 +6,11 @@ use jobqueue_scaling_input::ScalingInput;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
-use crate::{
-    autoscaler::{failure_rate::FailureRate, idle_pods::IdlePods, redis_endpoints::EndpointKey},
-    state::health::{Reachability, Stall, Warning},
+use crate::state::{
+    endpoint_key::EndpointKey,
+    failure_rate::FailureRate,
+    health::{Reachability, Stall, Warning},
+    idle_pods::IdlePods,
 };
 
 /// The part of a queue's state that follows Redis.

@@ -14,16 +14,14 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::watcher::Event;
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::{
-    autoscaler::redis_endpoints::EndpointKey,
-    state::{
-        deployment_cache::CachedDeployment,
-        key::{Key, Uid},
-        queue_state::{AutoscalerView, QueueState, ReconcilerView},
-        registry::Registry,
-        spec::{Initial, Spec},
-        status_cursor::{StatusDigest, WrittenStatus},
-    },
+use crate::state::{
+    deployment_cache::CachedDeployment,
+    endpoint_key::EndpointKey,
+    key::{Key, Uid},
+    queue_state::{AutoscalerView, QueueState, ReconcilerView},
+    registry::Registry,
+    spec::{Initial, Spec},
+    status_cursor::{StatusDigest, WrittenStatus},
 };
 
 /// The handles of one registry. Each is made once, here.

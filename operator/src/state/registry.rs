@@ -5,9 +5,9 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use crate::{
-    autoscaler::redis_endpoints::EndpointKey,
-    state::{deployment_cache::CachedDeployment, key::Key, queue_state::QueueState, status_cursor::WrittenStatus},
+use crate::state::{
+    deployment_cache::CachedDeployment, endpoint_key::EndpointKey, key::Key, queue_state::QueueState,
+    status_cursor::WrittenStatus,
 };
 
 /// By queue. Each poll asks for each queue a few times: the standard library's hasher was a tenth of it. Keys and values are

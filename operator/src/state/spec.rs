@@ -7,7 +7,7 @@ use jobqueue_crds::LastScale;
 use jobqueue_queue::StatsQuery;
 use jobqueue_scaling::{Bounds, Calendar, Policy};
 
-use crate::autoscaler::redis_endpoints::EndpointKey;
+use crate::state::endpoint_key::EndpointKey;
 
 /// The part of a queue's state that follows its spec.
 #[derive(Debug)]

@@ -4,22 +4,15 @@ use jobqueue_queue::StatsQuery;
 use jobqueue_scaling::{Backlog, Calendar, Policy, Rates};
 use k8s_openapi::jiff::Timestamp;
 
-use crate::{
-    autoscaler::redis_endpoints::EndpointKey,
-    digest::Digest,
-    reconciler::secrets::Resolved,
-    state::{observed::QueueSnapshot, spec::Spec},
+use crate::state::{
+    endpoint_key::{EndpointKey, RedisLogin},
+    observed::QueueSnapshot,
+    spec::Spec,
 };
 
 /// A queue at this Redis.
 pub(crate) fn spec(url: &str) -> Spec {
-    let resolved = Resolved {
-        redis_url: url.into(),
-        redis_ca: None,
-        redis_client: None,
-        hash: Digest::default(),
-        version: Digest::default(),
-    };
+    let login = RedisLogin { url: url.into(), ca: None, client: None };
     let query = StatsQuery {
         protocol: jobqueue_queue::Protocol::Rq,
         names: vec!["q".into()],
@@ -27,7 +20,7 @@ pub(crate) fn spec(url: &str) -> Spec {
         consumer_group: String::new(),
     };
     Spec {
-        endpoint: EndpointKey::new(&resolved, None).expect("a URL"),
+        endpoint: EndpointKey::new(login, None).expect("a URL"),
         query: query.into(),
         policy: Policy::default(),
         calendar: Calendar::default().into(),

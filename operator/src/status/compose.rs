@@ -8,17 +8,15 @@ use jobqueue_scaling_input::{decision_status, limit_reason};
 use k8s_openapi::{apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 
 use crate::{
-    reconciler::build,
+    names,
     state::{
         health::{Reachability, Stall, Warning},
         observed::QueueSnapshot,
         queue_state::QueueState,
         scaling::Scaling,
+        workers::{PodProblem, Workers},
     },
-    status::{
-        conditions::{DecisionSummary, Facts, conditions},
-        pod_problems::{PodProblem, Workers},
-    },
+    status::conditions::{DecisionSummary, Facts, conditions},
 };
 
 /// What a reconcile found out.
@@ -128,7 +126,7 @@ pub(super) fn compose(
     JobQueueStatus {
         observed_generation: queue.metadata.generation,
         conditions: conditions(&facts, now),
-        selector: Some(build::selector_text(queue)),
+        selector: Some(names::selector_text(queue)),
         replicas: workers.map_or(0, |workers| count(workers.present)),
         ready_replicas: workers.map_or(0, |workers| count(workers.ready)),
         desired_replicas: known.summary.as_ref().map(|summary| count(summary.replicas)).or(previous.desired_replicas),

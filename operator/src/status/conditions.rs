@@ -9,9 +9,9 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use crate::{
-    state::health::{Reachability, Stall, Warning},
-    status::pod_problems::{PodProblem, Workers},
+use crate::state::{
+    health::{Reachability, Stall, Warning},
+    workers::{PodProblem, Workers},
 };
 
 /// The last decision, as the status shows it.

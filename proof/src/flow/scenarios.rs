@@ -7,6 +7,10 @@ use crate::scenarios::{Case, Limit, Scenario};
 
 /// Every scenario of lists and streams.
 pub(crate) fn scenarios() -> Vec<Scenario> {
+    lists().into_iter().chain(streams()).collect()
+}
+
+fn lists() -> Vec<Scenario> {
     let none = Budget::default();
     vec![
         Scenario {
@@ -45,6 +49,12 @@ pub(crate) fn scenarios() -> Vec<Scenario> {
             }),
             needs: &[Content],
         },
+    ]
+}
+
+fn streams() -> Vec<Scenario> {
+    let none = Budget::default();
+    vec![
         Scenario {
             name: "a stream of two groups",
             what: "each group is to see all; crashes, zombies, a group that is made anew",

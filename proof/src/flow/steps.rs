@@ -159,6 +159,13 @@ pub(super) fn take(before: &System, config: &Config, step: Step) -> Option<Syste
             let job = world.redis.queues[number].jobs.get_mut(&run)?;
             (job.place, job.attempts) = (Location::Ready, 0);
         }
+        _ => of_maintenance_and_data(world, config, step)?,
+    }
+    Some(next)
+}
+
+fn of_maintenance_and_data(world: &mut System, config: &Config, step: Step) -> Option<()> {
+    match step {
         Step::ComeDue(number, run) => world.redis.queues[number].jobs.get_mut(&run)?.place = Location::Ready,
         Step::Reclaim(number, run) => reclaim(world, config, number, run),
         Step::Adopt(number, entry) => adopt(world, config, number, entry),
@@ -175,8 +182,9 @@ pub(super) fn take(before: &System, config: &Config, step: Step) -> Option<Syste
                 }
             }
         }
+        _ => return None,
     }
-    Some(next)
+    Some(())
 }
 
 /// A producer pushes; every group is to see it.

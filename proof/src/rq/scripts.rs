@@ -145,28 +145,9 @@ pub(super) fn claim(world: &mut System, config: &Config, worker: usize, fault: O
     let redis = &mut world.servers[server];
 
     if let Some(aside) = redis.aside.iter().find(|aside| redis.in_hand(aside.job).is_none()).copied() {
-        let own = redis
-            .record(aside.job)
-            .copied()
-            .filter(|record| record.version == aside.version || run_of(redis, guards, aside.job, record) == aside.run);
-        if own.is_some_and(|record| record.status == Status::Canceled) {
-            run(redis, config, &[Write::TakeAside(aside.run)], fault);
-            return true;
-        }
-        let lease = Lease {
-            execution,
-            job: aside.job,
-            run: aside.run,
-            version: own.map_or(aside.version, |record| record.version),
-            effect: aside.effect,
-            replaced: aside.replaced,
-            attempts: aside.attempts + 1,
-            until: Until::Live,
-        };
-        give_out(world, config, worker, (lease, own, None), Write::TakeAside(aside.run), fault);
+        claim_aside(world, config, worker, aside, fault);
         return true;
     }
-
     let Some(&job) = redis.queue.first() else { return false };
     let waiting = redis.record(job).copied().filter(|record| matches!(record.status, Status::Queued | Status::Started));
     let Some(record) = waiting else {
@@ -184,27 +165,9 @@ pub(super) fn claim(world: &mut System, config: &Config, worker: usize, fault: O
     if let Some(lease) = in_hand.filter(|_| left_over.is_none()) {
         if record.version == lease.version || !guards.has(Switch::Aside) {
             run(redis, config, &[Write::TakeId], fault);
-            return true;
+        } else {
+            set_aside(redis, config, (job, name), &record, fault);
         }
-        let attempts = if record.run == Some(name) { record.attempts } else { 0 };
-        let aside = Aside {
-            job,
-            run: name,
-            version: record.version,
-            effect: record.effect,
-            replaced: replaced(guards, &record, name),
-            attempts,
-        };
-        let mut script = vec![Write::SetAside(aside), Write::TakeId];
-        if !guards.has(Switch::TakeLast) {
-            script.reverse();
-        }
-        if guards.has(Switch::Fence) {
-            // What comes after this one must know of it.
-            let (run, of, replaced) = (Some(name), Some(record.version.enqueued), aside.replaced);
-            script.insert(1, Write::Record(job, Record { run, of, replaced, ..record }));
-        }
-        run(redis, config, &script, fault);
         return true;
     }
     let old = matches!(name, Run::Old { .. });
@@ -221,6 +184,56 @@ pub(super) fn claim(world: &mut System, config: &Config, worker: usize, fault: O
     };
     give_out(world, config, worker, (lease, Some(record), left_over), Write::TakeId, fault);
     true
+}
+
+/// Claims what was set aside before.
+fn claim_aside(world: &mut System, config: &Config, worker: usize, aside: Aside, fault: Option<usize>) {
+    let guards = config.guards;
+    let execution = world.executions;
+    let redis = &mut world.servers[config.server_of(worker)];
+    let own = redis
+        .record(aside.job)
+        .copied()
+        .filter(|record| record.version == aside.version || run_of(redis, guards, aside.job, record) == aside.run);
+    if own.is_some_and(|record| record.status == Status::Canceled) {
+        run(redis, config, &[Write::TakeAside(aside.run)], fault);
+        return;
+    }
+    let lease = Lease {
+        execution,
+        job: aside.job,
+        run: aside.run,
+        version: own.map_or(aside.version, |record| record.version),
+        effect: aside.effect,
+        replaced: aside.replaced,
+        attempts: aside.attempts + 1,
+        until: Until::Live,
+    };
+    give_out(world, config, worker, (lease, own, None), Write::TakeAside(aside.run), fault);
+}
+
+/// Sets a waiting id aside, whose older version is in hand.
+fn set_aside(redis: &mut Redis, config: &Config, (job, name): (Job, Run), record: &Record, fault: Option<usize>) {
+    let guards = config.guards;
+    let attempts = if record.run == Some(name) { record.attempts } else { 0 };
+    let aside = Aside {
+        job,
+        run: name,
+        version: record.version,
+        effect: record.effect,
+        replaced: replaced(guards, record, name),
+        attempts,
+    };
+    let mut script = vec![Write::SetAside(aside), Write::TakeId];
+    if !guards.has(Switch::TakeLast) {
+        script.reverse();
+    }
+    if guards.has(Switch::Fence) {
+        // What comes after this one must know of it.
+        let (run, of, replaced) = (Some(name), Some(record.version.enqueued), aside.replaced);
+        script.insert(1, Write::Record(job, Record { run, of, replaced, ..*record }));
+    }
+    run(redis, config, &script, fault);
 }
 
 fn give_out(

@@ -221,42 +221,6 @@ pub(super) fn take(before: &System, config: &Config, step: Step) -> Option<Syste
     let mut next = before.clone();
     let world = &mut next;
     match step {
-        Step::EnqueueNew(server, job) => {
-            world.left.enqueue_new -= 1;
-            enqueue(world, config, server, job, None, false);
-        }
-        Step::EnqueueLater(server, job) => {
-            world.left.enqueue_later -= 1;
-            enqueue(world, config, server, job, None, true);
-        }
-        Step::EnqueueSame(server, job) => {
-            world.left.enqueue_same -= 1;
-            let created = *world.created.get(&(server, job))?;
-            enqueue(world, config, server, job, Some(created), false);
-        }
-        Step::Cancel(server, job) => {
-            world.left.cancel -= 1;
-            let record = world.servers[server].records[usize::from(job)].as_mut()?;
-            record.status = Status::Canceled;
-            let effect = record.effect;
-            world.servers[server].queue.retain(|other| *other != job);
-            give_up(world, effect, Claim::Deleted);
-        }
-        Step::Expire(server, job) => {
-            world.left.expire -= 1;
-            let record = world.servers[server].records[usize::from(job)].take()?;
-            give_up(world, record.effect, Claim::Deleted);
-        }
-        Step::Requeue(server, job) => {
-            world.left.requeue -= 1;
-            let now = world.tick(server);
-            let redis = &mut world.servers[server];
-            redis.failed.retain(|failed| failed.job != job);
-            let record = redis.records[usize::from(job)].as_mut()?;
-            record.status = Status::Queued;
-            record.version.enqueued = now;
-            redis.queue.push(job);
-        }
         Step::Claim(worker, fault) => {
             spend_fault(world, fault);
             if !scripts::claim(world, config, worker, fault) {
@@ -339,6 +303,49 @@ fn of_leases_and_data(world: &mut System, config: &Config, step: Step) -> Option
         Step::Prune(run) => {
             world.left.prune -= 1;
             world.sql.ledger.remove(&run);
+        }
+        _ => of_producers(world, config, step)?,
+    }
+    Some(())
+}
+
+fn of_producers(world: &mut System, config: &Config, step: Step) -> Option<()> {
+    match step {
+        Step::EnqueueNew(server, job) => {
+            world.left.enqueue_new -= 1;
+            enqueue(world, config, server, job, None, false);
+        }
+        Step::EnqueueLater(server, job) => {
+            world.left.enqueue_later -= 1;
+            enqueue(world, config, server, job, None, true);
+        }
+        Step::EnqueueSame(server, job) => {
+            world.left.enqueue_same -= 1;
+            let created = *world.created.get(&(server, job))?;
+            enqueue(world, config, server, job, Some(created), false);
+        }
+        Step::Cancel(server, job) => {
+            world.left.cancel -= 1;
+            let record = world.servers[server].records[usize::from(job)].as_mut()?;
+            record.status = Status::Canceled;
+            let effect = record.effect;
+            world.servers[server].queue.retain(|other| *other != job);
+            give_up(world, effect, Claim::Deleted);
+        }
+        Step::Expire(server, job) => {
+            world.left.expire -= 1;
+            let record = world.servers[server].records[usize::from(job)].take()?;
+            give_up(world, record.effect, Claim::Deleted);
+        }
+        Step::Requeue(server, job) => {
+            world.left.requeue -= 1;
+            let now = world.tick(server);
+            let redis = &mut world.servers[server];
+            redis.failed.retain(|failed| failed.job != job);
+            let record = redis.records[usize::from(job)].as_mut()?;
+            record.status = Status::Queued;
+            record.version.enqueued = now;
+            redis.queue.push(job);
         }
         _ => return None,
     }

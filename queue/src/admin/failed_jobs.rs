@@ -4,8 +4,9 @@
 use chrono::{DateTime, Utc};
 use redis::{Cmd, Value, cmd};
 
+use super::answer::{PurgeAnswer, RequeueAnswer};
 use crate::rq::failed_jobs as rq;
-use crate::rq::lua::failed_jobs::Registry as RqRegistry;
+use crate::rq::lua::failed_jobs as rq_scripts;
 use crate::simple::{QueueKeys, failed_jobs as simple, lua::failed_jobs as simple_scripts};
 use crate::{Call, Connection, PayloadError, PayloadLimits, Protocol, QueueError};
 
@@ -118,7 +119,7 @@ impl FailedJobs {
 
     fn key(&self) -> String {
         match &self.registry {
-            Registry::Rq { prefix, queue } => RqRegistry { prefix, queue }.key(),
+            Registry::Rq { prefix, queue } => rq_scripts::Registry { prefix, queue }.key(),
             Registry::Simple { keys, .. } => keys.failed(),
         }
     }
@@ -187,30 +188,33 @@ impl FailedJobs {
     pub async fn requeue(&self, ids: &[String], at_front: bool) -> Result<Vec<Requeued>, QueueError> {
         let push = if at_front { "LPUSH" } else { "RPUSH" };
         let mut outcomes = Vec::with_capacity(ids.len());
-        for page in ids.chunks(PAGE) {
+        for ids in ids.chunks(PAGE) {
             let call = match &self.registry {
-                Registry::Rq { prefix, queue } => RqRegistry { prefix, queue }.requeue(push, page),
-                Registry::Simple { keys, .. } => simple_scripts::requeue(keys, push, page),
+                Registry::Rq { prefix, queue } => {
+                    let registry = rq_scripts::Registry { prefix, queue };
+                    rq_scripts::RequeueArguments { registry, push, ids }.call()
+                }
+                Registry::Simple { keys, .. } => simple_scripts::RequeueArguments { keys, push, ids }.call(),
             };
-            let answers: Vec<String> = self.connection.invoke(&call).await?;
-            outcomes.extend(answers.iter().map(|answer| match answer.as_str() {
-                "QUEUED" => Requeued::Queued,
-                "GONE" => Requeued::Gone,
-                _ => Requeued::NotFailed,
-            }));
+            let answer = self.connection.invoke(&call).await?;
+            outcomes.extend(RequeueAnswer::read(answer)?.outcomes);
         }
         Ok(outcomes)
     }
 
     /// Removes these jobs and their records; answers how many were there.
     pub async fn purge(&self, ids: &[String]) -> Result<u64, QueueError> {
-        let call = |page: &[String]| match &self.registry {
-            Registry::Rq { prefix, queue } => RqRegistry { prefix, queue }.purge(page),
-            Registry::Simple { keys, .. } => simple_scripts::purge(keys, page),
-        };
         let mut removed = 0;
-        for page in ids.chunks(PAGE) {
-            removed += self.connection.invoke::<u64>(&call(page)).await?;
+        for ids in ids.chunks(PAGE) {
+            let call = match &self.registry {
+                Registry::Rq { prefix, queue } => {
+                    let registry = rq_scripts::Registry { prefix, queue };
+                    rq_scripts::PurgeArguments { registry, ids }.call()
+                }
+                Registry::Simple { keys, .. } => simple_scripts::PurgeArguments { keys, ids }.call(),
+            };
+            let answer = self.connection.invoke(&call).await?;
+            removed += PurgeAnswer::read(answer)?.removed;
         }
         Ok(removed)
     }

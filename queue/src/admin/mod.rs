@@ -1,5 +1,6 @@
 //! For a person: which queues there are, the jobs that failed, and what to do with them.
 
+mod answer;
 mod failed_jobs;
 
 pub use failed_jobs::{Attempt, FailedJob, FailedJobs, Requeued};

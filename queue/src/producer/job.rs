@@ -34,8 +34,8 @@ pub struct ProducerRetry {
 }
 
 impl JobOptions {
-    /// Field and value in turn, equal for all jobs of a batch.
-    pub(super) fn shared_fields(&self, queue: &str, now: DateTime<Utc>) -> Vec<String> {
+    /// Fields with their values that are equal for all jobs of a batch.
+    pub(super) fn shared_fields(&self, queue: &str, now: DateTime<Utc>) -> Vec<(&'static str, String)> {
         let now = now.to_rfc3339_opts(SecondsFormat::Micros, true);
         let mut fields = vec![
             ("status", "queued".to_owned()),
@@ -62,7 +62,7 @@ impl JobOptions {
             fields.push(("retries_left", retry.max.to_string()));
             fields.push(("retry_intervals", serde_json::to_string(intervals).expect("numbers are JSON")));
         }
-        fields.into_iter().flat_map(|(field, value)| [field.to_owned(), value]).collect()
+        fields
     }
 
     /// The call, serialized and deflated.
@@ -91,8 +91,8 @@ mod tests {
         }
     }
 
-    fn field(fields: &[String], name: &str) -> Option<String> {
-        fields.chunks(2).find(|pair| pair[0] == name).map(|pair| pair[1].clone())
+    fn field(fields: &[(&str, String)], name: &str) -> Option<String> {
+        fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.clone())
     }
 
     #[test]

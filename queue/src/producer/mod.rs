@@ -6,14 +6,16 @@
 
 mod job;
 mod repr;
+mod script;
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 
 pub use job::{JobOptions, ProducerRetry};
 
-use crate::{Connection, QueueError, Script};
+use self::script::{BatchAnswer, BatchArguments, Content, NewJob};
+use crate::{Connection, QueueError};
 
 /// How long the progress of an interrupted run is kept for a resumption.
 pub const PROGRESS_KEPT: Duration = Duration::from_hours(30 * 24);
@@ -86,18 +88,12 @@ pub enum ProduceError {
 pub struct Producer {
     connection: Connection,
     destination: Destination,
-    script: Script,
 }
 
 impl Producer {
     /// Nothing is sent before the first call.
     pub fn new(connection: Connection, destination: Destination) -> Self {
-        let body = match destination.shape {
-            Shape::Job(_) => include_str!("rq.lua"),
-            Shape::Element => include_str!("list.lua"),
-            Shape::Entry => include_str!("stream.lua"),
-        };
-        Self { connection, destination, script: Script::new(&[include_str!("progress.lua"), body]) }
+        Self { connection, destination }
     }
 
     /// How far an earlier run over `source` came, if one is known.
@@ -141,32 +137,34 @@ impl Producer {
         after: &Progress,
         now: DateTime<Utc>,
     ) -> Result<Vec<String>, ProduceError> {
-        let queue = self.destination.queue_key();
-        let mut call = self.script.on(&queue).arg(&run.key).arg(&run.id).arg(before).arg(after.bytes);
-        call = call.arg(after.lines).arg(after.jobs).arg(after.crc32);
-        call.push(now.to_rfc3339_opts(SecondsFormat::Micros, true));
-        let push = if self.destination.at_front { "LPUSH" } else { "RPUSH" };
-        match &self.destination.shape {
-            Shape::Job(options) => {
-                let shared = options.shared_fields(&self.destination.queue, now);
-                call = call.arg(push).arg(&self.destination.key_prefix).arg(shared.len()).arg(&shared);
-                for (id, record) in batch.ids.iter().zip(batch.records) {
-                    call = call.arg(id).arg(options.data(record)).arg(options.description(record));
-                }
-            }
-            Shape::Element => call = call.arg(push).arg(batch.records),
-            Shape::Entry => call = call.arg("record").arg(batch.records),
+        let Run { key, id, .. } = run;
+        let content = self.content(batch, now);
+        let arguments = BatchArguments { progress_key: key, run: id, before, after, now, content };
+        let answer = self.connection.invoke(&arguments.call(&self.destination.queue_key())).await;
+        match answer.and_then(BatchAnswer::read)? {
+            BatchAnswer::Done { entries } if matches!(self.destination.shape, Shape::Entry) => Ok(entries),
+            BatchAnswer::Done { .. } | BatchAnswer::Again => Ok(batch.ids.clone()),
+            BatchAnswer::Taken => Err(ProduceError::Taken),
+            BatchAnswer::Lost { bytes } => Err(ProduceError::Lost { bytes }),
         }
-        let answer: Vec<String> = self.connection.invoke(&call).await?;
-        match answer.first().map(String::as_str) {
-            Some("DONE") if matches!(self.destination.shape, Shape::Entry) => Ok(answer[1..].to_vec()),
-            Some("DONE" | "AGAIN") => Ok(batch.ids.clone()),
-            Some("TAKEN") => Err(ProduceError::Taken),
-            Some("LOST") => {
-                let bytes = answer.get(1).and_then(|text| text.parse().ok()).unwrap_or_default();
-                Err(ProduceError::Lost { bytes })
+    }
+
+    fn content<'a>(&'a self, batch: &'a Batch<'_>, now: DateTime<Utc>) -> Content<'a> {
+        let Destination { queue, key_prefix, shape, at_front } = &self.destination;
+        let push = if *at_front { "LPUSH" } else { "RPUSH" };
+        let records = batch.records;
+        match shape {
+            Shape::Job(options) => {
+                let job = |(id, record): (&'a String, &&str)| NewJob {
+                    id,
+                    data: options.data(record),
+                    description: options.description(record),
+                };
+                let jobs = batch.ids.iter().zip(records).map(job).collect();
+                Content::Jobs { push, key_prefix, shared: options.shared_fields(queue, now), jobs }
             }
-            _ => Err(QueueError::Data(format!("the enqueueing script answered {answer:?}")).into()),
+            Shape::Element => Content::Elements { push, records },
+            Shape::Entry => Content::Entries { field: "record", records },
         }
     }
 

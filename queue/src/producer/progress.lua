@@ -1,7 +1,6 @@
 -- Every batch starts here: it is written only where the run's progress says that it comes next, and the progress moves
 -- with it. So a batch whose reply was lost can be sent again, and an interrupted run goes on without a gap or a double.
--- KEYS[1] queue. ARGV[1] progress key, [2] run, [3] bytes before, [4] bytes after, [5] lines, [6] jobs, [7] crc32,
--- [8] now.
+-- KEYS, ARGV and answer: script.rs.
 local known = redis.call('HMGET', ARGV[1], 'run', 'bytes')
 if not known[1] then return {'LOST', '0'} end
 if known[1] ~= ARGV[2] then return {'TAKEN'} end

@@ -1,6 +1,5 @@
 -- RQ: the job hashes and their ids on the queue, as `Queue.enqueue_many` writes them.
--- ARGV[9] push command, [10] key prefix, [11] number of shared words, then these (field, value, ...), then id, data and
--- description of each job.
+-- ARGV from the ninth on: script.rs.
 redis.call('SADD', ARGV[10] .. ':queues', KEYS[1])
 local words = {}
 local count = tonumber(ARGV[11])

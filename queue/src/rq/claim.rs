@@ -3,16 +3,13 @@
 use std::time::Duration;
 
 use super::RqQueue;
-use super::lua::claim::{ClaimAnswer, ClaimArguments, ClaimedJob};
+use super::lua::claim::{ClaimAnswer, ClaimArguments, ClaimedJob, DroppedJob};
 use super::text::{oversized, parse_iso};
 use crate::payload::decode;
 use crate::{Claim, Delivery, Lease, Payload, QueueError};
 
 /// Payload bytes one claim brings at most (a single job may exceed it), whatever the batch size.
 const MAX_BATCH_BYTES: usize = 32 << 20;
-
-/// What `claim.lua` gives for a run that a worker of an older version began: this, and the generation.
-const BY_NAMES: &str = "names:";
 
 impl RqQueue {
     pub(super) async fn claim_jobs(&self, max: usize) -> Result<Claim, QueueError> {
@@ -32,7 +29,7 @@ impl RqQueue {
         };
         let answer = self.connection.invoke(&arguments.call(self.caller())).await.and_then(ClaimAnswer::read);
         let ClaimAnswer { suspended, jobs, dropped } = self.rights.heard(answer).await?;
-        let dropped = dropped.chunks_exact(2).map(|pair| (lossy(&pair[0]), lossy(&pair[1]))).collect();
+        let dropped = dropped.iter().map(|DroppedJob { id, reason }| (lossy(id), lossy(reason))).collect();
         let deliveries: Vec<Delivery> = jobs.into_iter().map(|job| self.delivery(job)).collect();
         if deliveries.is_empty()
             && let Some(error) = refused.error()
@@ -45,7 +42,6 @@ impl RqQueue {
     fn delivery(&self, job: ClaimedJob) -> Delivery {
         let ClaimedJob { queue, id, execution, data, size, created_at, enqueued_at, timeout, .. } = job;
         let ClaimedJob { generation, attempt, crashes, run, .. } = job;
-        let by_names = run.strip_prefix(BY_NAMES).map(str::to_owned);
         let limits = &self.config.limits;
         let payload = if size > limits.max_bytes {
             Err(oversized(size, limits.max_bytes))
@@ -58,8 +54,8 @@ impl RqQueue {
             queue,
             id,
             created_at: lossy(&created_at),
-            generation: by_names.as_deref().unwrap_or(&lossy(&generation)).parse().unwrap_or(0),
-            run: Some(run).filter(|_| by_names.is_none()),
+            generation,
+            run,
             attempt,
             crashes,
             enqueued_at: parse_iso(&lossy(&enqueued_at)),

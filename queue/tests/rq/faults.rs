@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jobqueue_queue::{Backend, Completion, Delivery, Outcome, Retry, RqQueue, Settled};
 use jobqueue_testkit::{Redis, unique};
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 use crate::fixture::{Fixture, done, failed, finished};
 

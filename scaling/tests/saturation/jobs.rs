@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 use jobqueue_scaling::{
     Backlog, Decision, Memory, Meter, Observation, Policy, Sample, Targets, WorkerCounters, Workers, decide,
 };
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::{RngCore, SeedableRng};
+use rand::rngs::ChaCha8Rng;
+use rand::{Rng, SeedableRng};
 use rand_distr::{Distribution, LogNormal, Poisson};
 
 const LOOK_SECONDS: f64 = 0.25;

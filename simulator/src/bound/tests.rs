@@ -1,9 +1,8 @@
 //! The bound against programs that are solved another way, and against every policy of the simulator.
 
 use microlp::{ComparisonOp, OptimizationDirection, Problem, SolveOutcome};
-use rand::Rng;
-use rand_chacha::ChaCha8Rng;
-use rand_chacha::rand_core::SeedableRng;
+use rand::rngs::ChaCha8Rng;
+use rand::{RngExt, SeedableRng};
 
 use super::*;
 use crate::fifo::Lot;

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::fixture::{Fixture, Rows, number};
 use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
+use rand::{RngExt, SeedableRng};
 
 /// Two workers share the queue; one of them dies at a random step of its work, and a fresh one takes its place.
 fn killed_at_random(rows: Rows) {

@@ -8,6 +8,7 @@ mod event;
 mod follow;
 mod processes;
 mod reasons;
+mod remedy;
 mod servers;
 mod session;
 mod summary;

@@ -9,11 +9,12 @@ use jobqueue_ingest::{DatabaseUrl, Recipe, Sink, SinkError, SinkOptions, TimeZon
 use jobqueue_queue::ConnectionUrl;
 
 use super::event::Event;
+use super::remedy::{database_failure, redis_failure};
 use super::view::View;
-use crate::common::exit::{Exit, Failure, queue_failure};
+use crate::common::exit::{Exit, Failure};
 use crate::common::global_args::GlobalArgs;
 use crate::common::private_redis::PrivateRedis;
-use crate::common::sink::{sink_failure, time_zone};
+use crate::common::sink::time_zone;
 use crate::common::state_dir::StateDir;
 use crate::common::tls::{TlsFiles, replace_for_database};
 
@@ -87,7 +88,7 @@ impl Redis {
 }
 
 fn parse_redis(url: &str) -> anyhow::Result<ConnectionUrl> {
-    url.parse().map_err(queue_failure)
+    url.parse().map_err(redis_failure)
 }
 
 /// The database of this run.
@@ -141,12 +142,13 @@ impl Database {
         if let (false, Some(path)) = (problems.is_empty(), schema) {
             let script =
                 std::fs::read_to_string(path).with_context(|| format!("cannot read the schema {}", path.display()))?;
-            sink::run_script(&self.url, &script).await.map_err(sink_failure)?;
+            sink::run_script(&self.url, &script).await.map_err(database_failure)?;
             view.event(&Event::Schema { path: path.to_path_buf() });
-            problems = self.check(recipe).await.map_err(sink_failure)?;
+            problems = self.check(recipe).await.map_err(database_failure)?;
         }
         if problems.is_empty() {
-            let warnings = self.open().await.map_err(sink_failure)?.warnings(recipe).await.map_err(sink_failure)?;
+            let warnings =
+                self.open().await.map_err(database_failure)?.warnings(recipe).await.map_err(database_failure)?;
             for warning in warnings {
                 view.event(&Event::Recipe { warning: warning.to_string() });
             }
@@ -163,7 +165,7 @@ impl Database {
     fn unusable(&self, error: SinkError) -> anyhow::Error {
         let file = self.url.file().and_then(|path| std::path::absolute(path).ok());
         if !file.is_some_and(|file| !file.exists() && file.parent().is_some_and(Path::is_dir)) {
-            return sink_failure(error);
+            return database_failure(error);
         }
         let hint = "pass the tables' DDL with --schema FILE: the file is made with them";
         Failure::new(Exit::from(&error), error.to_string()).hint(hint).into()
@@ -185,7 +187,7 @@ impl Database {
 }
 
 fn parse_database(text: &str) -> anyhow::Result<DatabaseUrl> {
-    text.parse().map_err(sink_failure)
+    text.parse().map_err(database_failure)
 }
 
 /// The first host without an address here.

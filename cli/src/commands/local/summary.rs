@@ -11,10 +11,10 @@ use jobqueue_queue::{Connection, PayloadLimits, QueueError, QueueStats, StatsQue
 use serde::Serialize;
 use tokio::time::timeout;
 
+use super::remedy::redis_failure;
 use super::servers::Database;
 use super::view::rounded;
 use crate::common::error_groups::{Kind, Kinds};
-use crate::common::exit::queue_failure;
 
 /// Counting rows may take so long; a large table is then left out.
 const COUNTING: Duration = Duration::from_secs(5);
@@ -70,7 +70,7 @@ impl Before {
         database: &Database,
         recipe: &Recipe,
     ) -> anyhow::Result<Self> {
-        let stats = poll(connection, query).await.map_err(queue_failure)?;
+        let stats = poll(connection, query).await.map_err(redis_failure)?;
         Ok(Self { at: stats.observed_at, rows: rows(database, recipe).await })
     }
 }

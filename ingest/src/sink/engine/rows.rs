@@ -1,5 +1,6 @@
 //! The rows of a part, table by table.
 
+use std::cmp::Ordering;
 use std::collections::HashSet;
 
 use super::{
@@ -123,16 +124,17 @@ impl<S: Store> Engine<S> {
 fn last_of_each_key<'a>(plan: &Plan, rows: &[BoundRow<'a>]) -> Vec<BoundRow<'a>> {
     let columns: Vec<usize> =
         plan.key.iter().filter_map(|name| plan.columns.iter().position(|column| column.name == *name)).collect();
-    let mut keyed: Vec<(Vec<String>, usize)> = rows
-        .iter()
-        .enumerate()
-        .map(|(index, row)| (columns.iter().map(|column| format!("{:?}", row.cell(*column))).collect(), index))
-        .collect();
-    keyed.sort();
+    let compared = |one: usize, other: usize| {
+        let cells = columns.iter().map(|column| rows[one].cell(*column).total_cmp(rows[other].cell(*column)));
+        cells.fold(Ordering::Equal, Ordering::then)
+    };
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    // Stable: rows with the same key stay in their order.
+    order.sort_by(|one, other| compared(*one, *other));
     let nulls = |index: usize| columns.iter().any(|column| *rows[index].cell(*column) == Cell::Null);
-    let kept = keyed.iter().enumerate().filter(|(place, (key, index))| {
+    let kept = order.iter().enumerate().filter(|(place, index)| {
         // NULL is never the same as NULL.
-        nulls(*index) || keyed.get(place + 1).is_none_or(|(next, _)| next != key)
+        nulls(**index) || order.get(place + 1).is_none_or(|next| compared(**index, *next).is_ne())
     });
-    kept.map(|(_, (_, index))| rows[*index]).collect()
+    kept.map(|(_, index)| rows[*index]).collect()
 }

@@ -19,6 +19,7 @@ use k8s_openapi::{
 };
 
 use super::{BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, SECRET_HASH, config_map, template_patch};
+use crate::names::{object_name, selector_labels};
 
 const CONFIG_DIRECTORY: &str = "/etc/jobqueue";
 const REDIS_TLS: &str = "/etc/jobqueue-redis-tls";
@@ -30,7 +31,7 @@ const GRACE_BEYOND_DRAIN: i64 = 5;
 
 pub(super) fn deployment(input: &BuildInput<'_>, config_hash: Option<&str>) -> Result<Deployment, BuildError> {
     let queue = input.queue;
-    let selector = super::selector_labels(queue);
+    let selector = selector_labels(queue);
     let mut metadata = super::metadata(queue);
     if queue.spec.worker.network_policy.is_some() {
         metadata.annotations = Some([(NETWORK_POLICY.to_owned(), "true".to_owned())].into());
@@ -64,7 +65,7 @@ fn with_user_template(ours: PodTemplateSpec, input: &BuildInput<'_>) -> Result<P
         serde_json::from_value(value).map_err(|error| BuildError::Template(error.to_string()))?;
     // The selector's labels are what makes a pod ours.
     let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
-    labels.extend(super::selector_labels(input.queue));
+    labels.extend(selector_labels(input.queue));
     Ok(template)
 }
 
@@ -72,7 +73,7 @@ fn pod_template(input: &BuildInput<'_>, config_hash: Option<&str>) -> PodTemplat
     let annotations = config_hash.map(|hash| (CONFIG_HASH, hash)).into_iter().chain([(SECRET_HASH, input.secret_hash)]);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
-            labels: Some(super::selector_labels(input.queue)),
+            labels: Some(selector_labels(input.queue)),
             annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
             ..ObjectMeta::default()
         }),
@@ -101,7 +102,7 @@ fn pod_spec(input: &BuildInput<'_>) -> PodSpec {
             topology_key: "kubernetes.io/hostname".into(),
             when_unsatisfiable: "ScheduleAnyway".into(),
             label_selector: Some(LabelSelector {
-                match_labels: Some(super::selector_labels(input.queue)),
+                match_labels: Some(selector_labels(input.queue)),
                 ..LabelSelector::default()
             }),
             ..TopologySpreadConstraint::default()
@@ -215,10 +216,7 @@ fn url_variable(name: &str, url: Option<&String>, secret: Option<&SecretKeyRef>)
 fn volumes(input: &BuildInput<'_>) -> Vec<Volume> {
     let config = input.queue.spec.ingest.as_ref().map(|_| Volume {
         name: "config".into(),
-        config_map: Some(ConfigMapVolumeSource {
-            name: super::object_name(input.queue),
-            ..ConfigMapVolumeSource::default()
-        }),
+        config_map: Some(ConfigMapVolumeSource { name: object_name(input.queue), ..ConfigMapVolumeSource::default() }),
         ..Volume::default()
     });
     let spec = &input.queue.spec;

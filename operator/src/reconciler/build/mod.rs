@@ -8,8 +8,6 @@ mod network_policy;
 mod pdb;
 mod template_patch;
 
-use std::collections::BTreeMap;
-
 use jobqueue_crds::JobQueue;
 use k8s_openapi::{
     api::{apps::v1::Deployment, core::v1::ConfigMap, networking::v1::NetworkPolicy, policy::v1::PodDisruptionBudget},
@@ -17,8 +15,8 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 
-/// The label that marks everything of a queue, with the queue's name as value.
-pub(crate) const QUEUE_LABEL: &str = "jobqueue.dev/queue";
+use crate::names::{object_name, selector_labels};
+
 /// The pods' annotation that changes when the recipe or another part of the worker's config changes.
 pub(crate) const CONFIG_HASH: &str = "jobqueue.dev/config-hash";
 /// The pods' annotation that changes when a Secret that they read changes.
@@ -77,29 +75,6 @@ pub(crate) fn build(input: &BuildInput<'_>) -> Result<DesiredObjects, BuildError
         network_policy: network_policy::network_policy(input)?,
         config_map,
     })
-}
-
-/// The name of everything that belongs to a queue.
-pub(crate) fn object_name(queue: &JobQueue) -> String {
-    name_of_workers(&queue.name_any())
-}
-
-/// The same, by the name of the queue.
-pub(crate) fn name_of_workers(queue: &str) -> String {
-    format!("{queue}-worker")
-}
-
-/// The label selector of a queue's workers.
-pub(crate) fn selector_labels(queue: &JobQueue) -> BTreeMap<String, String> {
-    [("app.kubernetes.io/name", "jobqueue-worker"), (QUEUE_LABEL, &queue.name_any())]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
-        .into()
-}
-
-/// The same as text, for `status.selector`.
-pub(crate) fn selector_text(queue: &JobQueue) -> String {
-    let labels = selector_labels(queue);
-    labels.iter().map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
 }
 
 fn metadata(queue: &JobQueue) -> ObjectMeta {

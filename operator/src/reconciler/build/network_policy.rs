@@ -11,6 +11,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use super::{BuildError, BuildInput, deployment::PORT};
+use crate::names::selector_labels;
 
 pub(super) fn network_policy(input: &BuildInput<'_>) -> Result<Option<NetworkPolicy>, BuildError> {
     let Some(wanted) = &input.queue.spec.worker.network_policy else { return Ok(None) };
@@ -21,7 +22,7 @@ pub(super) fn network_policy(input: &BuildInput<'_>) -> Result<Option<NetworkPol
         metadata: super::metadata(input.queue),
         spec: Some(NetworkPolicySpec {
             pod_selector: Some(LabelSelector {
-                match_labels: Some(super::selector_labels(input.queue)),
+                match_labels: Some(selector_labels(input.queue)),
                 ..LabelSelector::default()
             }),
             policy_types: Some(types),

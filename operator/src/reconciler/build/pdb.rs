@@ -6,15 +6,14 @@ use k8s_openapi::{
     apimachinery::pkg::{apis::meta::v1::LabelSelector, util::intstr::IntOrString},
 };
 
+use crate::names::selector_labels;
+
 pub(super) fn pdb(queue: &JobQueue) -> PodDisruptionBudget {
     PodDisruptionBudget {
         metadata: super::metadata(queue),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::String("25%".into())),
-            selector: Some(LabelSelector {
-                match_labels: Some(super::selector_labels(queue)),
-                ..LabelSelector::default()
-            }),
+            selector: Some(LabelSelector { match_labels: Some(selector_labels(queue)), ..LabelSelector::default() }),
             // A worker that cannot become ready (no database) must not hold up the drain of a node.
             unhealthy_pod_eviction_policy: Some("AlwaysAllow".into()),
             ..PodDisruptionBudgetSpec::default()

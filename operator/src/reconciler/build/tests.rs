@@ -41,7 +41,7 @@ fn everything_is_owned_and_named_after_the_queue() {
         assert_eq!(metadata.namespace.as_deref(), Some("shop"));
         let owner = &metadata.owner_references.unwrap()[0];
         assert_eq!((owner.name.as_str(), owner.uid.as_str(), owner.controller), ("lines", "u1", Some(true)));
-        assert_eq!(metadata.labels.unwrap()[super::QUEUE_LABEL], "lines");
+        assert_eq!(metadata.labels.unwrap()[crate::names::QUEUE_LABEL], "lines");
     }
 }
 

@@ -129,7 +129,61 @@ impl Allowed {
 impl<'a> Machine<'a> {
     /// REDUCE and NEWOBJ: what `type(*args)` would give, as data.
     pub(super) fn make(&mut self, allowed: Allowed, args: &[Id]) -> Result<Node<'a>, PayloadError> {
-        let unfit = || malformed(format!("{allowed} with arguments it does not take"));
+        let unfit = || unfit(allowed);
+        match (allowed, args) {
+            (
+                Allowed::Date
+                | Allowed::Time
+                | Allowed::DateTime
+                | Allowed::TimeDelta
+                | Allowed::TimeZone
+                | Allowed::Utc,
+                _,
+            ) => self.make_time(allowed, args),
+            (
+                Allowed::GetAttr
+                | Allowed::ZoneInfo
+                | Allowed::ZoneInfoByKey
+                | Allowed::Pytz
+                | Allowed::PytzFixed
+                | Allowed::TzOffset
+                | Allowed::TzFile
+                | Allowed::TtInfo
+                | Allowed::TzFileClass
+                | Allowed::TzFileByName
+                | Allowed::TzInfo,
+                _,
+            ) => self.make_zone(allowed, args)?.ok_or_else(unfit),
+            (Allowed::Dict | Allowed::DefaultDict | Allowed::List | Allowed::Set, _) => {
+                self.make_collection(allowed, args)
+            }
+            (Allowed::Decimal, [number]) => match &self.nodes[*number as usize] {
+                Node::Text(number) => {
+                    let number = number.clone();
+                    self.charge_bytes(number.len())?;
+                    Ok(Node::Text(number))
+                }
+                _ => Err(unfit()),
+            },
+            (Allowed::Uuid, []) => Ok(Node::Unbuilt(Allowed::Uuid)),
+            (Allowed::Bytes, []) => Ok(Node::Bytes(Cow::Borrowed(b""))),
+            (Allowed::Bytes | Allowed::Encode, [source, ..]) => {
+                let bytes = self.packed(*source).ok_or_else(unfit)?.into_owned();
+                self.charge_bytes(bytes.len())?;
+                Ok(Node::Bytes(Cow::Owned(bytes)))
+            }
+            (Allowed::Path, parts) => self.path(parts),
+            (Allowed::Reconstructor, [of, ..]) => match self.nodes[*of as usize] {
+                Node::Type(allowed) if allowed != Allowed::Reconstructor => self.make(allowed, &[]),
+                _ => Err(unfit()),
+            },
+            _ => Err(unfit()),
+        }
+    }
+
+    /// The types of `datetime`.
+    fn make_time(&self, allowed: Allowed, args: &[Id]) -> Result<Node<'a>, PayloadError> {
+        let unfit = || unfit(allowed);
         match (allowed, args) {
             (Allowed::Date, [state]) => Ok(text(dates::date(&self.packed(*state).ok_or_else(unfit)?)?)),
             (Allowed::Time, [state, zone @ ..]) => {
@@ -145,29 +199,14 @@ impl<'a> Machine<'a> {
             }
             .ok_or_else(unfit),
             (Allowed::Utc, []) => Ok(Node::Zone(Zone::Fixed(0))),
-            (
-                Allowed::GetAttr
-                | Allowed::ZoneInfo
-                | Allowed::ZoneInfoByKey
-                | Allowed::Pytz
-                | Allowed::PytzFixed
-                | Allowed::TzOffset
-                | Allowed::TzFile
-                | Allowed::TtInfo
-                | Allowed::TzFileClass
-                | Allowed::TzFileByName
-                | Allowed::TzInfo,
-                args,
-            ) => self.make_zone(allowed, args)?.ok_or_else(unfit),
-            (Allowed::Decimal, [number]) => match &self.nodes[*number as usize] {
-                Node::Text(number) => {
-                    let number = number.clone();
-                    self.charge_bytes(number.len())?;
-                    Ok(Node::Text(number))
-                }
-                _ => Err(unfit()),
-            },
-            (Allowed::Uuid, []) => Ok(Node::Unbuilt(Allowed::Uuid)),
+            _ => Err(unfit()),
+        }
+    }
+
+    /// Dicts, lists and sets, and what Python has in place of them.
+    fn make_collection(&mut self, allowed: Allowed, args: &[Id]) -> Result<Node<'a>, PayloadError> {
+        let unfit = || unfit(allowed);
+        match (allowed, args) {
             (Allowed::Dict, []) | (Allowed::DefaultDict, _) => Ok(Node::Dict(Vec::new())),
             (Allowed::Dict, [source]) => self.dict(*source),
             (Allowed::List, []) => Ok(Node::List(Vec::new())),
@@ -175,17 +214,6 @@ impl<'a> Machine<'a> {
             // A deque's second argument is its bound, which has done its work already.
             (Allowed::List, [source, ..]) => Ok(Node::List(self.items(*source).ok_or_else(unfit)??)),
             (Allowed::Set, [source]) => Ok(Node::Set(self.items(*source).ok_or_else(unfit)??)),
-            (Allowed::Bytes, []) => Ok(Node::Bytes(Cow::Borrowed(b""))),
-            (Allowed::Bytes | Allowed::Encode, [source, ..]) => {
-                let bytes = self.packed(*source).ok_or_else(unfit)?.into_owned();
-                self.charge_bytes(bytes.len())?;
-                Ok(Node::Bytes(Cow::Owned(bytes)))
-            }
-            (Allowed::Path, parts) => self.path(parts),
-            (Allowed::Reconstructor, [of, ..]) => match self.nodes[*of as usize] {
-                Node::Type(allowed) if allowed != Allowed::Reconstructor => self.make(allowed, &[]),
-                _ => Err(unfit()),
-            },
             _ => Err(unfit()),
         }
     }
@@ -340,6 +368,10 @@ impl<'a> Machine<'a> {
         self.charge_bytes(0)?;
         Ok(text(if path.is_empty() { ".".into() } else { path }))
     }
+}
+
+fn unfit(allowed: Allowed) -> PayloadError {
+    malformed(format!("{allowed} with arguments it does not take"))
 }
 
 /// Whole seconds, less than a day.

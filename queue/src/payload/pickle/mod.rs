@@ -73,7 +73,7 @@ impl<'a> Machine<'a> {
                 opcode => {
                     if let Some(node) = self.atom(opcode)? {
                         self.push(node)?;
-                    } else if !self.arrange(opcode)? {
+                    } else if !(self.arrange(opcode)? || self.contain(opcode)? || self.use_memo(opcode)?) {
                         self.object(opcode)?;
                     }
                 }
@@ -121,7 +121,7 @@ impl<'a> Machine<'a> {
         }))
     }
 
-    /// Opcodes that move, collect and remember values; `false` for the others.
+    /// Opcodes that mark the stack, or move what is on it; `false` for the others.
     fn arrange(&mut self, opcode: u8) -> Result<bool, PayloadError> {
         match opcode {
             // PROTO and FRAME tell a reader what to prepare for; there is nothing to prepare here.
@@ -138,6 +138,14 @@ impl<'a> Machine<'a> {
             op::POP => drop(self.pop()?),
             op::POP_MARK => drop(self.pop_mark()?),
             op::DUP => self.push_id(self.top()?)?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Opcodes that make a container of what is on the stack, or add it to one; `false` for the others.
+    fn contain(&mut self, opcode: u8) -> Result<bool, PayloadError> {
+        match opcode {
             op::TUPLE => self.collect(Node::Tuple)?,
             op::LIST => self.collect(Node::List)?,
             op::FROZENSET => self.collect(Node::Set)?,
@@ -168,6 +176,14 @@ impl<'a> Machine<'a> {
                 let items = self.pop_mark()?;
                 self.update(&items)?;
             }
+            _ => return Ok(false),
+        }
+        Ok(true)
+    }
+
+    /// Opcodes that write to the memo, or read from it; `false` for the others.
+    fn use_memo(&mut self, opcode: u8) -> Result<bool, PayloadError> {
+        match opcode {
             op::MEMOIZE => self.remember(self.memo_count)?,
             op::BINPUT => {
                 let index = self.input.u8()?;

@@ -10,6 +10,9 @@ use crate::{Invocation, QueueError, Script};
 
 static CLAIM: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("claim.lua")]));
 
+/// Begins the `run` of a job that a worker of an older version had in hand; the generation follows.
+const BY_NAMES: &str = "names:";
+
 /// ARGV from the third on, in this order.
 pub(in crate::rq) struct ClaimArguments<'a> {
     /// Seconds that the worker's record outlives this call.
@@ -34,8 +37,16 @@ pub(in crate::rq) struct ClaimAnswer {
     pub(in crate::rq) suspended: bool,
     /// What was taken, in order.
     pub(in crate::rq) jobs: Vec<ClaimedJob>,
-    /// Ids that were taken off a queue without running, each followed by the reason.
-    pub(in crate::rq) dropped: Vec<Vec<u8>>,
+    /// What was taken off a queue without running: id and reason of each in turn.
+    pub(in crate::rq) dropped: Vec<DroppedJob>,
+}
+
+/// Two words of `dropped`.
+pub(in crate::rq) struct DroppedJob {
+    /// The job's id.
+    pub(in crate::rq) id: Vec<u8>,
+    /// Why it cannot run.
+    pub(in crate::rq) reason: Vec<u8>,
 }
 
 /// One row of `jobs`. Texts of producers are bytes: they may be anything.
@@ -57,13 +68,14 @@ pub(in crate::rq) struct ClaimedJob {
     /// Seconds that the run may take; -1 for no limit, empty where the producer did not say.
     pub(in crate::rq) timeout: Vec<u8>,
     /// How many runs of this id are known to be done.
-    pub(in crate::rq) generation: Vec<u8>,
+    pub(in crate::rq) generation: u64,
     /// 1 for the first run.
     pub(in crate::rq) attempt: u32,
     /// Earlier runs that ended with the death of their worker.
     pub(in crate::rq) crashes: u32,
-    /// What the ledger knows the run by.
-    pub(in crate::rq) run: String,
+    /// What the ledger knows the run by; `None` for a run that a worker of an older version began, which it knows by queue,
+    /// job and generation.
+    pub(in crate::rq) run: Option<String>,
 }
 
 impl ClaimArguments<'_> {
@@ -90,14 +102,21 @@ impl ClaimAnswer {
         Ok(Self {
             suspended: answer.read("suspended")?,
             jobs: answer.rows("jobs", ClaimedJob::read)?,
-            dropped: answer.read("dropped")?,
+            dropped: DroppedJob::pairs(answer.read("dropped")?),
         })
+    }
+}
+
+impl DroppedJob {
+    fn pairs(words: Vec<Vec<u8>>) -> Vec<Self> {
+        let mut words = words.into_iter();
+        std::iter::from_fn(|| Some(Self { id: words.next()?, reason: words.next()? })).collect()
     }
 }
 
 impl ClaimedJob {
     fn read(row: &mut Answer) -> Result<Self, QueueError> {
-        Ok(Self {
+        let mut job = Self {
             queue: row.read("queue")?,
             id: row.read("id")?,
             execution: row.read("execution")?,
@@ -106,10 +125,19 @@ impl ClaimedJob {
             created_at: row.read("created_at")?,
             enqueued_at: row.read("enqueued_at")?,
             timeout: row.read("timeout")?,
-            generation: row.read("generation")?,
+            generation: number(&row.read::<Vec<u8>>("generation")?),
             attempt: row.read("attempt")?,
             crashes: row.read("crashes")?,
-            run: row.read("run")?,
-        })
+            run: Some(row.read("run")?),
+        };
+        if let Some(generation) = job.run.as_deref().and_then(|run| run.strip_prefix(BY_NAMES)) {
+            job.generation = number(generation.as_bytes());
+            job.run = None;
+        }
+        Ok(job)
     }
+}
+
+fn number(digits: &[u8]) -> u64 {
+    String::from_utf8_lossy(digits).parse().unwrap_or(0)
 }

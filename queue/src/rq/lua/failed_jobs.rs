@@ -1,13 +1,12 @@
-//! What `requeue.lua` and `purge.lua` take and answer. `KEYS[1]` is the failed registry.
+//! What `requeue.lua` and `purge.lua` take; the `answer` of [`crate::admin`] has what they answer. `KEYS[1]` is the failed
+//! registry.
 
 use std::sync::LazyLock;
 
 use super::{OUTCOME, PRELUDE};
 use crate::{Invocation, Script};
 
-/// The answer: `QUEUED`, `NOT_FAILED` or `GONE` for each id.
 static REQUEUE: LazyLock<Script> = LazyLock::new(|| Script::new(&[PRELUDE, OUTCOME, include_str!("requeue.lua")]));
-/// The answer: how many were removed.
 static PURGE: LazyLock<Script> = LazyLock::new(|| Script::new(&[include_str!("purge.lua")]));
 
 /// Whose failed registry it is.
@@ -24,14 +23,38 @@ impl Registry<'_> {
     pub(crate) fn key(self) -> String {
         format!("{}:failed:{}", self.prefix, self.queue)
     }
+}
 
-    /// `requeue.lua`: ARGV are the prefix, no worker, the queue, the command that pushes (`LPUSH` or `RPUSH`), and the ids.
-    pub(crate) fn requeue(self, push: &str, ids: &[String]) -> Invocation<'static> {
-        REQUEUE.on(&self.key()).arg(self.prefix).arg("").arg(self.queue).arg(push).arg(ids)
+/// `requeue.lua`: ARGV are the registry's prefix, an empty worker, the registry's queue, and the rest in this order.
+pub(crate) struct RequeueArguments<'a> {
+    /// Where the jobs are.
+    pub(crate) registry: Registry<'a>,
+    /// The command that puts a job on its queue: `LPUSH` or `RPUSH`.
+    pub(crate) push: &'a str,
+    /// The jobs' ids.
+    pub(crate) ids: &'a [String],
+}
+
+/// `purge.lua`: ARGV are the registry's prefix, and the ids.
+pub(crate) struct PurgeArguments<'a> {
+    /// Where the jobs are.
+    pub(crate) registry: Registry<'a>,
+    /// The jobs' ids.
+    pub(crate) ids: &'a [String],
+}
+
+impl RequeueArguments<'_> {
+    /// The call.
+    pub(crate) fn call(&self) -> Invocation<'static> {
+        let Self { registry, push, ids } = self;
+        REQUEUE.on(&registry.key()).arg(registry.prefix).arg("").arg(registry.queue).arg(*push).arg(*ids)
     }
+}
 
-    /// `purge.lua`: ARGV are the prefix, and the ids.
-    pub(crate) fn purge(self, ids: &[String]) -> Invocation<'static> {
-        PURGE.on(&self.key()).arg(self.prefix).arg(ids)
+impl PurgeArguments<'_> {
+    /// The call.
+    pub(crate) fn call(&self) -> Invocation<'static> {
+        let Self { registry, ids } = self;
+        PURGE.on(&registry.key()).arg(registry.prefix).arg(*ids)
     }
 }

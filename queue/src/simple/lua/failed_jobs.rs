@@ -1,21 +1,44 @@
-//! What `requeue.lua` and `purge.lua` take and answer.
+//! What `requeue.lua` and `purge.lua` take; the `answer` of [`crate::admin`] has what they answer. `KEYS[1]` is the failed
+//! registry.
 
 use std::sync::LazyLock;
 
 use crate::simple::keys::QueueKeys;
 use crate::{Invocation, Script};
 
-/// The answer: `QUEUED`, `NOT_FAILED` or `GONE` for each id.
 static REQUEUE: LazyLock<Script> = LazyLock::new(|| Script::new(&[include_str!("requeue.lua")]));
-/// The answer: how many were removed.
 static PURGE: LazyLock<Script> = LazyLock::new(|| Script::new(&[include_str!("purge.lua")]));
 
-/// `requeue.lua`: ARGV are the prefix of the sidecar keys, the command that pushes (`LPUSH` or `RPUSH`), and the ids.
-pub(crate) fn requeue(queue: &QueueKeys, push: &str, ids: &[String]) -> Invocation<'static> {
-    REQUEUE.on(&queue.failed()).arg(&queue.prefix).arg(push).arg(ids)
+/// `requeue.lua`: ARGV are the prefix of the sidecar keys, and the rest in this order.
+pub(crate) struct RequeueArguments<'a> {
+    /// Whose registry it is.
+    pub(crate) keys: &'a QueueKeys,
+    /// The command that puts a job in line: `LPUSH` or `RPUSH`.
+    pub(crate) push: &'a str,
+    /// The jobs' ids.
+    pub(crate) ids: &'a [String],
 }
 
 /// `purge.lua`: ARGV are the prefix of the sidecar keys, and the ids.
-pub(crate) fn purge(queue: &QueueKeys, ids: &[String]) -> Invocation<'static> {
-    PURGE.on(&queue.failed()).arg(&queue.prefix).arg(ids)
+pub(crate) struct PurgeArguments<'a> {
+    /// Whose registry it is.
+    pub(crate) keys: &'a QueueKeys,
+    /// The jobs' ids.
+    pub(crate) ids: &'a [String],
+}
+
+impl RequeueArguments<'_> {
+    /// The call.
+    pub(crate) fn call(&self) -> Invocation<'static> {
+        let Self { keys, push, ids } = self;
+        REQUEUE.on(&keys.failed()).arg(&keys.prefix).arg(*push).arg(*ids)
+    }
+}
+
+impl PurgeArguments<'_> {
+    /// The call.
+    pub(crate) fn call(&self) -> Invocation<'static> {
+        let Self { keys, ids } = self;
+        PURGE.on(&keys.failed()).arg(&keys.prefix).arg(*ids)
+    }
 }

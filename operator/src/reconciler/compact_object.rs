@@ -16,11 +16,8 @@ use kube::{
 use serde::{Deserialize, Deserializer};
 
 use crate::{
-    state::health::Reachability,
-    status::{
-        conditions::{DecisionSummary, Facts, conditions},
-        pod_problems::Workers,
-    },
+    state::{health::Reachability, workers::Workers},
+    status::conditions::{DecisionSummary, Facts, conditions},
 };
 
 /// A JobQueue, or what could not be read as one: a malformed object stops no queue but itself.
