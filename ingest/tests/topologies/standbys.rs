@@ -32,6 +32,8 @@ async fn what_an_asynchronous_standby_lacks_it_lacks_whole() {
     write_until_in(&*sink, &recipe, &early).await;
     let arrived = "SELECT count(*) FROM jobqueue_ledger";
     let database = standby.url(url.rsplit('/').next().unwrap().split('?').next().unwrap());
+    let present = "SELECT to_regclass('jobqueue_ledger') IS NOT NULL";
+    until("the standby has the ledger", Duration::from_secs(30), || standby.sql(&database, present) == "t");
     until("the standby has the first batch", Duration::from_secs(30), || standby.sql(&database, arrived) == "50");
     standby.crash();
     assert!(write_until_in(&*sink, &recipe, &late).await, "acknowledged");
