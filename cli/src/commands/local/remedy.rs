@@ -9,10 +9,9 @@ use crate::common::exit::{Exit, Failure};
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
 pub(super) fn redis_failure(error: QueueError) -> anyhow::Error {
     let hint = match &error {
-        QueueError::Unavailable { .. } => Some(
-            "check that Redis runs at this address and can be reached from here, or pass another with --redis URL; \
-             without a URL, local mode starts one of its own",
-        ),
+        QueueError::Unavailable { .. } => {
+            Some("check that Redis runs at this address and can be reached from here, or pass another with --redis URL")
+        }
         QueueError::Denied { cause, .. } if is_about_certificates(cause) => {
             Some("check the certificates: --redis-ca, --redis-cert and --redis-key")
         }
@@ -35,7 +34,7 @@ pub(super) fn database_failure(error: SinkError) -> anyhow::Error {
                  --database URL",
             ),
         SinkError::Denied { cause, .. } if is_about_certificates(cause) => {
-            Some("check the certificates that the database's URL names: ssl-ca, ssl-cert and ssl-key; ssl-mode says what is checked")
+            Some("check the certificates in the database's URL: ssl-ca, ssl-cert and ssl-key; ssl-mode says what is checked")
         }
         SinkError::Denied { endpoint, .. } => (!is_file(endpoint)).then_some(
             "check user and password in the URL (--database or JOBQUEUE_DATABASE_URL), and that the user may write to the \
