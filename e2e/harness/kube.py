@@ -284,12 +284,10 @@ class Namespace:
         return self.ready_pods(name)
 
     def events(self, name="companies"):
+        """The queue's events, by its uid: those of its name only are none that `kubectl describe` shows."""
+        uid = self.queue(name)["metadata"]["uid"]
         found = self.cluster.get("events", namespace=self.name)
-        return [
-            each
-            for each in found
-            if each["involvedObject"].get("name") == name and each["involvedObject"]["kind"] == "JobQueue"
-        ]
+        return [each for each in found if each["involvedObject"].get("uid") == uid]
 
     def diagnosis(self):
         """What a person would look at first; goes into the report of a test that failed."""

@@ -17,6 +17,7 @@ use crate::{
     state::{
         applied::Source,
         health::Stall,
+        key::version,
         spec::{Initial, Spec},
     },
 };
@@ -76,6 +77,7 @@ fn secret_hash(resolved: &Resolved, deployment: Option<&Deployment>) -> String {
 
 fn spec(queue: &JobQueue, endpoint: EndpointKey, calendar: Calendar) -> Spec {
     Spec {
+        version: version(queue),
         endpoint,
         query: StatsQuery::from(&queue.spec.queue.settings).into(),
         policy: jobqueue_scaling_input::policy(&queue.spec),

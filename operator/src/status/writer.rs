@@ -16,7 +16,7 @@ use crate::{
     kube_client::FIELD_MANAGER,
     state::{
         health::{Reachability, Stall},
-        key::{Key, Uid},
+        key::{Key, Uid, reference, version},
         owners::StatusState,
         status_cursor::NUMBERS_EVERY,
     },
@@ -96,9 +96,11 @@ impl StatusWriter {
             return Ok(next);
         }
         let changed = transitions(&previous.conditions, &status.conditions);
-        self.state.record_written(key, Uid::of(queue), status.clone());
+        let uid = Uid::of(queue);
+        let about = reference(key, &uid, version(queue));
+        self.state.record_written(key, uid, status.clone());
         self.state.record_reported(key);
-        self.events.transitions(&queue.object_ref(&()), &changed).await;
+        self.events.transitions(&about, &changed).await;
         Ok(next)
     }
 

@@ -11,6 +11,9 @@ use kube::{Client, client::Body};
 use serde_json::{Value, json};
 use tower::{BoxError, Layer};
 
+/// The longest note of an event that an API server takes, in bytes.
+const LONGEST_NOTE: usize = 1024;
+
 /// What goes wrong with a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -96,6 +99,13 @@ impl ApiServer {
         objects.retain(|path, _| !path.contains("/events/"));
         objects.values_mut().for_each(undate);
         objects
+    }
+
+    /// The events that were written, in no particular order.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let state = self.lock();
+        let events = state.objects.iter().filter(|(path, _)| path.contains("/events/"));
+        events.map(|(_, event)| event.clone()).collect()
     }
 
     /// The writes so far.
@@ -194,6 +204,9 @@ impl ApiServer {
                 answer(StatusCode::OK, &object)
             }
             ("POST", ..) => {
+                if path.ends_with("/events") && sent["note"].as_str().unwrap_or_default().len() > LONGEST_NOTE {
+                    return failure(422);
+                }
                 let name = sent["metadata"]["name"].as_str().unwrap().to_owned();
                 let path = format!("{path}/{name}");
                 if state.objects.contains_key(&path) {

@@ -5,6 +5,7 @@
 mod api_server;
 mod crashes;
 mod election;
+mod events;
 mod fixture;
 mod many;
 mod reasons;
