@@ -286,7 +286,8 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-fn undate(value: &mut Value) {
+/// Without what differs between two runs.
+pub(crate) fn undate(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for name in ["resourceVersion", "lastTransitionTime", "observedAt", "time"] {

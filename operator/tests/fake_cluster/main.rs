@@ -7,6 +7,7 @@ mod crashes;
 mod election;
 mod events;
 mod fixture;
+mod gitops;
 mod many;
 mod reasons;
 mod requests;
