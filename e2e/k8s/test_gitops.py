@@ -20,6 +20,7 @@ STATES = {
     "before the first poll": ("InProgress", "Progressing"),
     "edited": ("InProgress", "Progressing"),
     "rolling out": ("InProgress", "Progressing"),
+    "reconciles fail": ("InProgress", "Progressing"),
     "idle": ("Current", "Healthy"),
     "at work": ("Current", "Healthy"),
     "workers start": ("Current", "Healthy"),

@@ -14,7 +14,10 @@ use kube::{Api, Client, ResourceExt};
 
 use tokio::time::Instant;
 
-use crate::digest::{Digest, digest};
+use crate::{
+    digest::{Digest, digest},
+    kube_client::words,
+};
 
 /// What the Secrets of one queue say. Prints no value.
 #[derive(Clone)]
@@ -81,7 +84,7 @@ pub enum SecretError {
         problem: &'static str,
     },
     /// The API server did not answer, or forbids it.
-    #[error("{field}: Secret {name} cannot be read: {source}")]
+    #[error("{field}: Secret {name} cannot be read: {}", words(source))]
     Api {
         /// The field of the spec.
         field: &'static str,

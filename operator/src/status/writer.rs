@@ -73,7 +73,7 @@ impl StatusWriter {
         let findings = known.complete(findings);
         let next = next(&findings, &known);
         let Previous { status: previous, age } = previous(&self.state, key, queue);
-        if known.nothing_yet() && findings.stall.is_none() {
+        if known.nothing_yet() && findings.stall.is_none() && findings.retry.is_none() {
             // The first poll is a fraction of a second away. What an earlier leader wrote stands until then.
             if previous.observed_generation.is_some() {
                 return Ok(next);
@@ -220,6 +220,7 @@ fn unreadable(generation: i64, error: &str) -> Vec<Condition> {
         before: &[],
         mode: ScalingMode::default(),
         stall: Some(Stall { reason: Reason::InvalidSpec, message: error.to_owned() }),
+        retry: None,
         queue: Reachability::Unknown,
         database: Reachability::Unknown,
         workers: None,

@@ -36,6 +36,8 @@ struct State {
     /// The path of every read.
     reads: Vec<String>,
     fault: Option<(usize, Fault)>,
+    /// Which paths are refused, and with which words.
+    refusal: Option<(&'static str, &'static str)>,
     /// The client is dead: nothing gets through any more.
     dead: bool,
     /// Every number of workers that the Deployment was given.
@@ -65,6 +67,11 @@ impl ApiServer {
     pub(crate) fn inject(&self, number: usize, fault: Fault) {
         let mut state = self.lock();
         state.fault = Some((state.writes.len() + number, fault));
+    }
+
+    /// Refuses every write to paths that end so with a status of 500 and these words, until there are others; `None`: no longer.
+    pub(crate) fn refuse(&self, refusal: Option<(&'static str, &'static str)>) {
+        self.lock().refusal = refusal;
     }
 
     /// A new client process starts.
@@ -146,6 +153,9 @@ impl ApiServer {
                 _ => None,
             }
         };
+        if let Some((_, words)) = self.lock().refusal.filter(|(end, _)| path.ends_with(end)) {
+            return Ok(failure_saying(500, words));
+        }
         let write = || self.write(&method, &path, parts.headers.get("content-type"), &body);
         match fault {
             None => Ok(write()),
@@ -306,7 +316,11 @@ fn answer(code: StatusCode, object: &Value) -> Response<Body> {
 }
 
 fn failure(code: u16) -> Response<Body> {
+    failure_saying(code, &format!("scripted {code}"))
+}
+
+fn failure_saying(code: u16, message: &str) -> Response<Body> {
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
-        "message": format!("scripted {code}"), "reason": if code == 404 { "NotFound" } else { "Scripted" }});
+        "message": message, "reason": if code == 404 { "NotFound" } else { "Scripted" }});
     answer(StatusCode::from_u16(code).unwrap(), &status)
 }

@@ -110,6 +110,13 @@ async fn states_of_the_world() -> Vec<(&'static str, Value)> {
     case.polls(Err(&away())).await;
     objects.push(("redis is down", case.object()));
     let case = Case::at_work(3).await;
+    edit(&case.server, |spec| spec["worker"]["batchSize"] = 7.into());
+    case.server.refuse(Some(("/configmaps/lines-worker", "etcdserver: too many requests")));
+    for _ in 0..3 {
+        case.operator.reconcile(&case.server).await;
+    }
+    objects.push(("reconciles fail", case.object()));
+    let case = Case::at_work(3).await;
     case.server.remove(SECRET);
     edit(&case.server, |spec| spec["scaling"]["maxReplicas"] = 9.into());
     case.polls(Ok(&waiting(300))).await;

@@ -11,4 +11,5 @@ mod gitops;
 mod many;
 mod reasons;
 mod requests;
+mod retries;
 mod scale_down;
