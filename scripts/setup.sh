@@ -127,6 +127,8 @@ cargo_deny() {
 
 # Kubernetes and Helm for the node of our own (minutes, once); for another cluster Helm and, where Docker runs, kind.
 cluster_programs() {
+    # Left in Go's cache for the test that wants it.
+    (cd e2e/gitops && CGO_ENABLED=0 go build -buildvcs=false -trimpath -o /dev/null .)
     others_cluster || { e2e/cluster/cluster build; return; }
     local bin; bin=$(go env GOPATH)/bin
     on_path helm || { say "helm"; (cd e2e/cluster && go build -trimpath -o "$bin/" helm.sh/helm/v4/cmd/helm); }

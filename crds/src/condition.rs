@@ -75,6 +75,8 @@ pub enum Reason {
     SpecChanged,
     /// Workers are being replaced.
     RollingOut,
+    /// The operator cannot carry out the spec yet, and tries again.
+    Retrying,
     /// The spec breaks a rule.
     InvalidSpec,
     /// The recipe breaks a rule, or does not fit the database.

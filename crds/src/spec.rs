@@ -118,8 +118,8 @@ use crate::{DatabaseSpec, JobQueueStatus, QueueSpec, ScalingSpec, WorkerSpec};
     ),
     rule_at(
         ".replicas",
-        "self.scaling.mode == 'Manual' || self.replicas == oldSelf.replicas",
-        "replicas can be changed in scaling.mode: Manual only",
+        "self.scaling.mode == 'Manual' || self.scaling.mode != oldSelf.scaling.mode || self.replicas == oldSelf.replicas || self.replicas == 1",
+        "replicas can be changed in scaling.mode: Manual only: change the mode too, or leave replicas out",
     ),
     rule_at(
         ".database.maxConnections",
@@ -143,7 +143,8 @@ pub struct JobQueueSpec {
     /// How many workers there should be.
     #[serde(default)]
     pub scaling: ScalingSpec,
-    /// The number of workers in `scaling.mode: Manual`, where `kubectl scale` changes it. Fixed in the other modes.
+    /// The number of workers in `scaling.mode: Manual`, where `kubectl scale` changes it. In the other modes it is not
+    /// used, and is changed together with the mode only, or by leaving it out.
     #[serde(default = "default_replicas")]
     #[schemars(range(min = 0, max = 10_000))]
     pub replicas: i32,
@@ -152,6 +153,7 @@ pub struct JobQueueSpec {
     pub worker: WorkerSpec,
 }
 
-fn default_replicas() -> i32 {
+/// `replicas` of a manifest without it.
+pub(crate) fn default_replicas() -> i32 {
     1
 }

@@ -6,7 +6,9 @@ use std::fmt;
 
 use jobqueue_api::{OnConflict, Protocol};
 
-use crate::{DatabaseSpec, JobQueueSpec, OnQueueFailure, ScalingMode, ScalingSpec, ScheduleSpec};
+use crate::{
+    DatabaseSpec, JobQueueSpec, OnQueueFailure, ScalingMode, ScalingSpec, ScheduleSpec, spec::default_replicas,
+};
 
 /// Something wrong with a manifest.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -57,8 +59,11 @@ pub fn validate_update(old: &JobQueueSpec, new: &JobQueueSpec) -> Vec<Problem> {
     if new.queue.settings.protocol != old.queue.settings.protocol {
         problems.push(Problem::new("spec.queue.protocol", "protocol is immutable: make a new JobQueue instead"));
     }
-    if new.scaling.mode != ScalingMode::Manual && new.replicas != old.replicas {
-        problems.push(Problem::new("spec.replicas", "replicas can be changed in scaling.mode: Manual only"));
+    // Who writes only `replicas` expects workers. A manifest that comes back, or no longer has the field, expects none.
+    let is_alone = new.scaling.mode == old.scaling.mode && new.scaling.mode != ScalingMode::Manual;
+    if is_alone && new.replicas != old.replicas && new.replicas != default_replicas() {
+        let words = "replicas can be changed in scaling.mode: Manual only: change the mode too, or leave replicas out";
+        problems.push(Problem::new("spec.replicas", words));
     }
     problems
 }
@@ -264,6 +269,26 @@ mod tests {
         let mut same = schedule("a", Some(1), None);
         same.end.clone_from(&same.start);
         assert_eq!(with(vec![same]).len(), 1);
+    }
+
+    #[test]
+    fn replicas_change_in_manual_mode_or_with_the_mode() {
+        let change = |(from, to): (ScalingMode, ScalingMode), (before, after): (i32, i32)| {
+            let (mut old, mut new) = (companies().spec, companies().spec);
+            (old.scaling.mode, old.replicas, new.scaling.mode, new.replicas) = (from, before, to, after);
+            validate_update(&old, &new).into_iter().map(|problem| problem.to_string()).collect::<Vec<_>>()
+        };
+        let modes = [ScalingMode::Auto, ScalingMode::Manual, ScalingMode::Paused];
+        for from in modes {
+            for to in modes {
+                // By a person, by an autoscaler, and by a manifest that comes back or has no `replicas` any more.
+                let refused = [(3, 3), (3, 5), (3, 0), (3, 1)].map(|numbers| !change((from, to), numbers).is_empty());
+                let alone = from == to && to != ScalingMode::Manual;
+                assert_eq!(refused, [false, alone, alone, false], "{from:?} to {to:?}");
+            }
+        }
+        let [problem] = change((ScalingMode::Auto, ScalingMode::Auto), (1, 2)).try_into().expect("one problem");
+        assert!(problem.starts_with("spec.replicas: replicas can be changed"), "{problem}");
     }
 
     #[test]

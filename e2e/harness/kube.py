@@ -74,14 +74,13 @@ class Cluster:
         # It ends before its garbage is worth collecting.
         return run(["kubectl", *where, *arguments], stdin, seconds, {"GOGC": "off"})
 
-    def apply(self, *objects, namespace=None, server_side=False):
+    def apply(self, *objects, namespace=None, server_side=False, force=False):
         """`kubectl apply` of objects (dicts) or of text."""
         text = "\n---\n".join(
             each if isinstance(each, str) else yaml.safe_dump(each, allow_unicode=True) for each in objects
         )
-        return self.kubectl(
-            "apply", *(["--server-side"] if server_side else []), "-f", "-", stdin=text, namespace=namespace
-        )
+        how = [*(["--server-side"] if server_side else []), *(["--force-conflicts"] if force else [])]
+        return self.kubectl("apply", *how, "-f", "-", stdin=text, namespace=namespace)
 
     def raw(self, path, seconds=10, method="GET", body=None, kind="application/json"):
         """What the API answers to a request; None where there is nothing."""
@@ -284,12 +283,10 @@ class Namespace:
         return self.ready_pods(name)
 
     def events(self, name="companies"):
+        """The queue's events, by its uid: those of its name only are none that `kubectl describe` shows."""
+        uid = self.queue(name)["metadata"]["uid"]
         found = self.cluster.get("events", namespace=self.name)
-        return [
-            each
-            for each in found
-            if each["involvedObject"].get("name") == name and each["involvedObject"]["kind"] == "JobQueue"
-        ]
+        return [each for each in found if each["involvedObject"].get("uid") == uid]
 
     def diagnosis(self):
         """What a person would look at first; goes into the report of a test that failed."""

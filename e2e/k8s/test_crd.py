@@ -63,10 +63,35 @@ def test_replicas_are_fixed_unless_manual(namespace, mode):
         namespace.kubectl("scale", "jobqueue/q", "--replicas=3")
     assert namespace.queue("q")["spec"]["replicas"] == 2
     namespace.patch({"spec": {"scaling": {"mode": "Manual"}, "replicas": 3}}, "q")
-    with pytest.raises(kube.Failed, match=REPLICAS_RULE):
-        namespace.patch({"spec": {"scaling": {"mode": mode}, "replicas": 4}}, "q")
     namespace.patch({"spec": {"scaling": {"mode": mode}}}, "q")
     assert namespace.queue("q")["spec"]["replicas"] == 3
+    namespace.patch({"spec": {"replicas": None}}, "q")
+    assert namespace.queue("q")["spec"]["replicas"] == 1, "a manifest that no longer has the field"
+
+
+@pytest.mark.parametrize("server_side", [False, True], ids=["client-side", "server-side"])
+@pytest.mark.parametrize("mode", ["Auto", "Paused"])
+def test_a_manifest_comes_back_after_manual_mode(namespace, mode, server_side):
+    """As a GitOps tool does it: the whole manifest in one apply, whatever a person changed meanwhile."""
+
+    def synchronise(changes):
+        namespace.cluster.apply(
+            manifest(changed(SCALER, changes)), namespace=namespace.name, server_side=server_side, force=server_side
+        )
+        return namespace.queue("q")["spec"]
+
+    in_git = {"scaling.mode": mode, "replicas": 2}
+    synchronise(in_git)
+    namespace.patch({"spec": {"scaling": {"mode": "Manual"}}}, "q")
+    namespace.kubectl("scale", "jobqueue/q", "--replicas=5")
+    spec = synchronise(in_git)
+    assert (spec["scaling"]["mode"], spec["replicas"]) == (mode, 2)
+    # Out of Manual in one commit, and the number that is used no more out of the manifest in the next.
+    synchronise({"scaling.mode": "Manual", "replicas": 4})
+    assert synchronise({"scaling.mode": mode, "replicas": 4})["replicas"] == 4
+    assert synchronise({"scaling.mode": mode})["replicas"] == 1
+    # Back again, with another number.
+    assert synchronise({"scaling.mode": "Manual", "replicas": 3})["replicas"] == 3
 
 
 def test_scale_subresource_in_manual_mode(namespace):

@@ -59,6 +59,10 @@ def test_what_is_said_of_a_change(namespace, redis, producer):
     assert re.search(r"250 jobs waiting and running at 100 per worker take 3 workers", change["message"]), change
     events = until(lambda: [each for each in namespace.events() if each["reason"] == "ScaledUp"], "an event", 10, 0.1)
     assert "0 -> 3" in events[0]["message"]
+    line = re.compile(r"Normal +ScaledUp .*0 -> 3 workers: 250 jobs waiting")
+    described = namespace.kubectl("describe", "jobqueue", "companies").partition("\nEvents:")[2]
+    assert line.search(described), f"events of kubectl describe:{described}"
+    assert line.search(namespace.kubectl("events", "--for", "jobqueue/companies"))
     namespace.scales(0, within=40)
     until(lambda: namespace.queue()["status"]["lastScale"]["to"] == 0, "the way back is in the status", 10, 0.1)
 

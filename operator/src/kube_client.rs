@@ -36,9 +36,17 @@ pub(crate) const FIELD_MANAGER: &str = "jobqueue-operator";
 #[error("not written: this operator does not hold the lease")]
 pub(crate) struct NotLeading;
 
+/// What the API server said, or why it said nothing.
+pub(crate) fn words(error: &kube::Error) -> String {
+    match error {
+        kube::Error::Api(status) if !status.message.is_empty() => status.message.clone(),
+        other => other.to_string(),
+    }
+}
+
 /// A write that failed.
 #[derive(Debug, thiserror::Error)]
-#[error("{kind} {name}: {source}")]
+#[error("{kind} {name}: {}", words(source))]
 pub struct WriteError {
     /// What was written.
     pub(crate) kind: &'static str,

@@ -3,11 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use jobqueue_crds::LastScale;
-use k8s_openapi::{
-    api::{apps::v1::Deployment, core::v1::ObjectReference},
-    apimachinery::pkg::apis::meta::v1::Time,
-    jiff::Timestamp,
-};
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Time, jiff::Timestamp};
 use kube::{
     Api, Client,
     api::{Patch, PatchParams},
@@ -24,7 +20,10 @@ use crate::{
     kube_client::{FIELD_MANAGER, WriteError},
     metrics::{DecisionLabels, Metrics},
     names,
-    state::{key::Key, owners::AutoscalerState},
+    state::{
+        key::{Key, reference},
+        owners::AutoscalerState,
+    },
     status::events::Events,
 };
 
@@ -69,7 +68,9 @@ impl Executor {
         if outcome.is_ok() {
             self.write_priority.wait_until_few().await;
             let Change { from, to, message, .. } = change;
-            self.events.scaled(&ObjectReference::from(key.clone()), from, to, &message).await;
+            let about = self.state.read(key, |queue| reference(key, &queue.uid, queue.spec.version));
+            let Some(about) = about else { return };
+            self.events.scaled(&about, from, to, &message).await;
         }
     }
 

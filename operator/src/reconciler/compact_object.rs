@@ -81,6 +81,7 @@ static COMMON: LazyLock<Vec<u8>> = LazyLock::new(|| {
         before: &[],
         mode: ScalingMode::Auto,
         stall: None,
+        retry: None,
         queue: Reachability::Reachable,
         database: Reachability::Reachable,
         workers: Some(Workers { current: true, ..Workers::default() }),

@@ -135,7 +135,7 @@ pub(super) fn resync(queues: usize) -> Duration {
 #[expect(clippy::needless_pass_by_value, reason = "the signature is the library's")]
 fn retry_later(object: Arc<CompactObject>, error: &Error, context: Arc<Context>) -> Action {
     let key = ObjectRef::from_obj(&*object).into_kind_unchecked::<JobQueue>(());
-    let failures = context.state.record_failure(&key);
+    let failures = context.state.failures(&key);
     let wait = backoff::wait(failures, rand::random());
     tracing::warn!(queue = %key, %error, category = error.category(), failures, ?wait, "a reconcile failed");
     Action::requeue(wait)

@@ -1,6 +1,10 @@
 //! Why a reconcile ended early. Each error has a category out of a closed set: one word for the log and the metric alike.
 
-use crate::{kube_client::WriteError, reconciler::secrets::SecretError, state::health::Stall};
+use crate::{
+    kube_client::{WriteError, words},
+    reconciler::secrets::SecretError,
+    state::health::Stall,
+};
 
 /// What failed. All of it is tried again, each time later.
 #[derive(Debug, thiserror::Error)]
@@ -9,7 +13,7 @@ pub enum Error {
     #[error(transparent)]
     Secret(#[from] SecretError),
     /// The Deployment, its pods or other scalers could not be read.
-    #[error("{what} cannot be read: {source}")]
+    #[error("{what} cannot be read: {}", words(source))]
     Read {
         /// What was asked for.
         what: &'static str,
@@ -23,7 +27,7 @@ pub enum Error {
     #[error("Deployment {0} of an earlier JobQueue of this name is still being deleted")]
     Leftover(String),
     /// The status could not be written.
-    #[error("the status cannot be written: {0}")]
+    #[error("the status cannot be written: {}", words(.0))]
     Status(Box<kube::Error>),
 }
 

@@ -39,7 +39,7 @@ struct AsApplied {
 pub(super) async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -> Option<Findings> {
     let cached = context.state.cached_deployment(key)?;
     let (uid, generation, queues) = (Uid::of(queue), queue.metadata.generation?, context.state.len());
-    let found = context.state.update(key, |state| found_as_applied(state, uid, generation, cached, queues));
+    let found = context.state.update(key, |state| found_as_applied(state, &uid, generation, cached, queues));
     let AsApplied { workers, problem, secrets } = found.flatten()?;
     let failing = context.state.read(key, |state| state.observed.queue.is_failed() || state.database().is_failed())?;
     // If a server refuses the password, it may have changed.
@@ -50,14 +50,14 @@ pub(super) async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -
     }
     context.state.update(key, |state| state.applied.ready = workers.ready);
     let warnings = warnings(context, key, &names::object_name(queue)).await;
-    Some(Findings { stall: None, workers: Some(workers), problem, warnings })
+    Some(Findings { workers: Some(workers), problem, warnings, ..Findings::default() })
 }
 
 /// What there is, if everything is as it was applied for this object. `None` if the cluster has to be asked: something
 /// differs, or pods are missing and were not listed for a while, however often the Deployment changes.
 fn found_as_applied(
     state: ReconcilerView<'_>,
-    uid: Uid,
+    uid: &Uid,
     generation: i64,
     cached: CachedDeployment,
     queues: usize,

@@ -45,8 +45,34 @@ use crate::{
 /// How old a Secret may be that a first reconcile shares with other queues: a hundred that share one begin together.
 const STARTING: Duration = Duration::from_secs(5);
 
-/// One reconcile; returns when the next one is due.
+/// One reconcile; returns when the next one is due. One that failed is counted, and after some in a row the status says why.
 pub(crate) async fn reconcile(object: &GuardedJobQueue, context: &Context) -> Result<Next, Error> {
+    let key = ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default());
+    let outcome = Box::pin(attempt(object, &key, context)).await;
+    match &outcome {
+        Ok(_) => context.state.record_success(&key),
+        Err(error) => {
+            if context.state.record_failure(&key) {
+                report_retry(object, &key, context, error).await;
+            }
+        }
+    }
+    outcome
+}
+
+/// Lets the status say that reconciles fail. Its own failure is no news: it is tried again like everything else.
+async fn report_retry(object: &GuardedJobQueue, key: &Key, context: &Context, error: &Error) {
+    let (Ok(queue), false) = (&object.0, matches!(error, Error::Status(_))) else { return };
+    let workers = context.state.cached_deployment(key).map(|deployment| deployment.workers);
+    let problem = context.state.read(key, |state| state.applied.missing_pods.as_ref()?.problem().cloned());
+    let retry = Some(error.to_string());
+    let findings = Findings { retry, workers, problem: problem.flatten(), ..Findings::default() };
+    if let Err(error) = context.status.report(key, queue, findings).await {
+        tracing::debug!(queue = %key, %error, "the status does not say that reconciles fail");
+    }
+}
+
+async fn attempt(object: &GuardedJobQueue, key: &Key, context: &Context) -> Result<Next, Error> {
     let queue = match &object.0 {
         Ok(queue) => queue,
         Err(InvalidObject { error, .. }) => {
@@ -59,18 +85,15 @@ pub(crate) async fn reconcile(object: &GuardedJobQueue, context: &Context) -> Re
         }
     };
     context.write_priority.wait_until_few().await;
-    let key = ObjectRef::new(&queue.name_any()).within(&queue.namespace().unwrap_or_default());
     if queue.metadata.deletion_timestamp.is_some() {
-        context.state.forget(&key);
+        context.state.forget(key);
         return Ok(Next::Change);
     }
-    let findings = match fast_path::as_applied(context, &key, queue).await {
+    let findings = match fast_path::as_applied(context, key, queue).await {
         Some(findings) => findings,
-        None => Box::pin(serve(context, &key, queue)).await?,
+        None => Box::pin(serve(context, key, queue)).await?,
     };
-    let next = context.status.report(&key, queue, findings).await.map_err(|source| Error::Status(source.into()))?;
-    context.state.record_success(&key);
-    Ok(next)
+    context.status.report(key, queue, findings).await.map_err(|source| Error::Status(source.into()))
 }
 
 /// All steps but the status; returns what it is to report.
@@ -99,7 +122,7 @@ async fn serve_fetched(context: &Context, key: &Key, queue: &JobQueue, fetched: 
     });
     let problem = check_pods(context, key, queue, &deployment, workers).await?;
     let warnings = warnings(context, key, &name).await;
-    Ok(Findings { stall: None, workers: Some(workers), problem, warnings })
+    Ok(Findings { workers: Some(workers), problem, warnings, ..Findings::default() })
 }
 
 /// How old the queue's Secrets may be. One may have been written together with the JobQueue, and is then read anew; what was

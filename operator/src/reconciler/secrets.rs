@@ -16,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::{
     digest::{Digest, digest},
+    kube_client::words,
     state::endpoint_key::RedisLogin,
 };
 
@@ -80,7 +81,7 @@ pub enum SecretError {
         problem: &'static str,
     },
     /// The API server did not answer, or forbids it.
-    #[error("{field}: Secret {name} cannot be read: {source}")]
+    #[error("{field}: Secret {name} cannot be read: {}", words(source))]
     Api {
         /// The field of the spec.
         field: &'static str,

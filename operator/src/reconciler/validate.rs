@@ -18,6 +18,7 @@ use crate::{
         applied::Source,
         endpoint_key::EndpointKey,
         health::Stall,
+        key::version,
         spec::{Initial, Spec},
     },
 };
@@ -77,6 +78,7 @@ fn secret_hash(resolved: &Resolved, deployment: Option<&Deployment>) -> String {
 
 fn spec(queue: &JobQueue, endpoint: EndpointKey, calendar: Calendar) -> Spec {
     Spec {
+        version: version(queue),
         endpoint,
         query: StatsQuery::from(&queue.spec.queue.settings).into(),
         policy: jobqueue_scaling_input::policy(&queue.spec),

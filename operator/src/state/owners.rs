@@ -19,9 +19,9 @@ use crate::state::{
     endpoint_key::EndpointKey,
     key::{Key, Uid},
     queue_state::{AutoscalerView, QueueState, ReconcilerView},
-    registry::Registry,
+    registry::{Failures, Registry},
     spec::{Initial, Spec},
-    status_cursor::{StatusDigest, WrittenStatus},
+    status_cursor::{NUMBERS_EVERY, StatusDigest, WrittenStatus},
 };
 
 /// The handles of one registry. Each is made once, here.
@@ -102,7 +102,7 @@ impl ReconcilerState {
         let mut tables = self.lock();
         tables.served.remove(key);
         // The watch of the Deployments removes its own part.
-        tables.change_object(key, |object| (object.failed_reconciles, object.written_status) = (0, None));
+        tables.change_object(key, |object| (object.failures, object.written_status) = (Failures::default(), None));
     }
 
     /// Forgets the queues that `exists` does not know; returns them.
@@ -151,19 +151,28 @@ impl ReconcilerState {
         }
     }
 
-    /// Counts a failed reconcile; returns how many failed in a row.
-    pub(crate) fn record_failure(&self, key: &Key) -> u32 {
+    /// Counts a failed reconcile; returns whether the status is to say so: not for a failure that the next attempt makes good,
+    /// and however often it fails, only now and then.
+    pub(crate) fn record_failure(&self, key: &Key) -> bool {
         self.lock().change_object(key, |object| {
-            object.failed_reconciles = object.failed_reconciles.saturating_add(1);
-            object.failed_reconciles
+            let Failures { in_a_row, reported_at } = &mut object.failures;
+            *in_a_row = in_a_row.saturating_add(1);
+            let due = *in_a_row >= ATTEMPTS && reported_at.is_none_or(|at| at.elapsed() >= NUMBERS_EVERY);
+            if due {
+                *reported_at = Some(Instant::now());
+            }
+            due
         })
     }
 
     /// Ends a row of failed reconciles.
     pub(crate) fn record_success(&self, key: &Key) {
-        self.lock().change_object(key, |object| object.failed_reconciles = 0);
+        self.lock().change_object(key, |object| object.failures = Failures::default());
     }
 }
+
+/// Reconciles in a row that fail before the status says so.
+const ATTEMPTS: u32 = 3;
 
 /// How often each queue's Redis is asked for its eviction policy.
 const EVICTION_POLICY_EVERY: Duration = Duration::from_secs(10);

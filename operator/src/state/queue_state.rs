@@ -66,7 +66,7 @@ impl QueueState {
 /// A queue as the reconciler has it.
 pub(crate) struct ReconcilerView<'a> {
     /// The object's uid.
-    pub(crate) uid: Uid,
+    pub(crate) uid: &'a Uid,
     /// What was applied: the reconciler's to write, as is `spec` ([`super::owners::ReconcilerState::serve`]).
     pub(crate) applied: &'a mut Applied,
     /// What was decided.
@@ -76,7 +76,7 @@ pub(crate) struct ReconcilerView<'a> {
 impl<'a> From<&'a mut QueueState> for ReconcilerView<'a> {
     fn from(queue: &'a mut QueueState) -> Self {
         let QueueState { uid, applied, scaling, .. } = queue;
-        Self { uid: *uid, applied, scaling }
+        Self { uid, applied, scaling }
     }
 }
 

@@ -5,6 +5,8 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use tokio::time::Instant;
+
 use crate::state::{
     deployment_cache::CachedDeployment, endpoint_key::EndpointKey, key::Key, queue_state::QueueState,
     status_cursor::WrittenStatus,
@@ -33,18 +35,27 @@ pub(super) struct Tables {
 #[derive(Debug, Default)]
 pub(super) struct ObjectState {
     /// Reconciles in a row that failed: the reconciler's.
-    pub(super) failed_reconciles: u32,
+    pub(super) failures: Failures,
     /// The Deployment, as its watch has it: the reconciler's. `None` while there is none.
     pub(super) deployment: Option<CachedDeployment>,
     /// The status that this process wrote last: the status writer's. `None` if it wrote none.
     pub(super) written_status: Option<WrittenStatus>,
 }
 
+/// Reconciles in a row that failed.
+#[derive(Debug, Default)]
+pub(super) struct Failures {
+    /// How many.
+    pub(super) in_a_row: u32,
+    /// When the status was told of them; `None` if it was not.
+    pub(super) reported_at: Option<Instant>,
+}
+
 impl ObjectState {
     /// True if there is nothing to remember.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { failed_reconciles, deployment, written_status } = self;
-        *failed_reconciles == 0 && deployment.is_none() && written_status.is_none()
+        let Self { failures, deployment, written_status } = self;
+        failures.in_a_row == 0 && deployment.is_none() && written_status.is_none()
     }
 }
 
@@ -104,6 +115,11 @@ impl Registry {
     /// What the watch has of a queue's Deployment; `None` if there is none, or the watch has not brought it yet.
     pub(crate) fn cached_deployment(&self, key: &Key) -> Option<CachedDeployment> {
         self.lock().objects.get(key)?.deployment
+    }
+
+    /// How many reconciles of a queue failed in a row.
+    pub(crate) fn failures(&self, key: &Key) -> u32 {
+        self.lock().objects.get(key).map_or(0, |object| object.failures.in_a_row)
     }
 
     /// The status that this process wrote last; `None` if it wrote none.

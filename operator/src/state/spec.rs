@@ -12,6 +12,8 @@ use crate::state::endpoint_key::EndpointKey;
 /// The part of a queue's state that follows its spec.
 #[derive(Debug)]
 pub(crate) struct Spec {
+    /// The version of the object that says so, for events; `None` if it is not a number.
+    pub(crate) version: Option<u64>,
     /// The Redis server to ask.
     pub(crate) endpoint: EndpointKey,
     /// What to ask it.

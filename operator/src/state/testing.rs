@@ -20,6 +20,7 @@ pub(crate) fn spec(url: &str) -> Spec {
         consumer_group: String::new(),
     };
     Spec {
+        version: None,
         endpoint: EndpointKey::new(login, None).expect("a URL"),
         query: query.into(),
         policy: Policy::default(),

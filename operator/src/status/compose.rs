@@ -24,6 +24,8 @@ use crate::{
 pub(crate) struct Findings {
     /// What keeps the queue from being served until a person repairs it; `None` if nothing does.
     pub(crate) stall: Option<Stall>,
+    /// Why reconciles fail that are tried again; `None` if they do not.
+    pub(crate) retry: Option<String>,
     /// The Deployment's numbers; `None` until there is one.
     pub(crate) workers: Option<Workers>,
     /// What keeps pods from starting; `None` if nothing is known to.
@@ -109,12 +111,13 @@ pub(super) fn compose(
     known: &Known,
     now: Timestamp,
 ) -> JobQueueStatus {
-    let Findings { stall, workers, problem, warnings } = findings;
+    let Findings { stall, retry, workers, problem, warnings } = findings;
     let facts = Facts {
         generation: queue.metadata.generation.unwrap_or_default(),
         before: &previous.conditions,
         mode: queue.spec.scaling.mode,
         stall: stall.clone(),
+        retry: retry.clone(),
         queue: known.queue.clone(),
         database: database(queue, previous, known),
         workers: *workers,

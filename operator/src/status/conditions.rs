@@ -38,6 +38,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) mode: ScalingMode,
     /// What keeps the queue from being served until a person repairs it; `None` if nothing does.
     pub(crate) stall: Option<Stall>,
+    /// Why reconciles fail that are tried again; `None` if they do not.
+    pub(crate) retry: Option<String>,
     /// Redis.
     pub(crate) queue: Reachability,
     /// The database, as the workers report.
@@ -152,6 +154,9 @@ fn ready(facts: &Facts<'_>, stall: Option<&Stall>) -> State {
 
 fn reconciling(facts: &Facts<'_>, stall: Option<&Stall>) -> State {
     let kind = ConditionType::Reconciling;
+    if let (None, Some(words)) = (stall, &facts.retry) {
+        return state(kind, true, Reason::Retrying, words);
+    }
     match (stall, facts.workers) {
         (Some(_), _) => state(kind, false, Reason::NotApplicable, "it is stalled"),
         (None, None) => state(kind, true, Reason::SpecChanged, "the workers are being set up"),

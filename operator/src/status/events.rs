@@ -11,7 +11,10 @@ use kube::{
 
 use tokio::sync::Semaphore;
 
-use crate::kube_client::{FIELD_MANAGER, NotLeading};
+use crate::{
+    kube_client::{FIELD_MANAGER, NotLeading},
+    status::text::beginning,
+};
 
 /// Conditions whose transitions are news; the others move with every rollout and scaling, which have their own events.
 const NEWS: [ConditionType; 7] = [
@@ -24,7 +27,7 @@ const NEWS: [ConditionType; 7] = [
     ConditionType::Degraded,
 ];
 
-/// The longest note that the API server takes.
+/// The longest note that the API server takes, in bytes.
 const LONGEST_NOTE: usize = 1024;
 
 /// Events that one recorder writes before another takes over.
@@ -84,7 +87,7 @@ impl Events {
     }
 
     async fn write(&self, object: &ObjectReference, type_: EventType, reason: &str, action: &str, note: &str) {
-        let note = Some(note.chars().take(LONGEST_NOTE / 4).collect());
+        let note = Some(beginning(note, LONGEST_NOTE));
         let event = Event { type_, reason: reason.into(), note, action: action.into(), secondary: None };
         let Ok(_permit) = self.permits.acquire().await else { return };
         let recorder = self.recorder();

@@ -5,4 +5,5 @@ mod compose;
 pub(crate) mod conditions;
 pub(crate) mod events;
 pub(crate) mod pod_problems;
+mod text;
 pub(crate) mod writer;

@@ -7,6 +7,7 @@ use k8s_openapi::api::{
 };
 
 use crate::state::workers::PodProblem;
+use crate::status::text::{beginning, end};
 
 /// The worst problem of a queue's pods, or of the Deployment that cannot create any; `None` if there is none.
 pub(crate) fn problem<'a>(deployment: &Deployment, pods: impl Iterator<Item = &'a Pod>) -> Option<PodProblem> {
@@ -84,15 +85,18 @@ fn container_problem(pod: &str, container: &ContainerStatus) -> Option<PodProble
 /// `jobqueue-worker`'s exit code when its config or recipe is wrong (sysexits' `EX_CONFIG`).
 const INVALID_RECIPE: i32 = 78;
 
-fn first_line(text: &str) -> &str {
-    text.lines().next().unwrap_or_default()
+/// How many bytes of what a pod says are told: with the sentence around it, it goes into the note of an event.
+const LONGEST: usize = 700;
+
+fn first_line(text: &str) -> String {
+    beginning(text.lines().next().unwrap_or_default(), LONGEST)
 }
 
 /// The end of a container's message, bounded: conditions are read on one screen.
 fn last_lines(text: &str) -> String {
     let tail: Vec<&str> = text.lines().rev().filter(|line| !line.trim().is_empty()).take(3).collect();
     let text = tail.into_iter().rev().collect::<Vec<_>>().join(" ");
-    text.chars().rev().take(600).collect::<Vec<_>>().into_iter().rev().collect()
+    end(&text, LONGEST)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::{
     kube_client::FIELD_MANAGER,
     state::{
         health::{Reachability, Stall},
-        key::{Key, Uid},
+        key::{Key, Uid, reference, version},
         owners::StatusState,
         status_cursor::NUMBERS_EVERY,
     },
@@ -73,7 +73,7 @@ impl StatusWriter {
         let findings = known.complete(findings);
         let next = next(&findings, &known);
         let Previous { status: previous, age } = previous(&self.state, key, queue);
-        if known.nothing_yet() && findings.stall.is_none() {
+        if known.nothing_yet() && findings.stall.is_none() && findings.retry.is_none() {
             // The first poll is a fraction of a second away. What an earlier leader wrote stands until then.
             if previous.observed_generation.is_some() {
                 return Ok(next);
@@ -96,9 +96,11 @@ impl StatusWriter {
             return Ok(next);
         }
         let changed = transitions(&previous.conditions, &status.conditions);
-        self.state.record_written(key, Uid::of(queue), status.clone());
+        let uid = Uid::of(queue);
+        let about = reference(key, &uid, version(queue));
+        self.state.record_written(key, uid, status.clone());
         self.state.record_reported(key);
-        self.events.transitions(&queue.object_ref(&()), &changed).await;
+        self.events.transitions(&about, &changed).await;
         Ok(next)
     }
 
@@ -218,6 +220,7 @@ fn unreadable(generation: i64, error: &str) -> Vec<Condition> {
         before: &[],
         mode: ScalingMode::default(),
         stall: Some(Stall { reason: Reason::InvalidSpec, message: error.to_owned() }),
+        retry: None,
         queue: Reachability::Unknown,
         database: Reachability::Unknown,
         workers: None,

@@ -11,6 +11,9 @@ use kube::{Client, client::Body};
 use serde_json::{Value, json};
 use tower::{BoxError, Layer};
 
+/// The longest note of an event that an API server takes, in bytes.
+const LONGEST_NOTE: usize = 1024;
+
 /// What goes wrong with a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -33,6 +36,8 @@ struct State {
     /// The path of every read.
     reads: Vec<String>,
     fault: Option<(usize, Fault)>,
+    /// Which paths are refused, and with which words.
+    refusal: Option<(&'static str, &'static str)>,
     /// The client is dead: nothing gets through any more.
     dead: bool,
     /// Every number of workers that the Deployment was given.
@@ -62,6 +67,11 @@ impl ApiServer {
     pub(crate) fn inject(&self, number: usize, fault: Fault) {
         let mut state = self.lock();
         state.fault = Some((state.writes.len() + number, fault));
+    }
+
+    /// Refuses every write to paths that end so with a status of 500 and these words, until there are others; `None`: no longer.
+    pub(crate) fn refuse(&self, refusal: Option<(&'static str, &'static str)>) {
+        self.lock().refusal = refusal;
     }
 
     /// A new client process starts.
@@ -96,6 +106,13 @@ impl ApiServer {
         objects.retain(|path, _| !path.contains("/events/"));
         objects.values_mut().for_each(undate);
         objects
+    }
+
+    /// The events that were written, in no particular order.
+    pub(crate) fn events(&self) -> Vec<Value> {
+        let state = self.lock();
+        let events = state.objects.iter().filter(|(path, _)| path.contains("/events/"));
+        events.map(|(_, event)| event.clone()).collect()
     }
 
     /// The writes so far.
@@ -136,6 +153,9 @@ impl ApiServer {
                 _ => None,
             }
         };
+        if let Some((_, words)) = self.lock().refusal.filter(|(end, _)| path.ends_with(end)) {
+            return Ok(failure_saying(500, words));
+        }
         let write = || self.write(&method, &path, parts.headers.get("content-type"), &body);
         match fault {
             None => Ok(write()),
@@ -194,6 +214,9 @@ impl ApiServer {
                 answer(StatusCode::OK, &object)
             }
             ("POST", ..) => {
+                if path.ends_with("/events") && sent["note"].as_str().unwrap_or_default().len() > LONGEST_NOTE {
+                    return failure(422);
+                }
                 let name = sent["metadata"]["name"].as_str().unwrap().to_owned();
                 let path = format!("{path}/{name}");
                 if state.objects.contains_key(&path) {
@@ -273,7 +296,8 @@ fn merge(target: &mut Value, patch: &Value) {
     }
 }
 
-fn undate(value: &mut Value) {
+/// Without what differs between two runs.
+pub(crate) fn undate(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for name in ["resourceVersion", "lastTransitionTime", "observedAt", "time"] {
@@ -292,7 +316,11 @@ fn answer(code: StatusCode, object: &Value) -> Response<Body> {
 }
 
 fn failure(code: u16) -> Response<Body> {
+    failure_saying(code, &format!("scripted {code}"))
+}
+
+fn failure_saying(code: u16, message: &str) -> Response<Body> {
     let status = json!({"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "code": code,
-        "message": format!("scripted {code}"), "reason": if code == 404 { "NotFound" } else { "Scripted" }});
+        "message": message, "reason": if code == 404 { "NotFound" } else { "Scripted" }});
     answer(StatusCode::from_u16(code).unwrap(), &status)
 }

@@ -5,8 +5,11 @@
 mod api_server;
 mod crashes;
 mod election;
+mod events;
 mod fixture;
+mod gitops;
 mod many;
 mod reasons;
 mod requests;
+mod retries;
 mod scale_down;
