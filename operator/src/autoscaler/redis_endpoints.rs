@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use jobqueue_queue::{Connection, ConnectionUrl, QueueError, Timeouts, TlsOptions};
+use jobqueue_queue::{Connection, ConnectionUrl, Guard, QueueError, Timeouts, TlsOptions};
 
 use crate::reconciler::secrets::Resolved;
 
@@ -39,7 +39,7 @@ impl EndpointKey {
 
     /// A connection to it, made when first used. A server that does not answer in two seconds counts as down: the next
     /// poll is a fraction of a second away.
-    fn connection(&self) -> Result<Connection, QueueError> {
+    fn connection(&self, guard: &Guard) -> Result<Connection, QueueError> {
         let EndpointConfig { url, domain, ca, client } = &*self.0;
         let (client_cert, client_key) = client.clone().unzip();
         let tls = TlsOptions { ca: ca.clone(), client_cert, client_key };
@@ -53,23 +53,29 @@ impl EndpointKey {
             Some(domain) => url.within(domain),
             None => url,
         };
-        Connection::new(&url, &tls, Timeouts { connect: limit, response: limit })
+        Connection::guarded(&url, &tls, Timeouts { connect: limit, response: limit }, guard.clone())
     }
 }
 
 /// Connections by server; those that are no longer used are closed.
-#[derive(Default)]
 pub(super) struct Endpoints {
+    /// What all of them are held to: any tenant may name any server.
+    guard: Guard,
     open: BTreeMap<EndpointKey, Arc<Connection>>,
 }
 
 impl Endpoints {
+    /// None yet.
+    pub(super) fn new(guard: Guard) -> Self {
+        Self { guard, open: BTreeMap::new() }
+    }
+
     /// The connection to a server.
     pub(super) fn get(&mut self, key: &EndpointKey) -> Result<Arc<Connection>, QueueError> {
         if let Some(connection) = self.open.get(key) {
             return Ok(connection.clone());
         }
-        let connection = Arc::new(key.connection()?);
+        let connection = Arc::new(key.connection(&self.guard)?);
         self.open.insert(key.clone(), connection.clone());
         Ok(connection)
     }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jobqueue_queue::{QueueError, QueueStats};
+use jobqueue_queue::{Guard, QueueError, QueueStats};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Client, runtime::watcher::Event};
 use tokio::{
@@ -38,6 +38,8 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// This process runs in the cluster, and can resolve the names of its Services.
     pub in_cluster: bool,
+    /// Which Redis servers may be polled, and how much they may answer.
+    pub guard: Guard,
 }
 
 impl Settings {
@@ -76,8 +78,17 @@ pub struct Term {
 impl Term {
     /// A term with no queue yet.
     pub fn begin(settings: &Settings) -> Self {
-        let Settings { client, scaling_client, metrics, identity, scope, worker_image, poll_interval, in_cluster } =
-            settings.clone();
+        let Settings {
+            client,
+            scaling_client,
+            metrics,
+            identity,
+            scope,
+            worker_image,
+            poll_interval,
+            in_cluster,
+            guard,
+        } = settings.clone();
         let Owners { reconciler, autoscaler, status, registry } = Owners::new();
         metrics.follow(&registry);
         let events = Events::new(client.clone(), &identity);
@@ -97,6 +108,7 @@ impl Term {
             metrics: metrics.clone(),
             write_priority: write_priority.clone(),
             interval: poll_interval,
+            guard,
         };
         let context = Context {
             client: client.clone(),

@@ -178,6 +178,8 @@ pub(crate) struct PollTarget {
     pub(crate) query: Arc<StatsQuery>,
     /// Whether the eviction policy is to be asked for, too.
     pub(crate) eviction_policy_due: bool,
+    /// Its workers, as far as they are known.
+    pub(crate) workers: u32,
 }
 
 impl AutoscalerState {
@@ -210,7 +212,8 @@ impl AutoscalerState {
         for (key, queue) in &tables.served {
             let asked_at = queue.observed.eviction_asked_at;
             let eviction_policy_due = asked_at.is_none_or(|at| now.duration_since(at) >= EVICTION_POLICY_EVERY);
-            let target = PollTarget { key: key.clone(), query: queue.spec.query.clone(), eviction_policy_due };
+            let workers = queue.scaling.replicas.max(queue.applied.ready);
+            let target = PollTarget { key: key.clone(), query: queue.spec.query.clone(), eviction_policy_due, workers };
             by_endpoint.entry(queue.spec.endpoint.clone()).or_default().push(target);
         }
         // What is left of a server that no queue names any more may be a password.
