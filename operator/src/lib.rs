@@ -12,6 +12,7 @@ mod healthcheck;
 mod http;
 mod kube_client;
 mod leadership;
+mod liveness;
 mod metrics;
 mod reconciler;
 mod state;
@@ -26,6 +27,7 @@ pub use leadership::{
     lease_guard::LeaseGuard,
     term::{Settings, Term},
 };
+pub use liveness::Liveness;
 pub use metrics::Metrics;
 pub use reconciler::{error::Error, secrets::SecretError};
 pub use state::{compact_object::GuardedJobQueue, key::Key};

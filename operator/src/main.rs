@@ -7,7 +7,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use jobqueue_operator::{Elector, Health, LeaseGuard, Metrics, Settings, check, client, serve};
+use jobqueue_operator::{Elector, Health, LeaseGuard, Liveness, Metrics, Settings, check, client, serve};
 use kube::{Client, Config};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -94,7 +94,9 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let elector = Elector::new(Client::try_from(config.clone())?, &lease_namespace, &args.scope.lease_name, &identity);
     // Set by the kubelet in every container.
     let api_server = std::env::var("KUBERNETES_SERVICE_HOST").ok();
+    let liveness = Liveness::default();
     let settings = Settings {
+        liveness: liveness.clone(),
         guard: args.guard(api_server.as_deref()),
         scaling_client: client(config.clone(), lease.clone(), metrics.clone())?,
         client: client(config, lease.clone(), metrics.clone())?,
@@ -108,7 +110,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     follow_signals(stop.clone())?;
     let (ready, is_ready) = watch::channel(false);
-    let serving = tokio::spawn(serve(args.listen, Health { metrics, ready: is_ready }, stop.child_token()));
+    let serving = tokio::spawn(serve(args.listen, Health { metrics, ready: is_ready, liveness }, stop.child_token()));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         identity,

@@ -34,6 +34,7 @@ use crate::{
         redis_endpoints::{EndpointKey, Endpoints},
         write_priority::WritePriority,
     },
+    liveness::Liveness,
     metrics::Metrics,
     state::{
         key::Key,
@@ -70,6 +71,8 @@ pub(crate) struct Autoscaler {
     pub(crate) interval: Duration,
     /// Which servers may be polled, and how much they may answer.
     pub(crate) guard: Guard,
+    /// Whether the loop goes on.
+    pub(crate) liveness: Liveness,
 }
 
 impl Autoscaler {
@@ -81,7 +84,9 @@ impl Autoscaler {
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let began = Instant::now();
+        let pulse = self.liveness.begin("poll", self.interval);
         loop {
+            pulse.beat();
             tokio::select! {
                 () = due(&mut ticks, &self.write_priority) => {}
                 () = stop.cancelled() => break,

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     autoscaler::{Autoscaler, Change, executor::Executor, write_priority::WritePriority},
+    liveness::Liveness,
     metrics::Metrics,
     reconciler::{admission::Admission, context::Context, controller, error::Error, reconcile, secrets::RecentSecrets},
     state::{compact_object::GuardedJobQueue, key::Key, owners::Owners},
@@ -40,6 +41,8 @@ pub struct Settings {
     pub in_cluster: bool,
     /// Which Redis servers may be polled, and how much they may answer.
     pub guard: Guard,
+    /// Whether the loops of the term go on.
+    pub liveness: Liveness,
 }
 
 impl Settings {
@@ -88,6 +91,7 @@ impl Term {
             poll_interval,
             in_cluster,
             guard,
+            liveness,
         } = settings.clone();
         let Owners { reconciler, autoscaler, status, registry } = Owners::new();
         metrics.follow(&registry);
@@ -109,6 +113,7 @@ impl Term {
             write_priority: write_priority.clone(),
             interval: poll_interval,
             guard,
+            liveness: liveness.clone(),
         };
         let context = Context {
             client: client.clone(),
@@ -122,6 +127,7 @@ impl Term {
             competing_scalers: CompetingScalers::default(),
             secrets: RecentSecrets::default(),
             admission: Admission::default(),
+            liveness,
         };
         Self { context: Arc::new(context), autoscaler, requests }
     }

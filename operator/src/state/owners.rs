@@ -16,11 +16,12 @@ use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
     autoscaler::redis_endpoints::EndpointKey,
+    backoff,
     state::{
         deployment_cache::CachedDeployment,
         key::{Key, Uid},
         queue_state::{AutoscalerView, QueueState, ReconcilerView},
-        registry::Registry,
+        registry::{Registry, Retry},
         spec::{Initial, Spec},
         status_cursor::{StatusDigest, WrittenStatus},
     },
@@ -90,21 +91,24 @@ impl ReconcilerState {
     pub(crate) fn serve(&self, key: &Key, uid: Uid, mut spec: Spec, initial: Initial) {
         let mut tables = self.lock();
         spec.endpoint = tables.shared_endpoint(spec.endpoint);
-        match tables.served.get_mut(key) {
-            Some(queue) if queue.uid == uid => queue.spec = spec,
-            _ => {
-                let key = tables.shared_key(key);
-                tables.served.insert(key, Box::new(QueueState::new(uid, spec, initial)));
-            }
+        if tables.served.get(key).is_some_and(|queue| queue.uid == uid) {
+            tables.change_served(key, |queue, _| queue.spec = spec);
+            return;
         }
+        let (key, queue) = (tables.shared_key(key), Box::new(QueueState::new(uid, spec, initial)));
+        tables.remove_served(&key);
+        tables.budgets.add(&key, &queue);
+        tables.served.insert(key, queue);
     }
 
     /// Serves a queue no longer.
     pub(crate) fn forget(&self, key: &Key) {
         let mut tables = self.lock();
-        tables.served.remove(key);
+        tables.remove_served(key);
         // The watch of the Deployments removes its own part.
-        tables.change_object(key, |object| (object.failed_reconciles, object.written_status) = (0, None));
+        tables.change_object(key, |object| {
+            (object.failed_reconciles, object.retry, object.repairs, object.written_status) = (0, None, 0, None);
+        });
     }
 
     /// Forgets the queues that `exists` does not know; returns them.
@@ -153,17 +157,35 @@ impl ReconcilerState {
         }
     }
 
-    /// Counts a failed reconcile; returns how many failed in a row.
-    pub(crate) fn record_failure(&self, key: &Key) -> u32 {
+    /// Counts a failed reconcile of an object of this `generation`; returns how many failed in a row, and how long the queue
+    /// waits now, whatever wakes it. `random` is in [0, 1).
+    pub(crate) fn record_failure(&self, key: &Key, generation: Option<i64>, random: f64) -> (u32, Duration) {
         self.lock().change_object(key, |object| {
             object.failed_reconciles = object.failed_reconciles.saturating_add(1);
-            object.failed_reconciles
+            let wait = backoff::wait(object.failed_reconciles, random);
+            object.retry = Some(Retry { not_before: Instant::now() + wait, generation });
+            (object.failed_reconciles, wait)
+        })
+    }
+
+    /// How long a queue of this `generation` still waits after a reconcile that failed; `None` if it may be reconciled now.
+    pub(crate) fn until_retry(&self, key: &Key, generation: Option<i64>) -> Option<Duration> {
+        let retry = self.lock().objects.get(key)?.retry?;
+        let left = retry.not_before.saturating_duration_since(Instant::now());
+        (retry.generation == generation && !left.is_zero()).then_some(left)
+    }
+
+    /// Counts a reconcile that found that somebody must repair something, or ends a row of them; returns how many there are.
+    pub(crate) fn record_repair(&self, key: &Key, is_broken: bool) -> u32 {
+        self.lock().change_object(key, |object| {
+            object.repairs = if is_broken { object.repairs.saturating_add(1) } else { 0 };
+            object.repairs
         })
     }
 
     /// Ends a row of failed reconciles.
     pub(crate) fn record_success(&self, key: &Key) {
-        self.lock().change_object(key, |object| object.failed_reconciles = 0);
+        self.lock().change_object(key, |object| (object.failed_reconciles, object.retry) = (0, None));
     }
 }
 
@@ -185,7 +207,7 @@ pub(crate) struct PollTarget {
 impl AutoscalerState {
     /// Changes what was observed and decided of a queue; `None` if it is not served.
     pub(crate) fn update<T>(&self, key: &Key, change: impl FnOnce(AutoscalerView<'_>) -> T) -> Option<T> {
-        self.lock().served.get_mut(key).map(|queue| change(queue.as_mut().into()))
+        self.lock().change_served(key, |queue, _| change(queue.into()))
     }
 
     /// The same, with the database connections that other queues of the same budget have, or are about to have.
@@ -194,14 +216,7 @@ impl AutoscalerState {
         key: &Key,
         change: impl FnOnce(AutoscalerView<'_>, u32) -> T,
     ) -> Option<T> {
-        let mut tables = self.lock();
-        let queue = tables.served.get_mut(key)?;
-        let Some(budget) = queue.spec.budget.clone() else { return Some(change(queue.as_mut().into(), 0)) };
-        let others = tables.served.iter().filter(|(other, queue)| {
-            ***other != *key && other.namespace == key.namespace && queue.spec.budget.as_ref() == Some(&budget)
-        });
-        let taken = others.map(|(_, queue)| queue.connections()).fold(0, u32::saturating_add);
-        tables.served.get_mut(key).map(|queue| change(queue.as_mut().into(), taken))
+        self.lock().change_served(key, |queue, elsewhere| change(queue.into(), elsewhere))
     }
 
     /// The queues by the server to ask for them.
@@ -272,10 +287,53 @@ mod tests {
     }
 
     #[test]
+    fn the_connections_of_a_budget_are_those_of_the_other_queues() {
+        let Owners { reconciler, autoscaler, .. } = Owners::new();
+        let key = |name: &str| Key::new(name).within("n");
+        let serve = |name: &str, budget: Option<&str>, replicas| {
+            let mut spec = spec("redis://r:6379/0");
+            spec.policy.connections = Some(jobqueue_scaling::ConnectionBudget { per_worker: 2, connections: 100 });
+            spec.budget = budget.map(Into::into);
+            reconciler.serve(&key(name), Uid::default(), spec, Initial { replicas, ..Initial::default() });
+        };
+        let elsewhere = |name: &str| autoscaler.update_within_budget(&key(name), |_, elsewhere| elsewhere).unwrap();
+        serve("a", Some("b"), 3);
+        serve("b", Some("b"), 5);
+        serve("c", Some("other"), 7);
+        serve("d", None, 11);
+        assert_eq!(["a", "b", "c", "d"].map(elsewhere), [10, 6, 0, 0]);
+        autoscaler.update(&key("b"), |queue| queue.scaling.replicas = 1);
+        assert_eq!(elsewhere("a"), 2);
+        serve("c", Some("b"), 7);
+        assert_eq!(elsewhere("a"), 16, "another budget, and the number that it has");
+        reconciler.forget(&key("b"));
+        assert_eq!(elsewhere("a"), 14);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_wake_bypasses_the_wait_after_a_failure_but_a_change_does() {
+        let reconciler = Owners::new().reconciler;
+        let key = Key::new("a");
+        assert_eq!(reconciler.until_retry(&key, Some(1)), None);
+        for _ in 0..8 {
+            reconciler.record_failure(&key, Some(1), 0.5);
+        }
+        let wait = reconciler.until_retry(&key, Some(1)).expect("it failed");
+        assert_eq!(wait, Duration::from_secs(32));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert!(reconciler.until_retry(&key, Some(1)).is_some(), "whatever wakes it");
+        assert_eq!(reconciler.until_retry(&key, Some(2)), None, "a person may have repaired it");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(reconciler.until_retry(&key, Some(1)), None);
+        reconciler.record_success(&key);
+        assert!(reconciler.lock().objects.is_empty(), "nothing is kept of it");
+    }
+
+    #[test]
     fn one_key_serves_all_that_is_known_of_a_queue() {
         let Owners { reconciler, registry, .. } = Owners::new();
         let key = Key::new("a");
-        reconciler.record_failure(&key);
+        reconciler.record_failure(&key, None, 0.0);
         reconciler.serve(&key, Uid::default(), spec("redis://r:6379/0"), Initial::default());
         let tables = registry.lock();
         let (served, _) = tables.served.get_key_value(&key).expect("served");
