@@ -48,6 +48,14 @@ def test_images(render):
     assert rendered.one("Pod")["spec"]["containers"][0]["image"] == "mirror:5000/x/jobqueue/operator:2"
 
 
+def test_addresses_of_redis(render):
+    addresses = {"allowedAddresses": ["127.0.0.0/8", "fd00::/8"], "deniedAddresses": ["10.0.0.0/8"]}
+    rendered = environment(render({"operator": {"redis": addresses}}))
+    assert rendered["JOBQUEUE_REDIS_ALLOWED_ADDRESSES"] == "127.0.0.0/8,fd00::/8"
+    assert rendered["JOBQUEUE_REDIS_DENIED_ADDRESSES"] == "10.0.0.0/8"
+    assert not [name for name in environment(render()) if name.startswith("JOBQUEUE_REDIS")]
+
+
 def test_namespaced_install_has_nothing_cluster_wide(render):
     rendered = render(file=CHART / "ci" / "namespaced-values.yaml")
     assert not rendered.kinds() & CLUSTER_WIDE
@@ -208,6 +216,7 @@ def test_extra_objects_are_templates(render):
         ({"replicas": "2"}, "replicas"),
         ({"scope": "Everything"}, "scope"),
         ({"operator": {"pollIntervalMs": 1}}, "pollIntervalMs"),
+        ({"operator": {"redis": {"deniedAddresses": ["everywhere"]}}}, "deniedAddresses"),
         ({"image": {"digest": "latest"}}, "digest"),
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
         ({"serviceMonitor": {"interval": 30}}, "interval"),

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jobqueue_queue::{AddressPolicy, Guard, Network};
 
 /// Applies JobQueues: their workers, and how many of them.
 #[derive(Debug, Parser)]
@@ -87,6 +88,17 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) poll_interval_ms: u64,
 
+    /// Networks with Redis servers that a JobQueue may name although they are local: a list of ranges like 127.0.0.0/8
+    ///
+    /// The operator does not connect to link-local and multicast addresses, to the metadata services of clouds, and, in a
+    /// cluster, to itself and the API server. Names are checked after they are resolved.
+    #[arg(long, env = "JOBQUEUE_REDIS_ALLOWED_ADDRESSES", value_name = "NETWORKS", value_parser = networks, default_value = "")]
+    pub(crate) redis_allowed_addresses: Networks,
+
+    /// More networks to which the operator does not connect, whatever a JobQueue says: a list of ranges like 10.0.0.0/8
+    #[arg(long, env = "JOBQUEUE_REDIS_DENIED_ADDRESSES", value_name = "NETWORKS", value_parser = networks, default_value = "")]
+    pub(crate) redis_denied_addresses: Networks,
+
     /// Address of /healthz, /readyz and /metrics
     #[arg(long, env = "JOBQUEUE_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
     pub(crate) listen: SocketAddr,
@@ -104,10 +116,58 @@ pub(crate) struct RunArgs {
     pub(crate) log_format: LogFormat,
 }
 
+/// Ranges of addresses.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Networks(pub(crate) Vec<Network>);
+
+/// Reads ranges with commas or spaces between them.
+fn networks(text: &str) -> Result<Networks, String> {
+    let each = text.split([',', ' ']).filter(|one| !one.is_empty());
+    each.map(str::parse).collect::<Result<_, _>>().map(Networks)
+}
+
+impl RunArgs {
+    /// What the Redis servers that JobQueues name are held to. `api_server` is where the API server of this pod is; `None`
+    /// outside of a cluster, where the machine's own servers may be meant.
+    pub(crate) fn guard(&self, api_server: Option<&str>) -> Guard {
+        let mut denied = self.redis_denied_addresses.0.clone();
+        denied.extend(api_server.and_then(|host| host.parse().ok()).map(Network::of));
+        let allowed = self.redis_allowed_addresses.0.clone();
+        let addresses = AddressPolicy { deny_loopback: api_server.is_some(), denied, allowed };
+        Guard { addresses: addresses.into(), ..Guard::default() }
+    }
+}
+
 #[derive(Debug, Clone, Copy, ValueEnum)]
 pub(crate) enum LogFormat {
     /// One JSON object per line
     Json,
     /// For people
     Text,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn guard(args: &[&str], api_server: Option<&str>) -> Guard {
+        let args = ["jobqueue-operator", "run"].iter().chain(args);
+        match Cli::try_parse_from(args).expect("arguments").command {
+            Command::Run(args) => args.guard(api_server),
+            Command::Check(_) => unreachable!("it runs"),
+        }
+    }
+
+    #[test]
+    fn in_a_cluster_the_operator_and_the_api_server_are_no_redis() {
+        let allows = |guard: &Guard, address: &str| guard.addresses.allows(address.parse().expect("an address"));
+        let inside = guard(&["--redis-denied-addresses", "10.7.0.0/16 fd01::/16"], Some("10.96.0.1"));
+        for denied in ["127.0.0.1", "10.96.0.1", "10.7.1.1", "fd01::1"] {
+            assert!(!allows(&inside, denied), "{denied}");
+        }
+        assert!(allows(&inside, "10.96.0.2"));
+        assert!(allows(&guard(&["--redis-allowed-addresses=127.0.0.0/8"], Some("10.96.0.1")), "127.0.0.1"));
+        assert!(allows(&guard(&[], None), "127.0.0.1"), "beside a cluster it may be meant");
+        assert!(Cli::try_parse_from(["jobqueue-operator", "run", "--redis-denied-addresses", "there"]).is_err());
+    }
 }

@@ -15,7 +15,7 @@ use axum::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::{liveness::Liveness, metrics::Metrics};
 
 /// What the endpoints show.
 #[derive(Clone)]
@@ -24,18 +24,27 @@ pub struct Health {
     pub metrics: Arc<Metrics>,
     /// True once the API server was reached: a standby is ready too.
     pub ready: watch::Receiver<bool>,
+    /// The loops of a leader.
+    pub liveness: Liveness,
 }
 
 /// Serves until `stop`.
 pub async fn serve(address: SocketAddr, health: Health, stop: CancellationToken) -> std::io::Result<()> {
     let router = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/healthz", get(alive))
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(health);
     let listener = tokio::net::TcpListener::bind(address).await?;
     tracing::info!(address = %listener.local_addr()?, "health and metrics");
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
+}
+
+async fn alive(State(health): State<Health>) -> (StatusCode, String) {
+    match health.liveness.hung() {
+        None => (StatusCode::OK, "ok\n".into()),
+        Some(name) => (StatusCode::SERVICE_UNAVAILABLE, format!("the {name} loop hangs\n")),
+    }
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
@@ -64,6 +73,18 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_loop_that_hangs_is_not_alive() {
+        let liveness = Liveness::default();
+        let (_, ready) = watch::channel(true);
+        let health = Health { metrics: Metrics::new(), ready, liveness: liveness.clone() };
+        let _pulse = liveness.begin("poll", std::time::Duration::ZERO);
+        assert_eq!(alive(State(health.clone())).await.0, StatusCode::OK);
+        tokio::time::advance(std::time::Duration::from_secs(100)).await;
+        let (status, text) = alive(State(health)).await;
+        assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "the poll loop hangs\n"));
+    }
 
     #[test]
     fn gzip_is_for_clients_that_ask_for_it() {

@@ -3,7 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
@@ -13,7 +13,7 @@ use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
 };
-use tokio::sync::Semaphore;
+use tokio::{sync::Semaphore, time::Instant};
 use tower::{BoxError, Layer, Service};
 
 use crate::{
@@ -83,12 +83,13 @@ pub struct WriteGuard {
     lease: LeaseGuard,
     metrics: Arc<Metrics>,
     requests: Arc<Semaphore>,
+    pause: Pause,
 }
 
 impl WriteGuard {
     /// Asks `lease` before every write, and counts writes in `metrics`.
     pub fn new(lease: LeaseGuard, metrics: Arc<Metrics>) -> Self {
-        Self { lease, metrics, requests: Arc::new(Semaphore::new(MAX_REQUESTS)) }
+        Self { lease, metrics, requests: Arc::new(Semaphore::new(MAX_REQUESTS)), pause: Pause::default() }
     }
 }
 
@@ -122,7 +123,7 @@ where
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let requests = self.guard.requests.clone();
+        let (requests, pause) = (self.guard.requests.clone(), self.guard.pause.clone());
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
             let answer = self.inner.call(request);
@@ -131,7 +132,10 @@ where
                     return answer.await.map_err(Into::into);
                 }
                 let _permit = requests.acquire().await?;
-                within_limit(answer).await
+                pause.over().await;
+                let answer = within_limit(answer, LIMIT).await;
+                pause.heed(&answer);
+                answer
             });
         }
         let writes = self.guard.metrics.api_writes.clone();
@@ -142,11 +146,14 @@ where
         let answer = self.inner.call(request);
         Box::pin(async move {
             let _permit = requests.acquire().await?;
+            pause.over().await;
             // After the wait; nothing has left yet, since a future does nothing before it is polled.
             if !lease.holds() {
                 return Err(NotLeading.into());
             }
-            let answer = within_limit(answer).await;
+            // What the server does later than that, it does perhaps beside another leader's writes.
+            let answer = within_limit(answer, LIMIT.min(lease.remaining())).await;
+            pause.heed(&answer);
             labels.code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
             writes.get_or_create(&labels).inc();
             answer
@@ -154,11 +161,48 @@ where
     }
 }
 
-/// The answer, or an error if it takes too long.
-async fn within_limit<T, E: Into<BoxError>>(answer: impl Future<Output = Result<T, E>>) -> Result<T, BoxError> {
-    match tokio::time::timeout(LIMIT, answer).await {
+/// The answer, or an error if it takes longer than `limit`.
+async fn within_limit<T, E: Into<BoxError>>(
+    answer: impl Future<Output = Result<T, E>>,
+    limit: Duration,
+) -> Result<T, BoxError> {
+    match tokio::time::timeout(limit, answer).await {
         Ok(answer) => answer.map_err(Into::into),
-        Err(_) => Err(format!("no answer within {} s", LIMIT.as_secs()).into()),
+        Err(_) => Err(format!("no answer within {:.1} s", limit.as_secs_f64()).into()),
+    }
+}
+
+/// The longest pause that the API server may ask for.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+
+/// Until when the API server wants to be left alone (`Retry-After`): all requests of a client wait, not only the one that was
+/// told so.
+#[derive(Debug, Clone, Default)]
+struct Pause(Arc<Mutex<Option<Instant>>>);
+
+impl Pause {
+    async fn over(&self) {
+        loop {
+            let until = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            match until {
+                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
+                _ => return,
+            }
+        }
+    }
+
+    /// Takes in what an answer says of it.
+    fn heed<B>(&self, answer: &Result<Response<B>, BoxError>) {
+        let Ok(answer) = answer else { return };
+        if !matches!(answer.status().as_u16(), 429 | 503) {
+            return;
+        }
+        let header = answer.headers().get(http::header::RETRY_AFTER).and_then(|value| value.to_str().ok());
+        if let Some(seconds) = header.and_then(|value| value.trim().parse().ok()) {
+            let until = Instant::now() + Duration::from_secs(seconds).min(LONGEST_PAUSE);
+            let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *known = known.map_or(Some(until), |known| Some(known.max(until)));
+        }
     }
 }
 
@@ -220,5 +264,38 @@ mod tests {
         service.call(request(Method::PATCH)).await.unwrap();
         let line = r#"api_writes_total{method="patch",resource="deployments",code="200"} 1"#;
         assert!(metrics.text().contains(line), "{}", metrics.text());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn all_requests_wait_as_long_as_the_api_server_asks() {
+        let guard = WriteGuard::new(LeaseGuard::unlimited(), Metrics::new());
+        let answer = |request: Request<Body>| async move {
+            let busy = request.uri().path() == "/busy";
+            let answer = Response::builder().status(if busy { 429 } else { 200 });
+            let answer = if busy { answer.header("Retry-After", "7") } else { answer };
+            Ok::<_, BoxError>(answer.body(Body::empty()).unwrap())
+        };
+        let mut service = guard.layer(tower::service_fn(answer));
+        let request = |path: &str| Request::builder().uri(path).body(Body::empty()).unwrap();
+        let began = Instant::now();
+        service.call(request("/busy")).await.unwrap();
+        assert_eq!(began.elapsed(), Duration::ZERO, "the answer itself is passed on");
+        service.call(request("/other")).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 7);
+        service.call(request("/other")).await.unwrap();
+        assert_eq!(began.elapsed().as_secs(), 7, "and no longer");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_write_ends_with_the_lease() {
+        let lease = LeaseGuard::default();
+        lease.extend(Instant::now(), Duration::from_secs(3));
+        let never = |_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>();
+        let mut service = WriteGuard::new(lease.clone(), Metrics::new()).layer(tower::service_fn(never));
+        let request = Request::builder().method(Method::PATCH).uri("/").body(Body::empty()).unwrap();
+        let began = Instant::now();
+        let error = service.call(request).await.unwrap_err();
+        assert!(!error.is::<NotLeading>(), "it may have been written: {error}");
+        assert_eq!(began.elapsed().as_secs(), 3);
     }
 }

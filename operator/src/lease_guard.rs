@@ -38,6 +38,12 @@ impl LeaseGuard {
         self.born.elapsed().as_millis() < u128::from(self.until.load(Ordering::SeqCst))
     }
 
+    /// How long we may act without a renewal.
+    pub(crate) fn remaining(&self) -> Duration {
+        let until = Duration::from_millis(self.until.load(Ordering::SeqCst));
+        until.saturating_sub(self.born.elapsed())
+    }
+
     /// Lasts until `length` after `start`, the moment before the renewal was asked for.
     pub fn extend(&self, start: Instant, length: Duration) {
         let until = (start + length).saturating_duration_since(self.born).as_millis();
@@ -61,6 +67,7 @@ mod tests {
         lease.extend(Instant::now(), Duration::from_secs(7));
         tokio::time::advance(Duration::from_millis(6999)).await;
         assert!(lease.holds());
+        assert_eq!(lease.remaining(), Duration::from_millis(1));
         tokio::time::advance(Duration::from_millis(1)).await;
         assert!(!lease.holds());
         lease.extend(Instant::now(), Duration::from_secs(7));

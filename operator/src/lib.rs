@@ -13,6 +13,7 @@ mod http;
 mod kube_client;
 mod leadership;
 mod lease_guard;
+mod liveness;
 mod metrics;
 mod names;
 mod reconciler;
@@ -28,6 +29,7 @@ pub use leadership::{
     term::{Settings, Term},
 };
 pub use lease_guard::LeaseGuard;
+pub use liveness::Liveness;
 pub use metrics::Metrics;
 pub use reconciler::{compact_object::GuardedJobQueue, error::Error, secrets::SecretError};
 pub use state::key::Key;

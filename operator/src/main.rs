@@ -7,7 +7,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use jobqueue_operator::{Elector, Health, LeaseGuard, Metrics, Settings, check, client, serve};
+use jobqueue_operator::{Elector, Health, LeaseGuard, Liveness, Metrics, Settings, check, client, serve};
 use kube::{Client, Config};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -92,7 +92,12 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let identity = args.identity.clone().unwrap_or_else(default_identity);
     let (metrics, lease) = (Metrics::new(), LeaseGuard::default());
     let elector = Elector::new(Client::try_from(config.clone())?, &lease_namespace, &args.scope.lease_name, &identity);
+    // Set by the kubelet in every container.
+    let api_server = std::env::var("KUBERNETES_SERVICE_HOST").ok();
+    let liveness = Liveness::default();
     let settings = Settings {
+        liveness: liveness.clone(),
+        guard: args.guard(api_server.as_deref()),
         scaling_client: client(config.clone(), lease.clone(), metrics.clone())?,
         client: client(config, lease.clone(), metrics.clone())?,
         metrics: metrics.clone(),
@@ -100,13 +105,12 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
         scope: args.scope.namespace().map(ToOwned::to_owned),
         worker_image: args.worker_image,
         poll_interval: Duration::from_millis(args.poll_interval_ms),
-        // Set by the kubelet in every container.
-        in_cluster: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
+        in_cluster: api_server.is_some(),
     };
     let stop = CancellationToken::new();
     follow_signals(stop.clone())?;
     let (ready, is_ready) = watch::channel(false);
-    let serving = tokio::spawn(serve(args.listen, Health { metrics, ready: is_ready }, stop.child_token()));
+    let serving = tokio::spawn(serve(args.listen, Health { metrics, ready: is_ready, liveness }, stop.child_token()));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         identity,

@@ -22,6 +22,7 @@ mod wakeup;
 mod worker_reports;
 
 pub use crate::redis::connection::{Connection, Timeouts, TlsOptions};
+pub use crate::redis::guard::{AddressPolicy, Guard, Network, ReplyLimits};
 pub use crate::redis::script::{Invocation, Script};
 pub use crate::redis::server_check::eviction_policy;
 pub use crate::redis::url::ConnectionUrl;

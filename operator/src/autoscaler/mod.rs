@@ -14,12 +14,12 @@ pub(crate) mod write_priority;
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
-use futures::{StreamExt, stream};
-use jobqueue_queue::{Connection, QueueError, QueueStats, StatsQuery, eviction_policy, stats};
+use futures::{FutureExt, StreamExt, stream};
+use jobqueue_queue::{Connection, Guard, QueueError, QueueStats, StatsQuery, eviction_policy, stats};
 use tokio::{
     sync::Mutex,
     task::JoinSet,
-    time::{Instant, Interval},
+    time::{Instant, Interval, timeout_at},
 };
 use tokio_util::sync::CancellationToken;
 
@@ -32,6 +32,7 @@ use crate::{
         redis_endpoints::Endpoints,
         write_priority::WritePriority,
     },
+    liveness::Liveness,
     metrics::Metrics,
     state::{
         endpoint_key::EndpointKey,
@@ -43,6 +44,13 @@ use crate::{
 /// Queues in one round trip: an answer takes a kilobyte of memory until it is read, and ten thousand would take ten
 /// megabytes, several times a second.
 const PER_ROUND_TRIP: usize = 500;
+
+/// Workers of the queues in one round trip, as far as they are known: what is answered of each of them takes a third of a
+/// kilobyte, and one answer has a limit.
+const WORKERS_PER_ROUND_TRIP: usize = 4_000;
+
+/// A poll that takes longer is over: what was not answered by then counts as not answered.
+const POLL_DEADLINE: Duration = Duration::from_secs(10);
 
 /// How much later a poll may be while many numbers of workers are being written.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
@@ -60,18 +68,24 @@ pub(crate) struct Autoscaler {
     pub(crate) write_priority: Arc<WritePriority>,
     /// The pause between two polls.
     pub(crate) interval: Duration,
+    /// Which servers may be polled, and how much they may answer.
+    pub(crate) guard: Guard,
+    /// Whether the loop goes on.
+    pub(crate) liveness: Liveness,
 }
 
 impl Autoscaler {
     /// Polls until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
-        let mut endpoints = Endpoints::default();
+        let mut endpoints = Endpoints::new(self.guard.clone());
         let busy: Arc<Mutex<BTreeSet<EndpointKey>>> = Arc::default();
         let mut polls = JoinSet::new();
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         let began = Instant::now();
+        let pulse = self.liveness.begin("poll", self.interval);
         loop {
+            pulse.beat();
             tokio::select! {
                 () = due(&mut ticks, &self.write_priority) => {}
                 () = stop.cancelled() => break,
@@ -87,7 +101,11 @@ impl Autoscaler {
                 let (autoscaler, busy, connection) = (self.clone(), busy.clone(), endpoints.get(&endpoint));
                 polls.spawn(async move {
                     let polled_at = Instant::now();
-                    autoscaler.poll(connection, queues, began).await;
+                    // A panic costs this poll, and no other.
+                    let poll = std::panic::AssertUnwindSafe(autoscaler.poll(connection, queues, began)).catch_unwind();
+                    if poll.await.is_err() {
+                        tracing::error!("a poll panicked; its Redis is asked again");
+                    }
                     autoscaler.metrics.sweep_seconds.observe(polled_at.elapsed().as_secs_f64());
                     busy.lock().await.remove(&endpoint);
                 });
@@ -99,8 +117,9 @@ impl Autoscaler {
     /// One poll of all queues of one Redis, a bounded number in each round trip, and what follows from it.
     async fn poll(&self, connection: Result<Arc<Connection>, QueueError>, queues: Vec<PollTarget>, began: Instant) {
         let connection = connection.map_err(Arc::new);
+        let deadline = Instant::now() + POLL_DEADLINE;
         // While some answers are taken in, Redis is at work on the next.
-        let portions: Vec<_> = queues.chunks(PER_ROUND_TRIP).map(|some| ask(&connection, some)).collect();
+        let portions: Vec<_> = portions(&queues).into_iter().map(|some| ask(&connection, some, deadline)).collect();
         let mut portions = stream::iter(portions).buffered(2);
         while let Some(PollAnswer { queues, answers, asked_at }) = portions.next().await {
             let now = began.elapsed().as_secs_f64();
@@ -172,12 +191,36 @@ struct PollAnswer<'a> {
     asked_at: Instant,
 }
 
-/// One round trip.
-async fn ask<'a>(connection: &Result<Arc<Connection>, Arc<QueueError>>, queues: &'a [PollTarget]) -> PollAnswer<'a> {
+/// The queues of each round trip.
+fn portions(mut queues: &[PollTarget]) -> Vec<&[PollTarget]> {
+    let mut portions = Vec::new();
+    while !queues.is_empty() {
+        let mut workers = 0;
+        let fit = |target: &&PollTarget| {
+            workers += usize::try_from(target.workers).unwrap_or(usize::MAX);
+            workers <= WORKERS_PER_ROUND_TRIP
+        };
+        let count = queues.iter().take(PER_ROUND_TRIP).take_while(fit).count().max(1);
+        let (portion, rest) = queues.split_at(count);
+        portions.push(portion);
+        queues = rest;
+    }
+    portions
+}
+
+/// One round trip, over at `deadline`.
+async fn ask<'a>(
+    connection: &Result<Arc<Connection>, Arc<QueueError>>,
+    queues: &'a [PollTarget],
+    deadline: Instant,
+) -> PollAnswer<'a> {
     let asked_at = Instant::now();
     let queries: Vec<Arc<StatsQuery>> = queues.iter().map(|target| target.query.clone()).collect();
     let answers = match connection {
-        Ok(connection) => stats(connection, &queries).await.map_err(Arc::new),
+        Ok(connection) => match timeout_at(deadline, stats(connection, &queries)).await {
+            Ok(answers) => answers.map_err(Arc::new),
+            Err(_) => Err(Arc::new(late(connection))),
+        },
         Err(error) => Err(error.clone()),
     };
     let answers = match answers {
@@ -187,9 +230,32 @@ async fn ask<'a>(connection: &Result<Arc<Connection>, Arc<QueueError>>, queues: 
     PollAnswer { queues, answers, asked_at }
 }
 
+fn late(connection: &Connection) -> QueueError {
+    let cause = format!("not all queues were answered within {} s", POLL_DEADLINE.as_secs());
+    QueueError::Unavailable { endpoint: connection.endpoint().to_owned(), cause }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_round_trip_has_a_bounded_number_of_queues_and_of_workers() {
+        let query: Arc<StatsQuery> = crate::state::testing::spec("redis://r:6379/0").query;
+        let target = |workers| PollTarget {
+            key: Arc::new(Key::new("a")),
+            query: query.clone(),
+            eviction_policy_due: false,
+            workers,
+        };
+        let sizes = |workers: &[u32]| {
+            let targets: Vec<_> = workers.iter().map(|workers| target(*workers)).collect();
+            portions(&targets).into_iter().map(<[PollTarget]>::len).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(&[0; 1001]), [500, 500, 1]);
+        assert_eq!(sizes(&[1500; 5]), [2, 2, 1]);
+        assert_eq!(sizes(&[100_000, 1, 1]), [1, 2], "one with too many has a round trip of its own");
+    }
 
     #[tokio::test(start_paused = true)]
     async fn polls_are_less_often_while_many_numbers_are_written() {

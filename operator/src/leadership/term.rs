@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jobqueue_queue::{QueueError, QueueStats};
+use jobqueue_queue::{Guard, QueueError, QueueStats};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{Client, runtime::watcher::Event};
 use tokio::{
@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     autoscaler::{Autoscaler, Change, executor::Executor, write_priority::WritePriority},
+    liveness::Liveness,
     metrics::Metrics,
     reconciler::{
         admission::Admission, compact_object::GuardedJobQueue, context::Context, controller, error::Error, reconcile,
@@ -41,6 +42,10 @@ pub struct Settings {
     pub poll_interval: Duration,
     /// This process runs in the cluster, and can resolve the names of its Services.
     pub in_cluster: bool,
+    /// Which Redis servers may be polled, and how much they may answer.
+    pub guard: Guard,
+    /// Whether the loops of the term go on.
+    pub liveness: Liveness,
 }
 
 impl Settings {
@@ -79,8 +84,18 @@ pub struct Term {
 impl Term {
     /// A term with no queue yet.
     pub fn begin(settings: &Settings) -> Self {
-        let Settings { client, scaling_client, metrics, identity, scope, worker_image, poll_interval, in_cluster } =
-            settings.clone();
+        let Settings {
+            client,
+            scaling_client,
+            metrics,
+            identity,
+            scope,
+            worker_image,
+            poll_interval,
+            in_cluster,
+            guard,
+            liveness,
+        } = settings.clone();
         let Owners { reconciler, autoscaler, status, registry } = Owners::new();
         metrics.follow(&registry);
         let events = Events::new(client.clone(), &identity);
@@ -100,6 +115,8 @@ impl Term {
             metrics: metrics.clone(),
             write_priority: write_priority.clone(),
             interval: poll_interval,
+            guard,
+            liveness: liveness.clone(),
         };
         let context = Context {
             client: client.clone(),
@@ -113,6 +130,7 @@ impl Term {
             competing_scalers: CompetingScalers::default(),
             secrets: RecentSecrets::default(),
             admission: Admission::default(),
+            liveness,
         };
         Self { context: Arc::new(context), autoscaler, requests }
     }

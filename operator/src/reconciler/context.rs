@@ -6,6 +6,7 @@ use kube::Client;
 
 use crate::{
     autoscaler::write_priority::WritePriority,
+    liveness::Liveness,
     metrics::Metrics,
     reconciler::{admission::Admission, secrets::RecentSecrets},
     state::owners::ReconcilerState,
@@ -36,4 +37,6 @@ pub(crate) struct Context {
     pub(crate) secrets: RecentSecrets,
     /// New queues go first.
     pub(crate) admission: Admission,
+    /// Whether the loop goes on.
+    pub(crate) liveness: Liveness,
 }

@@ -38,10 +38,12 @@ fn controller(context: &Arc<Context>) -> Controller<CompactObject> {
     let deployments: Api<Deployment> = scoped(&context.client, context.scope.as_deref());
     let of_queues = watcher::Config::default().page_size(PAGE).labels(names::QUEUE_LABEL);
     let (store, writer) = reflector::store();
-    let queues = watcher(queues, watcher::Config::default().page_size(PAGE)).reflect(writer).applied_objects();
+    // Each waits longer after each failure, on its own.
+    let queues = watcher(queues, watcher::Config::default().page_size(PAGE)).default_backoff();
+    let queues = queues.reflect(writer).applied_objects();
     let cache = context.clone();
-    let deployments =
-        watcher(deployments, of_queues).inspect_ok(move |event| cache.state.cache_deployment(event)).touched_objects();
+    let deployments = watcher(deployments, of_queues).default_backoff();
+    let deployments = deployments.inspect_ok(move |event| cache.state.cache_deployment(event)).touched_objects();
     Controller::for_stream(queues, store)
         .owns_stream(deployments)
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(admission::CONCURRENCY))
@@ -86,7 +88,9 @@ async fn forget_deleted(store: &Store<CompactObject>, context: &Context) {
     if store.wait_until_ready().await.is_err() {
         return std::future::pending().await;
     }
+    let pulse = context.liveness.begin("reconcile", Duration::from_secs(1));
     loop {
+        pulse.beat();
         tokio::time::sleep(Duration::from_secs(1)).await;
         context.secrets.tidy();
         let exists = |key: &Key| store.get(&key.clone().into_kind_unchecked::<CompactObject>(())).is_some();
@@ -99,7 +103,12 @@ async fn forget_deleted(store: &Store<CompactObject>, context: &Context) {
 /// One reconcile, if the queue is admitted, and when to come back.
 async fn admitted(object: Arc<CompactObject>, context: Arc<Context>) -> Result<Action, Error> {
     let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-    let served = context.state.serves(&ObjectRef::new(&name).within(&namespace));
+    let key = ObjectRef::new(&name).within(&namespace);
+    // Whatever woke it: a reconcile that failed comes again when its time has come, or the object has changed.
+    if let Some(wait) = context.state.until_retry(&key, object.meta().generation) {
+        return Ok(Action::requeue(wait));
+    }
+    let served = context.state.serves(&key);
     let _permit = match context.admission.admit(served, rand::random()) {
         Ok(permit) => permit,
         Err(wait) => return Ok(Action::requeue(wait)),
@@ -109,15 +118,18 @@ async fn admitted(object: Arc<CompactObject>, context: Arc<Context>) -> Result<A
     let label = outcome.as_ref().map_or_else(Error::category, |_| "ok");
     context.metrics.reconciles.get_or_create(&OutcomeLabels { outcome: label }).inc();
     context.metrics.reconcile_seconds.observe(began.elapsed().as_secs_f64());
-    outcome.map(|next| requeue(next, context.state.len()))
+    let next = outcome?;
+    let repairs = context.state.record_repair(&key, next == Next::Repair);
+    Ok(requeue(next, context.state.len(), repairs))
 }
 
-/// When to come back. Secrets are not watched: the fewer queues there are, the sooner a change of one is noticed.
-fn requeue(next: Next, queues: usize) -> Action {
+/// When to come back. Secrets are not watched: the fewer queues there are, the sooner a change of one is noticed. `repairs`
+/// reconciles in a row found that a person must act, or a server come back.
+fn requeue(next: Next, queues: usize, repairs: u32) -> Action {
     let pause = match next {
         Next::Change => return Action::await_change(),
         // What a server says is followed by the autoscaler; a reconcile only checks whether a person changed something.
-        Next::Repair => per_queue(queues, 20).clamp(Duration::from_secs(4), Duration::from_secs(60)),
+        Next::Repair => repair_pause(queues, repairs),
         // No sooner than they are listed again: the jitter takes up to a quarter off.
         Next::Pods(left) => left.max(DEBOUNCE).mul_f64(4.0 / 3.0).min(resync(queues)),
         Next::Poll => FIRST_POLL,
@@ -125,6 +137,14 @@ fn requeue(next: Next, queues: usize) -> Action {
         Next::Resync => resync(queues),
     };
     Action::requeue(backoff::jittered(pause, rand::random()))
+}
+
+/// The longer it waits already, the later: thousands of queues that nobody repairs must not be in the way of one that was
+/// broken a moment ago.
+fn repair_pause(queues: usize, repairs: u32) -> Duration {
+    const FIRST: Duration = Duration::from_secs(4);
+    let longest = per_queue(queues, 20).clamp(FIRST, Duration::from_secs(300));
+    FIRST.saturating_mul(1 << repairs.saturating_sub(1).min(8)).min(longest)
 }
 
 /// Twenty reconciles a second, all queues together; and each within five minutes.
@@ -135,8 +155,19 @@ pub(super) fn resync(queues: usize) -> Duration {
 #[expect(clippy::needless_pass_by_value, reason = "the signature is the library's")]
 fn retry_later(object: Arc<CompactObject>, error: &Error, context: Arc<Context>) -> Action {
     let key = ObjectRef::from_obj(&*object).into_kind_unchecked::<JobQueue>(());
-    let failures = context.state.failures(&key);
-    let wait = backoff::wait(failures, rand::random());
+    let (failures, wait) = context.state.schedule_retry(&key, object.meta().generation, rand::random());
     tracing::warn!(queue = %key, %error, category = error.category(), failures, ?wait, "a reconcile failed");
     Action::requeue(wait)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_repairs_is_looked_at_less_and_less_often() {
+        let seconds = |queues, repairs| repair_pause(queues, repairs).as_secs();
+        assert_eq!([1, 2, 3, 100].map(|repairs| seconds(10_000, repairs)), [4, 8, 16, 200]);
+        assert_eq!([1, 2, 100].map(|repairs| seconds(10, repairs)), [4, 4, 4], "few may be looked at often");
+    }
 }

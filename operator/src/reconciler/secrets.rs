@@ -1,7 +1,7 @@
 //! Connection URLs and certificates from Secrets: read by name, never listed, never watched, never printed.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -9,7 +9,7 @@ use std::{
 use jobqueue_crds::{
     Connection, JobQueue, Reason, SecretKeyRef, SecretRef, TlsSpec, database_url_problem, redis_url_problem,
 };
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::{ByteString, api::core::v1::Secret, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{Api, Client, ResourceExt};
 
 use tokio::time::Instant;
@@ -119,7 +119,39 @@ pub(crate) struct RecentSecrets {
 }
 
 /// One Secret, and the lock that makes those that ask for it at the same time share one answer.
-type Recent = Arc<tokio::sync::Mutex<Option<(Instant, Arc<Secret>)>>>;
+type Recent = Arc<tokio::sync::Mutex<Known>>;
+
+/// What is known of one Secret.
+#[derive(Default)]
+struct Known {
+    /// The keys that queues name: the values of others are not kept.
+    named: BTreeSet<String>,
+    /// When it was read, with values for the keys that were named then; `None` if it is to be read.
+    read: Option<(Instant, Arc<Secret>)>,
+}
+
+/// Keys of one Secret that are kept, by name at least.
+const MOST_KEYS: usize = 64;
+/// A longer URL is none.
+const LONGEST_URL: usize = 8 << 10;
+
+/// Drops what no queue named. Of other keys the names are left, for the sentence that says what there is.
+fn trim(secret: &mut Secret, named: &BTreeSet<String>) {
+    let (uid, version) = (secret.metadata.uid.take(), secret.metadata.resource_version.take());
+    secret.metadata = ObjectMeta { uid, resource_version: version, ..ObjectMeta::default() };
+    secret.string_data = None;
+    if let Some(data) = &mut secret.data {
+        let mut others = 0;
+        data.retain(|key, value| {
+            if named.contains(key) {
+                return true;
+            }
+            *value = ByteString::default();
+            others += 1;
+            others <= MOST_KEYS
+        });
+    }
+}
 
 /// A Secret that was not asked for in this time is forgotten.
 const FORGOTTEN_AFTER: Duration = Duration::from_secs(300);
@@ -134,7 +166,7 @@ impl RecentSecrets {
     pub(crate) fn tidy(&self) {
         let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
         read.retain(|_, recent| match recent.try_lock() {
-            Ok(recent) => recent.as_ref().is_some_and(|(at, _)| at.elapsed() < FORGOTTEN_AFTER),
+            Ok(recent) => recent.read.as_ref().is_some_and(|(at, _)| at.elapsed() < FORGOTTEN_AFTER),
             // It is being asked for at this moment.
             Err(_) => true,
         });
@@ -146,29 +178,34 @@ impl RecentSecrets {
         read.remove(&(namespace.to_owned(), name.to_owned()));
     }
 
-    /// The Secret, at most `max_age` old; `None` if it does not exist, which is always asked anew.
+    /// The Secret with the values of `keys`, at most `max_age` old; `None` if it does not exist, which is always asked anew.
     async fn get(
         &self,
         api: &Api<Secret>,
-        namespace: &str,
-        name: &str,
+        (namespace, name): (&str, &str),
+        keys: &BTreeSet<String>,
         max_age: Duration,
     ) -> kube::Result<Option<Arc<Secret>>> {
         let recent = self.of(namespace, name);
         let mut known = recent.lock().await;
-        if let Some((at, secret)) = &*known
+        if known.named.is_superset(keys)
+            && let Some((at, secret)) = &known.read
             && at.elapsed() < max_age
         {
             return Ok(Some(secret.clone()));
         }
+        if known.named.len() >= MOST_KEYS {
+            known.named.clear();
+        }
+        known.named.extend(keys.iter().cloned());
         // As old as the question, not as the answer.
         let asked = Instant::now();
         let mut found = api.get_opt(name).await?;
         if let Some(secret) = &mut found {
-            secret.metadata.managed_fields = None;
+            trim(secret, &known.named);
         }
         let found = found.map(Arc::new);
-        *known = found.clone().map(|secret| (asked, secret));
+        known.read = found.clone().map(|secret| (asked, secret));
         Ok(found)
     }
 }
@@ -179,14 +216,38 @@ struct Reader<'a> {
     recent: &'a RecentSecrets,
     max_age: Duration,
     namespace: String,
+    /// The keys that the queue names, by Secret.
+    named: BTreeMap<String, BTreeSet<String>>,
     read: BTreeMap<String, Arc<Secret>>,
     parts: Vec<Vec<u8>>,
+}
+
+/// The keys that a queue names, by Secret.
+fn named(queue: &JobQueue) -> BTreeMap<String, BTreeSet<String>> {
+    let database = queue.spec.database.as_ref();
+    let redis = &queue.spec.queue.redis;
+    let tls = [redis.tls.as_ref(), database.and_then(|database| database.tls.as_ref())].into_iter().flatten();
+    let urls = [redis.url_secret_key_ref.as_ref(), database.and_then(|database| database.url_secret_key_ref.as_ref())];
+    let mut references: Vec<(String, String)> = Vec::new();
+    references.extend(urls.into_iter().flatten().map(|SecretKeyRef { name, key }| (name.clone(), key.clone())));
+    for TlsSpec { ca_secret_key_ref, client_certificate_secret_ref } in tls {
+        references.extend(ca_secret_key_ref.iter().map(|SecretKeyRef { name, key }| (name.clone(), key.clone())));
+        if let Some(SecretRef { name }) = client_certificate_secret_ref {
+            references.extend(["tls.crt", "tls.key"].map(|key| (name.clone(), key.to_owned())));
+        }
+    }
+    let mut named = BTreeMap::<String, BTreeSet<String>>::new();
+    for (name, key) in references {
+        named.entry(name).or_default().insert(key);
+    }
+    named
 }
 
 impl Reader<'_> {
     async fn value(&mut self, field: &'static str, name: &str, key: &str) -> Result<Vec<u8>, SecretError> {
         if !self.read.contains_key(name) {
-            let found = self.recent.get(&self.api, &self.namespace, name, self.max_age).await;
+            let keys = self.named.get(name).cloned().unwrap_or_default();
+            let found = self.recent.get(&self.api, (&self.namespace, name), &keys, self.max_age).await;
             let found =
                 found.map_err(|source| SecretError::Api { field, name: name.into(), source: Box::new(source) })?;
             let namespace = self.namespace.clone();
@@ -196,7 +257,7 @@ impl Reader<'_> {
         let data = self.read.get(name).and_then(|secret| secret.data.as_ref());
         let value = data.and_then(|data| data.get(key)).map(|bytes| bytes.0.clone());
         let value = value.ok_or_else(|| {
-            let keys: Vec<&str> = data.into_iter().flatten().map(|(key, _)| key.as_str()).collect();
+            let keys: Vec<&str> = data.into_iter().flatten().map(|(key, _)| key.as_str()).take(20).collect();
             let present = if keys.is_empty() { "none".into() } else { keys.join(", ") };
             SecretError::KeyNotFound { field, name: name.into(), key: key.into(), present }
         })?;
@@ -243,6 +304,9 @@ impl Reader<'_> {
         // A URL in the spec has passed admission, which knows the same rules.
         let Some(reference) = secret else { return Ok(url.cloned().unwrap_or_default()) };
         let url = self.text(field, reference).await?;
+        if url.len() > LONGEST_URL {
+            return Err(SecretError::Unfit { field, problem: "it is longer than 8 KiB" });
+        }
         problem(&url).map_or(Ok(url), |problem| Err(SecretError::Unfit { field, problem }))
     }
 
@@ -275,10 +339,39 @@ pub(crate) async fn resolve(
 ) -> Result<Resolved, SecretError> {
     let namespace = queue.namespace().unwrap_or_default();
     let api = Api::namespaced(client.clone(), &namespace);
-    let mut reader = Reader { api, recent, max_age, namespace, read: BTreeMap::new(), parts: Vec::new() };
+    let named = named(queue);
+    let mut reader = Reader { api, recent, max_age, namespace, named, read: BTreeMap::new(), parts: Vec::new() };
     let resolved = reader.all(queue).await;
     if resolved.is_err() {
         reader.read.keys().for_each(|name| recent.forget(&reader.namespace, name));
     }
     resolved
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn of_a_large_secret_only_what_is_named_is_kept() {
+        let bytes = |text: &str| json!(ByteString(text.as_bytes().to_vec()));
+        let mut data = serde_json::Map::new();
+        data.insert("url".into(), bytes("redis://r"));
+        (0..1_000).for_each(|number| _ = data.insert(format!("other-{number:04}"), bytes(&"x".repeat(1_000))));
+        let annotations = json!({"note": "y".repeat(100_000)});
+        let metadata = json!({"name": "s", "uid": "u", "resourceVersion": "7", "annotations": annotations});
+        let mut secret: Secret = serde_json::from_value(json!({"metadata": metadata, "data": data})).unwrap();
+        trim(&mut secret, &BTreeSet::from(["url".to_owned()]));
+        let size = serde_json::to_vec(&secret).unwrap().len();
+        assert!(size < 5_000, "{size} bytes");
+        let data = secret.data.unwrap();
+        assert_eq!(data["url"].0, b"redis://r");
+        assert!(data.contains_key("other-0000"), "the name, for a sentence about a key that is missing");
+        assert_eq!(
+            (secret.metadata.uid.as_deref(), secret.metadata.resource_version.as_deref()),
+            (Some("u"), Some("7"))
+        );
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use jobqueue_queue::{Connection, ConnectionUrl, QueueError, Timeouts, TlsOptions};
+use jobqueue_queue::{Connection, ConnectionUrl, Guard, QueueError, Timeouts, TlsOptions};
 
 /// One server and one login. Compares by everything that makes a connection; prints no password. Thousands of queues
 /// share one: clones are cheap.
@@ -43,8 +43,8 @@ impl EndpointKey {
     }
 
     /// A connection to it, made when first used. A server that does not answer in two seconds counts as down: the next
-    /// poll is a fraction of a second away.
-    pub(crate) fn connection(&self) -> Result<Connection, QueueError> {
+    /// poll is a fraction of a second away. It is held to what `guard` says.
+    pub(crate) fn connection(&self, guard: &Guard) -> Result<Connection, QueueError> {
         let EndpointConfig { login: RedisLogin { url, ca, client }, domain } = &*self.0;
         let (client_cert, client_key) = client.clone().unzip();
         let tls = TlsOptions { ca: ca.clone(), client_cert, client_key };
@@ -58,6 +58,6 @@ impl EndpointKey {
             Some(domain) => url.within(domain),
             None => url,
         };
-        Connection::new(&url, &tls, Timeouts { connect: limit, response: limit })
+        Connection::guarded(&url, &tls, Timeouts { connect: limit, response: limit }, guard.clone())
     }
 }

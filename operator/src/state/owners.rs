@@ -14,14 +14,17 @@ use k8s_openapi::api::apps::v1::Deployment;
 use kube::runtime::watcher::Event;
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::state::{
-    deployment_cache::CachedDeployment,
-    endpoint_key::EndpointKey,
-    key::{Key, Uid},
-    queue_state::{AutoscalerView, QueueState, ReconcilerView},
-    registry::{Failures, Registry},
-    spec::{Initial, Spec},
-    status_cursor::{NUMBERS_EVERY, StatusDigest, WrittenStatus},
+use crate::{
+    backoff,
+    state::{
+        deployment_cache::CachedDeployment,
+        endpoint_key::EndpointKey,
+        key::{Key, Uid},
+        queue_state::{AutoscalerView, QueueState, ReconcilerView},
+        registry::{Failures, Registry, Retry},
+        spec::{Initial, Spec},
+        status_cursor::{NUMBERS_EVERY, StatusDigest, WrittenStatus},
+    },
 };
 
 /// The handles of one registry. Each is made once, here.
@@ -88,21 +91,24 @@ impl ReconcilerState {
     pub(crate) fn serve(&self, key: &Key, uid: Uid, mut spec: Spec, initial: Initial) {
         let mut tables = self.lock();
         spec.endpoint = tables.shared_endpoint(spec.endpoint);
-        match tables.served.get_mut(key) {
-            Some(queue) if queue.uid == uid => queue.spec = spec,
-            _ => {
-                let key = tables.shared_key(key);
-                tables.served.insert(key, Box::new(QueueState::new(uid, spec, initial)));
-            }
+        if tables.served.get(key).is_some_and(|queue| queue.uid == uid) {
+            tables.change_served(key, |queue, _| queue.spec = spec);
+            return;
         }
+        let (key, queue) = (tables.shared_key(key), Box::new(QueueState::new(uid, spec, initial)));
+        tables.remove_served(&key);
+        tables.budgets.add(&key, &queue);
+        tables.served.insert(key, queue);
     }
 
     /// Serves a queue no longer.
     pub(crate) fn forget(&self, key: &Key) {
         let mut tables = self.lock();
-        tables.served.remove(key);
+        tables.remove_served(key);
         // The watch of the Deployments removes its own part.
-        tables.change_object(key, |object| (object.failures, object.written_status) = (Failures::default(), None));
+        tables.change_object(key, |object| {
+            (object.failures, object.repairs, object.written_status) = (Failures::default(), 0, None);
+        });
     }
 
     /// Forgets the queues that `exists` does not know; returns them.
@@ -155,13 +161,38 @@ impl ReconcilerState {
     /// and however often it fails, only now and then.
     pub(crate) fn record_failure(&self, key: &Key) -> bool {
         self.lock().change_object(key, |object| {
-            let Failures { in_a_row, reported_at } = &mut object.failures;
+            let Failures { in_a_row, reported_at, .. } = &mut object.failures;
             *in_a_row = in_a_row.saturating_add(1);
             let due = *in_a_row >= ATTEMPTS && reported_at.is_none_or(|at| at.elapsed() >= NUMBERS_EVERY);
             if due {
                 *reported_at = Some(Instant::now());
             }
             due
+        })
+    }
+
+    /// After a failed reconcile of an object of this `generation`: returns how many failed in a row, and how long the queue
+    /// waits now, whatever wakes it. `random` is in [0, 1).
+    pub(crate) fn schedule_retry(&self, key: &Key, generation: Option<i64>, random: f64) -> (u32, Duration) {
+        self.lock().change_object(key, |object| {
+            let wait = backoff::wait(object.failures.in_a_row, random);
+            object.failures.retry = Some(Retry { not_before: Instant::now() + wait, generation });
+            (object.failures.in_a_row, wait)
+        })
+    }
+
+    /// How long a queue of this `generation` still waits after a reconcile that failed; `None` if it may be reconciled now.
+    pub(crate) fn until_retry(&self, key: &Key, generation: Option<i64>) -> Option<Duration> {
+        let retry = self.lock().objects.get(key)?.failures.retry?;
+        let left = retry.not_before.saturating_duration_since(Instant::now());
+        (retry.generation == generation && !left.is_zero()).then_some(left)
+    }
+
+    /// Counts a reconcile that found that somebody must repair something, or ends a row of them; returns how many there are.
+    pub(crate) fn record_repair(&self, key: &Key, is_broken: bool) -> u32 {
+        self.lock().change_object(key, |object| {
+            object.repairs = if is_broken { object.repairs.saturating_add(1) } else { 0 };
+            object.repairs
         })
     }
 
@@ -185,12 +216,14 @@ pub(crate) struct PollTarget {
     pub(crate) query: Arc<StatsQuery>,
     /// Whether the eviction policy is to be asked for, too.
     pub(crate) eviction_policy_due: bool,
+    /// Its workers, as far as they are known.
+    pub(crate) workers: u32,
 }
 
 impl AutoscalerState {
     /// Changes what was observed and decided of a queue; `None` if it is not served.
     pub(crate) fn update<T>(&self, key: &Key, change: impl FnOnce(AutoscalerView<'_>) -> T) -> Option<T> {
-        self.lock().served.get_mut(key).map(|queue| change(queue.as_mut().into()))
+        self.lock().change_served(key, |queue, _| change(queue.into()))
     }
 
     /// The same, with the database connections that other queues of the same budget have, or are about to have.
@@ -199,14 +232,7 @@ impl AutoscalerState {
         key: &Key,
         change: impl FnOnce(AutoscalerView<'_>, u32) -> T,
     ) -> Option<T> {
-        let mut tables = self.lock();
-        let queue = tables.served.get_mut(key)?;
-        let Some(budget) = queue.spec.budget.clone() else { return Some(change(queue.as_mut().into(), 0)) };
-        let others = tables.served.iter().filter(|(other, queue)| {
-            ***other != *key && other.namespace == key.namespace && queue.spec.budget.as_ref() == Some(&budget)
-        });
-        let taken = others.map(|(_, queue)| queue.connections()).fold(0, u32::saturating_add);
-        tables.served.get_mut(key).map(|queue| change(queue.as_mut().into(), taken))
+        self.lock().change_served(key, |queue, elsewhere| change(queue.into(), elsewhere))
     }
 
     /// The queues by the server to ask for them.
@@ -217,7 +243,8 @@ impl AutoscalerState {
         for (key, queue) in &tables.served {
             let asked_at = queue.observed.eviction_asked_at;
             let eviction_policy_due = asked_at.is_none_or(|at| now.duration_since(at) >= EVICTION_POLICY_EVERY);
-            let target = PollTarget { key: key.clone(), query: queue.spec.query.clone(), eviction_policy_due };
+            let workers = queue.scaling.replicas.max(queue.applied.ready);
+            let target = PollTarget { key: key.clone(), query: queue.spec.query.clone(), eviction_policy_due, workers };
             by_endpoint.entry(queue.spec.endpoint.clone()).or_default().push(target);
         }
         // What is left of a server that no queue names any more may be a password.
@@ -276,10 +303,55 @@ mod tests {
     }
 
     #[test]
+    fn the_connections_of_a_budget_are_those_of_the_other_queues() {
+        let Owners { reconciler, autoscaler, .. } = Owners::new();
+        let key = |name: &str| Key::new(name).within("n");
+        let serve = |name: &str, budget: Option<&str>, replicas| {
+            let mut spec = spec("redis://r:6379/0");
+            spec.policy.connections = Some(jobqueue_scaling::ConnectionBudget { per_worker: 2, connections: 100 });
+            spec.budget = budget.map(Into::into);
+            reconciler.serve(&key(name), Uid::default(), spec, Initial { replicas, ..Initial::default() });
+        };
+        let elsewhere = |name: &str| autoscaler.update_within_budget(&key(name), |_, elsewhere| elsewhere).unwrap();
+        serve("a", Some("b"), 3);
+        serve("b", Some("b"), 5);
+        serve("c", Some("other"), 7);
+        serve("d", None, 11);
+        assert_eq!(["a", "b", "c", "d"].map(elsewhere), [10, 6, 0, 0]);
+        autoscaler.update(&key("b"), |queue| queue.scaling.replicas = 1);
+        assert_eq!(elsewhere("a"), 2);
+        serve("c", Some("b"), 7);
+        assert_eq!(elsewhere("a"), 16, "another budget, and the number that it has");
+        reconciler.forget(&key("b"));
+        assert_eq!(elsewhere("a"), 14);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn no_wake_bypasses_the_wait_after_a_failure_but_a_change_does() {
+        let reconciler = Owners::new().reconciler;
+        let key = Key::new("a");
+        assert_eq!(reconciler.until_retry(&key, Some(1)), None);
+        for _ in 0..8 {
+            reconciler.record_failure(&key);
+            reconciler.schedule_retry(&key, Some(1), 0.5);
+        }
+        let wait = reconciler.until_retry(&key, Some(1)).expect("it failed");
+        assert_eq!(wait, Duration::from_secs(32));
+        tokio::time::advance(Duration::from_secs(31)).await;
+        assert!(reconciler.until_retry(&key, Some(1)).is_some(), "whatever wakes it");
+        assert_eq!(reconciler.until_retry(&key, Some(2)), None, "a person may have repaired it");
+        tokio::time::advance(Duration::from_secs(1)).await;
+        assert_eq!(reconciler.until_retry(&key, Some(1)), None);
+        reconciler.record_success(&key);
+        assert!(reconciler.lock().objects.is_empty(), "nothing is kept of it");
+    }
+
+    #[test]
     fn one_key_serves_all_that_is_known_of_a_queue() {
         let Owners { reconciler, registry, .. } = Owners::new();
         let key = Key::new("a");
         reconciler.record_failure(&key);
+        reconciler.schedule_retry(&key, None, 0.0);
         reconciler.serve(&key, Uid::default(), spec("redis://r:6379/0"), Initial::default());
         let tables = registry.lock();
         let (served, _) = tables.served.get_key_value(&key).expect("served");

@@ -29,6 +29,38 @@ pub(super) struct Tables {
     pub(super) objects: ByQueue<ObjectState>,
     /// The servers that queues have in common, each once.
     pub(super) endpoints: BTreeSet<EndpointKey>,
+    /// The database connections of the queues that are served, by budget.
+    pub(super) budgets: Budgets,
+}
+
+/// Connections by namespace and budget.
+#[derive(Debug, Default)]
+pub(super) struct Budgets(HashMap<(Option<String>, Box<str>), u64>);
+
+impl Budgets {
+    /// The connections of all queues of the budget of this one; 0 without a budget.
+    pub(super) fn total(&self, key: &Key, queue: &QueueState) -> u64 {
+        let budget = queue.spec.budget.clone();
+        budget.and_then(|budget| self.0.get(&(key.namespace.clone(), budget))).copied().unwrap_or(0)
+    }
+
+    /// A queue counts from now on.
+    pub(super) fn add(&mut self, key: &Key, queue: &QueueState) {
+        let Some(budget) = queue.spec.budget.clone() else { return };
+        *self.0.entry((key.namespace.clone(), budget)).or_default() += u64::from(queue.connections());
+    }
+
+    /// A queue that counts, as it was when it was added, does no longer.
+    pub(super) fn remove(&mut self, key: &Key, queue: &QueueState) {
+        let Some(budget) = queue.spec.budget.clone() else { return };
+        let of_budget = (key.namespace.clone(), budget);
+        if let Some(total) = self.0.get_mut(&of_budget) {
+            *total = total.saturating_sub(u64::from(queue.connections()));
+            if *total == 0 {
+                self.0.remove(&of_budget);
+            }
+        }
+    }
 }
 
 /// What is known of one object whether it is served or not.
@@ -36,6 +68,8 @@ pub(super) struct Tables {
 pub(super) struct ObjectState {
     /// Reconciles in a row that failed: the reconciler's.
     pub(super) failures: Failures,
+    /// Reconciles in a row that found that somebody must repair something.
+    pub(super) repairs: u32,
     /// The Deployment, as its watch has it: the reconciler's. `None` while there is none.
     pub(super) deployment: Option<CachedDeployment>,
     /// The status that this process wrote last: the status writer's. `None` if it wrote none.
@@ -49,13 +83,25 @@ pub(super) struct Failures {
     pub(super) in_a_row: u32,
     /// When the status was told of them; `None` if it was not.
     pub(super) reported_at: Option<Instant>,
+    /// When the next may begin, and the generation of the object that the last one was of; `None` while none failed.
+    pub(super) retry: Option<Retry>,
+}
+
+/// When a reconcile that failed may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Retry {
+    /// Not before this moment.
+    pub(super) not_before: Instant,
+    /// `metadata.generation` of what failed: another one may be tried at once.
+    pub(super) generation: Option<i64>,
 }
 
 impl ObjectState {
     /// True if there is nothing to remember.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { failures, deployment, written_status } = self;
-        failures.in_a_row == 0 && deployment.is_none() && written_status.is_none()
+        let Self { failures, repairs, deployment, written_status } = self;
+        let is_well = failures.in_a_row == 0 && failures.retry.is_none() && *repairs == 0;
+        is_well && deployment.is_none() && written_status.is_none()
     }
 }
 
@@ -65,6 +111,23 @@ impl Tables {
         let served = self.served.get_key_value(key).map(|(key, _)| key);
         let known = served.or_else(|| self.objects.get_key_value(key).map(|(key, _)| key));
         known.cloned().unwrap_or_else(|| Arc::new(key.clone()))
+    }
+
+    /// Changes a queue that is served, with the connections that other queues of its budget have; `None` if it is not served.
+    pub(super) fn change_served<T>(&mut self, key: &Key, change: impl FnOnce(&mut QueueState, u32) -> T) -> Option<T> {
+        let queue = self.served.get_mut(key)?;
+        let elsewhere = self.budgets.total(key, queue).saturating_sub(u64::from(queue.connections()));
+        self.budgets.remove(key, queue);
+        let result = change(queue, u32::try_from(elsewhere).unwrap_or(u32::MAX));
+        self.budgets.add(key, queue);
+        Some(result)
+    }
+
+    /// A queue is served no longer.
+    pub(super) fn remove_served(&mut self, key: &Key) {
+        if let Some(queue) = self.served.remove(key) {
+            self.budgets.remove(key, &queue);
+        }
     }
 
     /// The same server, as the other queues have it.
@@ -115,11 +178,6 @@ impl Registry {
     /// What the watch has of a queue's Deployment; `None` if there is none, or the watch has not brought it yet.
     pub(crate) fn cached_deployment(&self, key: &Key) -> Option<CachedDeployment> {
         self.lock().objects.get(key)?.deployment
-    }
-
-    /// How many reconciles of a queue failed in a row.
-    pub(crate) fn failures(&self, key: &Key) -> u32 {
-        self.lock().objects.get(key).map_or(0, |object| object.failures.in_a_row)
     }
 
     /// The status that this process wrote last; `None` if it wrote none.

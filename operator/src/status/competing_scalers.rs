@@ -1,6 +1,6 @@
 //! Other autoscalers of the same Deployment: each would undo what the other does.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt::Debug, sync::Arc, time::Duration};
 
 use jobqueue_crds::Reason;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
@@ -8,7 +8,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DynamicObject, GroupVersionKind, ListParams},
 };
-
+use serde::de::DeserializeOwned;
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::state::health::Warning;
@@ -70,28 +70,39 @@ fn namespace_of(other: &impl ResourceExt, scope: Option<&str>) -> String {
     other.namespace().or_else(|| scope.map(ToOwned::to_owned)).unwrap_or_default()
 }
 
-/// From the API server's cache, which is new enough.
-fn listing() -> ListParams {
-    ListParams::default().match_any()
+/// Objects in one answer.
+const PAGE: u32 = 500;
+
+/// What `take` takes of every object, listed in pages: a tenant may have made very many.
+async fn list<K, T>(api: &Api<K>, take: impl Fn(K) -> Option<T>) -> kube::Result<Vec<T>>
+where
+    K: Clone + DeserializeOwned + Debug,
+{
+    let mut taken = Vec::new();
+    let mut parameters = ListParams::default().limit(PAGE);
+    loop {
+        let page = api.list(&parameters).await?;
+        taken.extend(page.items.into_iter().filter_map(&take));
+        match page.metadata.continue_.filter(|next| !next.is_empty()) {
+            Some(next) => parameters = ListParams::default().limit(PAGE).continue_token(&next),
+            None => return Ok(taken),
+        }
+    }
 }
 
 async fn autoscalers(client: &Client, scope: Option<&str>) -> Vec<((String, String), String)> {
     let api: Api<HorizontalPodAutoscaler> =
         scope.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
-    let list = match api.list(&listing()).await {
-        Ok(list) => list,
-        Err(error) => {
-            tracing::debug!(%error, scope, "HorizontalPodAutoscalers cannot be listed");
-            return Vec::new();
-        }
+    let of_deployment = |other: HorizontalPodAutoscaler| {
+        let (namespace, name) = (namespace_of(&other, scope), other.name_any());
+        let target = other.spec.scale_target_ref;
+        let name = format!("HorizontalPodAutoscaler {name}");
+        (target.kind == "Deployment").then_some(((namespace, target.name), name))
     };
-    let of_deployments = list.items.into_iter().filter(|other| other.spec.scale_target_ref.kind == "Deployment");
-    of_deployments
-        .map(|other| {
-            let name = format!("HorizontalPodAutoscaler {}", other.name_any());
-            ((namespace_of(&other, scope), other.spec.scale_target_ref.name), name)
-        })
-        .collect()
+    list(&api, of_deployment).await.unwrap_or_else(|error| {
+        tracing::debug!(%error, scope, "HorizontalPodAutoscalers cannot be listed");
+        Vec::new()
+    })
 }
 
 async fn scaled_objects(client: &Client, scope: Option<&str>) -> Vec<((String, String), String)> {
@@ -100,13 +111,12 @@ async fn scaled_objects(client: &Client, scope: Option<&str>) -> Vec<((String, S
         Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
         None => Api::all_with(client.clone(), &resource),
     };
-    let Ok(list) = api.list(&listing()).await else { return Vec::new() };
-    let of_deployments = list.items.into_iter().filter_map(|other| {
+    let of_deployment = |other: DynamicObject| {
         let target = &other.data["spec"]["scaleTargetRef"];
         let is_deployment = target["kind"].as_str().is_none_or(|kind| kind == "Deployment");
         let deployment = target["name"].as_str().filter(|_| is_deployment)?.to_owned();
         let name = format!("ScaledObject {}", other.name_any());
         Some(((namespace_of(&other, scope), deployment), name))
-    });
-    of_deployments.collect()
+    };
+    list(&api, of_deployment).await.unwrap_or_default()
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jobqueue_crds::JobQueue;
-use jobqueue_operator::{GuardedJobQueue, Key, LeaseGuard, Metrics, Settings, Term};
-use jobqueue_queue::{QueueError, QueueStats, WorkerStats};
+use jobqueue_operator::{GuardedJobQueue, Key, LeaseGuard, Liveness, Metrics, Settings, Term};
+use jobqueue_queue::{Guard, QueueError, QueueStats, WorkerStats};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
     core::DeserializeGuard,
@@ -79,6 +79,8 @@ impl Operator {
             worker_image: "worker:1".into(),
             poll_interval: Duration::from_millis(250),
             in_cluster: false,
+            guard: Guard::default(),
+            liveness: Liveness::default(),
         };
         Self { term: Term::begin(&settings), born: Instant::now() }
     }

@@ -15,6 +15,9 @@ use tokio::time::Instant;
 use crate::QueueError;
 use crate::redis::connector::Connector;
 use crate::redis::error::{breaks_connection, queue_error};
+use crate::redis::guard::cluster::GuardedCluster;
+use crate::redis::guard::dialer::{self, GuardedNode};
+use crate::redis::guard::{Guard, redial_after};
 use crate::redis::script::Invocation;
 use crate::redis::url::ConnectionUrl;
 
@@ -81,6 +84,10 @@ struct State {
     /// Counts connections, so that a caller that saw an old one break does not close its successor.
     generation: u64,
     refused: Option<(Instant, RedisError)>,
+    /// Attempts to connect in a row that failed.
+    failures: u32,
+    /// Answers beyond a limit, less those that were not.
+    excesses: u32,
 }
 
 /// What commands are sent through.
@@ -88,12 +95,27 @@ struct State {
 pub(crate) enum Live {
     Single(MultiplexedConnection),
     Cluster(ClusterConnection),
+    GuardedSingle(GuardedNode),
+    GuardedCluster(GuardedCluster),
 }
 
 impl Connection {
     /// Checks the settings; connects when first used.
     pub fn new(url: &ConnectionUrl, tls: &TlsOptions, timeouts: Timeouts) -> Result<Self, QueueError> {
         Ok(Self::from_connector(Connector::new(url, tls)?, timeouts))
+    }
+
+    /// The same for a server that is not trusted: held to `guard`, and dialled less and less often while it fails.
+    ///
+    /// # Errors
+    /// `Config` for settings that do not fit, and for a socket.
+    pub fn guarded(
+        url: &ConnectionUrl,
+        tls: &TlsOptions,
+        timeouts: Timeouts,
+        guard: Guard,
+    ) -> Result<Self, QueueError> {
+        Ok(Self::from_connector(Connector::new(url, tls)?.guarded(guard, timeouts)?, timeouts))
     }
 
     fn from_connector(connector: Connector, timeouts: Timeouts) -> Self {
@@ -124,6 +146,11 @@ impl Connection {
         let answer = match &mut live {
             Live::Single(single) => single.req_packed_command(cmd).await,
             Live::Cluster(cluster) => ask_owner(cluster, cmd).await,
+            Live::GuardedSingle(node) => node.ask(cmd).await,
+            Live::GuardedCluster(cluster) => {
+                let answers = cluster.send(std::slice::from_ref(cmd)).await;
+                answers.map(|mut answers| answers.pop().unwrap_or(Value::Nil))
+            }
         };
         match answer.and_then(Value::extract_error) {
             Ok(value) => self.read(value),
@@ -157,6 +184,8 @@ impl Connection {
                 single.req_packed_commands(&pipeline, 0, commands.len()).await
             }
             Live::Cluster(cluster) => send_all(cluster, commands).await,
+            Live::GuardedSingle(node) => node.send(&commands.iter().collect::<Vec<_>>()).await,
+            Live::GuardedCluster(cluster) => cluster.send(commands).await,
         };
         let answers = match answers {
             Ok(answers) => answers,
@@ -239,7 +268,7 @@ impl Connection {
             return Ok((live.clone(), state.generation));
         }
         if let Some((when, error)) = &state.refused
-            && when.elapsed() < REFUSE_AGAIN
+            && when.elapsed() < self.pause(&state)
         {
             return Err(queue_error(self.endpoint(), error));
         }
@@ -250,25 +279,40 @@ impl Connection {
         };
         match connected {
             Ok(live) => {
-                state.refused = None;
+                (state.refused, state.failures) = (None, 0);
                 state.generation += 1;
                 state.live = Some(live.clone());
                 Ok((live, state.generation))
             }
             Err(error) => {
                 let told = queue_error(self.endpoint(), &error);
+                state.failures = state.failures.saturating_add(1);
+                if dialer::excess(&error).is_some() {
+                    state.excesses = state.excesses.saturating_add(1);
+                }
                 state.refused = Some((Instant::now(), error));
                 Err(told)
             }
         }
     }
 
+    /// After a failed attempt to connect, others that ask within this time are told the same.
+    fn pause(&self, state: &State) -> Duration {
+        if self.shared.connector.is_guarded() { redial_after(state.failures, state.excesses) } else { REFUSE_AGAIN }
+    }
+
     /// Forgets the connection if `error` says that it is of no more use, and turns the error into ours.
     async fn failed(&self, error: RedisError, generation: u64) -> QueueError {
-        if breaks_connection(&error, self.is_cluster()) {
+        let excess = dialer::excess(&error).is_some();
+        // The guarded client of a cluster does not heal by itself.
+        let broken = excess
+            || breaks_connection(&error, self.is_cluster())
+            || (self.shared.connector.is_guarded() && !matches!(error.kind(), ErrorKind::Server(_)));
+        if broken {
             let mut state = self.shared.state.lock().await;
-            if state.generation == generation {
-                state.live = None;
+            if state.generation == generation && state.live.take().is_some() && excess {
+                state.excesses = state.excesses.saturating_add(1);
+                state.refused = Some((Instant::now(), error.clone()));
             }
         }
         queue_error(self.endpoint(), &error)

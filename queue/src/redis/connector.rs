@@ -10,13 +10,16 @@ use redis::io::AsyncDNSResolver;
 use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
 use redis::sentinel::{SentinelClientBuilder, SentinelServerType};
 use redis::{
-    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, IntoConnectionInfo,
+    AsyncConnectionConfig, Client, ClientTlsConfig, ConnectionAddr, ConnectionInfo, ErrorKind, IntoConnectionInfo,
     ProtocolVersion, RedisConnectionInfo, RedisError, RedisFuture, RedisResult, TlsCertificates, TlsMode,
 };
 
 use crate::QueueError;
 use crate::redis::connection::{Live, Timeouts, TlsOptions};
 use crate::redis::error::queue_error;
+use crate::redis::guard::Guard;
+use crate::redis::guard::cluster::GuardedCluster;
+use crate::redis::guard::dialer::{Dialer, GuardedNode, Transport};
 use crate::redis::url::{ConnectionUrl, Login, Node, Topology, full_name};
 
 /// Unanswered data or silence for this long ends a TCP connection, so that a vanished peer is noticed even by a
@@ -27,6 +30,8 @@ const PEER_GONE: Duration = Duration::from_secs(30);
 #[derive(Clone)]
 pub(crate) struct Connector {
     target: Arc<Target>,
+    /// How to dial a server that is not trusted; `None`: the client library dials.
+    dialer: Option<Dialer>,
 }
 
 struct Target {
@@ -43,13 +48,32 @@ impl Connector {
             // Both binaries and tests reach TLS through here; another default installed earlier is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let connector = Self { target: Arc::new(Target { url: url.clone(), endpoint, tls: certificates }) };
+        let target = Target { url: url.clone(), endpoint, tls: certificates };
+        let connector = Self { target: Arc::new(target), dialer: None };
         // Reads the certificates once, so that a mistake in them is told before the first connection.
         connector.check().map_err(|error| match queue_error(connector.endpoint(), &error) {
             QueueError::Config(message) => QueueError::Config(message),
             _ => QueueError::Config(format!("the TLS material for Redis at {}: {error}", connector.endpoint())),
         })?;
         Ok(connector)
+    }
+
+    /// The same, held to `guard`.
+    ///
+    /// # Errors
+    /// `Config` for a socket, which no rule about addresses covers.
+    pub(crate) fn guarded(mut self, guard: Guard, timeouts: Timeouts) -> Result<Self, QueueError> {
+        let Target { url, tls, .. } = &*self.target;
+        if url.socket().is_some() {
+            return Err(QueueError::Config("a JobQueue names a server, not a socket (unix://)".into()));
+        }
+        let transport = if url.tls { Transport::Tls(tls.clone()) } else { Transport::Plain };
+        self.dialer = Some(Dialer::new(guard, url.domain.clone(), transport, timeouts));
+        Ok(self)
+    }
+
+    pub(crate) fn is_guarded(&self) -> bool {
+        self.dialer.is_some()
     }
 
     pub(crate) fn endpoint(&self) -> &str {
@@ -61,6 +85,9 @@ impl Connector {
     }
 
     pub(crate) async fn connect(&self, timeouts: Timeouts) -> RedisResult<Live> {
+        if let Some(dialer) = &self.dialer {
+            return self.connect_guarded(dialer).await;
+        }
         if let Topology::Cluster(nodes) = &self.target.url.topology {
             return Ok(Live::Cluster(self.cluster(nodes, timeouts)?.get_async_connection().await?));
         }
@@ -72,6 +99,47 @@ impl Connector {
         }
         let client = self.client().await?;
         Ok(Live::Single(client.get_multiplexed_async_connection_with_config(&config).await?))
+    }
+
+    async fn connect_guarded(&self, dialer: &Dialer) -> RedisResult<Live> {
+        let settings = self.settings(self.target.url.db);
+        Ok(match &self.target.url.topology {
+            Topology::Standalone(node) => Live::GuardedSingle(dialer.dial(node, &settings).await?),
+            Topology::Sentinel { sentinels, master, login } => {
+                Live::GuardedSingle(self.guarded_master(dialer, sentinels, master, login).await?)
+            }
+            Topology::Cluster(nodes) => {
+                Live::GuardedCluster(GuardedCluster::connect(dialer.clone(), settings, nodes).await?)
+            }
+            Topology::Socket(_) => return Err(RedisError::from((ErrorKind::InvalidClientConfig, "a socket"))),
+        })
+    }
+
+    /// The master that the first of the Sentinels names that answers; it is dialled like any other server.
+    async fn guarded_master(
+        &self,
+        dialer: &Dialer,
+        sentinels: &[Node],
+        master: &str,
+        login: &Login,
+    ) -> RedisResult<GuardedNode> {
+        let unknown = (ErrorKind::MasterNameNotFoundBySentinel, "the master is not known", master.to_owned());
+        let mut last = RedisError::from(unknown);
+        for sentinel in sentinels {
+            let mut answer = ask_sentinel(dialer, sentinel, login, master).await;
+            if matches!(&answer, Err(error) if is_denied(error)) && *login == Login::default() {
+                answer = ask_sentinel(dialer, sentinel, &self.target.url.login, master).await;
+            }
+            match answer {
+                Ok(Some((host, port))) => {
+                    let mut node = dialer.dial(&Node { host, port }, &self.settings(self.target.url.db)).await?;
+                    return is_master(&mut node).await.map(|()| node);
+                }
+                Ok(None) => {}
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
     }
 
     pub(crate) async fn pubsub(&self) -> RedisResult<PubSub> {
@@ -209,15 +277,8 @@ impl Connector {
     }
 
     fn settings(&self, db: i64) -> RedisConnectionInfo {
-        let mut settings = RedisConnectionInfo::default().set_db(db).set_protocol(self.protocol());
-        let login = &self.target.url.login;
-        if let Some(username) = &login.username {
-            settings = settings.set_username(username);
-        }
-        if let Some(password) = &login.password {
-            settings = settings.set_password(password);
-        }
-        settings
+        let settings = RedisConnectionInfo::default().set_db(db).set_protocol(self.protocol());
+        with_login(settings, &self.target.url.login)
     }
 
     fn address(&self, node: &Node) -> ConnectionAddr {
@@ -227,6 +288,46 @@ impl Connector {
             ConnectionAddr::Tcp(node.host.clone(), node.port)
         }
     }
+}
+
+/// Where a Sentinel says that the master is; `None` if it does not know it.
+async fn ask_sentinel(
+    dialer: &Dialer,
+    sentinel: &Node,
+    login: &Login,
+    master: &str,
+) -> RedisResult<Option<(String, u16)>> {
+    let settings = with_login(RedisConnectionInfo::default().set_protocol(ProtocolVersion::RESP2), login);
+    let mut sentinel = dialer.dial(sentinel, &settings).await?;
+    let question = redis::cmd("SENTINEL").arg("get-master-addr-by-name").arg(master).to_owned();
+    Ok(redis::from_redis_value(sentinel.ask(&question).await?)?)
+}
+
+/// Right after a failover a Sentinel may still name the old master. A server that may not be asked is taken as it is.
+async fn is_master(node: &mut GuardedNode) -> RedisResult<()> {
+    let role = match node.ask(&redis::cmd("ROLE")).await {
+        Ok(redis::Value::Array(role)) => role,
+        Ok(_) => return Ok(()),
+        Err(error) if matches!(error.kind(), ErrorKind::Server(_) | ErrorKind::Extension) => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    match role.first() {
+        Some(redis::Value::BulkString(role)) if role != b"master" => {
+            Err(std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "Sentinel names a server that is no master")
+                .into())
+        }
+        _ => Ok(()),
+    }
+}
+
+fn with_login(mut settings: RedisConnectionInfo, login: &Login) -> RedisConnectionInfo {
+    if let Some(username) = &login.username {
+        settings = settings.set_username(username);
+    }
+    if let Some(password) = &login.password {
+        settings = settings.set_password(password);
+    }
+    settings
 }
 
 /// Looks short host names up in a domain. The name itself stays what it is, for the server's certificate.

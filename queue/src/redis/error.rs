@@ -3,6 +3,7 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::QueueError;
+use crate::redis::guard::dialer::excess;
 
 /// Server error codes that say "you may not", as opposed to "not now".
 const DENIED: [&str; 5] = ["NOAUTH", "WRONGPASS", "NOPERM", "ACL failure", "executing the script can't"];
@@ -18,6 +19,9 @@ const CLUSTER_DOWN: &str = "while the cluster is down";
 
 /// Classifies; the message never holds a password because neither Redis nor the client library repeats one.
 pub(crate) fn queue_error(endpoint: &str, error: &RedisError) -> QueueError {
+    if let Some(excess) = excess(error) {
+        return QueueError::Data(format!("Redis at {endpoint} {excess}"));
+    }
     let cause = match error.to_string() {
         words if is_slot_away(error, &words) => format!("the keys' slot is on its way to another node ({words})"),
         words => words,

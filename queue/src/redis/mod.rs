@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod connection;
 mod connector;
 pub(crate) mod error;
+pub(crate) mod guard;
 pub(crate) mod script;
 pub(crate) mod server_check;
 pub(crate) mod url;

@@ -6,6 +6,11 @@ use redis::Value;
 use crate::QueueError;
 use crate::redis::answer::Answer;
 
+/// Workers of one queue that count; what a Redis names beyond is left out.
+pub(crate) const MOST_WORKERS: usize = 5_000;
+/// Bytes of one text that are kept of a worker's record. A report may have four times as many.
+pub(crate) const LONGEST_TEXT: usize = 512;
+
 /// The answer about one queue.
 #[derive(Debug, Clone)]
 pub(super) struct StatsAnswer {
@@ -71,7 +76,7 @@ impl StatsAnswer {
         let mut answer = Answer::new(script, answer)?;
         let (seconds, micros): (i64, u32) = (answer.read("seconds")?, answer.read("microseconds")?);
         Ok(Self {
-            now: DateTime::from_timestamp(seconds, micros * 1000).unwrap_or_default(),
+            now: DateTime::from_timestamp(seconds, micros.saturating_mul(1000)).unwrap_or_default(),
             failed: answer.read("failed")?,
             activity: answer.optional("activity")?.map(Activity::read).transpose()?,
         })
@@ -80,31 +85,83 @@ impl StatsAnswer {
 
 impl Activity {
     fn read(mut answer: Answer) -> Result<Self, QueueError> {
-        Ok(Self {
+        let mut activity = Self {
             waiting: answer.read("waiting")?,
             running: answer.read("running")?,
             scheduled: answer.read("scheduled")?,
             due: answer.read("due")?,
-            head: answer.read("head")?,
+            head: text(&mut answer, "head")?,
             workers: answer.rows("workers", WorkerRecord::read)?,
             reports: answer.read("reports")?,
-        })
+        };
+        // The script has done so already, if it is the server that runs it.
+        activity.workers.truncate(MOST_WORKERS);
+        activity.reports.truncate(MOST_WORKERS);
+        activity.reports.iter_mut().for_each(|report| cut(report, 4 * LONGEST_TEXT));
+        Ok(activity)
     }
 }
 
 impl WorkerRecord {
     fn read(row: &mut Answer) -> Result<Self, QueueError> {
         Ok(Self {
-            name: row.read("name")?,
-            last_heartbeat: row.read("last_heartbeat")?,
-            state: row.read("state")?,
-            hostname: row.read("hostname")?,
-            succeeded: row.read("succeeded")?,
-            failed: row.read("failed")?,
-            busy_seconds: row.read("busy_seconds")?,
-            concurrency: row.read("concurrency")?,
+            name: text(row, "name")?,
+            last_heartbeat: text(row, "last_heartbeat")?,
+            state: text(row, "state")?,
+            hostname: text(row, "hostname")?,
+            succeeded: text(row, "succeeded")?,
+            failed: text(row, "failed")?,
+            busy_seconds: text(row, "busy_seconds")?,
+            concurrency: text(row, "concurrency")?,
             running: row.read("running")?,
-            at_work: row.read("at_work")?,
+            at_work: text(row, "at_work")?,
         })
+    }
+}
+
+/// The next field, a text that is cut where it is too long.
+fn text(answer: &mut Answer, field: &'static str) -> Result<String, QueueError> {
+    let mut text: String = answer.read(field)?;
+    cut(&mut text, LONGEST_TEXT);
+    Ok(text)
+}
+
+fn cut(text: &mut String, longest: usize) {
+    if text.len() > longest {
+        text.truncate(text.floor_char_boundary(longest));
+        text.shrink_to_fit();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_and_texts_of_a_hostile_server_are_cut() {
+        let text = |text: &str| Value::BulkString(text.into());
+        let long = "ä".repeat(100_000);
+        let row = || {
+            Value::Array(vec![
+                text(&long),
+                text("1"),
+                text("busy"),
+                text(&long),
+                text("0"),
+                text("0"),
+                text("NaN"),
+                text("1"),
+                Value::Int(1),
+                text(""),
+            ])
+        };
+        let workers = Value::Array(std::iter::repeat_with(row).take(MOST_WORKERS + 1).collect());
+        let numbers = [1, 2, 3, 4].map(Value::Int);
+        let activity = numbers.into_iter().chain([text(&long), workers, Value::Array(vec![text(&long)])]).collect();
+        let answer = vec![Value::Int(1), Value::Int(i64::from(u32::MAX)), Value::Int(0), Value::Array(activity)];
+        let read = StatsAnswer::read("stats.lua", Value::Array(answer)).unwrap().activity.unwrap();
+        assert_eq!(read.workers.len(), MOST_WORKERS);
+        assert_eq!((read.workers[0].name.len(), read.workers[0].hostname.len()), (LONGEST_TEXT, LONGEST_TEXT));
+        assert_eq!((read.head.len(), read.reports[0].len()), (LONGEST_TEXT, 4 * LONGEST_TEXT));
     }
 }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use jobqueue_api::QueueSettings;
 
+pub(crate) use self::answer::{LONGEST_TEXT, MOST_WORKERS};
 use self::answer::{StatsAnswer, WorkerRecord};
 use crate::rq::{Keys, lua as rq, text::parse_iso};
 use crate::simple::{QueueKeys, lua as simple};
@@ -110,7 +111,7 @@ impl WorkerStats {
 
     /// Runs that ended since its start, however they ended.
     pub fn ended(&self) -> u64 {
-        self.succeeded + self.failed
+        self.succeeded.saturating_add(self.failed)
     }
 }
 
@@ -180,12 +181,12 @@ fn together(answers: Vec<StatsAnswer>, protocol: Protocol) -> QueueStats {
     let mut workers = BTreeMap::new();
     for StatsAnswer { now, failed, activity } in answers {
         stats.observed_at = now;
-        stats.failed += failed;
+        stats.failed = stats.failed.saturating_add(failed);
         let Some(activity) = activity else { continue };
-        stats.waiting += activity.waiting;
-        stats.running += activity.running;
-        stats.scheduled += activity.scheduled;
-        stats.due += activity.due;
+        stats.waiting = stats.waiting.saturating_add(activity.waiting);
+        stats.running = stats.running.saturating_add(activity.running);
+        stats.scheduled = stats.scheduled.saturating_add(activity.scheduled);
+        stats.due = stats.due.saturating_add(activity.due);
         let wait = time_of(&activity.head, protocol).map(|queued| since(queued, now));
         stats.oldest_wait = stats.oldest_wait.max(wait);
         stats.faults.extend(activity.reports.iter().filter_map(|entry| read_entry(entry, now.timestamp())));
@@ -203,9 +204,9 @@ fn add(workers: &mut BTreeMap<String, WorkerStats>, worker: WorkerStats, protoco
         None => _ = workers.insert(worker.name.clone(), worker),
         Some(_) if protocol == Protocol::Rq => {}
         Some(known) => {
-            known.running += worker.running;
-            known.succeeded += worker.succeeded;
-            known.failed += worker.failed;
+            known.running = known.running.saturating_add(worker.running);
+            known.succeeded = known.succeeded.saturating_add(worker.succeeded);
+            known.failed = known.failed.saturating_add(worker.failed);
             known.busy_seconds += worker.busy_seconds;
             known.silent_for = known.silent_for.min(worker.silent_for);
             if worker.state == "busy" {
@@ -225,7 +226,7 @@ fn worker(record: WorkerRecord, now: DateTime<Utc>, protocol: Protocol) -> Worke
         running: record.running,
         succeeded: record.succeeded.parse().unwrap_or(0),
         failed: record.failed.parse().unwrap_or(0),
-        busy_seconds: record.busy_seconds.parse().unwrap_or(0.0),
+        busy_seconds: seconds(&record.busy_seconds).unwrap_or(0.0),
         silent_for: heard.map_or(Duration::MAX, |heard| since(heard, now)),
         job_age: None,
     };
@@ -243,6 +244,11 @@ fn at_heartbeat(at_work: &str, heard: DateTime<Utc>) -> Option<Duration> {
         Some(began) => heard.timestamp_micros() as f64 / 1e6 - began.parse::<f64>().ok()?,
     };
     Duration::try_from_secs_f64(seconds.clamp(0.0, f64::MAX)).ok()
+}
+
+/// Seconds as a number that can be reckoned with.
+fn seconds(text: &str) -> Option<f64> {
+    text.parse().ok().filter(|seconds: &f64| seconds.is_finite() && *seconds >= 0.0)
 }
 
 /// RQ writes ISO text; streams and the records of lists and streams have milliseconds (of an entry: before a dash).

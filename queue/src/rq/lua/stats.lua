@@ -15,8 +15,12 @@ end
 local enqueued = false
 local head = redis.call('LINDEX', queue, 0)
 if head then enqueued = redis.call('HGET', P .. ':job:' .. head, 'enqueued_at') end
+-- Whoever writes into this Redis may write much: what is beyond is left out.
+local MOST, LONGEST = tonumber(ARGV[3]), tonumber(ARGV[4])
+local function cut(text, default) return string.sub(text or default, 1, LONGEST) end
 local workers = {}
-for _, key in ipairs(redis.call('SMEMBERS', members)) do
+for i, key in ipairs(redis.call('SMEMBERS', members)) do
+  if i > MOST then break end
   local f = redis.call('HMGET', key, 'last_heartbeat', 'death', 'state', 'hostname', 'successful_job_count',
     'failed_job_count', 'total_working_time', 'jobqueue_concurrency', 'current_job_working_time')
   if f[1] and not f[2] then
@@ -31,9 +35,14 @@ for _, key in ipairs(redis.call('SMEMBERS', members)) do
       local began = running == 1 and redis.call('HGET', P .. ':execution:' .. runs[1], 'created_at')
       at_work = began and 'since ' .. began
     end
-    workers[#workers + 1] = {string.sub(key, #P + 9), f[1], f[3] or '', f[4] or '', f[5] or '0', f[6] or '0',
-      f[7] or '0', f[8] or '1', running, at_work or ''}
+    workers[#workers + 1] = {cut(string.sub(key, #P + 9)), cut(f[1]), cut(f[3], ''), cut(f[4], ''), cut(f[5], '0'),
+      cut(f[6], '0'), cut(f[7], '0'), cut(f[8], '1'), running, cut(at_work, '')}
   end
+end
+local reports = {}
+for i, report in ipairs(redis.call('HVALS', trouble)) do
+  if i > MOST then break end
+  reports[i] = string.sub(report, 1, 4 * LONGEST)
 end
 -- Whose lease ended more than a minute ago is in nobody's hands: one worker is enough to find them, however many.
 local held = redis.call('ZCOUNT', wip, seconds - 60, '(' .. OURS)
@@ -44,7 +53,7 @@ return {seconds, micros, failed, {
   held + lost + redis.call('LLEN', queue .. ':intermediate'),
   redis.call('ZCARD', scheduled),
   redis.call('ZCOUNT', scheduled, 0, seconds),
-  enqueued or '',
+  cut(enqueued, ''),
   workers,
-  redis.call('HVALS', trouble),
+  reports,
 }}

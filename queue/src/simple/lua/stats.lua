@@ -33,14 +33,22 @@ end
 
 local waiting, oldest
 if group == '' then waiting, oldest = redis.call('LLEN', key), '' else waiting, oldest = stream() end
+-- Whoever writes into this Redis may write much: what is beyond is left out.
+local MOST, LONGEST = tonumber(ARGV[4]), tonumber(ARGV[5])
+local function cut(text, default) return string.sub(text or default, 1, LONGEST) end
 local workers = {}
-for _, name in ipairs(redis.call('ZRANGE', members, 0, -1)) do
+for _, name in ipairs(redis.call('ZRANGE', members, 0, MOST - 1)) do
   local f = redis.call('HMGET', prefix .. ':worker:' .. name, 'last_heartbeat', 'state', 'hostname',
     'successful_job_count', 'failed_job_count', 'total_working_time', 'jobqueue_concurrency')
   if f[1] then
-    workers[#workers + 1] = {name, f[1], f[2] or '', f[3] or '', f[4] or '0', f[5] or '0', f[6] or '0', f[7] or '1',
-      f[2] == 'busy' and 1 or 0, ''}
+    workers[#workers + 1] = {cut(name), cut(f[1]), cut(f[2], ''), cut(f[3], ''), cut(f[4], '0'), cut(f[5], '0'),
+      cut(f[6], '0'), cut(f[7], '1'), f[2] == 'busy' and 1 or 0, ''}
   end
+end
+local reports = {}
+for i, report in ipairs(redis.call('HVALS', trouble)) do
+  if i > MOST then break end
+  reports[i] = string.sub(report, 1, 4 * LONGEST)
 end
 return {seconds, micros, failed, {
   waiting + redis.call('LLEN', ready),
@@ -49,5 +57,5 @@ return {seconds, micros, failed, {
   redis.call('ZCOUNT', scheduled, '-inf', now),
   oldest,
   workers,
-  redis.call('HVALS', trouble),
+  reports,
 }}
