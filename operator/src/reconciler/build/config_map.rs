@@ -19,6 +19,11 @@ pub(super) fn config_map(queue: &JobQueue) -> ConfigMap {
     }
 }
 
+/// The version of the config file.
+pub(super) fn version(queue: &JobQueue) -> String {
+    worker_config(queue).version().to_string()
+}
+
 pub(super) fn hash(config_map: &ConfigMap) -> String {
     let data = config_map.data.iter().flatten();
     digest(data.flat_map(|(key, value)| [key.as_bytes(), value.as_bytes()])).to_string()

@@ -116,7 +116,7 @@ fn container(input: &BuildInput<'_>) -> Container {
     Container {
         name: CONTAINER.into(),
         image: Some(spec.worker.image.clone().unwrap_or_else(|| input.default_image.to_owned())),
-        env: Some(environment(spec)),
+        env: Some(environment(input)),
         ports: ours.then(|| {
             vec![ContainerPort { name: Some("metrics".into()), container_port: PORT, ..ContainerPort::default() }]
         }),
@@ -157,7 +157,8 @@ fn probe(path: &str, period_seconds: i32) -> Probe {
 }
 
 /// URLs reach the worker by reference, so that no password stands in the Deployment.
-fn environment(spec: &JobQueueSpec) -> Vec<EnvVar> {
+fn environment(input: &BuildInput<'_>) -> Vec<EnvVar> {
+    let spec = &input.queue.spec;
     let redis = &spec.queue.redis;
     let mut variables = vec![
         EnvVar {
@@ -177,6 +178,8 @@ fn environment(spec: &JobQueueSpec) -> Vec<EnvVar> {
         // A worker that waits is back sooner than one that the kubelet restarts, later and later.
         variables.push(plain("JOBQUEUE_WAIT_FOR_TABLES", "true"));
         variables.push(plain("JOBQUEUE_CONFIG", &format!("{CONFIG_DIRECTORY}/{}", config_map::FILE)));
+        // Not in the file, where a worker that knows no versions would take it for a mistyped field.
+        variables.push(plain("JOBQUEUE_CONFIG_VERSION", &config_map::version(input.queue)));
     }
     variables.extend(certificates("REDIS", REDIS_TLS, redis.tls.as_ref()));
     variables.extend(certificates("DATABASE", DATABASE_TLS, database_tls(spec)));
