@@ -75,6 +75,8 @@ pub enum Reason {
     SpecChanged,
     /// Workers are being replaced.
     RollingOut,
+    /// Workers are to be replaced because the operator changed, after those of other queues.
+    RolloutQueued,
     /// The spec breaks a rule.
     InvalidSpec,
     /// The recipe breaks a rule, or does not fit the database.

@@ -99,6 +99,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
         identity: identity.clone(),
         scope: args.scope.namespace().map(ToOwned::to_owned),
         worker_image: args.worker_image,
+        max_rollouts: args.max_rollouts.into(),
         poll_interval: Duration::from_millis(args.poll_interval_ms),
         // Set by the kubelet in every container.
         in_cluster: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     autoscaler::{Autoscaler, Change, executor::Executor, write_priority::WritePriority},
     metrics::Metrics,
-    reconciler::{admission::Admission, context::Context, controller, error::Error, reconcile, secrets::RecentSecrets},
+    reconciler::{admission::Admission, context::Context, controller, error::Error, reconcile, rollouts::Rollouts, secrets::RecentSecrets},
     state::{compact_object::GuardedJobQueue, key::Key, owners::Owners},
     status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
 };
@@ -34,6 +34,8 @@ pub struct Settings {
     pub scope: Option<String>,
     /// The image of workers whose JobQueue names none.
     pub worker_image: String,
+    /// The most queues whose workers are replaced at once because the operator changed.
+    pub max_rollouts: usize,
     /// The pause between two polls of Redis.
     pub poll_interval: Duration,
     /// This process runs in the cluster, and can resolve the names of its Services.
@@ -76,8 +78,8 @@ pub struct Term {
 impl Term {
     /// A term with no queue yet.
     pub fn begin(settings: &Settings) -> Self {
-        let Settings { client, scaling_client, metrics, identity, scope, worker_image, poll_interval, in_cluster } =
-            settings.clone();
+        let Settings { client, scaling_client, metrics, identity, scope, worker_image, .. } = settings.clone();
+        let Settings { max_rollouts, poll_interval, in_cluster, .. } = *settings;
         let Owners { reconciler, autoscaler, status, registry } = Owners::new();
         metrics.follow(&registry);
         let events = Events::new(client.clone(), &identity);
@@ -110,6 +112,7 @@ impl Term {
             competing_scalers: CompetingScalers::default(),
             secrets: RecentSecrets::default(),
             admission: Admission::default(),
+            rollouts: Rollouts::new(max_rollouts),
         };
         Self { context: Arc::new(context), autoscaler, requests }
     }

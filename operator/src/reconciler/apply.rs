@@ -28,6 +28,43 @@ pub(super) struct AppliedObjects {
     pub(super) record: ApplyRecord,
 }
 
+/// What is said of an apply beside what is desired.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Marks {
+    /// The generation of the JobQueue.
+    pub(super) generation: i64,
+    /// Pods are being replaced because the operator changed.
+    pub(super) operator_rollout: bool,
+}
+
+/// Whether a Deployment has the desired pod template, so that no pod is replaced.
+pub(super) fn has_template(deployment: &Deployment, desired: &DesiredObjects) -> bool {
+    let json = |deployment: &Deployment| serde_json::to_value(&deployment.spec.template).expect("a template serialises");
+    within(&json(&desired.deployment), &json(deployment))
+}
+
+/// Whether pods would be replaced although neither the JobQueue (`generation`) nor a Secret changed, nor anybody edited the
+/// Deployment: then the operator is another one. `known` is the generation that this process found applied.
+pub(super) fn is_operators_change(
+    present: &Deployment,
+    desired: &DesiredObjects,
+    generation: i64,
+    known: Option<i64>,
+) -> bool {
+    let annotation = |name| present.annotations().get(name).map(String::as_str);
+    let secrets = |deployment: &Deployment| {
+        let template = deployment.spec.template.metadata.as_ref();
+        template.and_then(|template| template.annotations.as_ref()?.get(build::SECRET_HASH).cloned())
+    };
+    let digest = desired_digest(desired).to_string();
+    // The first operators did not say for which generation they applied.
+    let applied_for = known.or_else(|| annotation(build::GENERATION).and_then(|text| text.parse().ok()));
+    applied_for.is_none_or(|applied| applied == generation)
+        && annotation(build::PLAN_HASH).is_some_and(|applied| applied != digest)
+        && secrets(present) == secrets(&desired.deployment)
+        && !has_template(present, desired)
+}
+
 /// What an earlier operator applied; `None` unless it is what is `desired`, all of it was applied, and the Deployment
 /// was not edited since.
 pub(super) fn inherited(desired: &DesiredObjects, deployment: &Deployment) -> Option<ApplyRecord> {
@@ -83,6 +120,7 @@ pub(super) async fn apply(
     client: &Client,
     namespace: &str,
     desired: DesiredObjects,
+    marks: Marks,
     present: Option<&Deployment>,
 ) -> Result<AppliedObjects, WriteError> {
     let digest = desired_digest(&desired);
@@ -90,6 +128,10 @@ pub(super) async fn apply(
     // The last of the objects says that all were applied.
     let annotations = deployment.metadata.annotations.get_or_insert_default();
     annotations.insert(build::PLAN_HASH.into(), digest.to_string());
+    annotations.insert(build::GENERATION.into(), marks.generation.to_string());
+    if marks.operator_rollout {
+        annotations.insert(build::OPERATOR_ROLLOUT.into(), "true".into());
+    }
     let name = deployment.metadata.name.clone().unwrap_or_default();
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
     match config_map {

@@ -7,7 +7,7 @@ use kube::Client;
 use crate::{
     autoscaler::write_priority::WritePriority,
     metrics::Metrics,
-    reconciler::{admission::Admission, secrets::RecentSecrets},
+    reconciler::{admission::Admission, rollouts::Rollouts, secrets::RecentSecrets},
     state::owners::ReconcilerState,
     status::{competing_scalers::CompetingScalers, writer::StatusWriter},
 };
@@ -36,4 +36,6 @@ pub(crate) struct Context {
     pub(crate) secrets: RecentSecrets,
     /// New queues go first.
     pub(crate) admission: Admission,
+    /// Whose workers are replaced because the operator changed.
+    pub(crate) rollouts: Rollouts,
 }

@@ -51,7 +51,7 @@ pub(super) async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -
     }
     context.state.update(key, |state| state.applied.ready = workers.ready);
     let warnings = warnings(context, key, &build::object_name(queue)).await;
-    Some(Findings { stall: None, workers: Some(workers), problem, warnings })
+    Some(Findings { stall: None, workers: Some(workers), problem, warnings, rollout_queued: false })
 }
 
 /// What there is, if everything is as it was applied for this object. `None` if the cluster has to be asked: something

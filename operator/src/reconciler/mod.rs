@@ -8,6 +8,7 @@ pub(crate) mod controller;
 pub(crate) mod error;
 mod fast_path;
 mod fetch;
+pub(crate) mod rollouts;
 pub(crate) mod secrets;
 mod validate;
 
@@ -19,8 +20,8 @@ use kube::{Resource, ResourceExt, core::error_boundary::InvalidObject, runtime::
 
 use crate::{
     reconciler::{
-        apply::{AppliedObjects, apply, inherited, is_unchanged},
-        build::{BuildInput, build},
+        apply::{AppliedObjects, Marks, apply, has_template, inherited, is_operators_change, is_unchanged},
+        build::{BuildInput, DesiredObjects, Rendition, build},
         context::Context,
         error::{Error, Refusal},
         fast_path::UNCHANGED,
@@ -89,7 +90,8 @@ async fn serve_fetched(context: &Context, key: &Key, queue: &JobQueue, fetched: 
     let present = fetched.deployment.clone();
     let Valid { spec, initial, source, secret_hash } = validate(queue, fetched, context.in_cluster)?;
     context.state.serve(key, Uid::of(queue), spec, initial);
-    let deployment = Box::pin(build_and_apply(context, key, queue, (source, &secret_hash), present.as_ref())).await?;
+    let built = Box::pin(build_and_apply(context, key, queue, (source, &secret_hash), present.as_ref())).await?;
+    let Built { deployment, rollout_queued } = built;
     let (name, workers) = (deployment.name_any(), pod_problems::workers(&deployment));
     context.state.update(key, |state| {
         state.applied.deployment = Some(name.as_str().into());
@@ -97,7 +99,7 @@ async fn serve_fetched(context: &Context, key: &Key, queue: &JobQueue, fetched: 
     });
     let problem = check_pods(context, key, queue, &deployment, workers).await?;
     let warnings = warnings(context, key, &name).await;
-    Ok(Findings { stall: None, workers: Some(workers), problem, warnings })
+    Ok(Findings { stall: None, workers: Some(workers), problem, warnings, rollout_queued })
 }
 
 /// How old the queue's Secrets may be. One may have been written together with the JobQueue, and is then read anew; what was
@@ -120,20 +122,31 @@ fn max_secret_age(context: &Context, key: &Key, queue: &JobQueue) -> Duration {
     }
 }
 
-/// Builds the objects with the number of workers that holds at this moment, and applies them. Returns the Deployment.
+/// What came of building and applying.
+struct Built {
+    /// The workers' Deployment.
+    deployment: Deployment,
+    /// Nothing was applied: its workers are replaced when other queues' are.
+    rollout_queued: bool,
+}
+
+/// Builds the objects with the number of workers that holds at this moment, and applies them.
 async fn build_and_apply(
     context: &Context,
     key: &Key,
     queue: &JobQueue,
     (source, secret_hash): (Source, &str),
     present: Option<&Deployment>,
-) -> Result<Deployment, Refusal> {
+) -> Result<Built, Refusal> {
     let lock = context.state.deployment_lock(key);
     let _deployment_lock = lock.lock().await;
-    let known = context.state.read(key, |state| (state.scaling.replicas, state.applied.record.clone()));
-    let (replicas, last) = known.unwrap_or_default();
-    let input = BuildInput { queue, default_image: &context.default_image, secret_hash, replicas };
-    let desired = build(&input).map_err(|error| stalled(Reason::InvalidSpec, &error))?;
+    let known = context.state.read(key, |state| {
+        (state.scaling.replicas, state.applied.record.clone(), state.applied.source.map(|source| source.generation))
+    });
+    let (replicas, last, applied_for) = known.unwrap_or_default();
+    let rendition = Rendition::Present;
+    let input = BuildInput { queue, default_image: &context.default_image, secret_hash, replicas, rendition };
+    let desired = desired(&input, present).map_err(|error| stalled(Reason::InvalidSpec, &error))?;
     let last = last.or_else(|| inherited(&desired, present?));
     if let (Some(last), Some(deployment)) = (last, present)
         && is_unchanged(&last, &desired, deployment, context.state.len())
@@ -142,10 +155,21 @@ async fn build_and_apply(
             state.applied.record = Some(last);
             state.applied.source = Some(source);
         });
-        return Ok(deployment.clone());
+        return Ok(Built { deployment: deployment.clone(), rollout_queued: false });
+    }
+    let mut operator_rollout = present.is_some_and(rollouts::is_under_way);
+    if let Some(deployment) = present
+        && rollouts::has_pods(deployment)
+        && is_operators_change(deployment, &desired, source.generation, applied_for)
+    {
+        if !context.rollouts.admit(key, &context.state) {
+            return Ok(Built { deployment: deployment.clone(), rollout_queued: true });
+        }
+        operator_rollout = true;
     }
     let namespace = queue.namespace().unwrap_or_default();
-    let applied = apply(&context.client, &namespace, desired, present).await;
+    let marks = Marks { generation: source.generation, operator_rollout };
+    let applied = apply(&context.client, &namespace, desired, marks, present).await;
     let AppliedObjects { deployment, record } = applied.map_err(|error| {
         if error.is_refused() { stalled(Reason::WorkersForbidden, &error) } else { Error::from(error).into() }
     })?;
@@ -154,7 +178,15 @@ async fn build_and_apply(
         state.applied.source = Some(source);
         state.applied.missing_pods = None;
     });
-    Ok(deployment)
+    Ok(Built { deployment, rollout_queued: false })
+}
+
+/// Builds the objects; in an older rendition if the Deployment is of that one, so that its pods stay.
+fn desired(input: &BuildInput<'_>, present: Option<&Deployment>) -> Result<DesiredObjects, build::BuildError> {
+    let desired = build(input)?;
+    let Some(present) = present.filter(|present| !has_template(present, &desired)) else { return Ok(desired) };
+    let first = build(&BuildInput { rendition: Rendition::First, ..input.clone() })?;
+    Ok(if has_template(present, &first) { first } else { desired })
 }
 
 fn stalled(reason: Reason, error: &dyn std::error::Error) -> Refusal {

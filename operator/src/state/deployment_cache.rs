@@ -6,7 +6,7 @@ use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
 use crate::{
     digest::Digest,
-    reconciler::build,
+    reconciler::{build, rollouts},
     state::{applied::deployment_digest, key::Key},
     status::pod_problems::{self, Workers},
 };
@@ -18,6 +18,8 @@ pub(crate) struct CachedDeployment {
     pub(crate) digest: Digest,
     /// Its numbers.
     pub(crate) workers: Workers,
+    /// Its pods are being replaced because the operator changed.
+    pub(crate) operator_rollout: bool,
 }
 
 impl CachedDeployment {
@@ -29,6 +31,7 @@ impl CachedDeployment {
             return None;
         }
         let key = ObjectRef::new(&owner.name).within(&deployment.namespace().unwrap_or_default());
-        Some((key, Self { digest: deployment_digest(deployment), workers: pod_problems::workers(deployment) }))
+        let (digest, workers) = (deployment_digest(deployment), pod_problems::workers(deployment));
+        Some((key, Self { digest, workers, operator_rollout: rollouts::is_under_way(deployment) }))
     }
 }

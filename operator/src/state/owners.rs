@@ -135,11 +135,15 @@ impl ReconcilerState {
     pub(crate) fn cache_deployment(&self, event: &Event<Deployment>) {
         match event {
             // What is not in the new list was deleted meanwhile; until the list is complete, a reconcile asks the API server.
-            Event::Init => self.lock().objects.retain(|_, object| {
-                object.deployment = None;
-                !object.is_empty()
-            }),
-            Event::InitDone => {}
+            Event::Init => {
+                let mut tables = self.lock();
+                tables.deployments_listed = false;
+                tables.objects.retain(|_, object| {
+                    object.deployment = None;
+                    !object.is_empty()
+                });
+            }
+            Event::InitDone => self.lock().deployments_listed = true,
             Event::Apply(deployment) | Event::InitApply(deployment) => {
                 if let Some((key, cached)) = CachedDeployment::of(deployment) {
                     self.lock().change_object(&key, |object| object.deployment = Some(cached));

@@ -25,6 +25,8 @@ pub(super) struct Tables {
     pub(super) served: ByQueue<QueueState>,
     /// What is known of objects whether they are served or not.
     pub(super) objects: ByQueue<ObjectState>,
+    /// The watch of the Deployments has brought all that there are.
+    pub(super) deployments_listed: bool,
     /// The servers that queues have in common, each once.
     pub(super) endpoints: BTreeSet<EndpointKey>,
 }
@@ -104,6 +106,13 @@ impl Registry {
     /// What the watch has of a queue's Deployment; `None` if there is none, or the watch has not brought it yet.
     pub(crate) fn cached_deployment(&self, key: &Key) -> Option<CachedDeployment> {
         self.lock().objects.get(key)?.deployment
+    }
+
+    /// The queues whose pods are being replaced because the operator changed; `None` while not all Deployments are known.
+    pub(crate) fn operator_rollouts(&self) -> Option<Vec<Arc<Key>>> {
+        let tables = self.lock();
+        let under_way = tables.objects.iter().filter(|(_, object)| object.deployment.is_some_and(|one| one.operator_rollout));
+        tables.deployments_listed.then(|| under_way.map(|(key, _)| key.clone()).collect())
     }
 
     /// The status that this process wrote last; `None` if it wrote none.

@@ -9,4 +9,5 @@ mod fixture;
 mod many;
 mod reasons;
 mod requests;
+mod rollouts;
 mod scale_down;

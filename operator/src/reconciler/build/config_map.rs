@@ -2,18 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use jobqueue_crds::{JobQueue, worker_config, worker_file};
+use jobqueue_crds::{JobQueue, worker_config, worker_file, worker_file_in_full};
 use k8s_openapi::api::core::v1::ConfigMap;
 
+use super::{BuildInput, Rendition};
 use crate::digest::digest;
 
 /// The file's name in the ConfigMap.
 pub(super) const FILE: &str = "worker.yaml";
 
-pub(super) fn config_map(queue: &JobQueue) -> ConfigMap {
-    let text = worker_file(&worker_config(queue));
+pub(super) fn config_map(input: &BuildInput<'_>) -> ConfigMap {
+    let config = worker_config(input.queue);
+    let text = match input.rendition {
+        Rendition::First => worker_file_in_full(&config),
+        Rendition::Present => worker_file(&config),
+    };
     ConfigMap {
-        metadata: super::metadata(queue),
+        metadata: super::metadata(input.queue),
         data: Some(BTreeMap::from([(FILE.to_owned(), text)])),
         ..ConfigMap::default()
     }

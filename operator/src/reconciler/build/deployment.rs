@@ -18,7 +18,9 @@ use k8s_openapi::{
     },
 };
 
-use super::{BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, SECRET_HASH, config_map, template_patch};
+use super::{
+    BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, Rendition, SECRET_HASH, config_map, template_patch,
+};
 
 const CONFIG_DIRECTORY: &str = "/etc/jobqueue";
 const REDIS_TLS: &str = "/etc/jobqueue-redis-tls";
@@ -178,8 +180,10 @@ fn environment(input: &BuildInput<'_>) -> Vec<EnvVar> {
         // A worker that waits is back sooner than one that the kubelet restarts, later and later.
         variables.push(plain("JOBQUEUE_WAIT_FOR_TABLES", "true"));
         variables.push(plain("JOBQUEUE_CONFIG", &format!("{CONFIG_DIRECTORY}/{}", config_map::FILE)));
-        // Not in the file, where a worker that knows no versions would take it for a mistyped field.
-        variables.push(plain("JOBQUEUE_CONFIG_VERSION", &config_map::version(input.queue)));
+        if input.rendition != Rendition::First {
+            // Not in the file, where a worker that knows no versions would take it for a mistyped field.
+            variables.push(plain("JOBQUEUE_CONFIG_VERSION", &config_map::version(input.queue)));
+        }
     }
     variables.extend(certificates("REDIS", REDIS_TLS, redis.tls.as_ref()));
     variables.extend(certificates("DATABASE", DATABASE_TLS, database_tls(spec)));

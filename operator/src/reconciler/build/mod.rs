@@ -27,6 +27,10 @@ pub(crate) const SECRET_HASH: &str = "jobqueue.dev/secret-hash";
 pub(crate) const NETWORK_POLICY: &str = "jobqueue.dev/network-policy";
 /// Annotation on the Deployment: what was applied when all of it was, for an operator that starts anew.
 pub(crate) const PLAN_HASH: &str = "jobqueue.dev/plan-hash";
+/// Annotation on the Deployment: the generation of the JobQueue that it was applied for last.
+pub(crate) const GENERATION: &str = "jobqueue.dev/generation";
+/// Annotation on the Deployment: its pods are being replaced because the operator changed, not the JobQueue.
+pub(crate) const OPERATOR_ROLLOUT: &str = "jobqueue.dev/operator-rollout";
 /// The worker's container.
 pub(crate) const CONTAINER: &str = "worker";
 
@@ -41,6 +45,18 @@ pub(crate) struct BuildInput<'a> {
     pub(crate) secret_hash: &'a str,
     /// How many workers there should be now.
     pub(crate) replicas: u32,
+    /// How the worker is told its config.
+    pub(crate) rendition: Rendition,
+}
+
+/// How a worker is told its config. Another one is another pod template: what is rendered in an old way stays so until there
+/// is a reason to replace the pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rendition {
+    /// As the first operators did: with every default filled in, and without a version.
+    First,
+    /// As it is done now.
+    Present,
 }
 
 /// The objects that one queue should have.
@@ -69,7 +85,7 @@ pub(crate) enum BuildError {
 
 /// Builds the objects.
 pub(crate) fn build(input: &BuildInput<'_>) -> Result<DesiredObjects, BuildError> {
-    let config_map = input.queue.spec.ingest.as_ref().map(|_| config_map::config_map(input.queue));
+    let config_map = input.queue.spec.ingest.as_ref().map(|_| config_map::config_map(input));
     let config_hash = config_map.as_ref().map(config_map::hash);
     Ok(DesiredObjects {
         deployment: deployment::deployment(input, config_hash.as_deref())?,
