@@ -75,6 +75,8 @@ pub enum Reason {
     SpecChanged,
     /// Workers are being replaced.
     RollingOut,
+    /// The workers' Deployment was rolled back by hand.
+    RolledBack,
     /// Workers are to be replaced because the operator changed, after those of other queues.
     RolloutQueued,
     /// The spec breaks a rule.

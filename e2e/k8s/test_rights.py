@@ -20,7 +20,8 @@ NEEDED = {
     "jobqueues.jobqueue.dev/finalizers": {"update"},  # asked for by OwnerReferencesPermissionEnforcement
     "deployments.apps": {"get", "list", "watch", "create", "patch"},
     "deployments.apps/scale": {"patch"},
-    "configmaps": {"create", "patch", "delete"},
+    "configmaps": {"list", "create", "patch", "delete"},
+    "replicasets.apps": {"list"},
     "poddisruptionbudgets.policy": {"create", "patch"},
     "networkpolicies.networking.k8s.io": {"create", "patch", "delete"},
     "secrets": {"get"},

@@ -14,7 +14,10 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     autoscaler::{Autoscaler, Change, executor::Executor, write_priority::WritePriority},
     metrics::Metrics,
-    reconciler::{admission::Admission, context::Context, controller, error::Error, reconcile, rollouts::Rollouts, secrets::RecentSecrets},
+    reconciler::{
+        admission::Admission, context::Context, controller, error::Error, reconcile, rollouts::Rollouts,
+        secrets::RecentSecrets,
+    },
     state::{compact_object::GuardedJobQueue, key::Key, owners::Owners},
     status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
 };

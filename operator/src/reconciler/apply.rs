@@ -39,7 +39,8 @@ pub(super) struct Marks {
 
 /// Whether a Deployment has the desired pod template, so that no pod is replaced.
 pub(super) fn has_template(deployment: &Deployment, desired: &DesiredObjects) -> bool {
-    let json = |deployment: &Deployment| serde_json::to_value(&deployment.spec.template).expect("a template serialises");
+    let json =
+        |deployment: &Deployment| serde_json::to_value(&deployment.spec.template).expect("a template serialises");
     within(&json(&desired.deployment), &json(deployment))
 }
 
@@ -132,14 +133,12 @@ pub(super) async fn apply(
     if marks.operator_rollout {
         annotations.insert(build::OPERATOR_ROLLOUT.into(), "true".into());
     }
+    let labels = deployment.metadata.labels.get_or_insert_default();
+    labels.insert(build::GENERATION.into(), marks.generation.to_string());
     let name = deployment.metadata.name.clone().unwrap_or_default();
     let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    match config_map {
-        Some(config_map) => {
-            put(&config_maps, "ConfigMap", &name, &config_map).await?;
-        }
-        None if present.is_some_and(has_config) => remove(&config_maps, "ConfigMap", &name).await?,
-        None => {}
+    if let Some(config_map) = config_map {
+        put(&config_maps, "ConfigMap", &config_map.name_any(), &config_map).await?;
     }
     let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), namespace);
     put(&budgets, "PodDisruptionBudget", &name, &disruption_budget).await?;
@@ -157,12 +156,6 @@ pub(super) async fn apply(
     let deployment = put(&deployments, "Deployment", &name, &deployment).await?;
     let record = ApplyRecord::now(digest, deployment_digest(&deployment));
     Ok(AppliedObjects { deployment, record })
-}
-
-/// Whether its pods read a ConfigMap.
-fn has_config(deployment: &Deployment) -> bool {
-    let template = deployment.spec.template.metadata.as_ref();
-    template.and_then(|template| template.annotations.as_ref()).is_some_and(|all| all.contains_key(build::CONFIG_HASH))
 }
 
 async fn put<K>(api: &Api<K>, kind: &'static str, name: &str, object: &K) -> Result<K, WriteError>

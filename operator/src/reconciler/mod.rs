@@ -8,6 +8,7 @@ pub(crate) mod controller;
 pub(crate) mod error;
 mod fast_path;
 mod fetch;
+mod prune;
 pub(crate) mod rollouts;
 pub(crate) mod secrets;
 mod validate;
@@ -91,14 +92,18 @@ async fn serve_fetched(context: &Context, key: &Key, queue: &JobQueue, fetched: 
     let Valid { spec, initial, source, secret_hash } = validate(queue, fetched, context.in_cluster)?;
     context.state.serve(key, Uid::of(queue), spec, initial);
     let built = Box::pin(build_and_apply(context, key, queue, (source, &secret_hash), present.as_ref())).await?;
-    let Built { deployment, rollout_queued } = built;
+    let Built { deployment, held } = built;
     let (name, workers) = (deployment.name_any(), pod_problems::workers(&deployment));
     context.state.update(key, |state| {
         state.applied.deployment = Some(name.as_str().into());
         state.applied.ready = workers.ready;
     });
     let problem = check_pods(context, key, queue, &deployment, workers).await?;
-    let warnings = warnings(context, key, &name).await;
+    let mut warnings = warnings(context, key, &name).await;
+    if let Some(Held::RolledBack(warning)) = &held {
+        warnings.insert(0, warning.clone());
+    }
+    let rollout_queued = matches!(held, Some(Held::RolloutQueued));
     Ok(Findings { stall: None, workers: Some(workers), problem, warnings, rollout_queued })
 }
 
@@ -126,8 +131,40 @@ fn max_secret_age(context: &Context, key: &Key, queue: &JobQueue) -> Duration {
 struct Built {
     /// The workers' Deployment.
     deployment: Deployment,
-    /// Nothing was applied: its workers are replaced when other queues' are.
-    rollout_queued: bool,
+    /// Why nothing was applied although the Deployment is not as desired; `None` if it is.
+    held: Option<Held>,
+}
+
+/// Why a Deployment stays as it is.
+enum Held {
+    /// Its workers are replaced when other queues' are.
+    RolloutQueued,
+    /// Somebody put back an earlier template.
+    RolledBack(Warning),
+}
+
+impl Held {
+    /// Why `present` is left as it is; `None` if it is to be as `desired`. `known` is the generation that this process found
+    /// applied.
+    fn of(
+        context: &Context,
+        key: &Key,
+        (present, desired): (&Deployment, &DesiredObjects),
+        generation: i64,
+        known: Option<i64>,
+    ) -> Option<Self> {
+        if let Some(earlier) = rollouts::rolled_back(present, generation, known) {
+            let message = format!(
+                "the Deployment was rolled back to what was applied for generation {earlier} of the JobQueue, and stays so \
+                 until the JobQueue is changed"
+            );
+            return Some(Self::RolledBack(Warning { reason: Reason::RolledBack, message }));
+        }
+        let waits = rollouts::has_pods(present)
+            && is_operators_change(present, desired, generation, known)
+            && !context.rollouts.admit(key, &context.state);
+        waits.then_some(Self::RolloutQueued)
+    }
 }
 
 /// Builds the objects with the number of workers that holds at this moment, and applies them.
@@ -155,20 +192,21 @@ async fn build_and_apply(
             state.applied.record = Some(last);
             state.applied.source = Some(source);
         });
-        return Ok(Built { deployment: deployment.clone(), rollout_queued: false });
+        return Ok(Built { deployment: deployment.clone(), held: None });
     }
-    let mut operator_rollout = present.is_some_and(rollouts::is_under_way);
+    let generation = source.generation;
     if let Some(deployment) = present
-        && rollouts::has_pods(deployment)
-        && is_operators_change(deployment, &desired, source.generation, applied_for)
+        && let Some(held) = Held::of(context, key, (deployment, &desired), generation, applied_for)
     {
-        if !context.rollouts.admit(key, &context.state) {
-            return Ok(Built { deployment: deployment.clone(), rollout_queued: true });
-        }
-        operator_rollout = true;
+        return Ok(Built { deployment: deployment.clone(), held: Some(held) });
     }
+    let operator_rollout = present.is_some_and(|present| {
+        rollouts::is_under_way(present)
+            || (rollouts::has_pods(present) && is_operators_change(present, &desired, generation, applied_for))
+    });
     let namespace = queue.namespace().unwrap_or_default();
-    let marks = Marks { generation: source.generation, operator_rollout };
+    let config = desired.config_map.as_ref().map(ResourceExt::name_any);
+    let marks = Marks { generation, operator_rollout };
     let applied = apply(&context.client, &namespace, desired, marks, present).await;
     let AppliedObjects { deployment, record } = applied.map_err(|error| {
         if error.is_refused() { stalled(Reason::WorkersForbidden, &error) } else { Error::from(error).into() }
@@ -178,7 +216,10 @@ async fn build_and_apply(
         state.applied.source = Some(source);
         state.applied.missing_pods = None;
     });
-    Ok(Built { deployment, rollout_queued: false })
+    if present.is_some() {
+        prune::prune(&context.client, queue, config.as_deref()).await;
+    }
+    Ok(Built { deployment, held: None })
 }
 
 /// Builds the objects; in an older rendition if the Deployment is of that one, so that its pods stay.

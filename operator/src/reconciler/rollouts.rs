@@ -53,6 +53,15 @@ impl Rollouts {
     }
 }
 
+/// The generation whose template somebody put back with `kubectl rollout undo`; `None` unless the JobQueue is still of the
+/// `generation` that was undone. `known` is the generation that this process found applied.
+pub(super) fn rolled_back(deployment: &Deployment, generation: i64, known: Option<i64>) -> Option<i64> {
+    let number = |text: Option<&String>| text.and_then(|text| text.parse::<i64>().ok());
+    let applied = number(deployment.labels().get(build::GENERATION))?;
+    let present = number(deployment.annotations().get(build::GENERATION))?;
+    (present < applied && (applied == generation || known == Some(generation))).then_some(present)
+}
+
 /// Whether a rollout that the operator began is under way.
 pub(crate) fn is_under_way(deployment: &Deployment) -> bool {
     deployment.annotations().contains_key(build::OPERATOR_ROLLOUT) && !is_complete(deployment)
@@ -64,9 +73,9 @@ fn is_complete(deployment: &Deployment) -> bool {
     let conditions = status.conditions.iter().flatten();
     let available = |reason: Option<&str>| reason == Some("NewReplicaSetAvailable");
     status.observed_generation >= deployment.metadata.generation
-        && conditions.into_iter().any(|one| {
-            one.type_.as_deref() == Some("Progressing") && available(one.reason.as_deref())
-        })
+        && conditions
+            .into_iter()
+            .any(|one| one.type_.as_deref() == Some("Progressing") && available(one.reason.as_deref()))
 }
 
 /// Whether there are pods to replace, or about to be.

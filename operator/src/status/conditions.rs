@@ -160,9 +160,12 @@ fn reconciling(facts: &Facts<'_>, stall: Option<&Stall>) -> State {
         (None, Some(Workers { current: false, .. })) => {
             state(kind, true, Reason::RollingOut, "workers are being replaced by ones of the present spec")
         }
-        (None, Some(_)) if facts.rollout_queued => {
-            state(kind, true, Reason::RolloutQueued, "the operator changed: the workers are replaced after those of other queues")
-        }
+        (None, Some(_)) if facts.rollout_queued => state(
+            kind,
+            true,
+            Reason::RolloutQueued,
+            "the operator changed: the workers are replaced after those of other queues",
+        ),
         (None, Some(_)) => state(kind, false, Reason::AsSpecified, "everything is as specified"),
     }
 }

@@ -8,6 +8,7 @@ mod election;
 mod fixture;
 mod many;
 mod reasons;
+mod recipes;
 mod requests;
 mod rollouts;
 mod scale_down;

@@ -149,4 +149,8 @@ async fn workers_of_the_first_release_stay_until_there_is_a_reason() {
     let now = template(&server);
     assert_ne!(now, before);
     assert!(now.to_string().contains("JOBQUEUE_CONFIG_VERSION"), "{now}");
+    tokio::time::advance(std::time::Duration::from_secs(200)).await;
+    operator.settle(&server, &waiting(0)).await;
+    let old = server.get("/api/v1/namespaces/shop/configmaps/lines-worker");
+    assert!(old.is_none(), "no ReplicaSet needs the config of the first release any more");
 }

@@ -13,14 +13,17 @@ pub(super) const FILE: &str = "worker.yaml";
 
 pub(super) fn config_map(input: &BuildInput<'_>) -> ConfigMap {
     let config = worker_config(input.queue);
-    let text = match input.rendition {
-        Rendition::First => worker_file_in_full(&config),
-        Rendition::Present => worker_file(&config),
-    };
-    ConfigMap {
-        metadata: super::metadata(input.queue),
-        data: Some(BTreeMap::from([(FILE.to_owned(), text)])),
-        ..ConfigMap::default()
+    let mut metadata = super::metadata(input.queue);
+    let data = |text| Some(BTreeMap::from([(FILE.to_owned(), text)]));
+    match input.rendition {
+        Rendition::First => ConfigMap { metadata, data: data(worker_file_in_full(&config)), ..ConfigMap::default() },
+        Rendition::Present => {
+            let mut config_map = ConfigMap { data: data(worker_file(&config)), ..ConfigMap::default() };
+            metadata.name = Some(format!("{}-{}", super::object_name(input.queue), hash(&config_map)));
+            config_map.metadata = metadata;
+            config_map.immutable = Some(true);
+            config_map
+        }
     }
 }
 

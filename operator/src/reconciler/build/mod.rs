@@ -27,7 +27,8 @@ pub(crate) const SECRET_HASH: &str = "jobqueue.dev/secret-hash";
 pub(crate) const NETWORK_POLICY: &str = "jobqueue.dev/network-policy";
 /// Annotation on the Deployment: what was applied when all of it was, for an operator that starts anew.
 pub(crate) const PLAN_HASH: &str = "jobqueue.dev/plan-hash";
-/// Annotation on the Deployment: the generation of the JobQueue that it was applied for last.
+/// Annotation and label on the Deployment: the generation of the JobQueue that it was applied for last. `kubectl rollout undo`
+/// puts back the annotation, and not the label.
 pub(crate) const GENERATION: &str = "jobqueue.dev/generation";
 /// Annotation on the Deployment: its pods are being replaced because the operator changed, not the JobQueue.
 pub(crate) const OPERATOR_ROLLOUT: &str = "jobqueue.dev/operator-rollout";
@@ -53,9 +54,10 @@ pub(crate) struct BuildInput<'a> {
 /// is a reason to replace the pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Rendition {
-    /// As the first operators did: with every default filled in, and without a version.
+    /// As the first operators did: with every default filled in, without a version, in one ConfigMap for all recipes.
     First,
-    /// As it is done now.
+    /// As it is done now: each config in an immutable ConfigMap that is named by its hash, so that pods of an older template
+    /// keep theirs.
     Present,
 }
 
@@ -86,16 +88,15 @@ pub(crate) enum BuildError {
 /// Builds the objects.
 pub(crate) fn build(input: &BuildInput<'_>) -> Result<DesiredObjects, BuildError> {
     let config_map = input.queue.spec.ingest.as_ref().map(|_| config_map::config_map(input));
-    let config_hash = config_map.as_ref().map(config_map::hash);
     Ok(DesiredObjects {
-        deployment: deployment::deployment(input, config_hash.as_deref())?,
+        deployment: deployment::deployment(input, config_map.as_ref())?,
         disruption_budget: pdb::pdb(input.queue),
         network_policy: network_policy::network_policy(input)?,
         config_map,
     })
 }
 
-/// The name of everything that belongs to a queue.
+/// The name of everything that belongs to a queue, but for its configs: each of these has a name of its own.
 pub(crate) fn object_name(queue: &JobQueue) -> String {
     name_of_workers(&queue.name_any())
 }

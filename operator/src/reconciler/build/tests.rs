@@ -40,8 +40,12 @@ fn everything_is_owned_and_named_after_the_queue() {
     let DesiredObjects { config_map, deployment, disruption_budget, network_policy } =
         built(&queue(|object| object["spec"]["worker"] = json!({"networkPolicy": {}})));
     let policy = network_policy.unwrap().metadata;
-    for metadata in [config_map.unwrap().metadata, deployment.metadata, disruption_budget.metadata, policy] {
-        assert_eq!(metadata.name.as_deref(), Some("lines-worker"));
+    let config = config_map.unwrap().metadata;
+    let hash =
+        deployment.spec.template.metadata.as_ref().unwrap().annotations.as_ref().unwrap()[super::CONFIG_HASH].clone();
+    let names = [format!("lines-worker-{hash}"), "lines-worker".into(), "lines-worker".into(), "lines-worker".into()];
+    for (metadata, name) in [config, deployment.metadata, disruption_budget.metadata, policy].into_iter().zip(names) {
+        assert_eq!(metadata.name, Some(name));
         assert_eq!(metadata.namespace.as_deref(), Some("shop"));
         let owner = &metadata.owner_references.unwrap()[0];
         assert_eq!((owner.name.as_str(), owner.uid.as_str(), owner.controller), ("lines", "u1", Some(true)));
