@@ -111,6 +111,38 @@ def test_a_broken_recipe_spares_healthy_pods_and_is_rolled_back(namespace):
     assert mounted(namespace) != good
 
 
+def test_what_is_deleted_beside_the_deployment_comes_back(namespace):
+    namespace.apply(manual(0, worker={"networkPolicy": {}}))
+    namespace.reaches("Ready", "True")
+    for plural in ("configmaps", "poddisruptionbudgets", "networkpolicies"):
+        name = mounted(namespace) if plural == "configmaps" else "companies-worker"
+        uid = namespace.cluster.get(plural, name, namespace.name)["metadata"]["uid"]
+        namespace.kubectl("delete", plural, name)
+
+        def is_back(plural=plural, name=name, uid=uid):
+            found = namespace.cluster.get(plural, name, namespace.name)
+            return found and found["metadata"]["uid"] != uid
+
+        until(is_back, f"a new one of {plural}", PUT_BACK, 0.05)
+
+
+@pytest.mark.parametrize("plural", ["poddisruptionbudgets", "networkpolicies"])
+def test_an_object_of_somebody_else_is_left_alone(namespace, plural):
+    kinds = {
+        "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget", {"minAvailable": 1, "selector": {}}),
+        "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy", {"podSelector": {"matchLabels": {"a": "b"}}}),
+    }
+    version, kind, spec = kinds[plural]
+    namespace.apply({"apiVersion": version, "kind": kind, "metadata": {"name": "companies-worker"}, "spec": spec})
+    before = namespace.cluster.get(plural, "companies-worker", namespace.name)
+    namespace.apply(manual(0, worker={"networkPolicy": {}}))
+    assert kind in namespace.reaches("Stalled", "True", "NameTaken")["message"]
+    after = namespace.cluster.get(plural, "companies-worker", namespace.name)
+    assert after["spec"] == before["spec"] and "ownerReferences" not in after["metadata"]
+    namespace.kubectl("delete", plural, "companies-worker")
+    namespace.reaches("Ready", "True")
+
+
 def test_others_may_add_what_is_theirs(namespace):
     """Annotations and labels that other tools write stay, and replace no worker."""
     namespace.apply(manual(1))

@@ -28,4 +28,4 @@ pub use leadership::{
 };
 pub use metrics::Metrics;
 pub use reconciler::{error::Error, secrets::SecretError};
-pub use state::{compact_object::GuardedJobQueue, key::Key};
+pub use state::{compact_object::GuardedJobQueue, key::Key, owned_objects::OwnedKind};

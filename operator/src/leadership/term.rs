@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jobqueue_queue::{QueueError, QueueStats};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::{Client, runtime::watcher::Event};
+use kube::{Client, Resource, core::PartialObjectMeta, runtime::watcher::Event};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -18,7 +18,7 @@ use crate::{
         admission::Admission, context::Context, controller, error::Error, reconcile, rollouts::Rollouts,
         secrets::RecentSecrets,
     },
-    state::{compact_object::GuardedJobQueue, key::Key, owners::Owners},
+    state::{compact_object::GuardedJobQueue, key::Key, owned_objects::OwnedKind, owners::Owners},
     status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
 };
 
@@ -157,6 +157,14 @@ impl Term {
     /// Takes in an event of the watch of the Deployments.
     pub fn cache_deployment(&self, event: &Event<Deployment>) {
         self.context.state.cache_deployment(event);
+    }
+
+    /// Takes in an event of a watch of what queues have beside their Deployments; returns the queues that lack something now.
+    pub fn observe_owned<K>(&self, kind: OwnedKind, event: &Event<PartialObjectMeta<K>>) -> Vec<Key>
+    where
+        PartialObjectMeta<K>: Resource,
+    {
+        self.context.state.observe_owned(kind, event)
     }
 
     /// By which `policy` the queue's Redis evicts keys; `None` if it evicts none.

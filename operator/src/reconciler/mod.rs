@@ -8,6 +8,7 @@ pub(crate) mod controller;
 pub(crate) mod error;
 mod fast_path;
 mod fetch;
+mod ownership;
 mod prune;
 pub(crate) mod rollouts;
 pub(crate) mod secrets;
@@ -21,7 +22,9 @@ use kube::{Resource, ResourceExt, core::error_boundary::InvalidObject, runtime::
 
 use crate::{
     reconciler::{
-        apply::{AppliedObjects, Marks, apply, has_template, inherited, is_operators_change, is_unchanged},
+        apply::{
+            AppliedObjects, Marks, apply, has_template, inherited, is_operators_change, is_unchanged, owned_objects,
+        },
         build::{BuildInput, DesiredObjects, Rendition, build},
         context::Context,
         error::{Error, Refusal},
@@ -185,10 +188,13 @@ async fn build_and_apply(
     let input = BuildInput { queue, default_image: &context.default_image, secret_hash, replicas, rendition };
     let desired = desired(&input, present).map_err(|error| stalled(Reason::InvalidSpec, &error))?;
     let last = last.or_else(|| inherited(&desired, present?));
+    let objects = owned_objects(queue, &desired);
     if let (Some(last), Some(deployment)) = (last, present)
         && is_unchanged(&last, &desired, deployment, context.state.len())
+        && !context.state.lacks_any(&objects)
     {
         context.state.update(key, |state| {
+            state.applied.objects = objects;
             state.applied.record = Some(last);
             state.applied.source = Some(source);
         });
@@ -204,13 +210,12 @@ async fn build_and_apply(
         rollouts::is_under_way(present)
             || (rollouts::has_pods(present) && is_operators_change(present, &desired, generation, applied_for))
     });
-    let namespace = queue.namespace().unwrap_or_default();
     let config = desired.config_map.as_ref().map(ResourceExt::name_any);
     let marks = Marks { generation, operator_rollout };
-    let applied = apply(&context.client, &namespace, desired, marks, present).await;
-    let AppliedObjects { deployment, record } = applied.map_err(|error| {
-        if error.is_refused() { stalled(Reason::WorkersForbidden, &error) } else { Error::from(error).into() }
-    })?;
+    let is_ours = |object| context.state.has_object(object);
+    let applied = apply(&context.client, queue, desired, marks, present, is_ours).await?;
+    let AppliedObjects { deployment, record } = applied;
+    context.state.record_objects(key, objects);
     context.state.update(key, |state| {
         state.applied.record = Some(record);
         state.applied.source = Some(source);

@@ -1,4 +1,4 @@
-//! The configs of earlier recipes: each is kept as long as a ReplicaSet of the queue refers to it, for pods that start again
+//! The configs of earlier recipes: each is kept as long as a `ReplicaSet` of the queue refers to it, for pods that start again
 //! and for `kubectl rollout undo`, and is deleted then.
 
 use std::collections::BTreeSet;
@@ -12,8 +12,8 @@ use kube::{
 
 use crate::reconciler::build;
 
-/// Deletes the configs of a queue that nothing refers to. The one that is called `keep` stays in any case: its ReplicaSet may
-/// not exist yet. What cannot be deleted now is deleted after a later apply.
+/// Deletes the configs of a queue that nothing refers to. The one that is called `keep` stays in any case: its
+/// `ReplicaSet` may not exist yet. What cannot be deleted now is deleted after a later apply.
 pub(super) async fn prune(client: &Client, queue: &JobQueue, keep: Option<&str>) {
     if let Err(error) = try_prune(client, queue, keep).await {
         let (name, namespace) = (queue.name_any(), queue.namespace().unwrap_or_default());
@@ -48,7 +48,7 @@ async fn try_prune(client: &Client, queue: &JobQueue, keep: Option<&str>) -> kub
     Ok(())
 }
 
-/// The ConfigMaps that the pods of a ReplicaSet mount.
+/// The names of the config maps that the pods of a replica set mount.
 fn configs(replica_set: &ReplicaSet) -> Vec<String> {
     let template = replica_set.spec.template.as_ref();
     let volumes = template.and_then(|template| template.spec.as_ref()?.volumes.as_deref()).unwrap_or_default();

@@ -9,12 +9,17 @@ use crate::digest::fingerprint;
 pub type Key = ObjectRef<JobQueue>;
 
 /// Tells an object from an earlier one of the same name.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Uid(u64);
 
 impl Uid {
     /// The uid of this object.
     pub(crate) fn of(queue: &JobQueue) -> Self {
-        Self(fingerprint(queue.metadata.uid.as_deref().unwrap_or_default()))
+        Self::of_text(queue.metadata.uid.as_deref().unwrap_or_default())
+    }
+
+    /// The uid that reads so.
+    pub(crate) fn of_text(uid: &str) -> Self {
+        Self(fingerprint(uid))
     }
 }

@@ -12,6 +12,7 @@ pub(crate) mod health;
 pub(crate) mod key;
 pub(crate) mod missing_pods;
 pub(crate) mod observed;
+pub(crate) mod owned_objects;
 pub(crate) mod owners;
 pub(crate) mod queue_state;
 pub(crate) mod registry;

@@ -7,7 +7,13 @@ use std::{
 
 use crate::{
     autoscaler::redis_endpoints::EndpointKey,
-    state::{deployment_cache::CachedDeployment, key::Key, queue_state::QueueState, status_cursor::WrittenStatus},
+    state::{
+        deployment_cache::CachedDeployment,
+        key::Key,
+        owned_objects::{OwnedObject, OwnedObjects},
+        queue_state::QueueState,
+        status_cursor::WrittenStatus,
+    },
 };
 
 /// By queue. Each poll asks for each queue a few times: the standard library's hasher was a tenth of it. Keys and values are
@@ -25,6 +31,8 @@ pub(super) struct Tables {
     pub(super) served: ByQueue<QueueState>,
     /// What is known of objects whether they are served or not.
     pub(super) objects: ByQueue<ObjectState>,
+    /// The objects of queues beside their Deployments: the reconciler's.
+    pub(super) owned: OwnedObjects,
     /// The watch of the Deployments has brought all that there are.
     pub(super) deployments_listed: bool,
     /// The servers that queues have in common, each once.
@@ -108,10 +116,27 @@ impl Registry {
         self.lock().objects.get(key)?.deployment
     }
 
+    /// Whether one of these objects is known not to be there.
+    pub(crate) fn lacks_any(&self, objects: &[OwnedObject]) -> bool {
+        self.lock().owned.lacks_any(objects)
+    }
+
+    /// Whether an object of a queue that was applied is known not to be there any more.
+    pub(crate) fn lacks_objects(&self, key: &Key) -> bool {
+        let tables = self.lock();
+        tables.served.get(key).is_some_and(|queue| tables.owned.lacks_any(&queue.applied.objects))
+    }
+
+    /// Whether an object is known to be there, and to be the queue's.
+    pub(crate) fn has_object(&self, object: OwnedObject) -> bool {
+        self.lock().owned.has(object)
+    }
+
     /// The queues whose pods are being replaced because the operator changed; `None` while not all Deployments are known.
     pub(crate) fn operator_rollouts(&self) -> Option<Vec<Arc<Key>>> {
         let tables = self.lock();
-        let under_way = tables.objects.iter().filter(|(_, object)| object.deployment.is_some_and(|one| one.operator_rollout));
+        let under_way =
+            tables.objects.iter().filter(|(_, object)| object.deployment.is_some_and(|one| one.operator_rollout));
         tables.deployments_listed.then(|| under_way.map(|(key, _)| key.clone()).collect())
     }
 

@@ -201,6 +201,8 @@ impl ApiServer {
                 if state.objects.contains_key(&path) {
                     return failure(409);
                 }
+                let mut sent = sent;
+                sent["metadata"]["uid"] = "made".into();
                 answer(StatusCode::CREATED, &store(&mut state, &path, sent))
             }
             ("PUT", _, Some(object)) => {

@@ -7,6 +7,7 @@ mod crashes;
 mod election;
 mod fixture;
 mod many;
+mod owned;
 mod reasons;
 mod recipes;
 mod requests;
