@@ -18,4 +18,4 @@ pub use queue::{Order, PayloadLimits, Protocol, QueueSettings, RetrySpec};
 #[cfg(feature = "schema")]
 pub use schema::rule;
 pub use worker::WorkerSettings;
-pub use worker_config::WorkerConfig;
+pub use worker_config::{CONFIG_VERSION, WorkerConfig};

@@ -4,6 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DatabaseSettings, IngestSpec, QueueSettings, RetrySpec, WorkerSettings};
 
+/// The version of the config file that this release writes and reads. A field that an older worker may pass over does not
+/// raise it, nor is it raised without need: a worker refuses a file of a newer version. Defaults belong to a version.
+pub const CONFIG_VERSION: u32 = 1;
+
 /// A file of this shape; everything but `queue.names` and `ingest` has a default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,6 +35,12 @@ impl WorkerConfig {
     /// What a queue without a name is called.
     pub fn default_name() -> String {
         "jobqueue".into()
+    }
+
+    /// The oldest version of the file that says all of this. Only what a config uses counts, so that a new version concerns
+    /// nobody else.
+    pub fn version(&self) -> u32 {
+        1
     }
 
     /// How the database is used.

@@ -202,6 +202,12 @@ def test_alerts_watch_metrics_that_exist(render):
             assert f'"{metric.removesuffix("_seconds")}"' in registered, metric
 
 
+def test_the_pace_of_rollouts_reaches_the_operator(render):
+    variable = "JOBQUEUE_ROLLOUT_MAX_UNAVAILABLE_QUEUES"
+    assert environment(render())[variable] == "10"
+    assert environment(render({"operator": {"rollout": {"maxUnavailableQueues": 3}}}))[variable] == "3"
+
+
 def test_extra_objects_are_templates(render):
     rendered = render(file=CHART / "ci" / "full-values.yaml")
     assert rendered.one("ConfigMap", "jobs-extra")["data"] == {"namespace": "batch"}
@@ -217,6 +223,7 @@ def test_extra_objects_are_templates(render):
         ({"scope": "Everything"}, "scope"),
         ({"operator": {"pollIntervalMs": 1}}, "pollIntervalMs"),
         ({"operator": {"redis": {"deniedAddresses": ["everywhere"]}}}, "deniedAddresses"),
+        ({"operator": {"rollout": {"maxUnavailableQueues": 0}}}, "maxUnavailableQueues"),
         ({"image": {"digest": "latest"}}, "digest"),
         ({"image": {"pullPolicy": "Sometimes"}}, "pullPolicy"),
         ({"serviceMonitor": {"interval": 30}}, "interval"),

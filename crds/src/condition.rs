@@ -77,6 +77,10 @@ pub enum Reason {
     RollingOut,
     /// The operator cannot carry out the spec yet, and tries again.
     Retrying,
+    /// The workers' Deployment was rolled back by hand.
+    RolledBack,
+    /// Workers are to be replaced because the operator changed, after those of other queues.
+    RolloutQueued,
     /// The spec breaks a rule.
     InvalidSpec,
     /// The recipe breaks a rule, or does not fit the database.

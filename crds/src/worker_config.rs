@@ -1,6 +1,10 @@
 //! What a worker process is told of its queue: sections of the spec, passed through.
 
-use jobqueue_api::WorkerConfig;
+use jobqueue_api::{
+    ChildSpec, DatabaseSettings, Protocol, QueueSettings, RetrySpec, TableSpec, WorkerConfig, WorkerSettings,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::{Map, Value};
 
 use crate::JobQueue;
 
@@ -18,14 +22,81 @@ pub fn worker_config(queue: &JobQueue) -> WorkerConfig {
     }
 }
 
-/// The text of a worker's config file, with every default filled in. Its keys are sorted: a workload is restarted when this
-/// text changes, so the order of the types' fields must not show.
+/// The text of a worker's config file. What is as by default is left out, so that a field that a later version adds changes
+/// no file that does not use it: a workload is restarted when this text changes. For the same reason the keys are sorted.
 ///
 /// # Panics
 /// Never: a config serialises to YAML.
 pub fn worker_file(config: &WorkerConfig) -> String {
-    let sorted = serde_json::to_value(config).expect("a config serialises to JSON");
-    serde_yaml::to_string(&sorted).expect("a JSON value is YAML")
+    yaml(&sparse(config))
+}
+
+/// The same with every default filled in, as the first operators wrote it.
+///
+/// # Panics
+/// Never: a config serialises to YAML.
+pub fn worker_file_in_full(config: &WorkerConfig) -> String {
+    yaml(&json(config))
+}
+
+fn yaml(value: &Value) -> String {
+    serde_yaml::to_string(value).expect("a JSON value is YAML")
+}
+
+fn json(value: &impl Serialize) -> Value {
+    serde_json::to_value(value).expect("a config serialises to JSON")
+}
+
+/// A config without its defaults.
+fn sparse(config: &WorkerConfig) -> Value {
+    let mut file = json(config);
+    differing(&mut file["queue"], &json(&QueueSettings::new(Protocol::default(), Vec::new())));
+    differing(&mut file["retry"], &json(&RetrySpec::default()));
+    differing(&mut file["worker"], &json(&WorkerSettings::default()));
+    if let Some(database) = file.get_mut("database") {
+        differing(database, &json(&DatabaseSettings::default()));
+    }
+    for recipe in lists(&mut file, "ingest") {
+        for table in lists(recipe, "tables") {
+            for child in lists(table, "children") {
+                differing_row::<ChildSpec>(child);
+            }
+            differing_row::<TableSpec>(table);
+        }
+    }
+    let sections = file.as_object_mut().expect("a config is an object");
+    sections.retain(|_, section| !section.as_object().is_some_and(Map::is_empty));
+    file
+}
+
+fn lists<'a>(value: &'a mut Value, field: &str) -> impl Iterator<Item = &'a mut Value> {
+    value.get_mut(field).and_then(Value::as_array_mut).into_iter().flatten()
+}
+
+/// Leaves what differs from the defaults, at any depth.
+fn differing(value: &mut Value, defaults: &Value) {
+    let (Some(fields), Some(defaults)) = (value.as_object_mut(), defaults.as_object()) else { return };
+    for (name, field) in fields.iter_mut() {
+        if let Some(default) = defaults.get(name) {
+            differing(field, default);
+        }
+    }
+    fields.retain(|name, field| match defaults.get(name) {
+        Some(Value::Object(_)) => field.as_object().is_none_or(|left| !left.is_empty()),
+        Some(default) => field != default,
+        None => true,
+    });
+}
+
+/// The same of a row, with the defaults that its type has for one with a table and columns only.
+fn differing_row<T: Serialize + DeserializeOwned>(row: &mut Value) {
+    let smallest = serde_json::json!({"table": "", "columns": {}});
+    let defaults: T = serde_json::from_value(smallest).expect("a row needs no more");
+    let mut defaults = json(&defaults);
+    for required in ["table", "columns"] {
+        defaults.as_object_mut().expect("a row is an object").remove(required);
+    }
+    differing(row, &defaults);
 }
 
 #[cfg(test)]
@@ -43,12 +114,9 @@ mod tests {
     fn carries_the_sections_and_no_url() {
         let config = rendered(&companies());
         assert_eq!(config["name"], "companies");
-        assert_eq!(config["queue"]["protocol"], "RQ");
-        assert_eq!(config["queue"]["leaseSeconds"], 30);
-        assert_eq!(config["retry"]["maxAttempts"], 5);
-        assert_eq!(config["worker"], serde_json::json!({"concurrency": 4, "batchSize": 200, "drainSeconds": 60}));
-        let database = serde_json::json!({"maxConnections": 50, "holdSeconds": 60, "ledgerRetentionDays": 7});
-        assert_eq!(config["database"], database);
+        assert_eq!(config["queue"], serde_json::json!({"names": ["companies-urgent", "companies"]}));
+        assert!(config.get("retry").is_none() && config.get("worker").is_none(), "{config}");
+        assert_eq!(config["database"], serde_json::json!({"maxConnections": 50}));
         let mut zoned = companies();
         zoned.spec.database.as_mut().expect("the example has one").settings.time_zone = Some("Asia/Shanghai".into());
         assert_eq!(rendered(&zoned)["database"]["timeZone"], "Asia/Shanghai");

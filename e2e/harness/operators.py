@@ -68,6 +68,11 @@ class Release:
             ["helm", "uninstall", self.name, "-n", self.namespace, "--wait", "--timeout", "60s"], seconds=90
         )
 
+    def worker_image(self):
+        """The image of workers whose JobQueue names none."""
+        [container] = self.cluster.get("deployments", self.name, self.namespace)["spec"]["template"]["spec"]["containers"]
+        return next(each["value"] for each in container["env"] if each["name"] == "JOBQUEUE_WORKER_IMAGE")
+
     def manifest(self):
         return kube.run(["helm", "get", "manifest", self.name, "-n", self.namespace])
 

@@ -17,12 +17,24 @@ def container(namespace):
     return namespace.deployment()["spec"]["template"]["spec"]["containers"][0]
 
 
+def configs(namespace):
+    """The names of the queue's configs."""
+    found = namespace.cluster.get("configmaps", namespace=namespace.name)
+    return sorted(each["metadata"]["name"] for each in found if each["metadata"]["name"].startswith("companies-worker"))
+
+
+def mounted(namespace):
+    return namespace.deployment()["spec"]["template"]["spec"]["volumes"][0]["configMap"]["name"]
+
+
 def test_what_it_makes(namespace):
     namespace.apply(manual(1))
     namespace.runs(1)
     queue = namespace.queue()
-    for plural in ("deployments", "configmaps", "poddisruptionbudgets"):
-        made = namespace.cluster.get(plural, "companies-worker", namespace.name)
+    [config] = configs(namespace)
+    names = [("deployments", "companies-worker"), ("poddisruptionbudgets", "companies-worker"), ("configmaps", config)]
+    for plural, name in names:
+        made = namespace.cluster.get(plural, name, namespace.name)
         owner = made["metadata"]["ownerReferences"][0]
         assert (owner["kind"], owner["uid"], owner["controller"]) == ("JobQueue", queue["metadata"]["uid"], True), (
             plural
@@ -36,7 +48,8 @@ def test_what_it_makes(namespace):
     only = pod["spec"]["containers"][0]
     assert only["securityContext"]["readOnlyRootFilesystem"] is True
     assert only["resources"]["requests"] and only["resources"]["limits"]["memory"]
-    config = namespace.cluster.get("configmaps", "companies-worker", namespace.name)
+    config = namespace.cluster.get("configmaps", config, namespace.name)
+    assert config["immutable"] is True
     assert "secret@" not in str(config) and "redis://" not in str(config), "no URL in a ConfigMap"
     assert "secret@" not in str(namespace.deployment()), "URLs come from the Secret by reference"
 
@@ -74,6 +87,60 @@ def test_a_deleted_deployment_comes_back(namespace):
     )
     after = namespace.runs(2)
     assert not {pod["metadata"]["uid"] for pod in before} & {pod["metadata"]["uid"] for pod in after}
+
+
+def test_a_broken_recipe_spares_healthy_pods_and_is_rolled_back(namespace):
+    namespace.apply(manual(1))
+    [pod] = namespace.runs(1)
+    good = mounted(namespace)
+    recipe = namespace.queue()["spec"]["ingest"]
+    recipe[0]["tables"][0]["columns"]["no_such_column"] = "record.x"
+    namespace.patch({"spec": {"ingest": recipe}})
+    until(lambda: mounted(namespace) != good, "the new recipe is in a ConfigMap of its own", 10, 0.1)
+    assert set(configs(namespace)) == {good, mounted(namespace)}
+    uid = pod["metadata"]["uid"]
+    assert uid in {each["metadata"]["uid"] for each in namespace.pods()}, "the healthy pod goes on"
+    namespace.kubectl("rollout", "undo", "deployment/companies-worker")
+    namespace.reaches("Degraded", "True", "RolledBack")
+    assert mounted(namespace) == good
+    assert uid in {each["metadata"]["uid"] for each in namespace.pods()}
+    del recipe[0]["tables"][0]["columns"]["no_such_column"]
+    recipe[0]["tables"][0]["when"] = "true"
+    namespace.patch({"spec": {"ingest": recipe}})
+    namespace.reaches("Degraded", "False")
+    assert mounted(namespace) != good
+
+
+def test_what_is_deleted_beside_the_deployment_comes_back(namespace):
+    namespace.apply(manual(0, worker={"networkPolicy": {}}))
+    namespace.reaches("Ready", "True")
+    for plural in ("configmaps", "poddisruptionbudgets", "networkpolicies"):
+        name = mounted(namespace) if plural == "configmaps" else "companies-worker"
+        uid = namespace.cluster.get(plural, name, namespace.name)["metadata"]["uid"]
+        namespace.kubectl("delete", plural, name)
+
+        def is_back(plural=plural, name=name, uid=uid):
+            found = namespace.cluster.get(plural, name, namespace.name)
+            return found and found["metadata"]["uid"] != uid
+
+        until(is_back, f"a new one of {plural}", PUT_BACK, 0.05)
+
+
+@pytest.mark.parametrize("plural", ["poddisruptionbudgets", "networkpolicies"])
+def test_an_object_of_somebody_else_is_left_alone(namespace, plural):
+    kinds = {
+        "poddisruptionbudgets": ("policy/v1", "PodDisruptionBudget", {"minAvailable": 1, "selector": {}}),
+        "networkpolicies": ("networking.k8s.io/v1", "NetworkPolicy", {"podSelector": {"matchLabels": {"a": "b"}}}),
+    }
+    version, kind, spec = kinds[plural]
+    namespace.apply({"apiVersion": version, "kind": kind, "metadata": {"name": "companies-worker"}, "spec": spec})
+    before = namespace.cluster.get(plural, "companies-worker", namespace.name)
+    namespace.apply(manual(0, worker={"networkPolicy": {}}))
+    assert kind in namespace.reaches("Stalled", "True", "NameTaken")["message"]
+    after = namespace.cluster.get(plural, "companies-worker", namespace.name)
+    assert after["spec"] == before["spec"] and "ownerReferences" not in after["metadata"]
+    namespace.kubectl("delete", plural, "companies-worker")
+    namespace.reaches("Ready", "True")
 
 
 def test_others_may_add_what_is_theirs(namespace):

@@ -20,9 +20,10 @@ NEEDED = {
     "jobqueues.jobqueue.dev/finalizers": {"update"},  # asked for by OwnerReferencesPermissionEnforcement
     "deployments.apps": {"get", "list", "watch", "create", "patch"},
     "deployments.apps/scale": {"patch"},
-    "configmaps": {"create", "patch", "delete"},
-    "poddisruptionbudgets.policy": {"create", "patch"},
-    "networkpolicies.networking.k8s.io": {"create", "patch", "delete"},
+    "configmaps": {"get", "list", "watch", "create", "patch", "delete"},
+    "replicasets.apps": {"list"},
+    "poddisruptionbudgets.policy": {"get", "list", "watch", "create", "patch", "delete"},
+    "networkpolicies.networking.k8s.io": {"get", "list", "watch", "create", "patch", "delete"},
     "secrets": {"get"},
     "pods": {"list", "patch"},
     "events.events.k8s.io": {"create", "patch"},

@@ -111,6 +111,37 @@ def test_upgrade_uninstall_and_install_under_load(
 
 
 @pytest.mark.alone
+@pytest.mark.usefixtures("warehouse")
+def test_a_broken_default_image_stops_at_the_first_queue(changed_release, namespace):
+    """Its workers are replaced at a pace over queues, and those of a queue with an image of its own not at all."""
+    release = changed_release
+    own_image = release.worker_image()
+    settings = {"scaling": {"mode": "Manual"}, "replicas": 1}
+    names = ("companies", "others", "pinned")
+    for name in names:
+        worker = {"image": own_image} if name == "pinned" else {}
+        namespace.apply(manifest(name, queue={"names": [name]}, worker=worker, **settings))
+    before = {name: uids(namespace.runs(1, name=name)) for name in names}
+
+    def image(name):
+        return namespace.deployment(name)["spec"]["template"]["spec"]["containers"][0]["image"]
+
+    release.install("workerImage.tag=broken", "operator.rollout.maxUnavailableQueues=1")
+    until(lambda: "broken" in image("companies") + image("others"), "one is rolled out", 60, 0.2)
+    rolled, waits = sorted(("companies", "others"), key=lambda name: "broken" not in image(name))
+    namespace.reaches("Reconciling", "True", "RolloutQueued", name=waits, within=30)
+    namespace.reaches("Ready", "True", name="pinned")
+    assert "broken" not in image(waits) and image("pinned") == own_image
+    for name in names:
+        assert before[name] <= uids(namespace.pods(name)), f"the worker of {name} goes on"
+    release.install()
+    for name in names:
+        namespace.reaches("Reconciling", "False", name=name, within=60)
+        assert before[name] == uids(namespace.runs(1, name=name))
+    assert rolled != waits
+
+
+@pytest.mark.alone
 def test_objects_of_an_older_definition_go_on(changed_release, namespace, redis_server, database, tmp_path):
     """A field that an older CRD did not know is absent from old objects: defaults fill in, and nothing is replaced."""
     release = changed_release

@@ -78,6 +78,16 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) worker_image: String,
 
+    /// Replace the workers of at most so many queues at once when the operator changes (its default image), not their JobQueue
+    #[arg(
+        long = "rollout-max-unavailable-queues",
+        env = "JOBQUEUE_ROLLOUT_MAX_UNAVAILABLE_QUEUES",
+        value_name = "NUMBER",
+        default_value_t = 10,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    pub(crate) max_rollouts: u16,
+
     /// Pause between two polls of the queues, in milliseconds
     #[arg(
         long,

@@ -32,4 +32,4 @@ pub use lease_guard::LeaseGuard;
 pub use liveness::Liveness;
 pub use metrics::Metrics;
 pub use reconciler::{compact_object::GuardedJobQueue, error::Error, secrets::SecretError};
-pub use state::key::Key;
+pub use state::{key::Key, owned_objects::OwnedKind};

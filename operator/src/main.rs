@@ -104,6 +104,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
         identity: identity.clone(),
         scope: args.scope.namespace().map(ToOwned::to_owned),
         worker_image: args.worker_image,
+        max_rollouts: args.max_rollouts.into(),
         poll_interval: Duration::from_millis(args.poll_interval_ms),
         in_cluster: api_server.is_some(),
     };

@@ -8,7 +8,10 @@ use kube::ResourceExt;
 /// The label that marks everything of a queue, with the queue's name as value.
 pub(crate) const QUEUE_LABEL: &str = "jobqueue.dev/queue";
 
-/// The name of everything that belongs to a queue.
+/// Annotation on the Deployment: its pods are being replaced because the operator changed, not the JobQueue.
+pub(crate) const OPERATOR_ROLLOUT: &str = "jobqueue.dev/operator-rollout";
+
+/// The name of everything that belongs to a queue, but for its configs: each of these has a name of its own.
 pub(crate) fn object_name(queue: &JobQueue) -> String {
     name_of_workers(&queue.name_any())
 }

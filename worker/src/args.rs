@@ -42,6 +42,10 @@ pub(crate) struct Args {
     #[arg(long, short, env = "JOBQUEUE_CONFIG", value_name = "PATH")]
     pub(crate) config: PathBuf,
 
+    /// Version of a config file that a program rendered: fields that this worker does not know are then warnings
+    #[arg(long, env = "JOBQUEUE_CONFIG_VERSION", value_name = "NUMBER")]
+    pub(crate) config_version: Option<u32>,
+
     /// Check the config, the recipe against the database, and Redis; print what is wrong and exit
     #[arg(long)]
     pub(crate) check: bool,

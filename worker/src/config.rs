@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use jobqueue_api::WorkerConfig;
+use jobqueue_api::{CONFIG_VERSION, WorkerConfig};
 use jobqueue_ingest::TimeZone;
 use jobqueue_queue::QueueConfig;
 use serde::Deserialize;
@@ -29,6 +29,17 @@ pub enum ConfigError {
         /// What and where.
         problem: String,
     },
+    /// Written for a newer worker, in a way that this one would misread.
+    #[error(
+        "{path}: the file has config version {version}, and this worker reads versions up to {CONFIG_VERSION}: use a newer \
+         worker image, or remove from the JobQueue what this worker does not know"
+    )]
+    Newer {
+        /// The path.
+        path: String,
+        /// The file's version.
+        version: u32,
+    },
     /// Of the right shape with impossible values; all of them.
     #[error("{path}: {}", .problems.join("; "))]
     Values {
@@ -39,21 +50,59 @@ pub enum ConfigError {
     },
 }
 
-/// Reads and checks a file.
-pub fn load(path: &Path) -> Result<WorkerConfig, ConfigError> {
-    let shown = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable { path: shown.clone(), cause })?;
-    parse(&text, &shown)
+/// The field of a file that says its version.
+const VERSION_FIELD: &str = "configVersion";
+
+/// What a file says.
+#[derive(Debug)]
+pub struct Reading {
+    /// What is understood.
+    pub config: WorkerConfig,
+    /// The paths of the fields that are not.
+    pub unknown: Vec<String>,
 }
 
-/// Checks the text of a file; `path` is for messages.
+/// Reads and checks a file; `version` is what is said of it outside the file.
+pub fn load(path: &Path, version: Option<u32>) -> Result<Reading, ConfigError> {
+    let shown = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Unreadable { path: shown.clone(), cause })?;
+    read(&text, &shown, version)
+}
+
+/// Checks the text of a file that somebody wrote by hand, or that has its version in it; `path` is for messages.
 pub fn parse(text: &str, path: &str) -> Result<WorkerConfig, ConfigError> {
-    let config = WorkerConfig::deserialize(Strict(serde_yaml::Deserializer::from_str(text))).map_err(|error| {
+    read(text, path, None).map(|reading| reading.config)
+}
+
+/// Checks the text of a file. A file with a version was rendered, by a program that may know more fields than this one: these
+/// are passed over. Without one a field that is not known is an error: it is mistyped.
+pub fn read(text: &str, path: &str, version: Option<u32>) -> Result<Reading, ConfigError> {
+    let shape = |error: serde_yaml::Error| {
         let problem = with_hint(&error.to_string());
         ConfigError::Shape { path: path.into(), problem }
-    })?;
+    };
+    let version = version.max(version_in(text).map_err(shape)?);
+    let file = serde_yaml::Deserializer::from_str(text);
+    let mut unknown = Vec::new();
+    let config = match version {
+        Some(version) if version > CONFIG_VERSION => return Err(ConfigError::Newer { path: path.into(), version }),
+        Some(_) => serde_ignored::deserialize(file, |field| unknown.push(field.to_string())),
+        None => WorkerConfig::deserialize(Strict(file)),
+    };
+    let config = config.map_err(shape)?;
+    unknown.retain(|field| field != VERSION_FIELD);
     let problems = problems(&config);
-    if problems.is_empty() { Ok(config) } else { Err(ConfigError::Values { path: path.into(), problems }) }
+    if problems.is_empty() {
+        Ok(Reading { config, unknown })
+    } else {
+        Err(ConfigError::Values { path: path.into(), problems })
+    }
+}
+
+/// The version that a text has in it; `None` if it has none, or cannot be read at all.
+fn version_in(text: &str) -> Result<Option<u32>, serde_yaml::Error> {
+    let file: serde_yaml::Value = serde_yaml::from_str(text).unwrap_or_default();
+    file.get(VERSION_FIELD).cloned().map(serde_yaml::from_value).transpose()
 }
 
 /// The zone in which the database is used; `None`: UTC.
@@ -183,6 +232,48 @@ mod tests {
         assert_eq!((queue.lease.as_secs(), queue.result_ttl.as_secs(), queue.failure_ttl.as_secs()), (10, 60, 3600));
         assert_eq!((queue.consumer_group.as_str(), queue.limits.max_depth, queue.retry.max_attempts), ("g", 3, 3));
         assert_eq!(config.concurrency(), 2, "never more writes than connections");
+    }
+
+    #[test]
+    fn unknown_fields_of_a_rendered_file_are_named_and_passed_over() {
+        let text = "name: a\nlater: 1\nqueue: {names: [a], colour: red}\ningest:\n- tables:\n  - {table: t, columns: {n: \
+                    record.n}}\n  - {table: u, columns: {n: record.n}, shards: [{a: 1}]}\n";
+        let reading = read(text, "worker.yaml", Some(CONFIG_VERSION)).unwrap();
+        assert_eq!(reading.unknown, ["later", "queue.colour", "ingest.0.tables.1.shards"]);
+        assert_eq!(reading.config.queue.names, ["a"]);
+        let inside = read(&format!("configVersion: 1\n{text}"), "worker.yaml", None).unwrap();
+        assert_eq!((inside.config, inside.unknown), (reading.config, reading.unknown));
+        assert!(problem(text).contains("unknown field `later`"), "by hand");
+    }
+
+    #[test]
+    fn a_file_of_a_newer_version_is_refused() {
+        let newer = CONFIG_VERSION + 1;
+        for (text, told) in
+            [(SMALLEST.to_owned(), Some(newer)), (format!("configVersion: {newer}\n{SMALLEST}"), Some(1))]
+        {
+            let words = read(&text, "worker.yaml", told).unwrap_err().to_string();
+            assert!(words.contains("config version 2") && words.contains("use a newer worker image"), "{words}");
+        }
+        assert!(problem(&format!("configVersion: new\n{SMALLEST}")).contains("invalid type"));
+    }
+
+    /// As the first operators rendered them, with and without every field.
+    #[test]
+    fn files_of_the_first_version_are_read_for_ever() {
+        for text in [
+            include_str!("../tests/fixtures/config/first-full.yaml"),
+            include_str!("../tests/fixtures/config/first-bare.yaml"),
+        ] {
+            let reading = read(text, "worker.yaml", Some(1)).unwrap();
+            assert!(reading.unknown.is_empty(), "{:?}", reading.unknown);
+            assert_eq!(parse(text, "worker.yaml").unwrap(), reading.config, "without a version, as they were");
+        }
+        let bare = parse(include_str!("../tests/fixtures/config/first-bare.yaml"), "worker.yaml").unwrap();
+        let sparse = parse(include_str!("../tests/fixtures/config/second-bare.yaml"), "worker.yaml").unwrap();
+        assert_eq!(bare.queue, sparse.queue, "what a default is belongs to the version");
+        assert_eq!((bare.retry, bare.worker, bare.ingest), (sparse.retry, sparse.worker, sparse.ingest));
+        assert_eq!(bare.database.unwrap(), sparse.database.unwrap_or_default());
     }
 
     #[test]

@@ -74,7 +74,14 @@ struct Setup {
 
 fn set_up(args: &Args) -> Result<Setup, StartError> {
     let wrong = |words: String| StartError::Config(words);
-    let mut config = config::load(&args.config).map_err(|error| wrong(error.to_string()))?;
+    let reading = config::load(&args.config, args.config_version).map_err(|error| wrong(error.to_string()))?;
+    let config::Reading { mut config, unknown } = reading;
+    for field in unknown {
+        tracing::warn!(
+            field,
+            "this worker does not know the field and passes over it: its image is older than the config"
+        );
+    }
     config.worker.max_jobs = args.max_jobs.or(config.worker.max_jobs);
     config.worker.max_idle_seconds = args.max_idle_seconds.or(config.worker.max_idle_seconds);
     let redis: ConnectionUrl = args.redis_url.parse().map_err(|error: QueueError| wrong(error.to_string()))?;

@@ -1,9 +1,12 @@
 //! The text that is rendered of a manifest for a worker is what a worker reads: every setting arrives, and a file that says
 //! nothing means the same as a manifest that says nothing.
 
-use jobqueue_api::WorkerConfig;
-use jobqueue_crds::{JobQueue, worker_config, worker_file};
-use jobqueue_worker::config::{parse, queue_config};
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use jobqueue_api::{CONFIG_VERSION, WorkerConfig};
+use jobqueue_crds::{JobQueue, worker_config, worker_file, worker_file_in_full};
+use jobqueue_worker::config::{parse, queue_config, read};
 use serde_json::Value;
 
 /// Every field set to something else than its default.
@@ -50,9 +53,12 @@ spec:
   ingest: [{tables: [{table: t, columns: {x: record.x}}]}]
 "#;
 
+fn rendered_text(manifest: &str) -> String {
+    worker_file(&worker_config(&JobQueue::one_from_yaml(manifest, None).unwrap()))
+}
+
 fn rendered(manifest: &str) -> (Value, WorkerConfig) {
-    let queue = JobQueue::one_from_yaml(manifest, None).unwrap();
-    let text = worker_file(&worker_config(&queue));
+    let text = rendered_text(manifest);
     let config = serde_yaml::from_str(&text).unwrap();
     let read = parse(&text, "worker.yaml").unwrap_or_else(|error| panic!("{error}\n{text}"));
     (config, read)
@@ -95,4 +101,66 @@ fn the_defaults_of_the_two_are_the_same() {
     assert_eq!(rendered.ingest, own.ingest);
     let (rendered, own) = (queue_config(&rendered, "w"), queue_config(&own, "w"));
     assert_eq!(format!("{rendered:?}"), format!("{own:?}"));
+}
+
+/// A file as an operator of some version rendered it: `first` with every default filled in, `second` without.
+fn fixture(name: &str) -> String {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../worker/tests/fixtures/config").join(name);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Every path of a text, without the places in lists.
+fn paths(text: &str) -> BTreeSet<String> {
+    fn walk(value: &Value, path: &str, found: &mut BTreeSet<String>) {
+        match value {
+            Value::Object(fields) => fields.iter().for_each(|(name, field)| {
+                // What columns are called is the database's matter.
+                let path = if path.ends_with(".columns") { path.to_owned() } else { format!("{path}.{name}") };
+                found.insert(path.clone());
+                walk(field, &path, found);
+            }),
+            Value::Array(items) => items.iter().for_each(|item| walk(item, path, found)),
+            _ => {}
+        }
+    }
+    let mut found = BTreeSet::new();
+    walk(&serde_yaml::from_str(text).unwrap(), "", &mut found);
+    found
+}
+
+/// Pods are replaced when the text changes. So what was rendered once is rendered for ever, by every later version.
+#[test]
+fn no_release_renders_another_text_of_a_manifest_that_did_not_change() {
+    for (name, manifest) in [("full", FULL), ("bare", BARE)] {
+        let config = worker_config(&JobQueue::one_from_yaml(manifest, None).unwrap());
+        assert_eq!(worker_file_in_full(&config), fixture(&format!("first-{name}.yaml")), "{name}");
+        assert_eq!(worker_file(&config), fixture(&format!("second-{name}.yaml")), "{name}");
+        assert!(config.version() <= CONFIG_VERSION);
+    }
+}
+
+/// The first workers end when there is a field in the file that they do not know. All that they know are in `first-full`.
+#[test]
+fn a_pinned_worker_of_the_first_version_reads_what_is_rendered_now() {
+    let known = paths(&fixture("first-full.yaml"));
+    for manifest in [FULL, BARE] {
+        let text = rendered_text(manifest);
+        let unknown: Vec<_> = paths(&text).difference(&known).cloned().collect();
+        assert!(unknown.is_empty(), "{unknown:?} in\n{text}");
+        assert!(paths(&text).len() < known.len(), "defaults are the worker's own");
+    }
+}
+
+#[test]
+fn what_is_rendered_with_and_without_defaults_means_the_same() {
+    for name in ["full", "bare"] {
+        let [first, second] = ["first", "second"].map(|version| {
+            let reading =
+                read(&fixture(&format!("{version}-{name}.yaml")), "worker.yaml", Some(CONFIG_VERSION)).unwrap();
+            assert!(reading.unknown.is_empty(), "{:?}", reading.unknown);
+            reading.config
+        });
+        assert_eq!(first.database(), second.database(), "{name}");
+        assert_eq!(WorkerConfig { database: None, ..first }, WorkerConfig { database: None, ..second }, "{name}");
+    }
 }

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use jobqueue_queue::{Guard, QueueError, QueueStats};
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::{Client, runtime::watcher::Event};
+use kube::{Client, Resource, core::PartialObjectMeta, runtime::watcher::Event};
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -17,9 +17,9 @@ use crate::{
     metrics::Metrics,
     reconciler::{
         admission::Admission, compact_object::GuardedJobQueue, context::Context, controller, error::Error, reconcile,
-        secrets::RecentSecrets,
+        rollouts::Rollouts, secrets::RecentSecrets,
     },
-    state::{key::Key, owners::Owners},
+    state::{key::Key, owned_objects::OwnedKind, owners::Owners},
     status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
 };
 
@@ -38,6 +38,8 @@ pub struct Settings {
     pub scope: Option<String>,
     /// The image of workers whose JobQueue names none.
     pub worker_image: String,
+    /// The most queues whose workers are replaced at once because the operator changed.
+    pub max_rollouts: usize,
     /// The pause between two polls of Redis.
     pub poll_interval: Duration,
     /// This process runs in the cluster, and can resolve the names of its Services.
@@ -93,6 +95,7 @@ impl Term {
             worker_image,
             poll_interval,
             in_cluster,
+            max_rollouts,
             guard,
             liveness,
         } = settings.clone();
@@ -131,6 +134,7 @@ impl Term {
             secrets: RecentSecrets::default(),
             admission: Admission::default(),
             liveness,
+            rollouts: Rollouts::new(max_rollouts),
         };
         Self { context: Arc::new(context), autoscaler, requests }
     }
@@ -172,6 +176,14 @@ impl Term {
     /// Takes in an event of the watch of the Deployments.
     pub fn cache_deployment(&self, event: &Event<Deployment>) {
         self.context.state.cache_deployment(event);
+    }
+
+    /// Takes in an event of a watch of what queues have beside their Deployments; returns the queues that lack something now.
+    pub fn observe_owned<K>(&self, kind: OwnedKind, event: &Event<PartialObjectMeta<K>>) -> Vec<Key>
+    where
+        PartialObjectMeta<K>: Resource,
+    {
+        self.context.state.observe_owned(kind, event)
     }
 
     /// By which `policy` the queue's Redis evicts keys; `None` if it evicts none.

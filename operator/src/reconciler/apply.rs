@@ -1,22 +1,27 @@
 //! The fourth step: brings the cluster to what is desired, by server-side apply.
 
-use std::fmt::Debug;
-
-use k8s_openapi::api::{
-    apps::v1::Deployment, core::v1::ConfigMap, networking::v1::NetworkPolicy, policy::v1::PodDisruptionBudget,
-};
+use jobqueue_crds::JobQueue;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap, networking::v1::NetworkPolicy};
 use kube::{
-    Api, Client, Resource, ResourceExt,
-    api::{DeleteParams, Patch, PatchParams},
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
 };
-use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
 use crate::{
     digest::Digest,
     kube_client::{FIELD_MANAGER, WriteError},
-    reconciler::build::{self, DesiredObjects},
-    state::applied::{ApplyRecord, deployment_digest},
+    names,
+    reconciler::{
+        build::{self, DesiredObjects},
+        error::Refusal,
+        ownership::{self, Owned},
+    },
+    state::{
+        applied::{ApplyRecord, deployment_digest},
+        key::Uid,
+        owned_objects::{OwnedKind, OwnedObject},
+    },
 };
 
 /// What is in the cluster after an apply.
@@ -26,6 +31,44 @@ pub(super) struct AppliedObjects {
     pub(super) deployment: Deployment,
     /// To tell later whether it is still so.
     pub(super) record: ApplyRecord,
+}
+
+/// What is said of an apply beside what is desired.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Marks {
+    /// The generation of the JobQueue.
+    pub(super) generation: i64,
+    /// Pods are being replaced because the operator changed.
+    pub(super) operator_rollout: bool,
+}
+
+/// Whether a Deployment has the desired pod template, so that no pod is replaced.
+pub(super) fn has_template(deployment: &Deployment, desired: &DesiredObjects) -> bool {
+    let json =
+        |deployment: &Deployment| serde_json::to_value(&deployment.spec.template).expect("a template serialises");
+    within(&json(&desired.deployment), &json(deployment))
+}
+
+/// Whether pods would be replaced although neither the JobQueue (`generation`) nor a Secret changed, nor anybody edited the
+/// Deployment: then the operator is another one. `known` is the generation that this process found applied.
+pub(super) fn is_operators_change(
+    present: &Deployment,
+    desired: &DesiredObjects,
+    generation: i64,
+    known: Option<i64>,
+) -> bool {
+    let annotation = |name| present.annotations().get(name).map(String::as_str);
+    let secrets = |deployment: &Deployment| {
+        let template = deployment.spec.template.metadata.as_ref();
+        template.and_then(|template| template.annotations.as_ref()?.get(build::SECRET_HASH).cloned())
+    };
+    let digest = desired_digest(desired).to_string();
+    // The first operators did not say for which generation they applied.
+    let applied_for = known.or_else(|| annotation(build::GENERATION).and_then(|text| text.parse().ok()));
+    applied_for.is_none_or(|applied| applied == generation)
+        && annotation(build::PLAN_HASH).is_some_and(|applied| applied != digest)
+        && secrets(present) == secrets(&desired.deployment)
+        && !has_template(present, desired)
 }
 
 /// What an earlier operator applied; `None` unless it is what is `desired`, all of it was applied, and the Deployment
@@ -77,70 +120,86 @@ fn desired_digest(desired: &DesiredObjects) -> Digest {
     Digest::of_json(&(config_map, &deployment, disruption_budget, network_policy))
 }
 
+/// What a queue is to have beside its Deployment.
+pub(super) fn owned_objects(queue: &JobQueue, desired: &DesiredObjects) -> Box<[OwnedObject]> {
+    let DesiredObjects { config_map, disruption_budget, network_policy, deployment: _ } = desired;
+    let (namespace, uid) = (queue.namespace().unwrap_or_default(), Uid::of(queue));
+    let object = |kind, name: String| OwnedObject::new(kind, &namespace, &name, &uid);
+    let config = config_map.iter().map(|config| object(OwnedKind::ConfigMap, config.name_any()));
+    let budget = object(OwnedKind::PodDisruptionBudget, disruption_budget.name_any());
+    let policy = network_policy.iter().map(|policy| object(OwnedKind::NetworkPolicy, policy.name_any()));
+    config.chain([budget]).chain(policy).collect()
+}
+
 /// Applies all objects of a queue and deletes those that it no longer has. `present` is the Deployment that there is, `None`
-/// without one.
+/// without one; `is_ours` says whether an object is known to be the queue's.
 pub(super) async fn apply(
     client: &Client,
-    namespace: &str,
+    queue: &JobQueue,
     desired: DesiredObjects,
+    marks: Marks,
     present: Option<&Deployment>,
-) -> Result<AppliedObjects, WriteError> {
+    is_ours: impl Fn(OwnedObject) -> bool,
+) -> Result<AppliedObjects, Refusal> {
     let digest = desired_digest(&desired);
-    let DesiredObjects { config_map, mut deployment, disruption_budget, network_policy } = desired;
-    // The last of the objects says that all were applied.
-    let annotations = deployment.metadata.annotations.get_or_insert_default();
-    annotations.insert(build::PLAN_HASH.into(), digest.to_string());
-    let name = deployment.metadata.name.clone().unwrap_or_default();
-    let config_maps: Api<ConfigMap> = Api::namespaced(client.clone(), namespace);
-    match config_map {
-        Some(config_map) => {
-            put(&config_maps, "ConfigMap", &name, &config_map).await?;
-        }
-        None if present.is_some_and(has_config) => remove(&config_maps, "ConfigMap", &name).await?,
-        None => {}
-    }
-    let budgets: Api<PodDisruptionBudget> = Api::namespaced(client.clone(), namespace);
-    put(&budgets, "PodDisruptionBudget", &name, &disruption_budget).await?;
-    let policies: Api<NetworkPolicy> = Api::namespaced(client.clone(), namespace);
-    let marked = |deployment: &Deployment| deployment.annotations().contains_key(build::NETWORK_POLICY);
-    match network_policy {
-        Some(policy) => {
-            put(&policies, "NetworkPolicy", &name, &policy).await?;
-        }
-        // Most queues never had one: it is not deleted for each of them.
-        None if present.is_some_and(marked) => remove(&policies, "NetworkPolicy", &name).await?,
-        None => {}
-    }
-    let deployments: Api<Deployment> = Api::namespaced(client.clone(), namespace);
-    let deployment = put(&deployments, "Deployment", &name, &deployment).await?;
+    let namespace = queue.namespace().unwrap_or_default();
+    apply_beside(client, queue, &desired, present, is_ours).await?;
+    let deployment = marked(desired.deployment, digest, marks);
+    let name = deployment.name_any();
+    let deployments: Api<Deployment> = Api::namespaced(client.clone(), &namespace);
+    let parameters = PatchParams::apply(FIELD_MANAGER).force();
+    let applied = deployments.patch(&name, &parameters, &Patch::Apply(&deployment)).await;
+    let failed = |source| ownership::refusal(WriteError { kind: "Deployment", name, source: Box::new(source) });
+    let deployment = applied.map_err(failed)?;
     let record = ApplyRecord::now(digest, deployment_digest(&deployment));
     Ok(AppliedObjects { deployment, record })
 }
 
-/// Whether its pods read a ConfigMap.
-fn has_config(deployment: &Deployment) -> bool {
-    let template = deployment.spec.template.metadata.as_ref();
-    template.and_then(|template| template.annotations.as_ref()).is_some_and(|all| all.contains_key(build::CONFIG_HASH))
-}
-
-async fn put<K>(api: &Api<K>, kind: &'static str, name: &str, object: &K) -> Result<K, WriteError>
-where
-    K: Resource<DynamicType = ()> + Clone + Debug + Serialize + DeserializeOwned,
-{
-    let parameters = PatchParams::apply(FIELD_MANAGER).force();
-    let applied = api.patch(name, &parameters, &Patch::Apply(object)).await;
-    applied.map_err(|source| WriteError { kind, name: name.into(), source: Box::new(source) })
-}
-
-async fn remove<K>(api: &Api<K>, kind: &'static str, name: &str) -> Result<(), WriteError>
-where
-    K: Clone + Debug + DeserializeOwned,
-{
-    match api.delete(name, &DeleteParams::background()).await {
-        Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => Ok(()),
-        Err(source) => Err(WriteError { kind, name: name.into(), source: Box::new(source) }),
+/// The Deployment as it is applied: the last of the objects, it says that all were.
+fn marked(mut deployment: Deployment, digest: Digest, marks: Marks) -> Deployment {
+    let annotations = deployment.metadata.annotations.get_or_insert_default();
+    annotations.insert(build::PLAN_HASH.into(), digest.to_string());
+    annotations.insert(build::GENERATION.into(), marks.generation.to_string());
+    if marks.operator_rollout {
+        annotations.insert(names::OPERATOR_ROLLOUT.into(), "true".into());
     }
+    let labels = deployment.metadata.labels.get_or_insert_default();
+    labels.insert(build::GENERATION.into(), marks.generation.to_string());
+    deployment
+}
+
+/// Applies what a queue has beside its Deployment, and deletes what it no longer has.
+async fn apply_beside(
+    client: &Client,
+    queue: &JobQueue,
+    desired: &DesiredObjects,
+    present: Option<&Deployment>,
+    is_ours: impl Fn(OwnedObject) -> bool,
+) -> Result<(), Refusal> {
+    let objects = owned_objects(queue, desired);
+    let is_known = |kind| objects.iter().any(|object| object.kind == kind && is_ours(*object));
+    let namespace = queue.namespace().unwrap_or_default();
+    let name = desired.deployment.name_any();
+    let DesiredObjects { config_map, disruption_budget, network_policy, deployment: _ } = desired;
+    let kind = OwnedKind::ConfigMap;
+    let config_maps = Owned { queue, kind, api: Api::<ConfigMap>::namespaced(client.clone(), &namespace) };
+    if let Some(config_map) = config_map {
+        config_maps.put_or_make(config_map, is_known(kind)).await?;
+    }
+    let kind = OwnedKind::PodDisruptionBudget;
+    let budgets = Owned { queue, kind, api: Api::namespaced(client.clone(), &namespace) };
+    budgets.put_or_make(disruption_budget, is_known(kind)).await?;
+    let kind = OwnedKind::NetworkPolicy;
+    let policies = Owned { queue, kind, api: Api::<NetworkPolicy>::namespaced(client.clone(), &namespace) };
+    let has_mark = |mark| present.is_some_and(|present| present.annotations().contains_key(mark));
+    match network_policy {
+        Some(policy) if is_known(kind) => policies.put(policy).await?,
+        Some(policy) => policies.look_and_put(policy).await?,
+        // Most queues never had one: it is not deleted for each of them.
+        None if has_mark(build::NETWORK_POLICY) => policies.remove(&name).await?,
+        None => {}
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -89,6 +89,7 @@ static COMMON: LazyLock<Vec<u8>> = LazyLock::new(|| {
         scaling: Some(DecisionSummary { replicas: 0, wanted: 0, message: "nothing to do".into(), limit: None }),
         jobs: Some(0),
         warnings: Vec::new(),
+        rollout_queued: false,
     };
     let conditions = conditions(&facts, Timestamp::now());
     queue.status = Some(JobQueueStatus { observed_generation: Some(1), conditions, ..JobQueueStatus::default() });

@@ -8,7 +8,7 @@ use crate::{
     autoscaler::write_priority::WritePriority,
     liveness::Liveness,
     metrics::Metrics,
-    reconciler::{admission::Admission, secrets::RecentSecrets},
+    reconciler::{admission::Admission, rollouts::Rollouts, secrets::RecentSecrets},
     state::owners::ReconcilerState,
     status::{competing_scalers::CompetingScalers, writer::StatusWriter},
 };
@@ -39,4 +39,6 @@ pub(crate) struct Context {
     pub(crate) admission: Admission,
     /// Whether the loop goes on.
     pub(crate) liveness: Liveness,
+    /// Whose workers are replaced because the operator changed.
+    pub(crate) rollouts: Rollouts,
 }

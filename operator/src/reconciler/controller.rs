@@ -2,11 +2,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, TryStreamExt};
+use futures::{Stream, StreamExt, TryStreamExt, stream};
 use jobqueue_crds::JobQueue;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{
+    apps::v1::Deployment, core::v1::ConfigMap, networking::v1::NetworkPolicy, policy::v1::PodDisruptionBudget,
+};
 use kube::{
     Api, Client, Resource, ResourceExt,
+    core::PartialObjectMeta,
     runtime::{
         Controller, WatchStreamExt, controller,
         controller::Action,
@@ -22,7 +25,7 @@ use crate::{
     metrics::OutcomeLabels,
     names,
     reconciler::{admission, compact_object::CompactObject, context::Context, error::Error, reconcile},
-    state::key::Key,
+    state::{key::Key, owned_objects::OwnedKind},
     status::writer::{FIRST_POLL, Next},
 };
 
@@ -49,6 +52,30 @@ fn controller(context: &Arc<Context>) -> Controller<CompactObject> {
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(admission::CONCURRENCY))
 }
 
+/// The queues that lack one of their objects of a kind, as often as its watch tells of one. Only metadata is asked for, and of
+/// that hardly anything is kept.
+fn lacking<K>(context: Arc<Context>, kind: OwnedKind) -> impl Stream<Item = Key> + Send + 'static
+where
+    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
+        + Clone
+        + std::fmt::Debug
+        + serde::de::DeserializeOwned
+        + Send
+        + 'static,
+{
+    let objects: Api<PartialObjectMeta<K>> = scoped(&context.client, context.scope.as_deref());
+    let of_queues = watcher::Config::default().page_size(PAGE).labels(names::QUEUE_LABEL);
+    let events = watcher(objects, of_queues).default_backoff();
+    let lacking = events.map(move |event| match event {
+        Ok(event) => context.state.observe_owned(kind, &event),
+        Err(error) => {
+            tracing::debug!(kind = kind.name(), %error, "the watch was interrupted; it goes on by itself");
+            Vec::new()
+        }
+    });
+    lacking.flat_map(stream::iter)
+}
+
 fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
@@ -64,7 +91,12 @@ pub(crate) async fn run(
 ) {
     let controller = controller(&context);
     let store = controller.store();
-    let requests = requests.map(|key| key.into_kind_unchecked::<CompactObject>(()));
+    let lacking = stream::select_all([
+        lacking::<ConfigMap>(context.clone(), OwnedKind::ConfigMap).boxed(),
+        lacking::<PodDisruptionBudget>(context.clone(), OwnedKind::PodDisruptionBudget).boxed(),
+        lacking::<NetworkPolicy>(context.clone(), OwnedKind::NetworkPolicy).boxed(),
+    ]);
+    let requests = stream::select(requests, lacking).map(|key| key.into_kind_unchecked::<CompactObject>(()));
     let reconciles = controller
         .reconcile_on(requests)
         .graceful_shutdown_on(stop.clone().cancelled_owned())

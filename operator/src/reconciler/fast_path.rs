@@ -37,6 +37,9 @@ struct AsApplied {
 
 /// What there is to report, if everything is as it was applied for this object; `None` if a full reconcile is needed.
 pub(super) async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -> Option<Findings> {
+    if context.state.lacks_objects(key) {
+        return None;
+    }
     let cached = context.state.cached_deployment(key)?;
     let (uid, generation, queues) = (Uid::of(queue), queue.metadata.generation?, context.state.len());
     let found = context.state.update(key, |state| found_as_applied(state, &uid, generation, cached, queues));

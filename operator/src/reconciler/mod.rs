@@ -9,6 +9,9 @@ pub(crate) mod controller;
 pub(crate) mod error;
 mod fast_path;
 mod fetch;
+mod ownership;
+mod prune;
+pub(crate) mod rollouts;
 pub(crate) mod secrets;
 mod validate;
 
@@ -20,8 +23,10 @@ use kube::{Resource, ResourceExt, core::error_boundary::InvalidObject, runtime::
 
 use crate::{
     reconciler::{
-        apply::{AppliedObjects, apply, inherited, is_unchanged},
-        build::{BuildInput, build},
+        apply::{
+            AppliedObjects, Marks, apply, has_template, inherited, is_operators_change, is_unchanged, owned_objects,
+        },
+        build::{BuildInput, DesiredObjects, Rendition, build},
         compact_object::GuardedJobQueue,
         context::Context,
         error::{Error, Refusal},
@@ -31,6 +36,7 @@ use crate::{
     },
     state::{
         applied::Source,
+        deployment_cache::is_rolled_out_by_operator,
         health::{Stall, Warning},
         key::{Key, Uid},
         missing_pods::MissingPods,
@@ -114,15 +120,20 @@ async fn serve_fetched(context: &Context, key: &Key, queue: &JobQueue, fetched: 
     let present = fetched.deployment.clone();
     let Valid { spec, initial, source, secret_hash } = validate(queue, fetched, context.in_cluster)?;
     context.state.serve(key, Uid::of(queue), spec, initial);
-    let deployment = Box::pin(build_and_apply(context, key, queue, (source, &secret_hash), present.as_ref())).await?;
+    let built = Box::pin(build_and_apply(context, key, queue, (source, &secret_hash), present.as_ref())).await?;
+    let Built { deployment, held } = built;
     let (name, workers) = (deployment.name_any(), Workers::of(&deployment));
     context.state.update(key, |state| {
         state.applied.deployment = Some(name.as_str().into());
         state.applied.ready = workers.ready;
     });
     let problem = check_pods(context, key, queue, &deployment, workers).await?;
-    let warnings = warnings(context, key, &name).await;
-    Ok(Findings { workers: Some(workers), problem, warnings, ..Findings::default() })
+    let mut warnings = warnings(context, key, &name).await;
+    if let Some(Held::RolledBack(warning)) = &held {
+        warnings.insert(0, warning.clone());
+    }
+    let rollout_queued = matches!(held, Some(Held::RolloutQueued));
+    Ok(Findings { workers: Some(workers), problem, warnings, rollout_queued, ..Findings::default() })
 }
 
 /// How old the queue's Secrets may be. One may have been written together with the JobQueue, and is then read anew; what was
@@ -145,41 +156,109 @@ fn max_secret_age(context: &Context, key: &Key, queue: &JobQueue) -> Duration {
     }
 }
 
-/// Builds the objects with the number of workers that holds at this moment, and applies them. Returns the Deployment.
+/// What came of building and applying.
+struct Built {
+    /// The workers' Deployment.
+    deployment: Deployment,
+    /// Why nothing was applied although the Deployment is not as desired; `None` if it is.
+    held: Option<Held>,
+}
+
+/// Why a Deployment stays as it is.
+enum Held {
+    /// Its workers are replaced when other queues' are.
+    RolloutQueued,
+    /// Somebody put back an earlier template.
+    RolledBack(Warning),
+}
+
+impl Held {
+    /// Why `present` is left as it is; `None` if it is to be as `desired`. `known` is the generation that this process found
+    /// applied.
+    fn of(
+        context: &Context,
+        key: &Key,
+        (present, desired): (&Deployment, &DesiredObjects),
+        generation: i64,
+        known: Option<i64>,
+    ) -> Option<Self> {
+        if let Some(earlier) = rollouts::rolled_back(present, generation, known) {
+            let message = format!(
+                "the Deployment was rolled back to what was applied for generation {earlier} of the JobQueue, and stays so \
+                 until the JobQueue is changed"
+            );
+            return Some(Self::RolledBack(Warning { reason: Reason::RolledBack, message }));
+        }
+        let waits = rollouts::has_pods(present)
+            && is_operators_change(present, desired, generation, known)
+            && !context.rollouts.admit(key, &context.state);
+        waits.then_some(Self::RolloutQueued)
+    }
+}
+
+/// Builds the objects with the number of workers that holds at this moment, and applies them.
 async fn build_and_apply(
     context: &Context,
     key: &Key,
     queue: &JobQueue,
     (source, secret_hash): (Source, &str),
     present: Option<&Deployment>,
-) -> Result<Deployment, Refusal> {
+) -> Result<Built, Refusal> {
     let lock = context.state.deployment_lock(key);
     let _deployment_lock = lock.lock().await;
-    let known = context.state.read(key, |state| (state.scaling.replicas, state.applied.record.clone()));
-    let (replicas, last) = known.unwrap_or_default();
-    let input = BuildInput { queue, default_image: &context.default_image, secret_hash, replicas };
-    let desired = build(&input).map_err(|error| stalled(Reason::InvalidSpec, &error))?;
+    let known = context.state.read(key, |state| {
+        (state.scaling.replicas, state.applied.record.clone(), state.applied.source.map(|source| source.generation))
+    });
+    let (replicas, last, applied_for) = known.unwrap_or_default();
+    let rendition = Rendition::Present;
+    let input = BuildInput { queue, default_image: &context.default_image, secret_hash, replicas, rendition };
+    let desired = desired(&input, present).map_err(|error| stalled(Reason::InvalidSpec, &error))?;
     let last = last.or_else(|| inherited(&desired, present?));
+    let objects = owned_objects(queue, &desired);
     if let (Some(last), Some(deployment)) = (last, present)
         && is_unchanged(&last, &desired, deployment, context.state.len())
+        && !context.state.lacks_any(&objects)
     {
         context.state.update(key, |state| {
+            state.applied.objects = objects;
             state.applied.record = Some(last);
             state.applied.source = Some(source);
         });
-        return Ok(deployment.clone());
+        return Ok(Built { deployment: deployment.clone(), held: None });
     }
-    let namespace = queue.namespace().unwrap_or_default();
-    let applied = apply(&context.client, &namespace, desired, present).await;
-    let AppliedObjects { deployment, record } = applied.map_err(|error| {
-        if error.is_refused() { stalled(Reason::WorkersForbidden, &error) } else { Error::from(error).into() }
-    })?;
+    let generation = source.generation;
+    if let Some(deployment) = present
+        && let Some(held) = Held::of(context, key, (deployment, &desired), generation, applied_for)
+    {
+        return Ok(Built { deployment: deployment.clone(), held: Some(held) });
+    }
+    let operator_rollout = present.is_some_and(|present| {
+        is_rolled_out_by_operator(present)
+            || (rollouts::has_pods(present) && is_operators_change(present, &desired, generation, applied_for))
+    });
+    let config = desired.config_map.as_ref().map(ResourceExt::name_any);
+    let marks = Marks { generation, operator_rollout };
+    let is_ours = |object| context.state.has_object(object);
+    let applied = apply(&context.client, queue, desired, marks, present, is_ours).await?;
+    let AppliedObjects { deployment, record } = applied;
+    context.state.record_objects(key, objects);
     context.state.update(key, |state| {
         state.applied.record = Some(record);
         state.applied.source = Some(source);
         state.applied.missing_pods = None;
     });
-    Ok(deployment)
+    if present.is_some() {
+        prune::prune(&context.client, queue, config.as_deref()).await;
+    }
+    Ok(Built { deployment, held: None })
+}
+
+/// Builds the objects; in an older rendition if the Deployment is of that one, so that its pods stay.
+fn desired(input: &BuildInput<'_>, present: Option<&Deployment>) -> Result<DesiredObjects, build::BuildError> {
+    let desired = build(input)?;
+    let Some(present) = present.filter(|present| !has_template(present, &desired)) else { return Ok(desired) };
+    let first = build(&BuildInput { rendition: Rendition::First, ..input.clone() })?;
+    Ok(if has_template(present, &first) { first } else { desired })
 }
 
 fn stalled(reason: Reason, error: &dyn std::error::Error) -> Refusal {

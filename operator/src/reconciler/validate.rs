@@ -4,14 +4,14 @@ use jobqueue_crds::{JobQueue, Reason, ScalingMode};
 use jobqueue_queue::StatsQuery;
 use jobqueue_scaling::Calendar;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::{Resource, ResourceExt};
+use kube::ResourceExt;
 
 use crate::{
-    names,
     reconciler::{
         build,
-        error::{Error, Refusal},
+        error::Refusal,
         fetch::Fetched,
+        ownership,
         secrets::{Resolved, SecretError},
     },
     state::{
@@ -46,7 +46,7 @@ pub(super) fn validate(queue: &JobQueue, fetched: Fetched, in_cluster: bool) -> 
     let calendar = jobqueue_scaling_input::calendar(&queue.spec)
         .map_err(|problem| stalled(Reason::InvalidSpec, problem.to_string()))?;
     if let Some(deployment) = &deployment {
-        check_owner(queue, deployment)?;
+        ownership::check(queue, &deployment.metadata)?;
     }
     let resolved = secrets.map_err(|error: SecretError| match error.reason() {
         Some(reason) => stalled(reason, error.to_string()),
@@ -100,24 +100,6 @@ fn initial(queue: &JobQueue, deployment: Option<&Deployment>) -> Initial {
         replicas: present.unwrap_or(begin),
         deployment: deployment.map(|deployment| deployment.name_any().into()),
         last_scale: queue.status.as_ref().and_then(|status| status.last_scale.clone()),
-    }
-}
-
-/// A Deployment of that name must be the queue's: another's is never taken over.
-fn check_owner(queue: &JobQueue, deployment: &Deployment) -> Result<(), Refusal> {
-    let owners = deployment.meta().owner_references.iter().flatten();
-    let mut queues = owners.filter(|owner| owner.kind == JobQueue::kind(&()) && owner.name == queue.name_any());
-    let uid = queue.uid().unwrap_or_default();
-    match queues.next() {
-        Some(owner) if owner.uid == uid => Ok(()),
-        Some(_) => Err(Error::Leftover(deployment.name_any()).into()),
-        None => Err(Refusal::Stalled(Stall {
-            reason: Reason::NameTaken,
-            message: format!(
-                "Deployment {} exists and does not belong to this JobQueue: rename one of them, or delete the Deployment",
-                names::object_name(queue)
-            ),
-        })),
     }
 }
 

@@ -5,7 +5,10 @@ use std::time::Duration;
 use k8s_openapi::api::apps::v1::Deployment;
 use tokio::time::Instant;
 
-use crate::{digest::Digest, state::missing_pods::MissingPods};
+use crate::{
+    digest::Digest,
+    state::{missing_pods::MissingPods, owned_objects::OwnedObject},
+};
 
 /// The part of a queue's state that follows the objects in the cluster.
 #[derive(Debug, Default)]
@@ -18,6 +21,8 @@ pub(crate) struct Applied {
     pub(crate) record: Option<ApplyRecord>,
     /// What it was applied for; `None` before the first apply.
     pub(crate) source: Option<Source>,
+    /// What the queue has beside its Deployment; empty before the first apply.
+    pub(crate) objects: Box<[OwnedObject]>,
     /// Pods are missing; `None` while all are there.
     pub(crate) missing_pods: Option<Box<MissingPods>>,
 }

@@ -17,6 +17,8 @@ pub(crate) struct CachedDeployment {
     pub(crate) digest: Digest,
     /// Its numbers.
     pub(crate) workers: Workers,
+    /// Its pods are being replaced because the operator changed.
+    pub(crate) operator_rollout: bool,
 }
 
 impl CachedDeployment {
@@ -28,6 +30,23 @@ impl CachedDeployment {
             return None;
         }
         let key = ObjectRef::new(&owner.name).within(&deployment.namespace().unwrap_or_default());
-        Some((key, Self { digest: deployment_digest(deployment), workers: Workers::of(deployment) }))
+        let (digest, workers) = (deployment_digest(deployment), Workers::of(deployment));
+        Some((key, Self { digest, workers, operator_rollout: is_rolled_out_by_operator(deployment) }))
     }
+}
+
+/// Whether a rollout that the operator began is under way.
+pub(crate) fn is_rolled_out_by_operator(deployment: &Deployment) -> bool {
+    deployment.annotations().contains_key(names::OPERATOR_ROLLOUT) && !is_complete(deployment)
+}
+
+/// Whether all pods are of the present template and available, or have been since it is the present one.
+fn is_complete(deployment: &Deployment) -> bool {
+    let Some(status) = &deployment.status else { return false };
+    let conditions = status.conditions.iter().flatten();
+    let available = |reason: Option<&str>| reason == Some("NewReplicaSetAvailable");
+    status.observed_generation >= deployment.metadata.generation
+        && conditions
+            .into_iter()
+            .any(|one| one.type_.as_deref() == Some("Progressing") && available(one.reason.as_deref()))
 }

@@ -8,7 +8,7 @@ use kube::{Resource, runtime::reflector::ObjectRef};
 pub type Key = ObjectRef<JobQueue>;
 
 /// `metadata.uid`. There may be thousands, and an API server makes UUIDs: these are kept as numbers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Uid {
     /// A UUID in its usual form.
     Uuid([u8; 16]),

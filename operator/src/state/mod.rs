@@ -14,6 +14,7 @@ pub(crate) mod idle_pods;
 pub(crate) mod key;
 pub(crate) mod missing_pods;
 pub(crate) mod observed;
+pub(crate) mod owned_objects;
 pub(crate) mod owners;
 pub(crate) mod queue_state;
 pub(crate) mod registry;

@@ -11,7 +11,7 @@ use std::{
 use jobqueue_crds::JobQueueStatus;
 use jobqueue_queue::StatsQuery;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::runtime::watcher::Event;
+use kube::{Resource, core::PartialObjectMeta, runtime::watcher::Event};
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
         deployment_cache::CachedDeployment,
         endpoint_key::EndpointKey,
         key::{Key, Uid},
+        owned_objects::{OwnedKind, OwnedNews, OwnedObject},
         queue_state::{AutoscalerView, QueueState, ReconcilerView},
         registry::{Failures, Registry, Retry},
         spec::{Initial, Spec},
@@ -139,11 +140,15 @@ impl ReconcilerState {
     pub(crate) fn cache_deployment(&self, event: &Event<Deployment>) {
         match event {
             // What is not in the new list was deleted meanwhile; until the list is complete, a reconcile asks the API server.
-            Event::Init => self.lock().objects.retain(|_, object| {
-                object.deployment = None;
-                !object.is_empty()
-            }),
-            Event::InitDone => {}
+            Event::Init => {
+                let mut tables = self.lock();
+                tables.deployments_listed = false;
+                tables.objects.retain(|_, object| {
+                    object.deployment = None;
+                    !object.is_empty()
+                });
+            }
+            Event::InitDone => self.lock().deployments_listed = true,
             Event::Apply(deployment) | Event::InitApply(deployment) => {
                 if let Some((key, cached)) = CachedDeployment::of(deployment) {
                     self.lock().change_object(&key, |object| object.deployment = Some(cached));
@@ -154,6 +159,31 @@ impl ReconcilerState {
                     self.lock().change_object(&key, |object| object.deployment = None);
                 }
             }
+        }
+    }
+
+    /// Takes in an event of the watch of what queues have beside their Deployments; returns the queues that lack something now.
+    pub(crate) fn observe_owned<K>(&self, kind: OwnedKind, event: &Event<PartialObjectMeta<K>>) -> Vec<Key>
+    where
+        PartialObjectMeta<K>: Resource,
+    {
+        let mut tables = self.lock();
+        match tables.owned.observe(kind, event) {
+            OwnedNews::None => Vec::new(),
+            OwnedNews::Deleted(queue) => vec![queue],
+            OwnedNews::Listed => {
+                let lacking = tables.served.iter().filter(|(_, queue)| tables.owned.lacks_any(&queue.applied.objects));
+                lacking.map(|(key, _)| Key::clone(key)).collect()
+            }
+        }
+    }
+
+    /// The objects of a queue were applied.
+    pub(crate) fn record_objects(&self, key: &Key, objects: Box<[OwnedObject]>) {
+        let mut tables = self.lock();
+        tables.owned.record_applied(&objects);
+        if let Some(queue) = tables.served.get_mut(key) {
+            queue.applied.objects = objects;
         }
     }
 

@@ -8,7 +8,11 @@ use std::{
 use tokio::time::Instant;
 
 use crate::state::{
-    deployment_cache::CachedDeployment, endpoint_key::EndpointKey, key::Key, queue_state::QueueState,
+    deployment_cache::CachedDeployment,
+    endpoint_key::EndpointKey,
+    key::Key,
+    owned_objects::{OwnedObject, OwnedObjects},
+    queue_state::QueueState,
     status_cursor::WrittenStatus,
 };
 
@@ -27,6 +31,10 @@ pub(super) struct Tables {
     pub(super) served: ByQueue<QueueState>,
     /// What is known of objects whether they are served or not.
     pub(super) objects: ByQueue<ObjectState>,
+    /// The objects of queues beside their Deployments: the reconciler's.
+    pub(super) owned: OwnedObjects,
+    /// The watch of the Deployments has brought all that there are.
+    pub(super) deployments_listed: bool,
     /// The servers that queues have in common, each once.
     pub(super) endpoints: BTreeSet<EndpointKey>,
     /// The database connections of the queues that are served, by budget.
@@ -178,6 +186,30 @@ impl Registry {
     /// What the watch has of a queue's Deployment; `None` if there is none, or the watch has not brought it yet.
     pub(crate) fn cached_deployment(&self, key: &Key) -> Option<CachedDeployment> {
         self.lock().objects.get(key)?.deployment
+    }
+
+    /// Whether one of these objects is known not to be there.
+    pub(crate) fn lacks_any(&self, objects: &[OwnedObject]) -> bool {
+        self.lock().owned.lacks_any(objects)
+    }
+
+    /// Whether an object of a queue that was applied is known not to be there any more.
+    pub(crate) fn lacks_objects(&self, key: &Key) -> bool {
+        let tables = self.lock();
+        tables.served.get(key).is_some_and(|queue| tables.owned.lacks_any(&queue.applied.objects))
+    }
+
+    /// Whether an object is known to be there, and to be the queue's.
+    pub(crate) fn has_object(&self, object: OwnedObject) -> bool {
+        self.lock().owned.has(object)
+    }
+
+    /// The queues whose pods are being replaced because the operator changed; `None` while not all Deployments are known.
+    pub(crate) fn operator_rollouts(&self) -> Option<Vec<Arc<Key>>> {
+        let tables = self.lock();
+        let under_way =
+            tables.objects.iter().filter(|(_, object)| object.deployment.is_some_and(|one| one.operator_rollout));
+        tables.deployments_listed.then(|| under_way.map(|(key, _)| key.clone()).collect())
     }
 
     /// The status that this process wrote last; `None` if it wrote none.

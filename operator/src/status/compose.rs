@@ -32,6 +32,8 @@ pub(crate) struct Findings {
     pub(crate) problem: Option<PodProblem>,
     /// What a person should look at.
     pub(crate) warnings: Vec<Warning>,
+    /// Its workers are to be replaced because the operator changed, after those of other queues.
+    pub(crate) rollout_queued: bool,
 }
 
 /// What the autoscaler knows of a queue; nothing of one that is not served.
@@ -111,7 +113,7 @@ pub(super) fn compose(
     known: &Known,
     now: Timestamp,
 ) -> JobQueueStatus {
-    let Findings { stall, retry, workers, problem, warnings } = findings;
+    let Findings { stall, retry, workers, problem, warnings, rollout_queued } = findings;
     let facts = Facts {
         generation: queue.metadata.generation.unwrap_or_default(),
         before: &previous.conditions,
@@ -125,6 +127,7 @@ pub(super) fn compose(
         scaling: known.summary.clone(),
         jobs: known.snapshot.as_ref().map(|snapshot| snapshot.backlog.jobs()),
         warnings: warnings.clone(),
+        rollout_queued: *rollout_queued,
     };
     JobQueueStatus {
         observed_generation: queue.metadata.generation,

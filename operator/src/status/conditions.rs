@@ -54,6 +54,8 @@ pub(crate) struct Facts<'a> {
     pub(crate) jobs: Option<u64>,
     /// What a person should look at, while work goes on: another autoscaler on the Deployment, or Redis evicting keys.
     pub(crate) warnings: Vec<Warning>,
+    /// Its workers are to be replaced because the operator changed, after those of other queues.
+    pub(crate) rollout_queued: bool,
 }
 
 /// A condition without its dates.
@@ -163,6 +165,12 @@ fn reconciling(facts: &Facts<'_>, stall: Option<&Stall>) -> State {
         (None, Some(Workers { current: false, .. })) => {
             state(kind, true, Reason::RollingOut, "workers are being replaced by ones of the present spec")
         }
+        (None, Some(_)) if facts.rollout_queued => state(
+            kind,
+            true,
+            Reason::RolloutQueued,
+            "the operator changed: the workers are replaced after those of other queues",
+        ),
         (None, Some(_)) => state(kind, false, Reason::AsSpecified, "everything is as specified"),
     }
 }

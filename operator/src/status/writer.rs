@@ -138,7 +138,8 @@ fn next(findings: &Findings, known: &Known) -> Next {
     if findings.stall.is_some() || known.is_failing() {
         return Next::Repair;
     }
-    known.next_pod_check.map_or(Next::Resync, Next::Pods)
+    let next = known.next_pod_check.map_or(Next::Resync, Next::Pods);
+    if findings.rollout_queued { Next::Resync } else { next }
 }
 
 /// The status as it is in the cluster.
@@ -228,6 +229,7 @@ fn unreadable(generation: i64, error: &str) -> Vec<Condition> {
         scaling: None,
         jobs: None,
         warnings: Vec::new(),
+        rollout_queued: false,
     };
     let reported = [ConditionType::Ready.to_string(), ConditionType::Stalled.to_string()];
     let all = conditions(&facts, Timestamp::now());

@@ -138,7 +138,7 @@ impl ApiServer {
             return Err("the process is dead".into());
         }
         if method == Method::GET {
-            return Ok(self.read(&path));
+            return Ok(self.read(&path, parts.uri.query().unwrap_or_default()));
         }
         let fault = {
             let mut state = self.lock();
@@ -172,17 +172,19 @@ impl ApiServer {
         }
     }
 
-    fn read(&self, path: &str) -> Response<Body> {
+    fn read(&self, path: &str, query: &str) -> Response<Body> {
         let mut state = self.lock();
         state.reads.push(path.to_owned());
         if let Some(object) = state.objects.get(path) {
             return answer(StatusCode::OK, object);
         }
-        let collections = ["pods", "horizontalpodautoscalers", "scaledobjects"];
+        let collections = ["pods", "configmaps", "replicasets", "horizontalpodautoscalers", "scaledobjects"];
         if collections.iter().any(|kind| path.ends_with(&format!("/{kind}"))) {
             let inside = format!("{path}/");
+            let found = state.objects.iter().filter(|(path, _)| path.starts_with(&inside)).map(|(_, object)| object);
+            // Pods have no labels here.
             let items: Vec<&Value> =
-                state.objects.iter().filter(|(path, _)| path.starts_with(&inside)).map(|(_, object)| object).collect();
+                found.filter(|object| path.ends_with("/pods") || is_selected(object, query)).collect();
             return answer(
                 StatusCode::OK,
                 &json!({"kind": "List", "apiVersion": "v1", "metadata": {}, "items": items}),
@@ -222,6 +224,8 @@ impl ApiServer {
                 if state.objects.contains_key(&path) {
                     return failure(409);
                 }
+                let mut sent = sent;
+                sent["metadata"]["uid"] = "made".into();
                 answer(StatusCode::CREATED, &store(&mut state, &path, sent))
             }
             ("PUT", _, Some(object)) => {
@@ -279,6 +283,17 @@ fn store(state: &mut State, path: &str, mut object: Value) -> Value {
     }
     state.objects.insert(path.to_owned(), object.clone());
     object
+}
+
+/// Whether an object has the labels that a request asks for.
+fn is_selected(object: &Value, query: &str) -> bool {
+    let asked = query.split('&').find_map(|part| part.strip_prefix("labelSelector=")).unwrap_or_default();
+    let asked = asked.replace("%2C", ",").replace("%2F", "/").replace("%3D", "=");
+    let labels = &object["metadata"]["labels"];
+    asked.split(',').filter(|one| !one.is_empty()).all(|one| {
+        let (name, value) = one.split_once('=').unwrap();
+        labels[name] == value
+    })
 }
 
 fn merge(target: &mut Value, patch: &Value) {

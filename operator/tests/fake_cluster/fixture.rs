@@ -67,6 +67,11 @@ pub(crate) struct Operator {
 
 impl Operator {
     pub(crate) fn start(server: &ApiServer, lease: LeaseGuard) -> Self {
+        Self::of_release(server, lease, "worker:1")
+    }
+
+    /// Of a release with this image of the worker, which replaces the workers of one queue at a time.
+    pub(crate) fn of_release(server: &ApiServer, lease: LeaseGuard, worker_image: &str) -> Self {
         server.revive();
         let metrics = Metrics::new();
         let client = server.client(lease, metrics.clone());
@@ -76,7 +81,8 @@ impl Operator {
             metrics,
             identity: "operator-0".into(),
             scope: Some("shop".into()),
-            worker_image: "worker:1".into(),
+            worker_image: worker_image.into(),
+            max_rollouts: 1,
             poll_interval: Duration::from_millis(250),
             in_cluster: false,
             guard: Guard::default(),

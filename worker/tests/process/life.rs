@@ -33,6 +33,23 @@ fn check_tells_by_its_exit_code_what_is_wrong() {
 }
 
 #[test]
+fn a_config_of_another_version_is_read_or_refused() {
+    let fixture = Fixture::new(Rows::sqlite());
+    let text = std::fs::read_to_string(fixture.config()).unwrap();
+    std::fs::write(fixture.config(), text.replacen('{', r#"{"later": {"a": 1}, "#, 1)).unwrap();
+    let check = |version: &[&str]| {
+        let arguments = [&["--check"], version].concat();
+        Process::start(&fixture.config(), &fixture.redis.url(), &fixture.rows.url(), &arguments).end()
+    };
+    let (code, log) = check(&[]);
+    assert!(code == Some(78) && log.contains("unknown field `later`"), "by hand: {code:?} {log}");
+    let (code, log) = check(&["--config-version=1"]);
+    assert!(code == Some(0) && log.contains("later") && log.contains("does not know the field"), "{code:?} {log}");
+    let (code, log) = check(&["--config-version=2"]);
+    assert!(code == Some(78) && log.contains("use a newer worker image"), "{code:?} {log}");
+}
+
+#[test]
 fn a_recipe_that_does_not_fit_ends_the_start() {
     let fixture = Fixture::new(Rows::sqlite());
     fixture.rows.sql("DROP TABLE child;");

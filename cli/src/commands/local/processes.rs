@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use anyhow::Context;
+use jobqueue_api::CONFIG_VERSION;
 use jobqueue_crds::JobQueue;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -66,6 +67,7 @@ impl Processes {
         let log = log.map(open).transpose()?;
         let mut environment = vec![
             ("JOBQUEUE_CONFIG", config.into_os_string().into_string().ok().context("the path is not UTF-8")?),
+            ("JOBQUEUE_CONFIG_VERSION", CONFIG_VERSION.to_string()),
             ("JOBQUEUE_REDIS_URL", redis.url.clone()),
             ("JOBQUEUE_DATABASE_URL", database.text.clone()),
             ("JOBQUEUE_LISTEN", String::new()),

@@ -5,10 +5,10 @@ use k8s_openapi::{
     api::{
         apps::v1::{Deployment, DeploymentSpec, DeploymentStrategy, RollingUpdateDeployment},
         core::v1::{
-            Capabilities, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource, HTTPGetAction,
-            KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe, ProjectedVolumeSource,
-            ResourceRequirements, SeccompProfile, SecretKeySelector, SecretProjection, SecurityContext,
-            TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
+            Capabilities, ConfigMap, ConfigMapVolumeSource, Container, ContainerPort, EnvVar, EnvVarSource,
+            HTTPGetAction, KeyToPath, ObjectFieldSelector, PodSecurityContext, PodSpec, PodTemplateSpec, Probe,
+            ProjectedVolumeSource, ResourceRequirements, SeccompProfile, SecretKeySelector, SecretProjection,
+            SecurityContext, TopologySpreadConstraint, Volume, VolumeMount, VolumeProjection,
         },
     },
     apimachinery::pkg::{
@@ -18,8 +18,10 @@ use k8s_openapi::{
     },
 };
 
-use super::{BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, SECRET_HASH, config_map, template_patch};
-use crate::names::{object_name, selector_labels};
+use super::{
+    BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, Rendition, SECRET_HASH, config_map, template_patch,
+};
+use crate::names::selector_labels;
 
 const CONFIG_DIRECTORY: &str = "/etc/jobqueue";
 const REDIS_TLS: &str = "/etc/jobqueue-redis-tls";
@@ -29,7 +31,7 @@ pub(super) const PORT: i32 = 9090;
 /// How much longer than `drainSeconds` the kubelet waits before it kills.
 const GRACE_BEYOND_DRAIN: i64 = 5;
 
-pub(super) fn deployment(input: &BuildInput<'_>, config_hash: Option<&str>) -> Result<Deployment, BuildError> {
+pub(super) fn deployment(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> Result<Deployment, BuildError> {
     let queue = input.queue;
     let selector = selector_labels(queue);
     let mut metadata = super::metadata(queue);
@@ -50,7 +52,7 @@ pub(super) fn deployment(input: &BuildInput<'_>, config_hash: Option<&str>) -> R
             }),
             revision_history_limit: Some(3),
             selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },
-            template: with_user_template(pod_template(input, config_hash), input)?,
+            template: with_user_template(pod_template(input, config), input)?,
             ..DeploymentSpec::default()
         },
         status: None,
@@ -69,23 +71,24 @@ fn with_user_template(ours: PodTemplateSpec, input: &BuildInput<'_>) -> Result<P
     Ok(template)
 }
 
-fn pod_template(input: &BuildInput<'_>, config_hash: Option<&str>) -> PodTemplateSpec {
-    let annotations = config_hash.map(|hash| (CONFIG_HASH, hash)).into_iter().chain([(SECRET_HASH, input.secret_hash)]);
+fn pod_template(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> PodTemplateSpec {
+    let config_hash = config.map(|config| (CONFIG_HASH, config_map::hash(config)));
+    let annotations = config_hash.into_iter().chain([(SECRET_HASH, input.secret_hash.to_owned())]);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(selector_labels(input.queue)),
-            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value.to_owned())).collect()),
+            annotations: Some(annotations.map(|(key, value)| (key.to_owned(), value)).collect()),
             ..ObjectMeta::default()
         }),
-        spec: Some(pod_spec(input)),
+        spec: Some(pod_spec(input, config)),
     }
 }
 
-fn pod_spec(input: &BuildInput<'_>) -> PodSpec {
+fn pod_spec(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> PodSpec {
     let spec = &input.queue.spec;
     PodSpec {
         containers: vec![container(input)],
-        volumes: Some(volumes(input)).filter(|volumes| !volumes.is_empty()),
+        volumes: Some(volumes(input, config)).filter(|volumes| !volumes.is_empty()),
         termination_grace_period_seconds: Some(i64::from(spec.worker.settings.drain_seconds) + GRACE_BEYOND_DRAIN),
         // A worker needs nothing of Kubernetes.
         automount_service_account_token: Some(false),
@@ -117,7 +120,7 @@ fn container(input: &BuildInput<'_>) -> Container {
     Container {
         name: CONTAINER.into(),
         image: Some(spec.worker.image.clone().unwrap_or_else(|| input.default_image.to_owned())),
-        env: Some(environment(spec)),
+        env: Some(environment(input)),
         ports: ours.then(|| {
             vec![ContainerPort { name: Some("metrics".into()), container_port: PORT, ..ContainerPort::default() }]
         }),
@@ -158,7 +161,8 @@ fn probe(path: &str, period_seconds: i32) -> Probe {
 }
 
 /// URLs reach the worker by reference, so that no password stands in the Deployment.
-fn environment(spec: &JobQueueSpec) -> Vec<EnvVar> {
+fn environment(input: &BuildInput<'_>) -> Vec<EnvVar> {
+    let spec = &input.queue.spec;
     let redis = &spec.queue.redis;
     let mut variables = vec![
         EnvVar {
@@ -178,6 +182,10 @@ fn environment(spec: &JobQueueSpec) -> Vec<EnvVar> {
         // A worker that waits is back sooner than one that the kubelet restarts, later and later.
         variables.push(plain("JOBQUEUE_WAIT_FOR_TABLES", "true"));
         variables.push(plain("JOBQUEUE_CONFIG", &format!("{CONFIG_DIRECTORY}/{}", config_map::FILE)));
+        if input.rendition != Rendition::First {
+            // Not in the file, where a worker that knows no versions would take it for a mistyped field.
+            variables.push(plain("JOBQUEUE_CONFIG_VERSION", &config_map::version(input.queue)));
+        }
     }
     variables.extend(certificates("REDIS", REDIS_TLS, redis.tls.as_ref()));
     variables.extend(certificates("DATABASE", DATABASE_TLS, database_tls(spec)));
@@ -213,10 +221,13 @@ fn url_variable(name: &str, url: Option<&String>, secret: Option<&SecretKeyRef>)
     }
 }
 
-fn volumes(input: &BuildInput<'_>) -> Vec<Volume> {
-    let config = input.queue.spec.ingest.as_ref().map(|_| Volume {
+fn volumes(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> Vec<Volume> {
+    let config = config.map(|config| Volume {
         name: "config".into(),
-        config_map: Some(ConfigMapVolumeSource { name: object_name(input.queue), ..ConfigMapVolumeSource::default() }),
+        config_map: Some(ConfigMapVolumeSource {
+            name: config.metadata.name.clone().unwrap_or_default(),
+            ..ConfigMapVolumeSource::default()
+        }),
         ..Volume::default()
     });
     let spec = &input.queue.spec;

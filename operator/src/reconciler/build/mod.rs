@@ -25,6 +25,9 @@ pub(crate) const SECRET_HASH: &str = "jobqueue.dev/secret-hash";
 pub(crate) const NETWORK_POLICY: &str = "jobqueue.dev/network-policy";
 /// Annotation on the Deployment: what was applied when all of it was, for an operator that starts anew.
 pub(crate) const PLAN_HASH: &str = "jobqueue.dev/plan-hash";
+/// Annotation and label on the Deployment: the generation of the JobQueue that it was applied for last. `kubectl rollout undo`
+/// puts back the annotation, and not the label.
+pub(crate) const GENERATION: &str = "jobqueue.dev/generation";
 /// The worker's container.
 pub(crate) const CONTAINER: &str = "worker";
 
@@ -39,6 +42,19 @@ pub(crate) struct BuildInput<'a> {
     pub(crate) secret_hash: &'a str,
     /// How many workers there should be now.
     pub(crate) replicas: u32,
+    /// How the worker is told its config.
+    pub(crate) rendition: Rendition,
+}
+
+/// How a worker is told its config. Another one is another pod template: what is rendered in an old way stays so until there
+/// is a reason to replace the pods.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Rendition {
+    /// As the first operators did: with every default filled in, without a version, in one ConfigMap for all recipes.
+    First,
+    /// As it is done now: each config in an immutable ConfigMap that is named by its hash, so that pods of an older template
+    /// keep theirs.
+    Present,
 }
 
 /// The objects that one queue should have.
@@ -67,10 +83,9 @@ pub(crate) enum BuildError {
 
 /// Builds the objects.
 pub(crate) fn build(input: &BuildInput<'_>) -> Result<DesiredObjects, BuildError> {
-    let config_map = input.queue.spec.ingest.as_ref().map(|_| config_map::config_map(input.queue));
-    let config_hash = config_map.as_ref().map(config_map::hash);
+    let config_map = input.queue.spec.ingest.as_ref().map(|_| config_map::config_map(input));
     Ok(DesiredObjects {
-        deployment: deployment::deployment(input, config_hash.as_deref())?,
+        deployment: deployment::deployment(input, config_map.as_ref())?,
         disruption_budget: pdb::pdb(input.queue),
         network_policy: network_policy::network_policy(input)?,
         config_map,

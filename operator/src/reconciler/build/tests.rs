@@ -3,7 +3,7 @@
 use jobqueue_crds::JobQueue;
 use serde_json::{Value, json};
 
-use super::{BuildInput, DesiredObjects, build};
+use super::{BuildInput, DesiredObjects, Rendition, build};
 
 fn queue(edit: impl FnOnce(&mut Value)) -> JobQueue {
     let mut object = json!({
@@ -19,8 +19,12 @@ fn queue(edit: impl FnOnce(&mut Value)) -> JobQueue {
     serde_json::from_value(object).unwrap()
 }
 
+fn input(queue: &JobQueue) -> BuildInput<'_> {
+    BuildInput { queue, default_image: "worker:1", secret_hash: "s-1", replicas: 3, rendition: Rendition::Present }
+}
+
 fn built(queue: &JobQueue) -> DesiredObjects {
-    build(&BuildInput { queue, default_image: "worker:1", secret_hash: "s-1", replicas: 3 }).unwrap()
+    build(&input(queue)).unwrap()
 }
 
 fn deployment(queue: &JobQueue) -> Value {
@@ -36,8 +40,12 @@ fn everything_is_owned_and_named_after_the_queue() {
     let DesiredObjects { config_map, deployment, disruption_budget, network_policy } =
         built(&queue(|object| object["spec"]["worker"] = json!({"networkPolicy": {}})));
     let policy = network_policy.unwrap().metadata;
-    for metadata in [config_map.unwrap().metadata, deployment.metadata, disruption_budget.metadata, policy] {
-        assert_eq!(metadata.name.as_deref(), Some("lines-worker"));
+    let config = config_map.unwrap().metadata;
+    let hash =
+        deployment.spec.template.metadata.as_ref().unwrap().annotations.as_ref().unwrap()[super::CONFIG_HASH].clone();
+    let names = [format!("lines-worker-{hash}"), "lines-worker".into(), "lines-worker".into(), "lines-worker".into()];
+    for (metadata, name) in [config, deployment.metadata, disruption_budget.metadata, policy].into_iter().zip(names) {
+        assert_eq!(metadata.name, Some(name));
         assert_eq!(metadata.namespace.as_deref(), Some("shop"));
         let owner = &metadata.owner_references.unwrap()[0];
         assert_eq!((owner.name.as_str(), owner.uid.as_str(), owner.controller), ("lines", "u1", Some(true)));
@@ -165,6 +173,39 @@ fn a_network_policy_is_made_for_whoever_asks() {
     assert_eq!(narrow["egress"][0], redis);
     assert_eq!(narrow["egress"][1]["ports"][0], json!({"port": 53, "protocol": "UDP"}));
     let wrong = queue(|object| object["spec"]["worker"] = json!({"networkPolicy": {"egress": [{"ports": 5}]}}));
-    let error = build(&BuildInput { queue: &wrong, default_image: "w", secret_hash: "s", replicas: 1 }).unwrap_err();
+    let error = build(&input(&wrong)).unwrap_err();
     assert!(error.to_string().starts_with("spec.worker.networkPolicy.egress[0]: "), "{error}");
+}
+
+/// What differs between two releases of the operator is the default image, and nothing else reaches an object.
+#[test]
+fn another_release_changes_nothing_but_an_image_that_is_left_to_it() {
+    let json = |DesiredObjects { config_map, deployment, disruption_budget, network_policy }| {
+        json!([config_map, deployment, disruption_budget, network_policy])
+    };
+    let releases = |queue: &JobQueue| {
+        ["worker:1", "worker:2"].map(|image| json(build(&BuildInput { default_image: image, ..input(queue) }).unwrap()))
+    };
+    let policy = json!({"networkPolicy": {}, "image": "mine:7"});
+    let [before, after] = releases(&queue(|object| object["spec"]["worker"] = policy));
+    assert_eq!(before, after);
+    let version = env!("CARGO_PKG_VERSION");
+    assert!(!before.to_string().contains(version), "{version} in {before}");
+    let [mut before, after] = releases(&queue(|_| {}));
+    let image = &mut before[1]["spec"]["template"]["spec"]["containers"][0]["image"];
+    assert_eq!(*image, "worker:1");
+    *image = "worker:2".into();
+    assert_eq!(before, after);
+}
+
+/// A worker of the first release reads what the first operators wrote, and says nothing of a version.
+#[test]
+fn what_the_first_operators_rendered_can_still_be_rendered() {
+    let queue = queue(|object| object["spec"]["worker"] = json!({"image": "mine:7"}));
+    let first = build(&BuildInput { rendition: Rendition::First, ..input(&queue) }).unwrap();
+    let expected: Value = serde_json::from_str(include_str!("first_template.json")).unwrap();
+    assert_eq!(json!(first.deployment.spec.template), expected);
+    let config_map = first.config_map.unwrap();
+    assert_eq!(config_map.metadata.name.as_deref(), Some("lines-worker"));
+    assert!(config_map.data.unwrap()["worker.yaml"].contains("leaseSeconds: 30"), "every default");
 }

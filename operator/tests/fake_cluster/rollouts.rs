@@ -1,0 +1,158 @@
+//! Another release of the operator: it replaces no worker without need, and where it must, those of one queue after the other.
+
+use jobqueue_operator::LeaseGuard;
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::runtime::watcher::Event;
+use serde_json::{Value, json};
+
+use crate::{
+    api_server::ApiServer,
+    fixture::{DEPLOYMENT, Operator, QUEUE, SECRET, cluster_with_generation, conditions, queue, secret, waiting},
+};
+
+const NAMES: [&str; 3] = ["one", "two", "three"];
+
+fn path(name: &str) -> String {
+    format!("/apis/jobqueue.dev/v1alpha1/namespaces/shop/jobqueues/{name}")
+}
+
+fn deployment(name: &str) -> String {
+    format!("/apis/apps/v1/namespaces/shop/deployments/{name}-worker")
+}
+
+fn image(server: &ApiServer, name: &str) -> Value {
+    server.get(&deployment(name)).unwrap()["spec"]["template"]["spec"]["containers"][0]["image"].clone()
+}
+
+/// As the Deployment controller would: all pods are replaced and available.
+fn rolled_out(server: &ApiServer, path: &str) {
+    let mut deployment = server.get(path).unwrap();
+    let replicas = deployment["spec"]["replicas"].clone();
+    deployment["status"] = json!({
+        "observedGeneration": deployment["metadata"]["generation"],
+        "replicas": replicas, "updatedReplicas": replicas, "readyReplicas": replicas, "availableReplicas": replicas,
+        "conditions": [{"type": "Progressing", "status": "True", "reason": "NewReplicaSetAvailable"}],
+    });
+    server.put(path, deployment);
+}
+
+/// The watch of the Deployments brings what there is.
+fn watch_lists(server: &ApiServer, operator: &Operator, names: &[&str]) {
+    operator.term.cache_deployment(&Event::Init);
+    for name in names {
+        let mut object = server.get(&deployment(name)).unwrap();
+        object["metadata"]["namespace"] = "shop".into();
+        let object: Deployment = serde_json::from_value(object).unwrap();
+        operator.term.cache_deployment(&Event::InitApply(object));
+    }
+    operator.term.cache_deployment(&Event::InitDone);
+}
+
+async fn reconcile_all(server: &ApiServer, operator: &Operator) {
+    for name in NAMES {
+        assert!(operator.reconcile_as(server.get(&path(name)).unwrap()).await);
+    }
+}
+
+/// Three queues with a worker each, of the first release.
+async fn three_queues(edit: impl Fn(&mut Value)) -> ApiServer {
+    let server = ApiServer::default();
+    server.put(SECRET, secret("pw"));
+    for name in NAMES {
+        let mut object = queue();
+        object["metadata"]["name"] = name.into();
+        object["metadata"]["generation"] = 1.into();
+        object["spec"]["scaling"]["minReplicas"] = 1.into();
+        edit(&mut object["spec"]);
+        server.put(&path(name), object);
+    }
+    let first = Operator::of_release(&server, LeaseGuard::unlimited(), "worker:1");
+    reconcile_all(&server, &first).await;
+    for name in NAMES {
+        rolled_out(&server, &deployment(name));
+    }
+    server
+}
+
+fn new_images(server: &ApiServer) -> Vec<&'static str> {
+    NAMES.into_iter().filter(|name| image(server, name) == "worker:2").collect()
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_default_image_replaces_the_workers_of_one_queue_after_the_other() {
+    let server = three_queues(|_| {}).await;
+    let second = Operator::of_release(&server, LeaseGuard::unlimited(), "worker:2");
+    reconcile_all(&server, &second).await;
+    assert_eq!(new_images(&server), [""; 0], "what an earlier leader began is not known yet");
+    watch_lists(&server, &second, &NAMES);
+    reconcile_all(&server, &second).await;
+    assert_eq!(new_images(&server), ["one"]);
+    // Another leader, which finds a rollout under way.
+    let third = Operator::of_release(&server, LeaseGuard::unlimited(), "worker:2");
+    watch_lists(&server, &third, &NAMES);
+    reconcile_all(&server, &third).await;
+    assert_eq!(new_images(&server), ["one"]);
+    third.term.evaluate(&kube::runtime::reflector::ObjectRef::new("two").within("shop"), 0.0, Ok(&waiting(0)));
+    assert!(third.reconcile_as(server.get(&path("two")).unwrap()).await);
+    let two = server.get(&path("two")).unwrap();
+    let reconciling = two["status"]["conditions"].as_array().unwrap().iter().find(|one| one["type"] == "Reconciling");
+    assert_eq!(reconciling.unwrap()["reason"], "RolloutQueued");
+    rolled_out(&server, &deployment("one"));
+    watch_lists(&server, &third, &NAMES);
+    reconcile_all(&server, &third).await;
+    assert_eq!(new_images(&server), ["one", "two"]);
+    // What a person changes waits for nobody.
+    let mut edited = server.get(&path("three")).unwrap();
+    edited["metadata"]["generation"] = 2.into();
+    edited["spec"]["worker"]["drainSeconds"] = 7.into();
+    server.put(&path("three"), edited);
+    reconcile_all(&server, &third).await;
+    assert_eq!(new_images(&server), NAMES);
+}
+
+#[tokio::test(start_paused = true)]
+async fn queues_without_pods_and_pinned_ones_wait_for_nothing() {
+    let server = three_queues(|spec| spec["scaling"]["minReplicas"] = 0.into()).await;
+    let second = Operator::of_release(&server, LeaseGuard::unlimited(), "worker:2");
+    watch_lists(&server, &second, &NAMES);
+    reconcile_all(&server, &second).await;
+    assert_eq!(new_images(&server), NAMES);
+    let server = three_queues(|spec| spec["worker"] = json!({"image": "mine:1"})).await;
+    let writes = server.writes().len();
+    let second = Operator::of_release(&server, LeaseGuard::unlimited(), "worker:2");
+    watch_lists(&server, &second, &NAMES);
+    reconcile_all(&server, &second).await;
+    assert_eq!(server.writes()[writes..], [""; 0]);
+}
+
+/// The Deployment and the ConfigMap are those of the first release, as it wrote them.
+#[tokio::test(start_paused = true)]
+async fn workers_of_the_first_release_stay_until_there_is_a_reason() {
+    let server = cluster_with_generation();
+    let mut pinned = server.get(QUEUE).unwrap();
+    pinned["spec"]["worker"] = json!({"image": "mine:7"});
+    server.put(QUEUE, pinned.clone());
+    let made: Value = serde_json::from_str(include_str!("first_release.json")).unwrap();
+    server.put(DEPLOYMENT, made["deployment"].clone());
+    server.put("/api/v1/namespaces/shop/configmaps/lines-worker", made["configMap"].clone());
+    let template = |server: &ApiServer| server.get(DEPLOYMENT).unwrap()["spec"]["template"].clone();
+    let before = template(&server);
+    let operator = Operator::of_release(&server, LeaseGuard::unlimited(), "worker:2");
+    operator.settle(&server, &waiting(0)).await;
+    // Long enough for everything to be applied once more.
+    tokio::time::advance(std::time::Duration::from_secs(200)).await;
+    operator.settle(&server, &waiting(0)).await;
+    assert_eq!(template(&server), before);
+    assert!(conditions(&server).contains(&"Ready=True/Idle".to_owned()), "{:?}", conditions(&server));
+    pinned["metadata"]["generation"] = 2.into();
+    pinned["spec"]["ingest"][0]["tables"][0]["columns"]["b"] = "record.b".into();
+    server.put(QUEUE, pinned);
+    operator.settle(&server, &waiting(0)).await;
+    let now = template(&server);
+    assert_ne!(now, before);
+    assert!(now.to_string().contains("JOBQUEUE_CONFIG_VERSION"), "{now}");
+    tokio::time::advance(std::time::Duration::from_secs(200)).await;
+    operator.settle(&server, &waiting(0)).await;
+    let old = server.get("/api/v1/namespaces/shop/configmaps/lines-worker");
+    assert!(old.is_none(), "no ReplicaSet needs the config of the first release any more");
+}
