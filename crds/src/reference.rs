@@ -230,7 +230,7 @@ mod tests {
             "| `redis.urlSecretKeyRef.key` | text, 1 to 253 characters | *required* |",
             "| `tables[].children[].columns` | map of text to text, 1 to 1024 entries | *required* |",
             "- `redis`: give exactly one of url and urlSecretKeyRef (`",
-            "- `replicas`: replicas can be changed in scaling.mode: Manual only (`",
+            "- `replicas`: replicas can be changed in scaling.mode: Manual only: change the mode too, or leave replicas out (`",
             "| DESIRED | `status.desiredReplicas` |",
         ] {
             assert!(page.contains(line), "{line} is not on the page:\n{page}");

@@ -111,7 +111,7 @@ async fn states_of_the_world() -> Vec<(&'static str, Value)> {
     objects.push(("redis is down", case.object()));
     let case = Case::at_work(3).await;
     edit(&case.server, |spec| spec["worker"]["batchSize"] = 7.into());
-    case.server.refuse(Some(("/configmaps/lines-worker", "etcdserver: too many requests")));
+    case.server.refuse(Some(("/poddisruptionbudgets/lines-worker", "etcdserver: too many requests")));
     for _ in 0..3 {
         case.operator.reconcile(&case.server).await;
     }

@@ -42,7 +42,7 @@ async fn edited() -> (ApiServer, Operator) {
 #[tokio::test(start_paused = true)]
 async fn several_failures_in_a_row_are_told_and_forgotten() {
     let (server, operator) = edited().await;
-    server.refuse(Some(("/configmaps/lines-worker", WORDS)));
+    server.refuse(Some(("/poddisruptionbudgets/lines-worker", WORDS)));
     for failures in 1..=2 {
         assert!(!operator.reconcile(&server).await);
         assert_eq!(reconciling(&server)["reason"], "AsSpecified", "{failures} are no news");
@@ -50,7 +50,7 @@ async fn several_failures_in_a_row_are_told_and_forgotten() {
     assert!(!operator.reconcile(&server).await);
     let told = reconciling(&server);
     assert_eq!([&told["status"], &told["reason"]], ["True", "Retrying"], "{told:#}");
-    assert_eq!(told["message"], format!("ConfigMap lines-worker: {WORDS}"));
+    assert_eq!(told["message"], format!("PodDisruptionBudget lines-worker: {WORDS}"));
     let found = conditions(&server);
     for wanted in ["Ready=True/Working", "Stalled=False/AsSpecified", "WorkersAvailable=True/AsSpecified"] {
         assert!(found.iter().any(|one| one == wanted), "{wanted} is not among {found:#?}: the workers go on");
@@ -59,7 +59,7 @@ async fn several_failures_in_a_row_are_told_and_forgotten() {
     assert!(operator.reconcile(&server).await);
     assert_eq!(reconciling(&server)["reason"], "RollingOut");
     // The row begins anew.
-    server.refuse(Some(("/configmaps/lines-worker", WORDS)));
+    server.refuse(Some(("/poddisruptionbudgets/lines-worker", WORDS)));
     let mut object = server.get(QUEUE).unwrap();
     object["spec"]["worker"]["batchSize"] = 8.into();
     server.put(QUEUE, object);
@@ -85,7 +85,7 @@ async fn a_queue_that_never_became_ready_says_what_fails() {
 #[tokio::test(start_paused = true)]
 async fn however_often_it_fails_the_status_is_written_seldom() {
     // The second refuses the status too.
-    for refused in ["/configmaps/lines-worker", ""] {
+    for refused in ["/poddisruptionbudgets/lines-worker", ""] {
         let (server, operator) = edited().await;
         server.refuse(Some((refused, WORDS)));
         let before = statuses(&server);
