@@ -87,9 +87,10 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
 
 async fn serve_fetched(context: &Context, key: &Key, queue: &JobQueue, fetched: Fetched) -> Result<Findings, Refusal> {
     let present = fetched.deployment.clone();
-    let Valid { spec, initial, source, secret_hash } = validate(queue, fetched, context.in_cluster)?;
+    let last = context.state.read(key, |state| state.applied.source.filter(|_| state.uid == Uid::of(queue))).flatten();
+    let Valid { spec, initial, source, secret_mark } = validate(queue, fetched, context.in_cluster, last)?;
     context.state.serve(key, Uid::of(queue), spec, initial);
-    let deployment = Box::pin(build_and_apply(context, key, queue, (source, &secret_hash), present.as_ref())).await?;
+    let deployment = Box::pin(build_and_apply(context, key, queue, (source, &secret_mark), present.as_ref())).await?;
     let (name, workers) = (deployment.name_any(), pod_problems::workers(&deployment));
     context.state.update(key, |state| {
         state.applied.deployment = Some(name.as_str().into());
@@ -125,14 +126,15 @@ async fn build_and_apply(
     context: &Context,
     key: &Key,
     queue: &JobQueue,
-    (source, secret_hash): (Source, &str),
+    (source, secret_mark): (Source, &str),
     present: Option<&Deployment>,
 ) -> Result<Deployment, Refusal> {
     let lock = context.state.deployment_lock(key);
     let _deployment_lock = lock.lock().await;
     let known = context.state.read(key, |state| (state.scaling.replicas, state.applied.record.clone()));
     let (replicas, last) = known.unwrap_or_default();
-    let input = BuildInput { queue, default_image: &context.default_image, secret_hash, replicas };
+    let secret_version = &source.secret_version.to_string();
+    let input = BuildInput { queue, default_image: &context.default_image, secret_mark, secret_version, replicas };
     let desired = build(&input).map_err(|error| stalled(Reason::InvalidSpec, &error))?;
     let last = last.or_else(|| inherited(&desired, present?));
     if let (Some(last), Some(deployment)) = (last, present)

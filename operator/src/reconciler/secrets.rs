@@ -25,7 +25,7 @@ pub(crate) struct Resolved {
     pub(crate) redis_ca: Option<Vec<u8>>,
     /// PEM of the client certificate and its key for Redis; `None` without one.
     pub(crate) redis_client: Option<(Vec<u8>, Vec<u8>)>,
-    /// Digest of everything that the workers read from Secrets.
+    /// Digest of everything that the workers read from Secrets. Only for this process: it is not to be written anywhere.
     pub(crate) hash: Digest,
     /// Digest of the Secrets' resource versions.
     pub(crate) version: Digest,
@@ -33,7 +33,7 @@ pub(crate) struct Resolved {
 
 impl std::fmt::Debug for Resolved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resolved").field("hash", &self.hash).finish_non_exhaustive()
+        f.debug_struct("Resolved").field("version", &self.version).finish_non_exhaustive()
     }
 }
 

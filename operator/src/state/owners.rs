@@ -21,7 +21,7 @@ use crate::{
         deployment_cache::CachedDeployment,
         key::{Key, Uid},
         queue_state::{AutoscalerView, QueueState, ReconcilerView},
-        registry::{Registry, Retry},
+        registry::{ObjectState, Registry, Retry},
         spec::{Initial, Spec},
         status_cursor::{StatusDigest, WrittenStatus},
     },
@@ -115,8 +115,9 @@ impl ReconcilerState {
     pub(crate) fn retain(&self, exists: impl Fn(&Key) -> bool) -> Vec<Arc<Key>> {
         let known: HashSet<Arc<Key>> = {
             let tables = self.lock();
-            let written = tables.objects.iter().filter(|(_, object)| object.written_status.is_some());
-            written.map(|(key, _)| key).chain(tables.served.keys()).cloned().collect()
+            let reconciled = |object: &ObjectState| object.written_status.is_some() || object.retry.is_some();
+            let known = tables.objects.iter().filter(|(_, object)| reconciled(object) || object.repairs > 0);
+            known.map(|(key, _)| key).chain(tables.served.keys()).cloned().collect()
         };
         let gone: Vec<Arc<Key>> = known.into_iter().filter(|key| !exists(key)).collect();
         for key in &gone {
@@ -158,12 +159,19 @@ impl ReconcilerState {
     }
 
     /// Counts a failed reconcile of an object of this `generation`; returns how many failed in a row, and how long the queue
-    /// waits now, whatever wakes it. `random` is in [0, 1).
-    pub(crate) fn record_failure(&self, key: &Key, generation: Option<i64>, random: f64) -> (u32, Duration) {
+    /// waits now, whatever wakes it; for one that `waits_for_event`, unless something does. `random` is in [0, 1).
+    pub(crate) fn record_failure(
+        &self,
+        key: &Key,
+        generation: Option<i64>,
+        waits_for_event: bool,
+        random: f64,
+    ) -> (u32, Duration) {
         self.lock().change_object(key, |object| {
             object.failed_reconciles = object.failed_reconciles.saturating_add(1);
             let wait = backoff::wait(object.failed_reconciles, random);
-            object.retry = Some(Retry { not_before: Instant::now() + wait, generation });
+            let retry = Retry { not_before: Instant::now() + wait, generation };
+            object.retry = (!waits_for_event).then_some(retry);
             (object.failed_reconciles, wait)
         })
     }
@@ -316,7 +324,7 @@ mod tests {
         let key = Key::new("a");
         assert_eq!(reconciler.until_retry(&key, Some(1)), None);
         for _ in 0..8 {
-            reconciler.record_failure(&key, Some(1), 0.5);
+            reconciler.record_failure(&key, Some(1), false, 0.5);
         }
         let wait = reconciler.until_retry(&key, Some(1)).expect("it failed");
         assert_eq!(wait, Duration::from_secs(32));
@@ -333,7 +341,7 @@ mod tests {
     fn one_key_serves_all_that_is_known_of_a_queue() {
         let Owners { reconciler, registry, .. } = Owners::new();
         let key = Key::new("a");
-        reconciler.record_failure(&key, None, 0.0);
+        reconciler.record_failure(&key, None, false, 0.0);
         reconciler.serve(&key, Uid::default(), spec("redis://r:6379/0"), Initial::default());
         let tables = registry.lock();
         let (served, _) = tables.served.get_key_value(&key).expect("served");

@@ -18,7 +18,10 @@ use k8s_openapi::{
     },
 };
 
-use super::{BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, SECRET_HASH, config_map, template_patch};
+use super::{
+    BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, SECRET_HASH, SECRET_VERSION, config_map,
+    template_patch,
+};
 
 const CONFIG_DIRECTORY: &str = "/etc/jobqueue";
 const REDIS_TLS: &str = "/etc/jobqueue-redis-tls";
@@ -32,8 +35,10 @@ pub(super) fn deployment(input: &BuildInput<'_>, config_hash: Option<&str>) -> R
     let queue = input.queue;
     let selector = super::selector_labels(queue);
     let mut metadata = super::metadata(queue);
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(SECRET_VERSION.to_owned(), input.secret_version.to_owned());
     if queue.spec.worker.network_policy.is_some() {
-        metadata.annotations = Some([(NETWORK_POLICY.to_owned(), "true".to_owned())].into());
+        annotations.insert(NETWORK_POLICY.to_owned(), "true".to_owned());
     }
     Ok(Deployment {
         metadata,
@@ -69,7 +74,7 @@ fn with_user_template(ours: PodTemplateSpec, input: &BuildInput<'_>) -> Result<P
 }
 
 fn pod_template(input: &BuildInput<'_>, config_hash: Option<&str>) -> PodTemplateSpec {
-    let annotations = config_hash.map(|hash| (CONFIG_HASH, hash)).into_iter().chain([(SECRET_HASH, input.secret_hash)]);
+    let annotations = config_hash.map(|hash| (CONFIG_HASH, hash)).into_iter().chain([(SECRET_HASH, input.secret_mark)]);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(super::selector_labels(input.queue)),

@@ -20,7 +20,8 @@ fn queue(edit: impl FnOnce(&mut Value)) -> JobQueue {
 }
 
 fn built(queue: &JobQueue) -> DesiredObjects {
-    build(&BuildInput { queue, default_image: "worker:1", secret_hash: "s-1", replicas: 3 }).unwrap()
+    build(&BuildInput { queue, default_image: "worker:1", secret_mark: "s-1", secret_version: "v", replicas: 3 })
+        .unwrap()
 }
 
 fn deployment(queue: &JobQueue) -> Value {
@@ -165,6 +166,8 @@ fn a_network_policy_is_made_for_whoever_asks() {
     assert_eq!(narrow["egress"][0], redis);
     assert_eq!(narrow["egress"][1]["ports"][0], json!({"port": 53, "protocol": "UDP"}));
     let wrong = queue(|object| object["spec"]["worker"] = json!({"networkPolicy": {"egress": [{"ports": 5}]}}));
-    let error = build(&BuildInput { queue: &wrong, default_image: "w", secret_hash: "s", replicas: 1 }).unwrap_err();
+    let error =
+        build(&BuildInput { queue: &wrong, default_image: "w", secret_mark: "s", secret_version: "v", replicas: 1 })
+            .unwrap_err();
     assert!(error.to_string().starts_with("spec.worker.networkPolicy.egress[0]: "), "{error}");
 }
