@@ -8,8 +8,8 @@ use std::{
 use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
-/// The first 32 bits of a SHA-256 over the length-prefixed parts; in text, eight hex digits. Short on purpose: it tells a
-/// change from no change, and says too little about a Secret to test guesses against.
+/// The first 32 bits of a SHA-256 over the length-prefixed parts; in text, eight hex digits. It tells a
+/// change from no change. That of a Secret's values stays within the process: whoever reads it can test guesses against it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Digest(pub(crate) u32);
 

@@ -187,7 +187,10 @@ pub(super) fn resync(queues: usize) -> Duration {
 #[expect(clippy::needless_pass_by_value, reason = "the signature is the library's")]
 fn retry_later(object: Arc<CompactObject>, error: &Error, context: Arc<Context>) -> Action {
     let key = ObjectRef::from_obj(&*object).into_kind_unchecked::<JobQueue>(());
-    let (failures, wait) = context.state.schedule_retry(&key, object.meta().generation, rand::random());
+    // The end of a deletion is an event of the watch.
+    let waits_for_event = matches!(error, Error::Leftover(_));
+    let generation = object.meta().generation;
+    let (failures, wait) = context.state.schedule_retry(&key, generation, waits_for_event, rand::random());
     tracing::warn!(queue = %key, %error, category = error.category(), failures, ?wait, "a reconcile failed");
     Action::requeue(wait)
 }

@@ -31,8 +31,8 @@ struct AsApplied {
     workers: Workers,
     /// What keeps pods from starting; `None` if nothing is known to.
     problem: Option<PodProblem>,
-    /// Digest of the Secrets that it was applied with.
-    secrets: Digest,
+    /// Digests of the Secrets that it was applied with, and of their versions.
+    secrets: (Digest, Digest),
 }
 
 /// What there is to report, if everything is as it was applied for this object; `None` if a full reconcile is needed.
@@ -48,7 +48,7 @@ pub(super) async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -
     // If a server refuses the password, it may have changed.
     let max_age = if failing { UNCHANGED } else { resync(queues) / 2 };
     let resolved = resolve(&context.client, queue, &context.secrets, max_age).await.ok()?;
-    if resolved.hash != secrets {
+    if (resolved.hash, resolved.version) != secrets {
         return None;
     }
     context.state.update(key, |state| state.applied.ready = workers.ready);
@@ -78,7 +78,8 @@ fn found_as_applied(
     if !as_is {
         return None;
     }
-    let (workers, secrets) = (Workers { wanted: scaling.replicas, ..cached.workers }, source.secrets);
+    let (workers, secrets) =
+        (Workers { wanted: scaling.replicas, ..cached.workers }, (source.secrets, source.secret_version));
     if !workers.is_short() {
         applied.missing_pods = None;
         return Some(AsApplied { workers, problem: None, secrets });

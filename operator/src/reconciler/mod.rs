@@ -118,9 +118,10 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
 
 async fn serve_fetched(context: &Context, key: &Key, queue: &JobQueue, fetched: Fetched) -> Result<Findings, Refusal> {
     let present = fetched.deployment.clone();
-    let Valid { spec, initial, source, secret_hash } = validate(queue, fetched, context.in_cluster)?;
+    let last = context.state.read(key, |state| state.applied.source.filter(|_| state.uid == Uid::of(queue))).flatten();
+    let Valid { spec, initial, source, secret_mark } = validate(queue, fetched, context.in_cluster, last)?;
     context.state.serve(key, Uid::of(queue), spec, initial);
-    let built = Box::pin(build_and_apply(context, key, queue, (source, &secret_hash), present.as_ref())).await?;
+    let built = Box::pin(build_and_apply(context, key, queue, (source, &secret_mark), present.as_ref())).await?;
     let Built { deployment, held } = built;
     let (name, workers) = (deployment.name_any(), Workers::of(&deployment));
     context.state.update(key, |state| {
@@ -201,7 +202,7 @@ async fn build_and_apply(
     context: &Context,
     key: &Key,
     queue: &JobQueue,
-    (source, secret_hash): (Source, &str),
+    (source, secret_mark): (Source, &str),
     present: Option<&Deployment>,
 ) -> Result<Built, Refusal> {
     let lock = context.state.deployment_lock(key);
@@ -211,7 +212,9 @@ async fn build_and_apply(
     });
     let (replicas, last, applied_for) = known.unwrap_or_default();
     let rendition = Rendition::Present;
-    let input = BuildInput { queue, default_image: &context.default_image, secret_hash, replicas, rendition };
+    let secret_version = &source.secret_version.to_string();
+    let input =
+        BuildInput { queue, default_image: &context.default_image, secret_mark, secret_version, replicas, rendition };
     let desired = desired(&input, present).map_err(|error| stalled(Reason::InvalidSpec, &error))?;
     let last = last.or_else(|| inherited(&desired, present?));
     let objects = owned_objects(queue, &desired);

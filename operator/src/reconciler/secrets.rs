@@ -25,7 +25,7 @@ use crate::{
 pub(crate) struct Resolved {
     /// The Redis of the queue.
     pub(crate) redis: RedisLogin,
-    /// Digest of everything that the workers read from Secrets.
+    /// Digest of everything that the workers read from Secrets. Only for this process: it is not to be written anywhere.
     pub(crate) hash: Digest,
     /// Digest of the Secrets' resource versions.
     pub(crate) version: Digest,
@@ -33,7 +33,7 @@ pub(crate) struct Resolved {
 
 impl std::fmt::Debug for Resolved {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Resolved").field("hash", &self.hash).finish_non_exhaustive()
+        f.debug_struct("Resolved").field("version", &self.version).finish_non_exhaustive()
     }
 }
 

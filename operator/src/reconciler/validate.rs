@@ -32,12 +32,18 @@ pub(super) struct Valid {
     pub(super) initial: Initial,
     /// What its objects are built from.
     pub(super) source: Source,
-    /// Digest of what the workers read from Secrets, with their version: the pods are marked with it.
-    pub(super) secret_hash: String,
+    /// What the pods are marked with: it changes when what they read from Secrets changes.
+    pub(super) secret_mark: String,
 }
 
 /// Checks everything that can be checked without I/O. `in_cluster`: this process can resolve the cluster's names.
-pub(super) fn validate(queue: &JobQueue, fetched: Fetched, in_cluster: bool) -> Result<Valid, Refusal> {
+/// `last` is what this process applied last for the queue; `None` if nothing yet.
+pub(super) fn validate(
+    queue: &JobQueue,
+    fetched: Fetched,
+    in_cluster: bool,
+    last: Option<Source>,
+) -> Result<Valid, Refusal> {
     let stalled = |reason, message: String| Refusal::Stalled(Stall { reason, message });
     let Fetched { secrets, deployment } = fetched;
     if let Some(problem) = jobqueue_crds::validate(&queue.spec).first() {
@@ -58,22 +64,35 @@ pub(super) fn validate(queue: &JobQueue, fetched: Fetched, in_cluster: bool) -> 
     Ok(Valid {
         spec: spec(queue, endpoint, calendar),
         initial: initial(queue, deployment.as_ref()),
-        source: Source { generation: queue.metadata.generation.unwrap_or_default(), secrets: resolved.hash },
-        secret_hash: secret_hash(&resolved, deployment.as_ref()),
+        source: Source {
+            generation: queue.metadata.generation.unwrap_or_default(),
+            secrets: resolved.hash,
+            secret_version: resolved.version,
+        },
+        secret_mark: secret_mark(&resolved, deployment.as_ref(), last),
     })
 }
 
-/// What marks the pods: the digest of what the Secrets say, and of their version when they began to say so. Without the
-/// version a password that is put back would lead back to the template that it had before, and to pods of that
-/// template which were started in between and read the wrong one.
-fn secret_hash(resolved: &Resolved, deployment: Option<&Deployment>) -> String {
+/// What marks the pods: the version of the Secrets when they began to say what they say. Nothing of it comes from their
+/// values, against which a guess could be tested. A new version marks new pods only if it says something else; that is known
+/// to the process that read the one before, and the Deployment has the version that was read last, for a process that begins.
+fn secret_mark(resolved: &Resolved, deployment: Option<&Deployment>, last: Option<Source>) -> String {
     let Resolved { hash, version, .. } = resolved;
+    let version = version.to_string();
+    let seen = deployment.and_then(|deployment| deployment.annotations().get(build::SECRET_VERSION));
     let template = deployment.and_then(|deployment| deployment.spec.template.metadata.as_ref());
-    let present = template.and_then(|template| template.annotations.as_ref()?.get(build::SECRET_HASH));
-    match present {
-        Some(present) if present.starts_with(&format!("{hash}-")) => present.clone(),
-        _ => format!("{hash}-{version}"),
-    }
+    let Some(mark) = template.and_then(|template| template.annotations.as_ref()?.get(build::SECRET_HASH)) else {
+        return version;
+    };
+    let is_unchanged = match seen {
+        Some(seen) => {
+            let of_last = |last: Source| last.secrets == *hash && last.secret_version.to_string() == *seen;
+            *seen == version || last.is_some_and(of_last)
+        }
+        // By an earlier operator: the mark begins with a digest of what the Secrets say.
+        None => mark.starts_with(&format!("{hash}-")),
+    };
+    if is_unchanged { mark.clone() } else { version }
 }
 
 fn spec(queue: &JobQueue, endpoint: EndpointKey, calendar: Calendar) -> Spec {
@@ -115,19 +134,38 @@ mod tests {
         Resolved { redis, hash: Digest(hash), version: Digest(version) }
     }
 
-    fn deployment(mark: &str) -> Deployment {
-        serde_json::from_value(json!({"metadata": {}, "spec": {"selector": {}, "template":
+    fn deployment(mark: &str, seen: Option<&str>) -> Deployment {
+        let annotations = seen.map(|seen| json!({build::SECRET_VERSION: seen}));
+        serde_json::from_value(json!({"metadata": {"annotations": annotations}, "spec": {"selector": {}, "template":
             {"metadata": {"annotations": {build::SECRET_HASH: mark}}}}}))
         .unwrap()
     }
 
+    fn source(hash: u32, version: u32) -> Source {
+        Source { generation: 1, secrets: Digest(hash), secret_version: Digest(version) }
+    }
+
     #[test]
     fn a_secret_that_is_put_back_makes_new_pods_and_an_edit_elsewhere_in_it_makes_none() {
-        let mark = secret_hash(&resolved(0xa, 1), None);
-        assert_eq!(mark, "0000000a-00000001");
-        assert_eq!(secret_hash(&resolved(0xa, 2), Some(&deployment(&mark))), mark);
-        let other = secret_hash(&resolved(0xb, 3), Some(&deployment(&mark)));
-        assert_eq!(other, "0000000b-00000003");
-        assert_eq!(secret_hash(&resolved(0xa, 4), Some(&deployment(&other))), "0000000a-00000004");
+        let mark = secret_mark(&resolved(0xa, 1), None, None);
+        assert_eq!(mark, "00000001", "nothing of what it says");
+        let found = deployment(&mark, Some("00000001"));
+        assert_eq!(secret_mark(&resolved(0xa, 2), Some(&found), Some(source(0xa, 1))), mark);
+        let other = secret_mark(&resolved(0xb, 3), Some(&found), Some(source(0xa, 1)));
+        assert_eq!(other, "00000003");
+        let found = deployment(&other, Some("00000003"));
+        assert_eq!(secret_mark(&resolved(0xa, 4), Some(&found), Some(source(0xb, 3))), "00000004");
+        // Written without an answer: what this process believes was applied is not what the Deployment has.
+        assert_eq!(secret_mark(&resolved(0xa, 4), Some(&found), Some(source(0xa, 2))), "00000004");
+    }
+
+    #[test]
+    fn an_operator_that_starts_or_is_upgraded_makes_no_new_pods() {
+        let found = deployment("00000001", Some("00000002"));
+        assert_eq!(secret_mark(&resolved(0xa, 2), Some(&found), None), "00000001");
+        assert_eq!(secret_mark(&resolved(0xa, 3), Some(&found), None), "00000003", "it may say something else");
+        let older = deployment("0000000a-00000001", None);
+        assert_eq!(secret_mark(&resolved(0xa, 7), Some(&older), None), "0000000a-00000001");
+        assert_eq!(secret_mark(&resolved(0xb, 7), Some(&older), None), "00000007");
     }
 }

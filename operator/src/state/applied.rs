@@ -32,8 +32,10 @@ pub(crate) struct Applied {
 pub(crate) struct Source {
     /// `metadata.generation` of the JobQueue.
     pub(crate) generation: i64,
-    /// Digest of what its Secrets say.
+    /// Digest of what its Secrets say. It never leaves the process: it would confirm a guessed password.
     pub(crate) secrets: Digest,
+    /// Digest of their versions.
+    pub(crate) secret_version: Digest,
 }
 
 /// How often everything is applied again, with few queues.

@@ -22,7 +22,7 @@ use crate::{
         key::{Key, Uid},
         owned_objects::{OwnedKind, OwnedNews, OwnedObject},
         queue_state::{AutoscalerView, QueueState, ReconcilerView},
-        registry::{Failures, Registry, Retry},
+        registry::{Failures, ObjectState, Registry, Retry},
         spec::{Initial, Spec},
         status_cursor::{NUMBERS_EVERY, StatusDigest, WrittenStatus},
     },
@@ -116,8 +116,9 @@ impl ReconcilerState {
     pub(crate) fn retain(&self, exists: impl Fn(&Key) -> bool) -> Vec<Arc<Key>> {
         let known: HashSet<Arc<Key>> = {
             let tables = self.lock();
-            let written = tables.objects.iter().filter(|(_, object)| object.written_status.is_some());
-            written.map(|(key, _)| key).chain(tables.served.keys()).cloned().collect()
+            let reconciled = |object: &ObjectState| object.written_status.is_some() || object.failures.retry.is_some();
+            let known = tables.objects.iter().filter(|(_, object)| reconciled(object) || object.repairs > 0);
+            known.map(|(key, _)| key).chain(tables.served.keys()).cloned().collect()
         };
         let gone: Vec<Arc<Key>> = known.into_iter().filter(|key| !exists(key)).collect();
         for key in &gone {
@@ -202,11 +203,18 @@ impl ReconcilerState {
     }
 
     /// After a failed reconcile of an object of this `generation`: returns how many failed in a row, and how long the queue
-    /// waits now, whatever wakes it. `random` is in [0, 1).
-    pub(crate) fn schedule_retry(&self, key: &Key, generation: Option<i64>, random: f64) -> (u32, Duration) {
+    /// waits now, whatever wakes it; for one that `waits_for_event`, unless something does. `random` is in [0, 1).
+    pub(crate) fn schedule_retry(
+        &self,
+        key: &Key,
+        generation: Option<i64>,
+        waits_for_event: bool,
+        random: f64,
+    ) -> (u32, Duration) {
         self.lock().change_object(key, |object| {
             let wait = backoff::wait(object.failures.in_a_row, random);
-            object.failures.retry = Some(Retry { not_before: Instant::now() + wait, generation });
+            let retry = Retry { not_before: Instant::now() + wait, generation };
+            object.failures.retry = (!waits_for_event).then_some(retry);
             (object.failures.in_a_row, wait)
         })
     }
@@ -363,7 +371,7 @@ mod tests {
         assert_eq!(reconciler.until_retry(&key, Some(1)), None);
         for _ in 0..8 {
             reconciler.record_failure(&key);
-            reconciler.schedule_retry(&key, Some(1), 0.5);
+            reconciler.schedule_retry(&key, Some(1), false, 0.5);
         }
         let wait = reconciler.until_retry(&key, Some(1)).expect("it failed");
         assert_eq!(wait, Duration::from_secs(32));
@@ -381,7 +389,7 @@ mod tests {
         let Owners { reconciler, registry, .. } = Owners::new();
         let key = Key::new("a");
         reconciler.record_failure(&key);
-        reconciler.schedule_retry(&key, None, 0.0);
+        reconciler.schedule_retry(&key, None, false, 0.0);
         reconciler.serve(&key, Uid::default(), spec("redis://r:6379/0"), Initial::default());
         let tables = registry.lock();
         let (served, _) = tables.served.get_key_value(&key).expect("served");

@@ -120,3 +120,35 @@ async fn scaled_objects(client: &Client, scope: Option<&str>) -> Vec<((String, S
     };
     list(&api, of_deployment).await.unwrap_or_default()
 }
+
+#[cfg(test)]
+mod tests {
+    use http::{Request, Response};
+    use kube::client::Body;
+    use serde_json::{Value, json};
+
+    use super::*;
+
+    fn page(names: &[&str], next: &str) -> Value {
+        let item = |name: &&str| {
+            let target = json!({"kind": "Deployment", "name": format!("{name}-worker")});
+            let spec = json!({"maxReplicas": 1, "scaleTargetRef": target});
+            json!({"metadata": {"name": name, "namespace": "shop"}, "spec": spec})
+        };
+        json!({"metadata": {"continue": next}, "items": names.iter().map(item).collect::<Vec<_>>()})
+    }
+
+    #[tokio::test]
+    async fn all_pages_are_read() {
+        let answer = |request: Request<Body>| async move {
+            let query = request.uri().query().unwrap_or_default();
+            assert!(query.contains("limit=500"), "{query}");
+            let page = if query.contains("continue=more") { page(&["c"], "") } else { page(&["a", "b"], "more") };
+            Ok::<_, std::convert::Infallible>(Response::new(Body::from(page.to_string().into_bytes())))
+        };
+        let client = Client::new(tower::service_fn(answer), "default");
+        let found = autoscalers(&client, Some("shop")).await;
+        let names: Vec<&str> = found.iter().map(|((_, deployment), _)| deployment.as_str()).collect();
+        assert_eq!(names, ["a-worker", "b-worker", "c-worker"]);
+    }
+}

@@ -141,21 +141,12 @@ mod tests {
     fn numbers_and_texts_of_a_hostile_server_are_cut() {
         let text = |text: &str| Value::BulkString(text.into());
         let long = "ä".repeat(100_000);
-        let row = || {
-            Value::Array(vec![
-                text(&long),
-                text("1"),
-                text("busy"),
-                text(&long),
-                text("0"),
-                text("0"),
-                text("NaN"),
-                text("1"),
-                Value::Int(1),
-                text(""),
-            ])
+        let row = |name: &str| {
+            let texts = [name, "1", "busy", name, "0", "0", "NaN", "1"].map(text);
+            Value::Array(texts.into_iter().chain([Value::Int(1), text("")]).collect())
         };
-        let workers = Value::Array(std::iter::repeat_with(row).take(MOST_WORKERS + 1).collect());
+        let rows = [row(&long)].into_iter().chain(std::iter::repeat_with(|| row("w")).take(MOST_WORKERS));
+        let workers = Value::Array(rows.collect());
         let numbers = [1, 2, 3, 4].map(Value::Int);
         let activity = numbers.into_iter().chain([text(&long), workers, Value::Array(vec![text(&long)])]).collect();
         let answer = vec![Value::Int(1), Value::Int(i64::from(u32::MAX)), Value::Int(0), Value::Array(activity)];

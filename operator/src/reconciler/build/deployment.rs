@@ -19,7 +19,8 @@ use k8s_openapi::{
 };
 
 use super::{
-    BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, Rendition, SECRET_HASH, config_map, template_patch,
+    BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, Rendition, SECRET_HASH, SECRET_VERSION, config_map,
+    template_patch,
 };
 use crate::names::selector_labels;
 
@@ -35,8 +36,10 @@ pub(super) fn deployment(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> 
     let queue = input.queue;
     let selector = selector_labels(queue);
     let mut metadata = super::metadata(queue);
+    let annotations = metadata.annotations.get_or_insert_default();
+    annotations.insert(SECRET_VERSION.to_owned(), input.secret_version.to_owned());
     if queue.spec.worker.network_policy.is_some() {
-        metadata.annotations = Some([(NETWORK_POLICY.to_owned(), "true".to_owned())].into());
+        annotations.insert(NETWORK_POLICY.to_owned(), "true".to_owned());
     }
     Ok(Deployment {
         metadata,
@@ -73,7 +76,7 @@ fn with_user_template(ours: PodTemplateSpec, input: &BuildInput<'_>) -> Result<P
 
 fn pod_template(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> PodTemplateSpec {
     let config_hash = config.map(|config| (CONFIG_HASH, config_map::hash(config)));
-    let annotations = config_hash.into_iter().chain([(SECRET_HASH, input.secret_hash.to_owned())]);
+    let annotations = config_hash.into_iter().chain([(SECRET_HASH, input.secret_mark.to_owned())]);
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(selector_labels(input.queue)),

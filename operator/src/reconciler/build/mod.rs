@@ -21,6 +21,8 @@ use crate::names::{object_name, selector_labels};
 pub(crate) const CONFIG_HASH: &str = "jobqueue.dev/config-hash";
 /// The pods' annotation that changes when a Secret that they read changes.
 pub(crate) const SECRET_HASH: &str = "jobqueue.dev/secret-hash";
+/// Annotation on the Deployment: the version of the Secrets that was read last, for an operator that starts anew.
+pub(crate) const SECRET_VERSION: &str = "jobqueue.dev/secret-version";
 /// The Deployment's annotation that tells of a NetworkPolicy, so that it is removed when it is no longer wanted.
 pub(crate) const NETWORK_POLICY: &str = "jobqueue.dev/network-policy";
 /// Annotation on the Deployment: what was applied when all of it was, for an operator that starts anew.
@@ -38,8 +40,10 @@ pub(crate) struct BuildInput<'a> {
     pub(crate) queue: &'a JobQueue,
     /// The image of this release's worker.
     pub(crate) default_image: &'a str,
-    /// Digest of the Secrets that the workers read.
-    pub(crate) secret_hash: &'a str,
+    /// What the pods are marked with: it changes when the Secrets that the workers read say something else.
+    pub(crate) secret_mark: &'a str,
+    /// The version of these Secrets.
+    pub(crate) secret_version: &'a str,
     /// How many workers there should be now.
     pub(crate) replicas: u32,
     /// How the worker is told its config.

@@ -20,7 +20,14 @@ fn queue(edit: impl FnOnce(&mut Value)) -> JobQueue {
 }
 
 fn input(queue: &JobQueue) -> BuildInput<'_> {
-    BuildInput { queue, default_image: "worker:1", secret_hash: "s-1", replicas: 3, rendition: Rendition::Present }
+    BuildInput {
+        queue,
+        default_image: "worker:1",
+        secret_mark: "s-1",
+        secret_version: "v",
+        replicas: 3,
+        rendition: Rendition::Present,
+    }
 }
 
 fn built(queue: &JobQueue) -> DesiredObjects {

@@ -1,0 +1,26 @@
+"""What a tenant's servers do to the operator: nothing."""
+
+import pytest
+
+from e2e.harness.hostile import EndlessRedis
+from e2e.harness.manifests import companies as manifest
+
+pytestmark = pytest.mark.usefixtures("operator")
+
+
+def test_a_redis_that_answers_without_end(namespace, redis_server, database, host):
+    with EndlessRedis(host) as hostile:
+        namespace.secret("warehouse", redis=f"redis://{host}:{hostile.port}/0", database=database.remote_url)
+        namespace.apply(manifest())
+        said = namespace.reaches("QueueReachable", "False", "WrongData", within=30)
+        assert "with more than" in said["message"], said
+        # The operator lives on, and serves the queue as soon as it can.
+        namespace.secret("warehouse", redis=redis_server.url, database=database.remote_url)
+        namespace.reaches("QueueReachable", "True", "Reachable", within=30)
+
+
+def test_a_redis_at_the_metadata_service(namespace, database):
+    namespace.secret("warehouse", redis="redis://169.254.169.254:80/0", database=database.remote_url)
+    namespace.apply(manifest())
+    said = namespace.reaches("QueueReachable", "False", "InvalidUrl", within=30)
+    assert "an address that the operator does not connect to" in said["message"], said
