@@ -178,7 +178,7 @@ impl ApiServer {
         if let Some(object) = state.objects.get(path) {
             return answer(StatusCode::OK, object);
         }
-        let collections = ["pods", "horizontalpodautoscalers", "scaledobjects"];
+        let collections = ["pods", "events", "horizontalpodautoscalers", "scaledobjects"];
         if collections.iter().any(|kind| path.ends_with(&format!("/{kind}"))) {
             let inside = format!("{path}/");
             let items: Vec<&Value> =

@@ -9,6 +9,7 @@ mod events;
 mod fixture;
 mod gitops;
 mod many;
+mod pods;
 mod reasons;
 mod requests;
 mod retries;
