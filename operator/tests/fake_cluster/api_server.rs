@@ -30,6 +30,8 @@ pub(crate) enum Fault {
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Value>,
+    /// What was applied last at each path: fields that are not applied again go.
+    applied: BTreeMap<String, Value>,
     version: u64,
     /// `METHOD path` of every write that arrived.
     writes: Vec<String>,
@@ -240,7 +242,11 @@ impl ApiServer {
                 answer(StatusCode::OK, &store(&mut state, &object_path, object))
             }
             ("PATCH", "application/apply-patch+yaml", present) => {
+                let last = state.applied.insert(path.to_owned(), sent.clone());
                 let mut object = present.unwrap_or_else(|| json!({"metadata": {"uid": "made"}}));
+                if let Some(last) = &last {
+                    remove_unapplied(&mut object, last, &sent);
+                }
                 merge(&mut object, &sent);
                 answer(StatusCode::OK, &store(&mut state, path, object))
             }
@@ -279,6 +285,21 @@ fn store(state: &mut State, path: &str, mut object: Value) -> Value {
     }
     state.objects.insert(path.to_owned(), object.clone());
     object
+}
+
+/// Removes what was applied last time and is not this time.
+fn remove_unapplied(object: &mut Value, last: &Value, now: &Value) {
+    let (Value::Object(object), Value::Object(last)) = (object, last) else { return };
+    for (name, last) in last {
+        match now.get(name) {
+            None => drop(object.remove(name)),
+            Some(now) => {
+                if let Some(object) = object.get_mut(name) {
+                    remove_unapplied(object, last, now);
+                }
+            }
+        }
+    }
 }
 
 fn merge(target: &mut Value, patch: &Value) {

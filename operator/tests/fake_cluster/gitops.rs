@@ -1,4 +1,4 @@
-//! The objects that GitOps tools are tried on (`e2e/k8s/test_gitops.py`): one for each state, as this operator writes it.
+//! The objects that Argo CD and Flux are tried on (`e2e/k8s/test_gitops.py`): one for each state, as this operator writes it.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
