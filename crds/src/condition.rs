@@ -99,6 +99,14 @@ pub enum Reason {
     NameTaken,
     /// No node takes the workers.
     Unschedulable,
+    /// A volume of a worker's pod cannot be attached or mounted.
+    MountFailed,
+    /// The sandbox of a worker's pod, which is its network, cannot be set up.
+    SandboxFailed,
+    /// Somebody paused the workers' Deployment.
+    DeploymentPaused,
+    /// The rollout of the workers' Deployment makes no progress.
+    ProgressDeadlineExceeded,
     /// Workers crash at start.
     WorkersCrashing,
     /// Workers start.

@@ -8,6 +8,7 @@
 """
 
 DEFAULT, OWN_OPERATOR, ALONE = GROUPS = ("default", "own_operator", "alone")
+LAST = "last"  # a marker of tests that are `alone`
 # Fixtures that are for tests of some groups only. What a test asks for by name elsewhere (`getfixturevalue`) is not
 # seen here.
 ONLY = {
@@ -60,5 +61,6 @@ def arranged(items, process=False):
         ordered += rest + quick
         if group == ALONE:  # the group before it leaves the chart's operator away
             ordered.sort(key=lambda item: "no_release" not in item.fixturenames)
+            ordered.sort(key=lambda item: bool(item.get_closest_marker(LAST)))
         result += ordered
     return result

@@ -152,6 +152,30 @@ def test_a_command_that_crashes(namespace, warehouse):
     recovers(namespace)
 
 
+@pytest.mark.takes(30)
+def test_a_volume_that_cannot_be_mounted(namespace, warehouse):
+    volume = {"name": "extra", "configMap": {"name": "not-there"}}
+    mount = {"name": "worker", "volumeMounts": [{"name": "extra", "mountPath": "/extra"}]}
+    namespace.apply(manual(1, worker={"template": {"spec": {"volumes": [volume], "containers": [mount]}}}))
+    said = namespace.reaches("Degraded", "True", "MountFailed", within=60)
+    assert "not-there" in said["message"], said
+    namespace.reaches("WorkersAvailable", "False", "MountFailed")
+    namespace.reaches("Stalled", "False", "AsSpecified")
+    namespace.patch({"spec": {"worker": {"template": None}}})
+    namespace.runs(1)
+    namespace.reaches("Degraded", "False", "AsSpecified", within=SEEN)
+
+
+def test_a_deployment_that_somebody_paused(namespace, warehouse):
+    namespace.apply(manual(1))
+    namespace.runs(1)
+    namespace.kubectl("rollout", "pause", "deployment/companies-worker")
+    namespace.patch({"spec": {"worker": {"batchSize": 7}}})
+    namespace.reaches("Degraded", "True", "DeploymentPaused", within=30)
+    namespace.kubectl("rollout", "resume", "deployment/companies-worker")
+    namespace.reaches("Degraded", "False", "AsSpecified", within=60)
+
+
 def test_no_node_takes_the_workers(namespace, warehouse):
     namespace.apply(manual(1, worker={"template": {"spec": {"nodeSelector": {"e2e": "nowhere"}}}}))
     namespace.reaches("Degraded", "True", "Unschedulable", within=SEEN)

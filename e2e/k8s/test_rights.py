@@ -26,7 +26,7 @@ NEEDED = {
     "networkpolicies.networking.k8s.io": {"get", "list", "watch", "create", "patch", "delete"},
     "secrets": {"get"},
     "pods": {"list", "patch"},
-    "events.events.k8s.io": {"create", "patch"},
+    "events.events.k8s.io": {"create", "patch", "list"},
     "horizontalpodautoscalers.autoscaling": {"list"},
     "scaledobjects.keda.sh": {"list"},
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jobqueue_crds::JobQueue;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod, events::v1::Event};
 use kube::{Api, Client, ResourceExt, api::ListParams};
 
 use crate::{
@@ -48,4 +48,18 @@ pub(super) async fn pods(client: &Client, queue: &JobQueue) -> Result<Vec<Pod>, 
     let api: Api<Pod> = Api::namespaced(client.clone(), &queue.namespace().unwrap_or_default());
     let list = api.list(&ListParams::default().labels(&names::selector_text(queue))).await;
     list.map(|list| list.items).map_err(|source| Error::Read { what: "the workers' pods", source: Box::new(source) })
+}
+
+/// The events of one pod; asked for only while it is not created and does not say why. None without the right to list them:
+/// they are for one more word in a condition.
+pub(super) async fn events(client: &Client, pod: &Pod) -> Vec<Event> {
+    let api: Api<Event> = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+    let of_pod = ListParams::default().fields(&format!("regarding.uid={}", pod.uid().unwrap_or_default()));
+    match api.list(&of_pod).await {
+        Ok(list) => list.items,
+        Err(error) => {
+            tracing::debug!(pod = pod.name_any(), %error, "the pod's events cannot be listed");
+            Vec::new()
+        }
+    }
 }

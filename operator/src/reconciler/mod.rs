@@ -31,7 +31,7 @@ use crate::{
         context::Context,
         error::{Error, Refusal},
         fast_path::UNCHANGED,
-        fetch::{Fetched, fetch, pods},
+        fetch::{Fetched, events, fetch, pods},
         validate::{Valid, validate},
     },
     state::{
@@ -43,7 +43,7 @@ use crate::{
         workers::{PodProblem, Workers},
     },
     status::{
-        pod_problems,
+        pod_problems, slow_pods,
         writer::{Findings, Next},
     },
 };
@@ -280,7 +280,12 @@ async fn check_pods(
         context.state.update(key, |state| state.applied.missing_pods = None);
         return Ok(None);
     }
-    let problem = pod_problems::problem(deployment, pods(&context.client, queue).await?.iter());
+    let pods = pods(&context.client, queue).await?;
+    let mut problem = pod_problems::problem(deployment, &pods);
+    if let (None, Some(pod)) = (&problem, slow_pods::slow_pod(&pods, Timestamp::now())) {
+        problem = slow_pods::event_problem(pod, &events(&context.client, pod).await);
+    }
+    let problem = problem.or_else(|| pod_problems::deployment_problem(deployment, &pods));
     context.state.update(key, |state| {
         let before = state.applied.missing_pods.as_deref();
         state.applied.missing_pods = Some(MissingPods::checked_now(before, problem.clone()).into());

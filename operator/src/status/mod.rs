@@ -5,5 +5,6 @@ mod compose;
 pub(crate) mod conditions;
 pub(crate) mod events;
 pub(crate) mod pod_problems;
+pub(crate) mod slow_pods;
 mod text;
 pub(crate) mod writer;

@@ -1,5 +1,8 @@
 //! Texts of others, cut to what has room: by bytes, since that is what the API server counts, and between characters.
 
+/// How many bytes of what a pod says are told: with the sentence around it, it goes into the note of an event.
+pub(crate) const LONGEST: usize = 700;
+
 /// What stands for the part that was cut off.
 const CUT: &str = "…";
 

@@ -30,6 +30,8 @@ pub(crate) enum Fault {
 #[derive(Default)]
 struct State {
     objects: BTreeMap<String, Value>,
+    /// What was applied last at each path: fields that are not applied again go.
+    applied: BTreeMap<String, Value>,
     version: u64,
     /// `METHOD path` of every write that arrived.
     writes: Vec<String>,
@@ -178,7 +180,7 @@ impl ApiServer {
         if let Some(object) = state.objects.get(path) {
             return answer(StatusCode::OK, object);
         }
-        let collections = ["pods", "configmaps", "replicasets", "horizontalpodautoscalers", "scaledobjects"];
+        let collections = ["pods", "events", "configmaps", "replicasets", "horizontalpodautoscalers", "scaledobjects"];
         if collections.iter().any(|kind| path.ends_with(&format!("/{kind}"))) {
             let inside = format!("{path}/");
             let found = state.objects.iter().filter(|(path, _)| path.starts_with(&inside)).map(|(_, object)| object);
@@ -244,7 +246,11 @@ impl ApiServer {
                 answer(StatusCode::OK, &store(&mut state, &object_path, object))
             }
             ("PATCH", "application/apply-patch+yaml", present) => {
+                let last = state.applied.insert(path.to_owned(), sent.clone());
                 let mut object = present.unwrap_or_else(|| json!({"metadata": {"uid": "made"}}));
+                if let Some(last) = &last {
+                    remove_unapplied(&mut object, last, &sent);
+                }
                 merge(&mut object, &sent);
                 answer(StatusCode::OK, &store(&mut state, path, object))
             }
@@ -294,6 +300,21 @@ fn is_selected(object: &Value, query: &str) -> bool {
         let (name, value) = one.split_once('=').unwrap();
         labels[name] == value
     })
+}
+
+/// Removes what was applied last time and is not this time.
+fn remove_unapplied(object: &mut Value, last: &Value, now: &Value) {
+    let (Value::Object(object), Value::Object(last)) = (object, last) else { return };
+    for (name, last) in last {
+        match now.get(name) {
+            None => drop(object.remove(name)),
+            Some(now) => {
+                if let Some(object) = object.get_mut(name) {
+                    remove_unapplied(object, last, now);
+                }
+            }
+        }
+    }
 }
 
 fn merge(target: &mut Value, patch: &Value) {

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it should be")]
 
 mod api_server;
+mod campaign;
 mod crashes;
 mod election;
 mod events;
@@ -10,6 +11,7 @@ mod fixture;
 mod gitops;
 mod many;
 mod owned;
+mod pods;
 mod reasons;
 mod recipes;
 mod requests;
