@@ -52,7 +52,7 @@ pub(super) async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -
     if resolved.hash != secrets {
         return None;
     }
-    context.state.update(key, |state| state.applied.ready = workers.ready);
+    context.state.update(key, |state| (state.applied.ready, state.applied.present) = (workers.ready, workers.present));
     let warnings = warnings(context, key, &build::object_name(queue)).await;
     Some(Findings { stall: None, workers: Some(workers), problem, warnings, rollout_queued: false })
 }

@@ -20,7 +20,7 @@ use crate::{
         deployment_cache::CachedDeployment,
         key::{Key, Uid},
         owned_objects::{OwnedKind, OwnedNews, OwnedObject},
-        queue_state::{AutoscalerView, QueueState, ReconcilerView},
+        queue_state::{AutoscalerView, Connections, QueueState, ReconcilerView},
         registry::Registry,
         spec::{Initial, Spec},
         status_cursor::{StatusDigest, WrittenStatus},
@@ -216,20 +216,15 @@ impl AutoscalerState {
         self.lock().served.get_mut(key).map(|queue| change(queue.as_mut().into()))
     }
 
-    /// The same, with the database connections that other queues of the same budget have, or are about to have.
+    /// The same, with the database connections of the other queues of the same budget.
     pub(crate) fn update_within_budget<T>(
         &self,
         key: &Key,
-        change: impl FnOnce(AutoscalerView<'_>, u32) -> T,
+        change: impl FnOnce(AutoscalerView<'_>, Connections) -> T,
     ) -> Option<T> {
         let mut tables = self.lock();
-        let queue = tables.served.get_mut(key)?;
-        let Some(budget) = queue.spec.budget.clone() else { return Some(change(queue.as_mut().into(), 0)) };
-        let others = tables.served.iter().filter(|(other, queue)| {
-            ***other != *key && other.namespace == key.namespace && queue.spec.budget.as_ref() == Some(&budget)
-        });
-        let taken = others.map(|(_, queue)| queue.connections()).fold(0, u32::saturating_add);
-        tables.served.get_mut(key).map(|queue| change(queue.as_mut().into(), taken))
+        let elsewhere = tables.connections_elsewhere(key);
+        tables.served.get_mut(key).map(|queue| change(queue.as_mut().into(), elsewhere))
     }
 
     /// The queues by the server to ask for them.

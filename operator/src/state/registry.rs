@@ -11,7 +11,7 @@ use crate::{
         deployment_cache::CachedDeployment,
         key::Key,
         owned_objects::{OwnedObject, OwnedObjects},
-        queue_state::QueueState,
+        queue_state::{Connections, QueueState},
         status_cursor::WrittenStatus,
     },
 };
@@ -75,6 +75,16 @@ impl Tables {
         endpoint
     }
 
+    /// The database connections of the other queues of a queue's budget; none if it has its own.
+    pub(super) fn connections_elsewhere(&self, key: &Key) -> Connections {
+        let budget = self.served.get(key).and_then(|queue| queue.spec.budget.as_ref());
+        let Some(budget) = budget else { return Connections::default() };
+        let others = self.served.iter().filter(|(other, queue)| {
+            ***other != *key && other.namespace == key.namespace && queue.spec.budget.as_ref() == Some(budget)
+        });
+        others.map(|(_, queue)| queue.connections()).fold(Connections::default(), std::ops::Add::add)
+    }
+
     /// Changes what is known of an object; if nothing is left of it, it is dropped.
     pub(super) fn change_object<T>(&mut self, key: &Key, change: impl FnOnce(&mut ObjectState) -> T) -> T {
         if let Some(object) = self.objects.get_mut(key) {
@@ -114,6 +124,17 @@ impl Registry {
     /// What the watch has of a queue's Deployment; `None` if there is none, or the watch has not brought it yet.
     pub(crate) fn cached_deployment(&self, key: &Key) -> Option<CachedDeployment> {
         self.lock().objects.get(key)?.deployment
+    }
+
+    /// How many workers more than are asked for the database has connections for; `None` if the queue has no limit.
+    pub(crate) fn room(&self, key: &Key) -> Option<u32> {
+        let tables = self.lock();
+        let queue = tables.served.get(key)?;
+        let limit = queue.spec.policy.connections?;
+        let Connections { asked, beyond } = tables.connections_elsewhere(key);
+        let ours = queue.connections().asked;
+        let free = limit.connections.saturating_sub(asked).saturating_sub(beyond).saturating_sub(ours);
+        free.checked_div(limit.per_worker)
     }
 
     /// Whether one of these objects is known not to be there.

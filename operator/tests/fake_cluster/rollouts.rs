@@ -68,7 +68,9 @@ async fn three_queues(edit: impl Fn(&mut Value)) -> ApiServer {
     }
     let first = Operator::of_release(&server, LeaseGuard::unlimited(), "worker:1");
     reconcile_all(&server, &first).await;
-    NAMES.iter().for_each(|name| rolled_out(&server, &deployment(name)));
+    for name in NAMES {
+        rolled_out(&server, &deployment(name));
+    }
     server
 }
 
@@ -123,7 +125,7 @@ async fn queues_without_pods_and_pinned_ones_wait_for_nothing() {
     assert_eq!(server.writes()[writes..], [""; 0]);
 }
 
-/// The Deployment and the ConfigMap are those of the first release, as it wrote them.
+/// The Deployment and the config map are those of the first release, as it wrote them.
 #[tokio::test(start_paused = true)]
 async fn workers_of_the_first_release_stay_until_there_is_a_reason() {
     let server = cluster_with_generation();
