@@ -30,6 +30,23 @@ pub struct WorkerSpec {
     /// effect where the cluster's network enforces such policies.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub network_policy: Option<WorkerNetworkPolicy>,
+    /// The `PodDisruptionBudget` of the worker pods. Omitted: one by which a node drain evicts a quarter of them at a time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pod_disruption_budget: Option<WorkerDisruptionBudget>,
+}
+
+/// The `PodDisruptionBudget` of the worker pods.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct WorkerDisruptionBudget {
+    /// false: the queue has none, for instance because a policy of the cluster makes one.
+    pub enabled: bool,
+}
+
+impl Default for WorkerDisruptionBudget {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
 }
 
 /// What may reach the worker pods, and what they may reach.

@@ -70,8 +70,9 @@ class Release:
 
     def worker_image(self):
         """The image of workers whose JobQueue names none."""
-        [container] = self.cluster.get("deployments", self.name, self.namespace)["spec"]["template"]["spec"]["containers"]
-        return next(each["value"] for each in container["env"] if each["name"] == "JOBQUEUE_WORKER_IMAGE")
+        pod = self.cluster.get("deployments", self.name, self.namespace)["spec"]["template"]["spec"]
+        environment = pod["containers"][0]["env"]
+        return next(each["value"] for each in environment if each["name"] == "JOBQUEUE_WORKER_IMAGE")
 
     def manifest(self):
         return kube.run(["helm", "get", "manifest", self.name, "-n", self.namespace])

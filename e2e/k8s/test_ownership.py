@@ -126,6 +126,18 @@ def test_what_is_deleted_beside_the_deployment_comes_back(namespace):
         until(is_back, f"a new one of {plural}", PUT_BACK, 0.05)
 
 
+def test_a_queue_without_a_disruption_budget(namespace):
+    def budget():
+        return namespace.cluster.get("poddisruptionbudgets", "companies-worker", namespace.name)
+
+    namespace.apply(manual(0))
+    until(budget, "there is one", 15, 0.1)
+    namespace.patch({"spec": {"worker": {"podDisruptionBudget": {"enabled": False}}}})
+    until(lambda: budget() is None, "it is removed", 15, 0.1)
+    namespace.patch({"spec": {"worker": {"podDisruptionBudget": None}}})
+    until(budget, "it is there again", 15, 0.1)
+
+
 @pytest.mark.parametrize("plural", ["poddisruptionbudgets", "networkpolicies"])
 def test_an_object_of_somebody_else_is_left_alone(namespace, plural):
     kinds = {

@@ -1,16 +1,19 @@
 //! From what was observed to the number of workers. No clock is read and nothing is written here but the queue's own state:
 //! the same state, moment and load give the same result.
 
-use chrono::{DateTime, Utc};
 use jobqueue_crds::Reason;
-use jobqueue_scaling::{Decision, Limit, Limited, Mode, Observation, Policy, Workers, protect};
+use jobqueue_scaling::{ConnectionBudget, Decision, Limit, Limited, Mode, Observation, Workers, protect};
 use tokio::time::Instant;
 
 use crate::{
     autoscaler::observe::{Load, Moment},
     digest::fingerprint,
     state::{
-        applied::Applied, observed::Observed, queue_state::AutoscalerView, scaling::Scaling, spec::Spec,
+        applied::Applied,
+        observed::Observed,
+        queue_state::{AutoscalerView, Connections, existing_pods},
+        scaling::Scaling,
+        spec::Spec,
         status_cursor::StatusDigest,
     },
 };
@@ -34,10 +37,15 @@ pub(super) struct Evaluation {
     pub(super) has_news: bool,
 }
 
-/// Decides on the number of workers by the last poll. `connections_elsewhere` of the budget are other queues'.
-pub(super) fn evaluate(queue: AutoscalerView<'_>, load: &Load, now: Moment, connections_elsewhere: u32) -> Evaluation {
+/// Decides on the number of workers by the last poll. The connections `elsewhere` are those of
+/// other queues of the budget.
+pub(super) fn evaluate(queue: AutoscalerView<'_>, load: &Load, now: Moment, elsewhere: Connections) -> Evaluation {
     let AutoscalerView { spec, applied, status_cursor, observed, scaling } = queue;
-    let policy = effective_policy(spec, now.wall, connections_elsewhere);
+    let mut policy = spec.policy.clone();
+    policy.bounds = spec.bounds(now.wall);
+    if let Some(budget) = &mut policy.connections {
+        *budget = within_budget(*budget, scaling.replicas, existing_pods(applied, observed), elsewhere);
+    }
     let workers = Workers { desired: scaling.replicas, ready: applied.ready, busy: load.busy };
     let mut decision = scaling.memory.decide(&policy, &observation(load, workers, now.seconds));
     scaling.held = hold(spec, observed, scaling.replicas, &mut decision);
@@ -59,14 +67,14 @@ fn problems(spec: &Spec, observed: &Observed) -> u64 {
     fingerprint((&observed.queue, database, &observed.recipe_stall, observed.warnings()))
 }
 
-/// The policy with the bounds of this moment, and with what the other queues leave of the budget.
-fn effective_policy(spec: &Spec, now: DateTime<Utc>, connections_elsewhere: u32) -> Policy {
-    let mut policy = spec.policy.clone();
-    if let Some(budget) = &mut policy.connections {
-        budget.connections = budget.connections.saturating_sub(connections_elsewhere);
-    }
-    policy.bounds = spec.bounds(now);
-    policy
+/// What is left of the budget for a queue with so many workers asked for, and so many pods. What pods hold that drain or are
+/// being replaced, here and `elsewhere`, allows no more workers, and takes none away.
+fn within_budget(budget: ConnectionBudget, replicas: u32, pods: u32, elsewhere: Connections) -> ConnectionBudget {
+    let left = budget.connections.saturating_sub(elsewhere.asked);
+    let ours = pods.saturating_sub(replicas).saturating_mul(budget.per_worker);
+    let free = left.saturating_sub(elsewhere.beyond).saturating_sub(ours);
+    let kept = left.min(replicas.saturating_mul(budget.per_worker));
+    ConnectionBudget { connections: free.max(kept), ..budget }
 }
 
 fn observation(load: &Load, workers: Workers, now: f64) -> Observation {
@@ -149,7 +157,12 @@ mod tests {
         let load = Load { backlog, rates: Rates::default(), busy: 5, troubled: 0 };
         let reported = Some((Instant::now(), StatusDigest::of(observed, scaling)));
         let status_cursor = &StatusCursor { reported };
-        evaluate(AutoscalerView { spec, applied, status_cursor, observed, scaling }, &load, Moment::now(100.0), 0)
+        evaluate(
+            AutoscalerView { spec, applied, status_cursor, observed, scaling },
+            &load,
+            Moment::now(100.0),
+            Connections::default(),
+        )
     }
 
     #[tokio::test(start_paused = true)]
@@ -163,6 +176,21 @@ mod tests {
         assert_eq!(evaluate_parts(&mut parts).change, None, "it failed a moment ago");
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(evaluate_parts(&mut parts).change, Some(first));
+    }
+
+    #[test]
+    fn pods_that_drain_or_are_replaced_count_in_the_budget() {
+        let budget = ConnectionBudget { connections: 20, per_worker: 4 };
+        let left = |replicas, pods, asked, beyond| {
+            within_budget(budget, replicas, pods, Connections { asked, beyond }).connections
+        };
+        assert_eq!(left(2, 2, 0, 0), 20);
+        assert_eq!(left(2, 5, 0, 0), 8, "three pods drain");
+        assert_eq!(left(2, 2, 8, 0), 12);
+        assert_eq!(left(1, 1, 8, 8), 4, "two pods of another queue drain");
+        assert_eq!(left(5, 6, 0, 0), 20, "a pod that is replaced takes no worker away");
+        assert_eq!(left(0, 5, 0, 0), 0, "nothing is free yet");
+        assert_eq!(left(5, 5, 8, 0), 12, "what others were given is theirs");
     }
 
     #[tokio::test(start_paused = true)]

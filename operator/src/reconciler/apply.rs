@@ -1,7 +1,9 @@
 //! The fourth step: brings the cluster to what is desired, by server-side apply.
 
 use jobqueue_crds::JobQueue;
-use k8s_openapi::api::{apps::v1::Deployment, core::v1::ConfigMap, networking::v1::NetworkPolicy};
+use k8s_openapi::api::{
+    apps::v1::Deployment, core::v1::ConfigMap, networking::v1::NetworkPolicy, policy::v1::PodDisruptionBudget,
+};
 use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams},
@@ -114,8 +116,7 @@ fn within(planned: &Value, found: &Value) -> bool {
 
 /// Digest of what is desired. The number of workers has its own way into the cluster.
 fn desired_digest(desired: &DesiredObjects) -> Digest {
-    let mut deployment = desired.deployment.clone();
-    deployment.spec.replicas = None;
+    let deployment = build::without_numbers(desired.deployment.clone());
     let DesiredObjects { config_map, disruption_budget, network_policy, deployment: _ } = desired;
     Digest::of_json(&(config_map, &deployment, disruption_budget, network_policy))
 }
@@ -126,9 +127,9 @@ pub(super) fn owned_objects(queue: &JobQueue, desired: &DesiredObjects) -> Box<[
     let (namespace, uid) = (queue.namespace().unwrap_or_default(), Uid::of(queue));
     let object = |kind, name: String| OwnedObject::new(kind, &namespace, &name, &uid);
     let config = config_map.iter().map(|config| object(OwnedKind::ConfigMap, config.name_any()));
-    let budget = object(OwnedKind::PodDisruptionBudget, disruption_budget.name_any());
+    let budget = disruption_budget.iter().map(|budget| object(OwnedKind::PodDisruptionBudget, budget.name_any()));
     let policy = network_policy.iter().map(|policy| object(OwnedKind::NetworkPolicy, policy.name_any()));
-    config.chain([budget]).chain(policy).collect()
+    config.chain(budget).chain(policy).collect()
 }
 
 /// Applies all objects of a queue and deletes those that it no longer has. `present` is the Deployment that there is, `None`
@@ -187,11 +188,16 @@ async fn apply_beside(
         config_maps.put_or_make(config_map, is_known(kind)).await?;
     }
     let kind = OwnedKind::PodDisruptionBudget;
-    let budgets = Owned { queue, kind, api: Api::namespaced(client.clone(), &namespace) };
-    budgets.put_or_make(disruption_budget, is_known(kind)).await?;
+    let budgets = Owned { queue, kind, api: Api::<PodDisruptionBudget>::namespaced(client.clone(), &namespace) };
+    let has_mark = |mark| present.is_some_and(|present| present.annotations().contains_key(mark));
+    match disruption_budget {
+        Some(budget) => budgets.put_or_make(budget, is_known(kind)).await?,
+        // It is deleted once.
+        None if present.is_some() && !has_mark(build::NO_DISRUPTION_BUDGET) => budgets.remove(&name).await?,
+        None => {}
+    }
     let kind = OwnedKind::NetworkPolicy;
     let policies = Owned { queue, kind, api: Api::<NetworkPolicy>::namespaced(client.clone(), &namespace) };
-    let has_mark = |mark| present.is_some_and(|present| present.annotations().contains_key(mark));
     match network_policy {
         Some(policy) if is_known(kind) => policies.put(policy).await?,
         Some(policy) => policies.look_and_put(policy).await?,

@@ -51,7 +51,7 @@ pub(super) async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -
     if (resolved.hash, resolved.version) != secrets {
         return None;
     }
-    context.state.update(key, |state| state.applied.ready = workers.ready);
+    context.state.update(key, |state| (state.applied.ready, state.applied.present) = (workers.ready, workers.present));
     let warnings = warnings(context, key, &names::object_name(queue)).await;
     Some(Findings { workers: Some(workers), problem, warnings, ..Findings::default() })
 }

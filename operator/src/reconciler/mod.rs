@@ -126,7 +126,7 @@ async fn serve_fetched(context: &Context, key: &Key, queue: &JobQueue, fetched: 
     let (name, workers) = (deployment.name_any(), Workers::of(&deployment));
     context.state.update(key, |state| {
         state.applied.deployment = Some(name.as_str().into());
-        state.applied.ready = workers.ready;
+        (state.applied.ready, state.applied.present) = (workers.ready, workers.present);
     });
     let problem = check_pods(context, key, queue, &deployment, workers).await?;
     let mut warnings = warnings(context, key, &name).await;
@@ -211,10 +211,9 @@ async fn build_and_apply(
         (state.scaling.replicas, state.applied.record.clone(), state.applied.source.map(|source| source.generation))
     });
     let (replicas, last, applied_for) = known.unwrap_or_default();
-    let rendition = Rendition::Present;
-    let secret_version = &source.secret_version.to_string();
-    let input =
-        BuildInput { queue, default_image: &context.default_image, secret_mark, secret_version, replicas, rendition };
+    let (rendition, room) = (Rendition::Present, context.state.room(key));
+    let (default_image, secret_version) = (context.default_image.as_str(), &source.secret_version.to_string());
+    let input = BuildInput { queue, default_image, secret_mark, secret_version, replicas, room, rendition };
     let desired = desired(&input, present).map_err(|error| stalled(Reason::InvalidSpec, &error))?;
     let last = last.or_else(|| inherited(&desired, present?));
     let objects = owned_objects(queue, &desired);

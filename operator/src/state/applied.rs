@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use crate::{
     digest::Digest,
+    reconciler::build,
     state::{missing_pods::MissingPods, owned_objects::OwnedObject},
 };
 
@@ -17,6 +18,8 @@ pub(crate) struct Applied {
     pub(crate) deployment: Option<Box<str>>,
     /// Workers that are ready.
     pub(crate) ready: u32,
+    /// Pods that exist, without those that are being deleted.
+    pub(crate) present: u32,
     /// What was applied last; `None` before the first apply.
     pub(crate) record: Option<ApplyRecord>,
     /// What it was applied for; `None` before the first apply.
@@ -71,9 +74,8 @@ impl ApplyRecord {
     }
 }
 
-/// Digest of what a Deployment looks like, its number of workers aside.
+/// Digest of what a Deployment looks like, its number of workers aside, and what depends on that.
 pub(crate) fn deployment_digest(deployment: &Deployment) -> Digest {
-    let mut spec = deployment.spec.clone();
-    spec.replicas = None;
+    let spec = build::without_numbers(deployment.clone()).spec;
     Digest::of_json(&(&spec, &deployment.metadata.labels, &deployment.metadata.owner_references))
 }

@@ -66,10 +66,19 @@ impl IdlePods {
 
     /// How many pods of a Deployment are quiet.
     pub(crate) fn count_quiet(&self, deployment: &str) -> u32 {
-        let ours = |host: &&String| host.strip_prefix(deployment).is_some_and(|rest| rest.starts_with('-'));
-        let count = self.0.as_ref().map_or(0, |pods| pods.quiet.iter().filter(ours).count());
-        u32::try_from(count).unwrap_or(u32::MAX)
+        self.0.as_ref().map_or(0, |pods| count_of(deployment, &pods.quiet))
     }
+
+    /// How many pods of a Deployment have workers that report.
+    pub(crate) fn count_known(&self, deployment: &str) -> u32 {
+        self.0.as_ref().map_or(0, |pods| count_of(deployment, &pods.known))
+    }
+}
+
+/// How many of these hosts are pods of a Deployment.
+fn count_of(deployment: &str, hosts: &BTreeSet<String>) -> u32 {
+    let ours = |host: &&String| host.strip_prefix(deployment).is_some_and(|rest| rest.starts_with('-'));
+    u32::try_from(hosts.iter().filter(ours).count()).unwrap_or(u32::MAX)
 }
 
 /// A pod's host name: the kubelet cuts names that are longer than a host name may be.

@@ -21,7 +21,7 @@ use crate::{
         endpoint_key::EndpointKey,
         key::{Key, Uid},
         owned_objects::{OwnedKind, OwnedNews, OwnedObject},
-        queue_state::{AutoscalerView, QueueState, ReconcilerView},
+        queue_state::{AutoscalerView, Connections, QueueState, ReconcilerView},
         registry::{Failures, ObjectState, Registry, Retry},
         spec::{Initial, Spec},
         status_cursor::{NUMBERS_EVERY, StatusDigest, WrittenStatus},
@@ -129,7 +129,7 @@ impl ReconcilerState {
 
     /// Changes what was applied for a queue; `None` if it is not served.
     pub(crate) fn update<T>(&self, key: &Key, change: impl FnOnce(ReconcilerView<'_>) -> T) -> Option<T> {
-        self.lock().served.get_mut(key).map(|queue| change(queue.as_mut().into()))
+        self.lock().change_served(key, |queue, _| change(queue.into()))
     }
 
     /// The lock to hold while a queue's Deployment is written; a fresh one if it is not served.
@@ -264,11 +264,11 @@ impl AutoscalerState {
         self.lock().change_served(key, |queue, _| change(queue.into()))
     }
 
-    /// The same, with the database connections that other queues of the same budget have, or are about to have.
+    /// The same, with the database connections of the other queues of the same budget.
     pub(crate) fn update_within_budget<T>(
         &self,
         key: &Key,
-        change: impl FnOnce(AutoscalerView<'_>, u32) -> T,
+        change: impl FnOnce(AutoscalerView<'_>, Connections) -> T,
     ) -> Option<T> {
         self.lock().change_served(key, |queue, elsewhere| change(queue.into(), elsewhere))
     }
@@ -351,17 +351,20 @@ mod tests {
             reconciler.serve(&key(name), Uid::default(), spec, Initial { replicas, ..Initial::default() });
         };
         let elsewhere = |name: &str| autoscaler.update_within_budget(&key(name), |_, elsewhere| elsewhere).unwrap();
+        let asked = |name: &str| elsewhere(name).asked;
         serve("a", Some("b"), 3);
         serve("b", Some("b"), 5);
         serve("c", Some("other"), 7);
         serve("d", None, 11);
-        assert_eq!(["a", "b", "c", "d"].map(elsewhere), [10, 6, 0, 0]);
+        assert_eq!(["a", "b", "c", "d"].map(asked), [10, 6, 0, 0]);
         autoscaler.update(&key("b"), |queue| queue.scaling.replicas = 1);
-        assert_eq!(elsewhere("a"), 2);
+        assert_eq!(asked("a"), 2);
+        reconciler.update(&key("b"), |queue| queue.applied.present = 9);
+        assert_eq!(elsewhere("a"), Connections { asked: 2, beyond: 16 }, "eight pods that drain");
         serve("c", Some("b"), 7);
-        assert_eq!(elsewhere("a"), 16, "another budget, and the number that it has");
+        assert_eq!(asked("a"), 16, "another budget, and the number that it has");
         reconciler.forget(&key("b"));
-        assert_eq!(elsewhere("a"), 14);
+        assert_eq!(elsewhere("a"), Connections { asked: 14, beyond: 0 });
     }
 
     #[tokio::test(start_paused = true)]

@@ -55,12 +55,29 @@ impl QueueState {
         self.observed.database(self.spec.has_database)
     }
 
-    /// Connections to the database that the queue's workers have, or are about to have.
-    pub(super) fn connections(&self) -> u32 {
+    /// Connections to the database that the queue's workers are asked to have, and those that pods beyond these still hold.
+    pub(super) fn connections(&self) -> Connections {
         let decided = self.scaling.decision.as_ref().map_or(0, |decision| decision.replicas);
         let per_worker = self.spec.policy.connections.map_or(0, |connections| connections.per_worker);
-        self.scaling.replicas.max(decided).saturating_mul(per_worker)
+        let asked = self.scaling.replicas.max(decided);
+        let beyond = existing_pods(&self.applied, &self.observed).saturating_sub(asked);
+        Connections { asked: asked.saturating_mul(per_worker), beyond: beyond.saturating_mul(per_worker) }
     }
+}
+
+/// Connections to a database.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Connections {
+    /// Of as many workers as are asked for, or about to be.
+    pub(crate) asked: u32,
+    /// Of pods beyond these: they drain, or a rollout replaces them.
+    pub(crate) beyond: u32,
+}
+
+/// Pods that exist: as the Deployment has them, or those whose workers report in Redis, which they do as long as they drain.
+pub(crate) fn existing_pods(applied: &Applied, observed: &Observed) -> u32 {
+    let deployment = applied.deployment.as_deref().unwrap_or_default();
+    applied.present.max(observed.idle_pods.count_known(deployment))
 }
 
 /// A queue as the reconciler has it.

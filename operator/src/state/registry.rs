@@ -12,7 +12,7 @@ use crate::state::{
     endpoint_key::EndpointKey,
     key::Key,
     owned_objects::{OwnedObject, OwnedObjects},
-    queue_state::QueueState,
+    queue_state::{Connections, QueueState},
     status_cursor::WrittenStatus,
 };
 
@@ -41,30 +41,48 @@ pub(super) struct Tables {
     pub(super) budgets: Budgets,
 }
 
-/// Connections by namespace and budget.
+/// Connections by namespace and budget. Kept up with each change of a queue: thousands of queues are not added up at each poll.
 #[derive(Debug, Default)]
-pub(super) struct Budgets(HashMap<(Option<String>, Box<str>), u64>);
+pub(super) struct Budgets(HashMap<(Option<String>, Box<str>), Total>);
+
+/// The [`Connections`] of all queues of a budget. Wider than these, so that a sum gives back what was added.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Total {
+    asked: u64,
+    beyond: u64,
+}
 
 impl Budgets {
-    /// The connections of all queues of the budget of this one; 0 without a budget.
-    pub(super) fn total(&self, key: &Key, queue: &QueueState) -> u64 {
+    /// The connections of all queues of the budget of this one; none without a budget.
+    fn total(&self, key: &Key, queue: &QueueState) -> Total {
         let budget = queue.spec.budget.clone();
-        budget.and_then(|budget| self.0.get(&(key.namespace.clone(), budget))).copied().unwrap_or(0)
+        budget.and_then(|budget| self.0.get(&(key.namespace.clone(), budget))).copied().unwrap_or_default()
+    }
+
+    /// The connections of the other queues of the budget of this one; none if it has its own.
+    pub(super) fn elsewhere(&self, key: &Key, queue: &QueueState) -> Connections {
+        let (total, ours) = (self.total(key, queue), queue.connections());
+        let rest = |all: u64, ours: u32| u32::try_from(all.saturating_sub(u64::from(ours))).unwrap_or(u32::MAX);
+        Connections { asked: rest(total.asked, ours.asked), beyond: rest(total.beyond, ours.beyond) }
     }
 
     /// A queue counts from now on.
     pub(super) fn add(&mut self, key: &Key, queue: &QueueState) {
         let Some(budget) = queue.spec.budget.clone() else { return };
-        *self.0.entry((key.namespace.clone(), budget)).or_default() += u64::from(queue.connections());
+        let Connections { asked, beyond } = queue.connections();
+        let total = self.0.entry((key.namespace.clone(), budget)).or_default();
+        *total = Total { asked: total.asked + u64::from(asked), beyond: total.beyond + u64::from(beyond) };
     }
 
     /// A queue that counts, as it was when it was added, does no longer.
     pub(super) fn remove(&mut self, key: &Key, queue: &QueueState) {
         let Some(budget) = queue.spec.budget.clone() else { return };
         let of_budget = (key.namespace.clone(), budget);
+        let Connections { asked, beyond } = queue.connections();
         if let Some(total) = self.0.get_mut(&of_budget) {
-            *total = total.saturating_sub(u64::from(queue.connections()));
-            if *total == 0 {
+            total.asked = total.asked.saturating_sub(u64::from(asked));
+            total.beyond = total.beyond.saturating_sub(u64::from(beyond));
+            if *total == Total::default() {
                 self.0.remove(&of_budget);
             }
         }
@@ -122,11 +140,15 @@ impl Tables {
     }
 
     /// Changes a queue that is served, with the connections that other queues of its budget have; `None` if it is not served.
-    pub(super) fn change_served<T>(&mut self, key: &Key, change: impl FnOnce(&mut QueueState, u32) -> T) -> Option<T> {
+    pub(super) fn change_served<T>(
+        &mut self,
+        key: &Key,
+        change: impl FnOnce(&mut QueueState, Connections) -> T,
+    ) -> Option<T> {
         let queue = self.served.get_mut(key)?;
-        let elsewhere = self.budgets.total(key, queue).saturating_sub(u64::from(queue.connections()));
+        let elsewhere = self.budgets.elsewhere(key, queue);
         self.budgets.remove(key, queue);
-        let result = change(queue, u32::try_from(elsewhere).unwrap_or(u32::MAX));
+        let result = change(queue, elsewhere);
         self.budgets.add(key, queue);
         Some(result)
     }
@@ -186,6 +208,17 @@ impl Registry {
     /// What the watch has of a queue's Deployment; `None` if there is none, or the watch has not brought it yet.
     pub(crate) fn cached_deployment(&self, key: &Key) -> Option<CachedDeployment> {
         self.lock().objects.get(key)?.deployment
+    }
+
+    /// How many workers more than are asked for the database has connections for; `None` if the queue has no limit.
+    pub(crate) fn room(&self, key: &Key) -> Option<u32> {
+        let tables = self.lock();
+        let queue = tables.served.get(key)?;
+        let limit = queue.spec.policy.connections?;
+        let Connections { asked, beyond } = tables.budgets.elsewhere(key, queue);
+        let ours = queue.connections().asked;
+        let free = limit.connections.saturating_sub(asked).saturating_sub(beyond).saturating_sub(ours);
+        free.checked_div(limit.per_worker)
     }
 
     /// Whether one of these objects is known not to be there.

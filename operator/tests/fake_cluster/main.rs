@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it should be")]
 
 mod api_server;
+mod budgets;
 mod campaign;
 mod crashes;
 mod election;

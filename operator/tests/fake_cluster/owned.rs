@@ -130,3 +130,29 @@ async fn an_object_of_somebody_else_is_neither_written_nor_deleted() {
         assert_eq!(server.get(&path).unwrap()["spec"]["theirs"], true, "{path}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_disruption_budget_that_is_switched_off_is_deleted_once() {
+    let server = cluster_with_generation();
+    let operator = Operator::start(&server, LeaseGuard::unlimited());
+    operator.settle(&server, &waiting(0)).await;
+    assert!(server.get(BUDGET).is_some());
+    let edit = |generation: i64, worker: Value| {
+        let mut queue = server.get(QUEUE).unwrap();
+        queue["metadata"]["generation"] = generation.into();
+        queue["spec"]["worker"] = worker;
+        server.put(QUEUE, queue);
+    };
+    edit(2, json!({"podDisruptionBudget": {"enabled": false}}));
+    for operator in [operator, Operator::start(&server, LeaseGuard::unlimited())] {
+        operator.settle(&server, &waiting(0)).await;
+        tokio::time::advance(std::time::Duration::from_secs(200)).await;
+        operator.settle(&server, &waiting(0)).await;
+        assert!(server.get(BUDGET).is_none());
+    }
+    let deletions = server.writes().into_iter().filter(|write| *write == format!("DELETE {BUDGET}"));
+    assert_eq!(deletions.count(), 1);
+    edit(3, json!({}));
+    Operator::start(&server, LeaseGuard::unlimited()).settle(&server, &waiting(0)).await;
+    assert!(server.get(BUDGET).is_some());
+}

@@ -13,18 +13,18 @@ use crate::{
 const CONFIG_MAPS: &str = "/api/v1/namespaces/shop/configmaps/";
 const REPLICA_SETS: &str = "/apis/apps/v1/namespaces/shop/replicasets/";
 
-/// The names of the `ConfigMap`s, in order.
+/// The names of the config maps, in order.
 fn config_maps(server: &ApiServer) -> Vec<String> {
     server.contents().keys().filter_map(|path| path.strip_prefix(CONFIG_MAPS).map(ToOwned::to_owned)).collect()
 }
 
-/// The ConfigMap that the pods mount.
+/// The config map that the pods mount.
 fn mounted(server: &ApiServer) -> String {
     let template = &server.get(DEPLOYMENT).unwrap()["spec"]["template"];
     template["spec"]["volumes"][0]["configMap"]["name"].as_str().unwrap().to_owned()
 }
 
-/// As the Deployment controller would: a `ReplicaSet` of the Deployment's template.
+/// As the Deployment controller would: a replica set of the Deployment's template.
 fn make_replica_set(server: &ApiServer, name: &str) {
     let template = server.get(DEPLOYMENT).unwrap()["spec"]["template"].clone();
     let labels = template["metadata"]["labels"].clone();

@@ -125,7 +125,7 @@ async fn queues_without_pods_and_pinned_ones_wait_for_nothing() {
     assert_eq!(server.writes()[writes..], [""; 0]);
 }
 
-/// The Deployment and the ConfigMap are those of the first release, as it wrote them.
+/// The Deployment and the config map are those of the first release, as it wrote them.
 #[tokio::test(start_paused = true)]
 async fn workers_of_the_first_release_stay_until_there_is_a_reason() {
     let server = cluster_with_generation();

@@ -19,11 +19,13 @@ use k8s_openapi::{
 };
 
 use super::{
-    BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, Rendition, SECRET_HASH, SECRET_VERSION, config_map,
-    template_patch,
+    BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, NO_DISRUPTION_BUDGET, Rendition, SECRET_HASH,
+    SECRET_VERSION, config_map, template_patch,
 };
 use crate::names::selector_labels;
 
+/// How many pods more than usual there may be in a rollout.
+const USUAL_SURGE: &str = "25%";
 const CONFIG_DIRECTORY: &str = "/etc/jobqueue";
 const REDIS_TLS: &str = "/etc/jobqueue-redis-tls";
 const DATABASE_TLS: &str = "/etc/jobqueue-database-tls";
@@ -38,8 +40,12 @@ pub(super) fn deployment(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> 
     let mut metadata = super::metadata(queue);
     let annotations = metadata.annotations.get_or_insert_default();
     annotations.insert(SECRET_VERSION.to_owned(), input.secret_version.to_owned());
+    let mut mark = |name: &str| annotations.insert(name.to_owned(), "true".to_owned());
     if queue.spec.worker.network_policy.is_some() {
-        annotations.insert(NETWORK_POLICY.to_owned(), "true".to_owned());
+        mark(NETWORK_POLICY);
+    }
+    if queue.spec.worker.pod_disruption_budget.as_ref().is_some_and(|budget| !budget.enabled) {
+        mark(NO_DISRUPTION_BUDGET);
     }
     Ok(Deployment {
         metadata,
@@ -49,7 +55,7 @@ pub(super) fn deployment(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> 
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".into()),
                 rolling_update: Some(RollingUpdateDeployment {
-                    max_surge: Some(IntOrString::String("25%".into())),
+                    max_surge: Some(max_surge(input.replicas, input.room)),
                     max_unavailable: Some(IntOrString::String("25%".into())),
                 }),
             }),
@@ -60,6 +66,25 @@ pub(super) fn deployment(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> 
         },
         status: None,
     })
+}
+
+/// A quarter as many pods as there are, if the database has connections for them: during a rollout no more are held than at
+/// other times. Without any room old pods go first.
+fn max_surge(replicas: u32, room: Option<u32>) -> IntOrString {
+    match room {
+        Some(room) if room < replicas.div_ceil(4) => IntOrString::Int(i32::try_from(room).unwrap_or(i32::MAX)),
+        _ => IntOrString::String(USUAL_SURGE.into()),
+    }
+}
+
+/// Sets what depends on the number of workers as it usually is, to tell what else differs.
+pub(crate) fn without_numbers(mut deployment: Deployment) -> Deployment {
+    deployment.spec.replicas = None;
+    let strategy = deployment.spec.strategy.as_mut().and_then(|strategy| strategy.rolling_update.as_mut());
+    if let Some(rolling_update) = strategy {
+        rolling_update.max_surge = Some(IntOrString::String(USUAL_SURGE.into()));
+    }
+    deployment
 }
 
 fn with_user_template(ours: PodTemplateSpec, input: &BuildInput<'_>) -> Result<PodTemplateSpec, BuildError> {

@@ -15,6 +15,8 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 
+pub(crate) use deployment::without_numbers;
+
 use crate::names::{object_name, selector_labels};
 
 /// The pods' annotation that changes when the recipe or another part of the worker's config changes.
@@ -25,6 +27,8 @@ pub(crate) const SECRET_HASH: &str = "jobqueue.dev/secret-hash";
 pub(crate) const SECRET_VERSION: &str = "jobqueue.dev/secret-version";
 /// The Deployment's annotation that tells of a NetworkPolicy, so that it is removed when it is no longer wanted.
 pub(crate) const NETWORK_POLICY: &str = "jobqueue.dev/network-policy";
+/// The Deployment's annotation that tells that there is no PodDisruptionBudget any more.
+pub(crate) const NO_DISRUPTION_BUDGET: &str = "jobqueue.dev/no-disruption-budget";
 /// Annotation on the Deployment: what was applied when all of it was, for an operator that starts anew.
 pub(crate) const PLAN_HASH: &str = "jobqueue.dev/plan-hash";
 /// Annotation and label on the Deployment: the generation of the JobQueue that it was applied for last. `kubectl rollout undo`
@@ -46,6 +50,8 @@ pub(crate) struct BuildInput<'a> {
     pub(crate) secret_version: &'a str,
     /// How many workers there should be now.
     pub(crate) replicas: u32,
+    /// How many workers more than that the database has connections for; `None` if there is no limit.
+    pub(crate) room: Option<u32>,
     /// How the worker is told its config.
     pub(crate) rendition: Rendition,
 }
@@ -68,8 +74,8 @@ pub(crate) struct DesiredObjects {
     pub(crate) config_map: Option<ConfigMap>,
     /// The workers.
     pub(crate) deployment: Deployment,
-    /// Bounds what a node drain takes at once.
-    pub(crate) disruption_budget: PodDisruptionBudget,
+    /// Bounds what a node drain takes at once; `None` if the manifest wants none.
+    pub(crate) disruption_budget: Option<PodDisruptionBudget>,
     /// Who may reach the workers; `None` if `spec.worker.networkPolicy` is not set.
     pub(crate) network_policy: Option<NetworkPolicy>,
 }

@@ -8,8 +8,10 @@ use k8s_openapi::{
 
 use crate::names::selector_labels;
 
-pub(super) fn pdb(queue: &JobQueue) -> PodDisruptionBudget {
-    PodDisruptionBudget {
+/// `None` if the manifest wants none.
+pub(super) fn pdb(queue: &JobQueue) -> Option<PodDisruptionBudget> {
+    let is_wanted = queue.spec.worker.pod_disruption_budget.as_ref().is_none_or(|budget| budget.enabled);
+    is_wanted.then(|| PodDisruptionBudget {
         metadata: super::metadata(queue),
         spec: Some(PodDisruptionBudgetSpec {
             max_unavailable: Some(IntOrString::String("25%".into())),
@@ -19,5 +21,5 @@ pub(super) fn pdb(queue: &JobQueue) -> PodDisruptionBudget {
             ..PodDisruptionBudgetSpec::default()
         }),
         status: None,
-    }
+    })
 }

@@ -26,6 +26,7 @@ fn input(queue: &JobQueue) -> BuildInput<'_> {
         secret_mark: "s-1",
         secret_version: "v",
         replicas: 3,
+        room: None,
         rendition: Rendition::Present,
     }
 }
@@ -51,7 +52,9 @@ fn everything_is_owned_and_named_after_the_queue() {
     let hash =
         deployment.spec.template.metadata.as_ref().unwrap().annotations.as_ref().unwrap()[super::CONFIG_HASH].clone();
     let names = [format!("lines-worker-{hash}"), "lines-worker".into(), "lines-worker".into(), "lines-worker".into()];
-    for (metadata, name) in [config, deployment.metadata, disruption_budget.metadata, policy].into_iter().zip(names) {
+    for (metadata, name) in
+        [config, deployment.metadata, disruption_budget.unwrap().metadata, policy].into_iter().zip(names)
+    {
         assert_eq!(metadata.name, Some(name));
         assert_eq!(metadata.namespace.as_deref(), Some("shop"));
         let owner = &metadata.owner_references.unwrap()[0];
@@ -215,4 +218,25 @@ fn what_the_first_operators_rendered_can_still_be_rendered() {
     let config_map = first.config_map.unwrap();
     assert_eq!(config_map.metadata.name.as_deref(), Some("lines-worker"));
     assert!(config_map.data.unwrap()["worker.yaml"].contains("leaseSeconds: 30"), "every default");
+}
+
+#[test]
+fn a_rollout_surges_as_far_as_the_database_has_connections() {
+    let queue = queue(|_| {});
+    let surge = |replicas, room| {
+        let built = build(&BuildInput { replicas, room, ..input(&queue) }).unwrap();
+        json!(built.deployment.spec.strategy.unwrap().rolling_update.unwrap().max_surge)
+    };
+    assert_eq!(surge(8, None), "25%");
+    assert_eq!([2, 1, 0].map(|room| surge(8, Some(room))), [json!("25%"), json!(1), json!(0)]);
+    assert_eq!(surge(0, Some(0)), "25%");
+}
+
+#[test]
+fn a_manifest_can_do_without_a_disruption_budget() {
+    let budget = |asked: Value| {
+        built(&queue(|object| object["spec"]["worker"] = json!({"podDisruptionBudget": asked}))).disruption_budget
+    };
+    assert!(budget(json!({})).is_some() && budget(json!({"enabled": true})).is_some());
+    assert!(budget(json!({"enabled": false})).is_none());
 }
