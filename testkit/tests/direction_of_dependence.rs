@@ -57,6 +57,7 @@ const OPERATOR: [&str; 15] = [
     "digest",
     "lease_guard",
     "names",
+    "liveness",
     "state",
     "metrics",
     "kube_client",

@@ -105,15 +105,23 @@ async fn ten_seconds_later(server: &ApiServer, operator: &Operator) -> BTreeMap<
     objects
 }
 
-/// Without what has a history: the versions of the Secret and, where neither the spec nor the backlog decides it, the number.
+/// Without what has a history: generations, the versions of the Secret (which the pods' mark is one of) and, where neither the
+/// spec nor the backlog decides it, the number.
 fn comparable(mut objects: BTreeMap<String, Value>, spec: &Value) -> BTreeMap<String, Value> {
     for object in objects.values_mut() {
         object["metadata"].as_object_mut().unwrap().remove("generation");
     }
     let deployment = objects.get_mut(DEPLOYMENT).unwrap();
-    deployment["metadata"]["annotations"].as_object_mut().unwrap().remove("jobqueue.dev/plan-hash");
-    let mark = &mut deployment["spec"]["template"]["metadata"]["annotations"]["jobqueue.dev/secret-hash"];
-    *mark = json!(mark.as_str().and_then(|mark| mark.split('-').next()));
+    for (of, name) in [
+        ("/metadata/annotations", "jobqueue.dev/plan-hash"),
+        ("/metadata/annotations", "jobqueue.dev/secret-version"),
+        ("/metadata/annotations", "jobqueue.dev/generation"),
+        ("/metadata/labels", "jobqueue.dev/generation"),
+        ("/spec/template/metadata/annotations", "jobqueue.dev/secret-hash"),
+    ] {
+        let found = deployment.pointer_mut(of).and_then(Value::as_object_mut).unwrap();
+        assert!(found.remove(name).is_some(), "{name}");
+    }
     if spec["scaling"]["mode"] != "Manual" {
         deployment["spec"].as_object_mut().unwrap().remove("replicas");
     }
