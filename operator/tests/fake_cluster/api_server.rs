@@ -226,9 +226,7 @@ impl ApiServer {
                 if state.objects.contains_key(&path) {
                     return failure(409);
                 }
-                let mut sent = sent;
-                sent["metadata"]["uid"] = "made".into();
-                answer(StatusCode::CREATED, &store(&mut state, &path, sent))
+                answer(StatusCode::CREATED, &store(&mut state, &path, made(sent)))
             }
             ("PUT", _, Some(object)) => {
                 if sent["metadata"]["resourceVersion"] != object["metadata"]["resourceVersion"] {
@@ -264,6 +262,12 @@ impl ApiServer {
             other => panic!("no such call: {other:?} {path}"),
         }
     }
+}
+
+/// An object as it is made, with a uid.
+fn made(mut object: Value) -> Value {
+    object["metadata"]["uid"] = "made".into();
+    object
 }
 
 fn store(state: &mut State, path: &str, mut object: Value) -> Value {
