@@ -161,8 +161,8 @@ mod tests {
         .unwrap()
     }
 
-    fn source(hash: u32, version: u32) -> Option<Source> {
-        Some(Source { generation: 1, secrets: Digest(hash), secret_version: Digest(version) })
+    fn source(hash: u32, version: u32) -> Source {
+        Source { generation: 1, secrets: Digest(hash), secret_version: Digest(version) }
     }
 
     #[test]
@@ -170,13 +170,13 @@ mod tests {
         let mark = secret_mark(&resolved(0xa, 1), None, None);
         assert_eq!(mark, "00000001", "nothing of what it says");
         let found = deployment(&mark, Some("00000001"));
-        assert_eq!(secret_mark(&resolved(0xa, 2), Some(&found), source(0xa, 1)), mark);
-        let other = secret_mark(&resolved(0xb, 3), Some(&found), source(0xa, 1));
+        assert_eq!(secret_mark(&resolved(0xa, 2), Some(&found), Some(source(0xa, 1))), mark);
+        let other = secret_mark(&resolved(0xb, 3), Some(&found), Some(source(0xa, 1)));
         assert_eq!(other, "00000003");
         let found = deployment(&other, Some("00000003"));
-        assert_eq!(secret_mark(&resolved(0xa, 4), Some(&found), source(0xb, 3)), "00000004");
+        assert_eq!(secret_mark(&resolved(0xa, 4), Some(&found), Some(source(0xb, 3))), "00000004");
         // Written without an answer: what this process believes was applied is not what the Deployment has.
-        assert_eq!(secret_mark(&resolved(0xa, 4), Some(&found), source(0xa, 2)), "00000004");
+        assert_eq!(secret_mark(&resolved(0xa, 4), Some(&found), Some(source(0xa, 2))), "00000004");
     }
 
     #[test]
