@@ -250,8 +250,10 @@ fn cel_and_rust_say_the_same_of_a_new_manifest() {
     }
     assert!(taken > 10, "{taken} of {DRAWN} break no rule");
     // Rules about a change have a test of their own.
-    let changes =
-        ["protocol is immutable: make a new JobQueue instead", "replicas can be changed in scaling.mode: Manual only: change the mode too, or leave replicas out"];
+    let changes = [
+        "protocol is immutable: make a new JobQueue instead",
+        "replicas can be changed in scaling.mode: Manual only: change the mode too, or leave replicas out",
+    ];
     let untried: Vec<String> = cel.rules().into_iter().filter(|rule| !broken.contains(rule)).collect();
     assert_eq!(untried, changes, "no drawn manifest breaks these rules");
 }

@@ -20,7 +20,7 @@ use crate::{
         ownership::{self, Owned},
     },
     state::{
-        applied::{ApplyRecord, deployment_digest},
+        applied::{ApplyRecord, deployment_digest, without_numbers},
         key::Uid,
         owned_objects::{OwnedKind, OwnedObject},
     },
@@ -116,7 +116,7 @@ fn within(planned: &Value, found: &Value) -> bool {
 
 /// Digest of what is desired. The number of workers has its own way into the cluster.
 fn desired_digest(desired: &DesiredObjects) -> Digest {
-    let deployment = build::without_numbers(desired.deployment.clone());
+    let deployment = without_numbers(desired.deployment.clone());
     let DesiredObjects { config_map, disruption_budget, network_policy, deployment: _ } = desired;
     Digest::of_json(&(config_map, &deployment, disruption_budget, network_policy))
 }

@@ -2,12 +2,11 @@
 
 use std::time::Duration;
 
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::util::intstr::IntOrString};
 use tokio::time::Instant;
 
 use crate::{
     digest::Digest,
-    reconciler::build,
     state::{missing_pods::MissingPods, owned_objects::OwnedObject},
 };
 
@@ -76,6 +75,19 @@ impl ApplyRecord {
 
 /// Digest of what a Deployment looks like, its number of workers aside, and what depends on that.
 pub(crate) fn deployment_digest(deployment: &Deployment) -> Digest {
-    let spec = build::without_numbers(deployment.clone()).spec;
+    let spec = without_numbers(deployment.clone()).spec;
     Digest::of_json(&(&spec, &deployment.metadata.labels, &deployment.metadata.owner_references))
+}
+
+/// How many pods more than usual there may be in a rollout.
+pub(crate) const USUAL_SURGE: &str = "25%";
+
+/// Sets what depends on the number of workers as it usually is, to tell what else differs.
+pub(crate) fn without_numbers(mut deployment: Deployment) -> Deployment {
+    deployment.spec.replicas = None;
+    let strategy = deployment.spec.strategy.as_mut().and_then(|strategy| strategy.rolling_update.as_mut());
+    if let Some(rolling_update) = strategy {
+        rolling_update.max_surge = Some(IntOrString::String(USUAL_SURGE.into()));
+    }
+    deployment
 }

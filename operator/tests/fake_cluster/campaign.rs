@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 use jobqueue_crds::{JobQueueSpec, validate, validate_update};
 use jobqueue_operator::LeaseGuard;
 use kube::runtime::watcher::Event;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
     api_server::ApiServer,
@@ -105,8 +105,8 @@ async fn ten_seconds_later(server: &ApiServer, operator: &Operator) -> BTreeMap<
     objects
 }
 
-/// Without what has a history: generations, the versions of the Secret (which the pods' mark is one of) and, where neither the
-/// spec nor the backlog decides it, the number.
+/// Without what has a history: generations, the versions of the Secret (which the pods' mark is one of), the surge of a rollout,
+/// which is as the connections allowed it at the last apply, and, where neither the spec nor the backlog decides it, the number.
 fn comparable(mut objects: BTreeMap<String, Value>, spec: &Value) -> BTreeMap<String, Value> {
     for object in objects.values_mut() {
         object["metadata"].as_object_mut().unwrap().remove("generation");
@@ -122,6 +122,8 @@ fn comparable(mut objects: BTreeMap<String, Value>, spec: &Value) -> BTreeMap<St
         let found = deployment.pointer_mut(of).and_then(Value::as_object_mut).unwrap();
         assert!(found.remove(name).is_some(), "{name}");
     }
+    let surge = deployment["spec"]["strategy"]["rollingUpdate"].as_object_mut().unwrap().remove("maxSurge");
+    assert!(surge.is_some());
     if spec["scaling"]["mode"] != "Manual" {
         deployment["spec"].as_object_mut().unwrap().remove("replicas");
     }

@@ -22,10 +22,8 @@ use super::{
     BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, NO_DISRUPTION_BUDGET, Rendition, SECRET_HASH,
     SECRET_VERSION, config_map, template_patch,
 };
-use crate::names::selector_labels;
+use crate::{names::selector_labels, state::applied::USUAL_SURGE};
 
-/// How many pods more than usual there may be in a rollout.
-const USUAL_SURGE: &str = "25%";
 const CONFIG_DIRECTORY: &str = "/etc/jobqueue";
 const REDIS_TLS: &str = "/etc/jobqueue-redis-tls";
 const DATABASE_TLS: &str = "/etc/jobqueue-database-tls";
@@ -75,16 +73,6 @@ fn max_surge(replicas: u32, room: Option<u32>) -> IntOrString {
         Some(room) if room < replicas.div_ceil(4) => IntOrString::Int(i32::try_from(room).unwrap_or(i32::MAX)),
         _ => IntOrString::String(USUAL_SURGE.into()),
     }
-}
-
-/// Sets what depends on the number of workers as it usually is, to tell what else differs.
-pub(crate) fn without_numbers(mut deployment: Deployment) -> Deployment {
-    deployment.spec.replicas = None;
-    let strategy = deployment.spec.strategy.as_mut().and_then(|strategy| strategy.rolling_update.as_mut());
-    if let Some(rolling_update) = strategy {
-        rolling_update.max_surge = Some(IntOrString::String(USUAL_SURGE.into()));
-    }
-    deployment
 }
 
 fn with_user_template(ours: PodTemplateSpec, input: &BuildInput<'_>) -> Result<PodTemplateSpec, BuildError> {

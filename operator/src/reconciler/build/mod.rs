@@ -15,8 +15,6 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 
-pub(crate) use deployment::without_numbers;
-
 use crate::names::{object_name, selector_labels};
 
 /// The pods' annotation that changes when the recipe or another part of the worker's config changes.
