@@ -39,6 +39,6 @@ pub(crate) struct Context {
     pub(crate) admission: Admission,
     /// Whether the loop goes on.
     pub(crate) liveness: Liveness,
-    /// Whose workers are replaced because the operator changed.
+    /// Ownership workers are replaced because the operator changed.
     pub(crate) rollouts: Rollouts,
 }

@@ -1,4 +1,4 @@
-//! Whose objects are: an object of the name that one of a queue has, but of somebody else, is never written or deleted.
+//! Ownership objects are: an object of the name that one of a queue has, but of somebody else, is never written or deleted.
 
 use std::fmt::Debug;
 
@@ -16,9 +16,9 @@ use crate::{
     state::{health::Stall, owned_objects::OwnedKind},
 };
 
-/// Whose an object is.
+/// Ownership an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Whose {
+enum Ownership {
     /// The queue's.
     Ours,
     /// Of an earlier JobQueue of its name, which is gone: the garbage collector has not been there yet.
@@ -27,13 +27,13 @@ enum Whose {
     Others,
 }
 
-fn whose(queue: &JobQueue, object: &ObjectMeta) -> Whose {
+fn whose(queue: &JobQueue, object: &ObjectMeta) -> Ownership {
     let owners = object.owner_references.iter().flatten();
     let mut queues = owners.filter(|owner| owner.kind == JobQueue::kind(&()) && owner.name == queue.name_any());
     match queues.next() {
-        Some(owner) if Some(&owner.uid) == queue.metadata.uid.as_ref() => Whose::Ours,
-        Some(_) => Whose::Earlier,
-        None => Whose::Others,
+        Some(owner) if Some(&owner.uid) == queue.metadata.uid.as_ref() => Ownership::Ours,
+        Some(_) => Ownership::Earlier,
+        None => Ownership::Others,
     }
 }
 
@@ -41,9 +41,9 @@ fn whose(queue: &JobQueue, object: &ObjectMeta) -> Whose {
 pub(super) fn check(queue: &JobQueue, deployment: &ObjectMeta) -> Result<(), Refusal> {
     let name = deployment.name.as_deref().unwrap_or_default();
     match whose(queue, deployment) {
-        Whose::Ours => Ok(()),
-        Whose::Earlier => Err(Error::Leftover(name.into()).into()),
-        Whose::Others => Err(taken("Deployment", name)),
+        Ownership::Ours => Ok(()),
+        Ownership::Earlier => Err(Error::Leftover(name.into()).into()),
+        Ownership::Others => Err(taken("Deployment", name)),
     }
 }
 
@@ -91,9 +91,9 @@ where
         let name = object.name_any();
         let present = self.api.get_metadata_opt(&name).await.map_err(|error| self.failed(&name, error))?;
         match present.map(|present| (whose(self.queue, &present.metadata), present.metadata)) {
-            None | Some((Whose::Ours, _)) => {}
-            Some((Whose::Earlier, metadata)) => self.delete(&name, metadata).await?,
-            Some((Whose::Others, _)) => return Err(taken(self.kind.name(), &name)),
+            None | Some((Ownership::Ours, _)) => {}
+            Some((Ownership::Earlier, metadata)) => self.delete(&name, metadata).await?,
+            Some((Ownership::Others, _)) => return Err(taken(self.kind.name(), &name)),
         }
         self.put(object).await
     }
@@ -109,7 +109,7 @@ where
     /// Deletes an object if it is the queue's.
     pub(super) async fn remove(&self, name: &str) -> Result<(), Refusal> {
         let present = self.api.get_metadata_opt(name).await.map_err(|error| self.failed(name, error))?;
-        match present.filter(|present| whose(self.queue, &present.metadata) == Whose::Ours) {
+        match present.filter(|present| whose(self.queue, &present.metadata) == Ownership::Ours) {
             Some(ours) => self.delete(name, ours.metadata).await,
             None => Ok(()),
         }
