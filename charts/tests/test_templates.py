@@ -131,7 +131,7 @@ def test_probes_reach_the_port_that_the_operator_listens_on(render):
     rendered = render()
     operator = container(rendered)
     [port] = operator["ports"]
-    assert environment(rendered)["JOBQUEUE_LISTEN"] == f"0.0.0.0:{port['containerPort']}"
+    assert environment(rendered)["JOBQUEUE_LISTEN"] == f"[::]:{port['containerPort']}"
     assert operator["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": port["name"]}
     assert operator["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": port["name"]}
     service = rendered.one("Service")
@@ -223,6 +223,7 @@ def test_a_mistake_in_the_values_is_named(render, values, named):
 
 def test_every_value_is_in_the_schema_and_the_other_way_round():
     values = yaml.safe_load((CHART / "values.yaml").read_text(encoding="utf-8"))
+    assert service["spec"]["ipFamilyPolicy"] == "PreferDualStack"
     schema = json.loads((CHART / "values.schema.json").read_text(encoding="utf-8"))
 
     def compare(path, values, schema):

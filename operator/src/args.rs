@@ -87,8 +87,8 @@ pub(crate) struct RunArgs {
     )]
     pub(crate) poll_interval_ms: u64,
 
-    /// Address of /healthz, /readyz and /metrics
-    #[arg(long, env = "JOBQUEUE_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
+    /// Address of /healthz, /readyz and /metrics; `[::]` takes IPv4 too, and is 0.0.0.0 where there is no IPv6
+    #[arg(long, env = "JOBQUEUE_LISTEN", value_name = "ADDRESS", default_value = "[::]:9090")]
     pub(crate) listen: SocketAddr,
 
     /// Name of this operator in the election: unique among replicas [default: the host's name and the process id]

@@ -33,7 +33,7 @@ pub async fn serve(address: SocketAddr, health: Health, stop: CancellationToken)
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(health);
-    let listener = tokio::net::TcpListener::bind(address).await?;
+    let listener = jobqueue_listen::bind(address)?;
     tracing::info!(address = %listener.local_addr()?, "health and metrics");
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }

@@ -95,8 +95,9 @@ pub(crate) struct Args {
     #[arg(long, env = "JOBQUEUE_WORKER_NAME", value_name = "NAME")]
     pub(crate) worker_name: Option<String>,
 
-    /// Address of /healthz, /readyz and /metrics; port 0: a free one (the log says which); empty: none
-    #[arg(long, env = "JOBQUEUE_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090", value_parser = listen)]
+    /// Address of /healthz, /readyz and /metrics; `[::]` takes IPv4 too, and is 0.0.0.0 where there is no IPv6; port 0: a
+    /// free one (the log says which); empty: none
+    #[arg(long, env = "JOBQUEUE_LISTEN", value_name = "ADDRESS", default_value = "[::]:9090", value_parser = listen)]
     pub(crate) listen: Listen,
 
     /// What to log: a level, or directives like `info,jobqueue_worker=debug`
@@ -127,7 +128,7 @@ fn listen(text: &str) -> Result<Listen, String> {
     if text.is_empty() {
         return Ok(Listen(None));
     }
-    let address = text.parse().map_err(|_| format!("{text:?} is no address like 0.0.0.0:9090"))?;
+    let address = text.parse().map_err(|_| format!("{text:?} is no address like [::]:9090"))?;
     Ok(Listen(Some(address)))
 }
 

@@ -114,7 +114,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let instruments = Instruments::new(Health::new(lease / 3), shutdown.clone());
     tokio::spawn(follow_signals(shutdown, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
     announce(&setup);
-    listen(args.listen, &instruments).await?;
+    listen(args.listen, &instruments)?;
     let reporter = open_fault_reporter(&setup.addresses, &queue_config).map_err(StartError::from)?;
     let status_task = tokio::spawn({
         let (instruments, reporter) = (instruments.clone(), reporter.clone());
@@ -208,11 +208,11 @@ fn announce(setup: &Setup) {
     );
 }
 
-async fn listen(address: Listen, instruments: &Instruments) -> Result<(), StartError> {
+fn listen(address: Listen, instruments: &Instruments) -> Result<(), StartError> {
     let Listen(Some(address)) = address else { return Ok(()) };
     let hint = "set JOBQUEUE_LISTEN to another address, to port 0, or to nothing for none";
     let unusable = |error| StartError::Config(format!("cannot listen on {address}: {error}; {hint}"));
-    let listener = http::bind(address).await.map_err(unusable)?;
+    let listener = jobqueue_listen::bind(address).map_err(unusable)?;
     let bound = listener.local_addr().map_err(unusable)?;
     tracing::info!(address = %bound, "answering /healthz, /readyz and /metrics");
     let instruments = instruments.clone();
