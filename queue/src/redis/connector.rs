@@ -45,9 +45,11 @@ impl Connector {
         }
         let connector = Self { target: Arc::new(Target { url: url.clone(), endpoint, tls: certificates }) };
         // Reads the certificates once, so that a mistake in them is told before the first connection.
-        connector.check().map_err(|error| match queue_error(connector.endpoint(), &error) {
-            QueueError::Config(message) => QueueError::Config(message),
-            _ => QueueError::Config(format!("the TLS material for Redis at {}: {error}", connector.endpoint())),
+        connector.check().or_else(|error| if error.is_io_error() { Ok(()) } else { Err(error) }).map_err(|error| {
+            match queue_error(connector.endpoint(), &error) {
+                QueueError::Config(message) => QueueError::Config(message),
+                _ => QueueError::Config(format!("the TLS material for Redis at {}: {error}", connector.endpoint())),
+            }
         })?;
         Ok(connector)
     }
@@ -104,7 +106,7 @@ impl Connector {
     fn at(&self, address: ConnectionAddr) -> RedisResult<Client> {
         let info = address
             .into_connection_info()?
-            .set_redis_settings(self.settings(self.target.url.db))
+            .set_redis_settings(self.settings(self.target.url.db)?)
             .set_tcp_settings(tcp_settings());
         match &self.target.tls {
             Some(certificates) => Client::build_with_tls(info, certificates.clone()),
@@ -130,7 +132,7 @@ impl Connector {
         let first = self.sentinel(sentinels, master, login)?.async_get_client().await;
         match first {
             Err(error) if is_denied(&error) && *login == Login::default() => {
-                self.sentinel(sentinels, master, &self.target.url.login)?.async_get_client().await
+                self.sentinel(sentinels, master, &self.login()?)?.async_get_client().await
             }
             other => other,
         }
@@ -142,6 +144,7 @@ impl Connector {
         master: &str,
         login: &Login,
     ) -> RedisResult<redis::sentinel::SentinelClient> {
+        let ours = self.login()?;
         let addresses: Vec<ConnectionAddr> = sentinels.iter().map(|node| self.address(node)).collect();
         let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
             .set_client_to_redis_db(self.target.url.db)
@@ -149,10 +152,10 @@ impl Connector {
             .set_client_to_sentinel_protocol(ProtocolVersion::RESP2)
             .set_client_to_redis_tcp_settings(tcp_settings())
             .set_client_to_sentinel_tcp_settings(tcp_settings());
-        if let Some(username) = &self.target.url.login.username {
+        if let Some(username) = &ours.username {
             builder = builder.set_client_to_redis_username(username);
         }
-        if let Some(password) = &self.target.url.login.password {
+        if let Some(password) = &ours.password {
             builder = builder.set_client_to_redis_password(password);
         }
         if let Some(username) = &login.username {
@@ -173,10 +176,10 @@ impl Connector {
     }
 
     fn cluster(&self, nodes: &[Node], timeouts: Timeouts) -> RedisResult<ClusterClient> {
-        let login = &self.target.url.login;
+        let login = self.login()?;
         let addresses: Vec<ConnectionInfo> = nodes
             .iter()
-            .map(|node| Ok(self.address(node).into_connection_info()?.set_redis_settings(self.settings(0))))
+            .map(|node| Ok(self.address(node).into_connection_info()?.set_redis_settings(self.settings(0)?)))
             .collect::<RedisResult<_>>()?;
         let mut builder = ClusterClientBuilder::new(addresses)
             .connection_timeout(timeouts.connect)
@@ -208,16 +211,27 @@ impl Connector {
         if self.target.url.resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 }
     }
 
-    fn settings(&self, db: i64) -> RedisConnectionInfo {
+    /// User and password as they are now.
+    fn login(&self) -> RedisResult<Login> {
+        let ConnectionUrl { login, password_file, .. } = &self.target.url;
+        let Some(file) = password_file else { return Ok(login.clone()) };
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            std::io::Error::new(error.kind(), format!("the password file {} cannot be read: {error}", file.display()))
+        })?;
+        // A trailing line break is what editors and `echo` leave.
+        Ok(Login { password: Some(text.trim().to_owned()), ..login.clone() })
+    }
+
+    fn settings(&self, db: i64) -> RedisResult<RedisConnectionInfo> {
         let mut settings = RedisConnectionInfo::default().set_db(db).set_protocol(self.protocol());
-        let login = &self.target.url.login;
+        let login = self.login()?;
         if let Some(username) = &login.username {
             settings = settings.set_username(username);
         }
         if let Some(password) = &login.password {
             settings = settings.set_password(password);
         }
-        settings
+        Ok(settings)
     }
 
     fn address(&self, node: &Node) -> ConnectionAddr {
