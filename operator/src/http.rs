@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     http::{
         HeaderMap, StatusCode,
-        header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE},
+        header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, WWW_AUTHENTICATE},
     },
     response::{IntoResponse, Response},
     routing::get,
@@ -15,7 +15,7 @@ use axum::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::metrics::Metrics;
+use crate::{metrics::Metrics, metrics_access::MetricsAccess};
 
 /// What the endpoints show.
 #[derive(Clone)]
@@ -24,6 +24,8 @@ pub struct Health {
     pub metrics: Arc<Metrics>,
     /// True once the API server was reached: a standby is ready too.
     pub ready: watch::Receiver<bool>,
+    /// Who may read the metrics; `None`: everybody who reaches the port.
+    pub access: Option<MetricsAccess>,
 }
 
 /// Serves until `stop`.
@@ -43,6 +45,15 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(health): State<Health>, headers: HeaderMap) -> Response {
+    if let Some(access) = &health.access {
+        match access.check(&headers).await {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED => {
+                return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response();
+            }
+            refused => return refused.into_response(),
+        }
+    }
     let openmetrics = (CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     if accepts_gzip(&headers) {
         ([openmetrics, (CONTENT_ENCODING, "gzip")], health.metrics.gzip()).into_response()

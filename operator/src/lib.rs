@@ -13,9 +13,12 @@ mod http;
 mod kube_client;
 mod leadership;
 mod metrics;
+mod metrics_access;
 mod reconciler;
+mod scope;
 mod state;
 mod status;
+mod worker_defaults;
 
 pub use autoscaler::Change;
 pub use healthcheck::{Unwell, check};
@@ -27,5 +30,8 @@ pub use leadership::{
     term::{Settings, Term},
 };
 pub use metrics::Metrics;
+pub use metrics_access::MetricsAccess;
 pub use reconciler::{error::Error, secrets::SecretError};
+pub use scope::Scope;
 pub use state::{compact_object::GuardedJobQueue, key::Key};
+pub use worker_defaults::{DNS_PORT, UnusableTemplate, WorkerDefaults};

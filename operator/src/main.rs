@@ -7,7 +7,7 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use jobqueue_operator::{Elector, Health, LeaseGuard, Metrics, Settings, check, client, serve};
+use jobqueue_operator::{Elector, Health, LeaseGuard, Metrics, MetricsAccess, Settings, check, client, serve};
 use kube::{Client, Config};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -73,7 +73,7 @@ async fn examine(args: CheckArgs) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(args.within);
     loop {
         let lease = (lease_namespace.as_str(), args.scope.lease_name.as_str());
-        match check(client.clone(), args.scope.namespace(), lease).await {
+        match check(client.clone(), &args.scope.scope(), lease).await {
             Ok(found) => {
                 println!("{found}");
                 return Ok(());
@@ -85,6 +85,7 @@ async fn examine(args: CheckArgs) -> anyhow::Result<()> {
 }
 
 async fn operate(args: RunArgs) -> anyhow::Result<()> {
+    let workers = args.workers.defaults()?;
     let mut config = cluster().await?;
     // Retries are the operator's, so that each attempt asks for the lease.
     config.default_retry = false;
@@ -92,13 +93,16 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let identity = args.identity.clone().unwrap_or_else(default_identity);
     let (metrics, lease) = (Metrics::new(), LeaseGuard::default());
     let elector = Elector::new(Client::try_from(config.clone())?, &lease_namespace, &args.scope.lease_name, &identity);
+    let access = args.metrics_authentication.then(|| Client::try_from(config.clone()).map(MetricsAccess::new));
+    let access = access.transpose()?;
     let settings = Settings {
         scaling_client: client(config.clone(), lease.clone(), metrics.clone())?,
         client: client(config, lease.clone(), metrics.clone())?,
         metrics: metrics.clone(),
         identity: identity.clone(),
-        scope: args.scope.namespace().map(ToOwned::to_owned),
-        worker_image: args.worker_image,
+        scope: args.scope.scope(),
+        workers,
+        password_directory: args.password_directory,
         poll_interval: Duration::from_millis(args.poll_interval_ms),
         // Set by the kubelet in every container.
         in_cluster: std::env::var_os("KUBERNETES_SERVICE_HOST").is_some(),
@@ -106,7 +110,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     follow_signals(stop.clone())?;
     let (ready, is_ready) = watch::channel(false);
-    let serving = tokio::spawn(serve(args.listen, Health { metrics, ready: is_ready }, stop.child_token()));
+    let serving = tokio::spawn(serve(args.listen, Health { metrics, ready: is_ready, access }, stop.child_token()));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         identity,

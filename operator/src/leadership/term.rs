@@ -1,6 +1,6 @@
 //! What a leader does: it reconciles and scales the queues until its term is over.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jobqueue_queue::{QueueError, QueueStats};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -15,8 +15,10 @@ use crate::{
     autoscaler::{Autoscaler, Change, executor::Executor, write_priority::WritePriority},
     metrics::Metrics,
     reconciler::{admission::Admission, context::Context, controller, error::Error, reconcile, secrets::RecentSecrets},
+    scope::Scope,
     state::{compact_object::GuardedJobQueue, key::Key, owners::Owners},
     status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
+    worker_defaults::WorkerDefaults,
 };
 
 /// What is the same in every term.
@@ -30,10 +32,12 @@ pub struct Settings {
     pub metrics: Arc<Metrics>,
     /// The name of this operator in events.
     pub identity: String,
-    /// The namespace that is served; `None` for all.
-    pub scope: Option<String>,
-    /// The image of workers whose JobQueue names none.
-    pub worker_image: String,
+    /// The namespaces that are served.
+    pub scope: Scope,
+    /// What is the same for the workers of all queues.
+    pub workers: WorkerDefaults,
+    /// Where passwords in files are, by namespace; `None` without any.
+    pub password_directory: Option<PathBuf>,
     /// The pause between two polls of Redis.
     pub poll_interval: Duration,
     /// This process runs in the cluster, and can resolve the names of its Services.
@@ -76,8 +80,17 @@ pub struct Term {
 impl Term {
     /// A term with no queue yet.
     pub fn begin(settings: &Settings) -> Self {
-        let Settings { client, scaling_client, metrics, identity, scope, worker_image, poll_interval, in_cluster } =
-            settings.clone();
+        let Settings {
+            client,
+            scaling_client,
+            metrics,
+            identity,
+            scope,
+            workers,
+            password_directory,
+            poll_interval,
+            in_cluster,
+        } = settings.clone();
         let Owners { reconciler, autoscaler, status, registry } = Owners::new();
         metrics.follow(&registry);
         let events = Events::new(client.clone(), &identity);
@@ -104,8 +117,9 @@ impl Term {
             status: StatusWriter { client, events, state: status },
             metrics,
             write_priority,
-            default_image: worker_image,
+            workers,
             in_cluster,
+            password_directory,
             scope,
             competing_scalers: CompetingScalers::default(),
             secrets: RecentSecrets::default(),

@@ -6,7 +6,7 @@ use futures::{Stream, StreamExt, TryStreamExt};
 use jobqueue_crds::JobQueue;
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    ResourceExt,
     runtime::{
         Controller, WatchStreamExt, controller,
         controller::Action,
@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     backoff::{self, per_queue},
     metrics::OutcomeLabels,
-    reconciler::{admission, build, context::Context, error::Error, reconcile},
+    reconciler::{admission, build, context::Context, error::Error, reconcile, watches::watch},
     state::{compact_object::CompactObject, key::Key},
     status::writer::{FIRST_POLL, Next},
 };
@@ -33,24 +33,17 @@ const PAGE: u32 = 100;
 /// The watch of all JobQueues that are served, and of the Deployments that they own. The first are kept packed, of the second
 /// hardly anything is.
 fn controller(context: &Arc<Context>) -> Controller<CompactObject> {
-    let queues: Api<CompactObject> = scoped(&context.client, context.scope.as_deref());
-    let deployments: Api<Deployment> = scoped(&context.client, context.scope.as_deref());
+    let (queues, deployments) =
+        (context.scope.apis(&context.client), context.scope.apis::<Deployment>(&context.client));
     let of_queues = watcher::Config::default().page_size(PAGE).labels(build::QUEUE_LABEL);
     let (store, writer) = reflector::store();
-    let queues = watcher(queues, watcher::Config::default().page_size(PAGE)).reflect(writer).applied_objects();
+    let queues = watch(queues, &watcher::Config::default().page_size(PAGE)).reflect(writer).applied_objects();
     let cache = context.clone();
     let deployments =
-        watcher(deployments, of_queues).inspect_ok(move |event| cache.state.cache_deployment(event)).touched_objects();
+        watch(deployments, &of_queues).inspect_ok(move |event| cache.state.cache_deployment(event)).touched_objects();
     Controller::for_stream(queues, store)
         .owns_stream(deployments)
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(admission::CONCURRENCY))
-}
-
-fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-{
-    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
 /// Reconciles queues until `stop`: those that changed, and those that `requests` names.

@@ -8,8 +8,10 @@ pub(crate) mod controller;
 pub(crate) mod error;
 mod fast_path;
 mod fetch;
+mod password_file;
 pub(crate) mod secrets;
 mod validate;
+mod watches;
 
 use std::time::Duration;
 
@@ -87,7 +89,8 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
 
 async fn serve_fetched(context: &Context, key: &Key, queue: &JobQueue, fetched: Fetched) -> Result<Findings, Refusal> {
     let present = fetched.deployment.clone();
-    let Valid { spec, initial, source, secret_hash } = validate(queue, fetched, context.in_cluster)?;
+    let Valid { spec, initial, source, secret_hash } =
+        validate(queue, fetched, (context.in_cluster, context.password_directory.as_deref()))?;
     context.state.serve(key, Uid::of(queue), spec, initial);
     let deployment = Box::pin(build_and_apply(context, key, queue, (source, &secret_hash), present.as_ref())).await?;
     let (name, workers) = (deployment.name_any(), pod_problems::workers(&deployment));
@@ -132,7 +135,7 @@ async fn build_and_apply(
     let _deployment_lock = lock.lock().await;
     let known = context.state.read(key, |state| (state.scaling.replicas, state.applied.record.clone()));
     let (replicas, last) = known.unwrap_or_default();
-    let input = BuildInput { queue, default_image: &context.default_image, secret_hash, replicas };
+    let input = BuildInput { queue, workers: &context.workers, secret_hash, replicas };
     let desired = build(&input).map_err(|error| stalled(Reason::InvalidSpec, &error))?;
     let last = last.or_else(|| inherited(&desired, present?));
     if let (Some(last), Some(deployment)) = (last, present)
@@ -184,5 +187,5 @@ async fn check_pods(
 async fn warnings(context: &Context, key: &Key, deployment: &str) -> Vec<Warning> {
     let Context { client, scope, competing_scalers, .. } = context;
     let namespace = key.namespace.as_deref().unwrap_or_default();
-    competing_scalers.of(client, scope.as_deref(), namespace, deployment).await
+    competing_scalers.of(client, scope, namespace, deployment).await
 }

@@ -1,5 +1,7 @@
 //! The second step: from what was found to what the later steps may rely on, or to what a person must repair.
 
+use std::path::Path;
+
 use jobqueue_crds::{JobQueue, Reason, ScalingMode};
 use jobqueue_queue::StatsQuery;
 use jobqueue_scaling::Calendar;
@@ -12,6 +14,7 @@ use crate::{
         build,
         error::{Error, Refusal},
         fetch::Fetched,
+        password_file::password_file,
         secrets::{Resolved, SecretError},
     },
     state::{
@@ -34,8 +37,13 @@ pub(super) struct Valid {
     pub(super) secret_hash: String,
 }
 
-/// Checks everything that can be checked without I/O. `in_cluster`: this process can resolve the cluster's names.
-pub(super) fn validate(queue: &JobQueue, fetched: Fetched, in_cluster: bool) -> Result<Valid, Refusal> {
+/// Checks everything that can be checked without I/O. `in_cluster`: this process can resolve the cluster's names;
+/// `passwords`: where it finds passwords in files, if anywhere.
+pub(super) fn validate(
+    queue: &JobQueue,
+    fetched: Fetched,
+    (in_cluster, passwords): (bool, Option<&Path>),
+) -> Result<Valid, Refusal> {
     let stalled = |reason, message: String| Refusal::Stalled(Stall { reason, message });
     let Fetched { secrets, deployment } = fetched;
     if let Some(problem) = jobqueue_crds::validate(&queue.spec).first() {
@@ -51,7 +59,8 @@ pub(super) fn validate(queue: &JobQueue, fetched: Fetched, in_cluster: bool) -> 
         None => error.into(),
     })?;
     let domain = in_cluster.then(|| format!("{}.svc", queue.namespace().unwrap_or_default()));
-    let endpoint = EndpointKey::new(&resolved, domain.as_deref())
+    let file = password_file(queue, passwords).map_err(|problem| stalled(Reason::InvalidSpec, problem))?;
+    let endpoint = EndpointKey::new(&resolved, domain.as_deref(), file)
         .map_err(|error| stalled(Reason::InvalidUrl, format!("spec.queue.redis: {error}")))?;
     Ok(Valid {
         spec: spec(queue, endpoint, calendar),

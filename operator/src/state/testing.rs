@@ -27,7 +27,7 @@ pub(crate) fn spec(url: &str) -> Spec {
         consumer_group: String::new(),
     };
     Spec {
-        endpoint: EndpointKey::new(&resolved, None).expect("a URL"),
+        endpoint: EndpointKey::new(&resolved, None, None).expect("a URL"),
         query: query.into(),
         policy: Policy::default(),
         calendar: Calendar::default().into(),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jobqueue_crds::JobQueue;
-use jobqueue_operator::{GuardedJobQueue, Key, LeaseGuard, Metrics, Settings, Term};
+use jobqueue_operator::{GuardedJobQueue, Key, LeaseGuard, Metrics, Scope, Settings, Term, WorkerDefaults};
 use jobqueue_queue::{QueueError, QueueStats, WorkerStats};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
@@ -75,8 +75,9 @@ impl Operator {
             client,
             metrics,
             identity: "operator-0".into(),
-            scope: Some("shop".into()),
-            worker_image: "worker:1".into(),
+            scope: Scope::of(["shop"]),
+            workers: WorkerDefaults::new("worker:1"),
+            password_directory: None,
             poll_interval: Duration::from_millis(250),
             in_cluster: false,
         };

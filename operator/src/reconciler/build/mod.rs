@@ -17,6 +17,8 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 
+use crate::worker_defaults::WorkerDefaults;
+
 /// The label that marks everything of a queue, with the queue's name as value.
 pub(crate) const QUEUE_LABEL: &str = "jobqueue.dev/queue";
 /// The pods' annotation that changes when the recipe or another part of the worker's config changes.
@@ -35,8 +37,8 @@ pub(crate) const CONTAINER: &str = "worker";
 pub(crate) struct BuildInput<'a> {
     /// The queue.
     pub(crate) queue: &'a JobQueue,
-    /// The image of this release's worker.
-    pub(crate) default_image: &'a str,
+    /// What is the same for the workers of all queues.
+    pub(crate) workers: &'a WorkerDefaults,
     /// Digest of the Secrets that the workers read.
     pub(crate) secret_hash: &'a str,
     /// How many workers there should be now.
