@@ -59,6 +59,14 @@ pub(crate) struct Args {
     #[arg(long, env = "JOBQUEUE_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) database_url: String,
 
+    /// File with the password for Redis, read for each connection: a token that another program renews
+    #[arg(long, env = "JOBQUEUE_REDIS_PASSWORD_FILE", value_name = "PATH")]
+    pub(crate) redis_password_file: Option<PathBuf>,
+
+    /// File with the password for the database, read before connections are made
+    #[arg(long, env = "JOBQUEUE_DATABASE_PASSWORD_FILE", value_name = "PATH")]
+    pub(crate) database_password_file: Option<PathBuf>,
+
     /// Certificate authority for rediss:// (PEM); omitted: the system's
     #[arg(long, env = "JOBQUEUE_REDIS_CA", value_name = "PATH")]
     pub(crate) redis_ca: Option<PathBuf>,

@@ -77,8 +77,14 @@ fn set_up(args: &Args) -> Result<Setup, StartError> {
     let mut config = config::load(&args.config).map_err(|error| wrong(error.to_string()))?;
     config.worker.max_jobs = args.max_jobs.or(config.worker.max_jobs);
     config.worker.max_idle_seconds = args.max_idle_seconds.or(config.worker.max_idle_seconds);
-    let redis: ConnectionUrl = args.redis_url.parse().map_err(|error: QueueError| wrong(error.to_string()))?;
-    let database: DatabaseUrl = args.database_url.parse().map_err(|error| wrong(format!("{error}")))?;
+    let mut redis: ConnectionUrl = args.redis_url.parse().map_err(|error: QueueError| wrong(error.to_string()))?;
+    if let Some(file) = &args.redis_password_file {
+        redis = redis.with_password_file(file).map_err(|error| wrong(error.to_string()))?;
+    }
+    let mut database: DatabaseUrl = args.database_url.parse().map_err(|error| wrong(format!("{error}")))?;
+    if let Some(file) = &args.database_password_file {
+        database = database.with_password_file(file)?;
+    }
     let certificates = Certificates {
         authority: args.database_ca.clone(),
         certificate: args.database_cert.clone(),
