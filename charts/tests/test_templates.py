@@ -63,6 +63,23 @@ def test_namespaced_install_has_nothing_cluster_wide(render):
     assert environment(rendered)["JOBQUEUE_NAMESPACE"] == "batch"
 
 
+def test_a_list_of_namespaces_has_a_role_in_each(render):
+    rendered = render({"scope": "Namespace", "watchNamespaces": ["shop", "mail"]})
+    assert environment(rendered)["JOBQUEUE_NAMESPACE"] == "shop,mail"
+    assert not rendered.kinds() & {"ClusterRole", "ClusterRoleBinding"}
+    narrow = render({"scope": "Namespace"}).one("Role", "jobs-jobqueue-operator")
+    roles = [each for each in rendered.all("Role") if each["metadata"]["name"] == "jobs-jobqueue-operator"]
+    assert [each["metadata"]["namespace"] for each in roles] == ["shop", "mail"]
+    assert all(each["rules"] == narrow["rules"] for each in roles)
+    bindings = [each for each in rendered.all("RoleBinding") if each["metadata"]["name"] == "jobs-jobqueue-operator"]
+    assert [each["metadata"]["namespace"] for each in bindings] == ["shop", "mail"]
+    assert {each["subjects"][0]["namespace"] for each in bindings} == {"batch"}
+    # Who leads is decided beside the operators, once.
+    assert rendered.one("Role", "jobs-jobqueue-operator-leader")["metadata"]["namespace"] == "batch"
+    with pytest.raises(Refused, match=r"watchNamespaces needs scope: Namespace"):
+        render({"watchNamespaces": ["shop"]})
+
+
 def test_cluster_install_serves_every_namespace(render):
     rendered = render()
     assert "JOBQUEUE_NAMESPACE" not in environment(rendered)
@@ -135,14 +152,86 @@ def test_the_platform_may_choose_the_user(render):
     }
 
 
+def test_openshift_chooses_the_user_of_operator_check_and_workers(render):
+    rendered = render(file=CHART / "ci" / "openshift-values.yaml")
+    for pod in (rendered.one("Deployment")["spec"]["template"]["spec"], rendered.one("Pod")["spec"]):
+        assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
+    assert environment(rendered)["JOBQUEUE_WORKER_PLATFORM_USER"] == "true"
+    assert environment(rendered)["JOBQUEUE_DNS_PORTS"] == "53,5353"
+    plain = environment(render())
+    assert plain["JOBQUEUE_DNS_PORTS"] == "53"
+    assert not {"JOBQUEUE_WORKER_PLATFORM_USER", "JOBQUEUE_WORKER_TEMPLATE"} & plain.keys()
+
+
+def test_the_template_of_all_workers(render):
+    rendered = render(file=CHART / "ci" / "openshift-values.yaml")
+    assert json.loads(environment(rendered)["JOBQUEUE_WORKER_TEMPLATE"]) == {
+        "metadata": {"labels": {"team": "data"}, "annotations": {"example.com/team": "data"}},
+        "spec": {
+            "imagePullSecrets": [{"name": "mirror"}],
+            "nodeSelector": {"kubernetes.io/os": "linux"},
+            "tolerations": [{"key": "batch", "operator": "Exists"}],
+            "priorityClassName": "batch",
+            "containers": [{"name": "worker", "resources": {"limits": {"memory": "1Gi"}}}],
+            "runtimeClassName": "plain",
+        },
+    }
+
+
+def test_a_parent_chart_may_switch_it_off_and_hand_down_globals(render):
+    assert render({"enabled": True, "global": {"anything": 1}}).one("Deployment")
+
+
+def test_the_lease_can_be_left_to_the_operator(render):
+    assert render().one("Lease")
+    rendered = render({"leaderElection": {"createLease": False}})
+    assert not rendered.all("Lease")
+    verbs = [rule["verbs"] for rule in rendered.one("Role", "jobs-jobqueue-operator-leader")["rules"]]
+    assert ["create"] in verbs
+
+
+def test_passwords_in_files_reach_the_operator(render):
+    values = {
+        "passwordDirectory": "/passwords",
+        "extraVolumes": [{"name": "passwords", "emptyDir": {}}],
+        "extraVolumeMounts": [{"name": "passwords", "mountPath": "/passwords"}],
+        "extraContainers": [{"name": "tokens", "image": "writer:1"}],
+    }
+    rendered = render({"operator": values})
+    pod = rendered.one("Deployment")["spec"]["template"]["spec"]
+    assert [each["name"] for each in pod["containers"]] == ["operator", "tokens"]
+    assert pod["containers"][0]["volumeMounts"] == values["extraVolumeMounts"]
+    assert pod["volumes"] == values["extraVolumes"]
+    variables = {each["name"]: each.get("value") for each in pod["containers"][0]["env"]}
+    assert variables["JOBQUEUE_PASSWORD_DIRECTORY"] == "/passwords"
+    assert "JOBQUEUE_PASSWORD_DIRECTORY" not in environment(render())
+
+
+def test_tenants_are_narrowed_where_asked(render):
+    assert not render().all("ValidatingAdmissionPolicy")
+    values = {"enabled": True, "action": "Warn", "images": ["mirror/a/", "mirror/b/"], "serviceAccounts": ["jobs"]}
+    rendered = render({"tenantPolicy": {**values, "namespaceSelector": {"matchLabels": {"tenant": "true"}}}})
+    policy = rendered.one("ValidatingAdmissionPolicy")
+    binding = rendered.one("ValidatingAdmissionPolicyBinding")["spec"]
+    assert binding["policyName"] == policy["metadata"]["name"]
+    assert binding["validationActions"] == ["Warn"]
+    assert binding["matchResources"]["namespaceSelector"]["matchLabels"] == {"tenant": "true"}
+    rules = [each["expression"] for each in policy["spec"]["validations"]]
+    assert any("['default','jobs']" in rule for rule in rules)
+    assert any('startsWith("mirror/a/") || image.startsWith("mirror/b/")' in rule for rule in rules)
+    assert "['system:masters']" in policy["spec"]["matchConditions"][0]["expression"]
+    assert all(each["message"].startswith("spec.worker") for each in policy["spec"]["validations"])
+
+
 def test_probes_reach_the_port_that_the_operator_listens_on(render):
     rendered = render()
     operator = container(rendered)
     [port] = operator["ports"]
-    assert environment(rendered)["JOBQUEUE_LISTEN"] == f"0.0.0.0:{port['containerPort']}"
+    assert environment(rendered)["JOBQUEUE_LISTEN"] == f"[::]:{port['containerPort']}"
     assert operator["livenessProbe"]["httpGet"] == {"path": "/healthz", "port": port["name"]}
     assert operator["readinessProbe"]["httpGet"] == {"path": "/readyz", "port": port["name"]}
     service = rendered.one("Service")
+    assert service["spec"]["ipFamilyPolicy"] == "PreferDualStack"
     assert service["spec"]["ports"][0]["targetPort"] == port["name"]
     assert (
         service["spec"]["selector"].items()
@@ -191,6 +280,33 @@ def test_monitoring_is_asked_for(render):
     assert "{{ $labels.jobqueue }}" in str(group)
     with pytest.raises(Refused, match=r"needs metrics\.service"):
         render({"serviceMonitor": {"enabled": True}, "metrics": {"service": False}})
+
+
+def test_pods_can_be_scraped_without_a_service(render):
+    rendered = render({"podMonitor": {"enabled": True, "labels": {"release": "p"}}, "metrics": {"service": False}})
+    monitor = rendered.one("PodMonitor")
+    pod = rendered.one("Deployment")["spec"]["template"]["metadata"]["labels"]
+    assert monitor["spec"]["selector"]["matchLabels"].items() <= pod.items()
+    assert monitor["spec"]["podMetricsEndpoints"][0]["port"] == container(rendered)["ports"][0]["name"]
+    assert monitor["metadata"]["labels"]["release"] == "p"
+    with pytest.raises(Refused, match=r"twice"):
+        render({"podMonitor": {"enabled": True}, "serviceMonitor": {"enabled": True}})
+
+
+def test_metrics_ask_who_reads_them_where_asked(render):
+    assert "JOBQUEUE_METRICS_AUTHENTICATION" not in environment(render())
+    assert "tokenreviews" not in render().text
+    rendered = render({"metrics": {"authentication": True}, "serviceMonitor": {"enabled": True}})
+    assert environment(rendered)["JOBQUEUE_METRICS_AUTHENTICATION"] == "true"
+    role = rendered.one("ClusterRole", "jobs-jobqueue-operator-metrics-access")
+    assert [(rule["resources"], rule["verbs"]) for rule in role["rules"]] == [
+        (["tokenreviews"], ["create"]),
+        (["subjectaccessreviews"], ["create"]),
+    ]
+    assert rendered.one("ClusterRoleBinding", "jobs-jobqueue-operator-metrics-access")["subjects"]
+    assert "bearerTokenFile" in rendered.one("ServiceMonitor")["spec"]["endpoints"][0]
+    with pytest.raises(Refused, match=r"use serviceMonitor"):
+        render({"metrics": {"authentication": True}, "podMonitor": {"enabled": True}})
 
 
 def test_alerts_watch_metrics_that_exist(render):

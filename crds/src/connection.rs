@@ -27,6 +27,12 @@ pub struct Connection {
     /// The key of a Secret in the same namespace whose value is the connection URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_secret_key_ref: Option<SecretKeyRef>,
+    /// A file with the password, in the worker's container: absolute, and read for each connection, so that a sidecar or a
+    /// projected token may renew it. The URL has a user and no
+    /// password. The operator reads the file of this name in the folder of the namespace in its `--password-directory`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 1024), regex(pattern = "^/"))]
+    pub password_file: Option<String>,
     /// Certificates for TLS. Without it the public authorities are trusted and no client certificate is sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsSpec>,
@@ -38,6 +44,7 @@ impl std::fmt::Debug for Connection {
         f.debug_struct("Connection")
             .field("url", &self.url.as_ref().map(|_| "(redacted)"))
             .field("url_secret_key_ref", &self.url_secret_key_ref)
+            .field("password_file", &self.password_file)
             .field("tls", &self.tls)
             .finish()
     }

@@ -29,6 +29,11 @@ pub struct DatabaseSpec {
     /// The key of a Secret in the same namespace whose value is the connection URL.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub url_secret_key_ref: Option<SecretKeyRef>,
+    /// A file with the password, in the worker's container: absolute, and read for each connection, so that a sidecar or a
+    /// projected token may renew it. The URL has a user and no password.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 2, max = 1024), regex(pattern = "^/"))]
+    pub password_file: Option<String>,
     /// Certificates for TLS, from Secrets. The server's certificate is checked in full, unless the URL says how
     /// (`sslmode`).
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +53,7 @@ impl std::fmt::Debug for DatabaseSpec {
         f.debug_struct("DatabaseSpec")
             .field("url", &self.url.as_ref().map(|_| "(redacted)"))
             .field("url_secret_key_ref", &self.url_secret_key_ref)
+            .field("password_file", &self.password_file)
             .field("tls", &self.tls)
             .field("budget", &self.budget)
             .field("settings", &self.settings)

@@ -58,8 +58,8 @@ pub struct WorkerNetworkPolicy {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "rules_schema")]
     pub metrics_from: Option<Vec<Map<String, Value>>>,
-    /// What the workers may reach: egress rules as in a `NetworkPolicy` (`to`, `ports`), for Redis and the database; port 53 for names is
-    /// added. Omitted: anything, because where Redis and the database are stands in Secrets.
+    /// What the workers may reach: egress rules as in a `NetworkPolicy` (`to`, `ports`), for Redis and the database; the ports of DNS are
+    /// added (53, or those that the operator is told). Omitted: anything, because where Redis and the database are stands in Secrets.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "rules_schema")]
     pub egress: Option<Vec<Map<String, Value>>>,

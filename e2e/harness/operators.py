@@ -130,15 +130,15 @@ class Release:
 
 
 class OperatorProcess(Process):
-    """One `jobqueue-operator run` on this machine, for one namespace, whose Lease is there too."""
+    """One `jobqueue-operator run` on this machine, for a namespace, which has its Lease, and for `further` ones."""
 
-    def __init__(self, namespace, directory, name="operator"):
+    def __init__(self, namespace, directory, name="operator", further=()):
         self.name, self.port = name, free_port()
         super().__init__(
             [binary("jobqueue-operator"), "run"],
             Path(directory) / f"{name}.log",
             env={
-                "JOBQUEUE_NAMESPACE": namespace.name,
+                "JOBQUEUE_NAMESPACE": ",".join(each.name for each in (namespace, *further)),
                 "JOBQUEUE_LEASE_NAMESPACE": namespace.name,
                 "POD_NAME": name,
                 "JOBQUEUE_LISTEN": f"127.0.0.1:{self.port}",

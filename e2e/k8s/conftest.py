@@ -259,11 +259,11 @@ def control_plane():
 
 @pytest.fixture
 def start_operator(request, namespace, tmp_path, no_release):
-    """Starts operators as processes, for the test's namespace."""
+    """Starts operators as processes, for the test's namespace and `further` ones."""
     request.node.logs = started = []
 
-    def start(name):
-        process = operators.OperatorProcess(namespace, tmp_path, name)
+    def start(name, further=()):
+        process = operators.OperatorProcess(namespace, tmp_path, name, further)
         started.append(process)
         return process
 

@@ -7,6 +7,8 @@ mod disks;
 #[path = "conformance/fixture.rs"]
 #[expect(dead_code, reason = "shared with the conformance suite, which uses the rest")]
 mod fixture;
+#[path = "topologies/password_files.rs"]
+mod password_files;
 #[path = "topologies/poolers.rs"]
 mod poolers;
 #[path = "topologies/read_only.rs"]

@@ -1,8 +1,9 @@
 //! The command line.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use jobqueue_operator::{DNS_PORT, Scope, UnusableTemplate, WorkerDefaults};
 use jobqueue_queue::{AddressPolicy, Guard, Network};
 
 /// Applies JobQueues: their workers, and how many of them.
@@ -16,7 +17,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Run the operator, in a cluster or beside it (with the kubeconfig)
-    Run(RunArgs),
+    Run(Box<RunArgs>),
     /// Check an installation: are JobQueues served, and does an operator lead?
     Check(CheckArgs),
 }
@@ -24,9 +25,9 @@ pub(crate) enum Command {
 /// What an operator serves, and how it and its replicas agree on which of them does.
 #[derive(Debug, Args)]
 pub(crate) struct ScopeArgs {
-    /// Serve the JobQueues of this namespace only; omitted or empty: of all
-    #[arg(long, env = "JOBQUEUE_NAMESPACE", value_name = "NAMESPACE")]
-    namespace: Option<String>,
+    /// Serve the JobQueues of this namespace only; several by commas, or the flag several times; omitted or empty: of all
+    #[arg(long, env = "JOBQUEUE_NAMESPACE", value_name = "NAMESPACE", value_delimiter = ',')]
+    namespace: Vec<String>,
 
     /// Name of the Lease that the operator's replicas compete for
     #[arg(long, env = "JOBQUEUE_LEASE_NAME", value_name = "NAME", default_value = "jobqueue-operator")]
@@ -42,9 +43,9 @@ pub(crate) struct ScopeArgs {
 }
 
 impl ScopeArgs {
-    /// The namespace to serve; `None` for all.
-    pub(crate) fn namespace(&self) -> Option<&str> {
-        self.namespace.as_deref().filter(|name| !name.is_empty())
+    /// The namespaces to serve.
+    pub(crate) fn scope(&self) -> Scope {
+        Scope::of(self.namespace.iter().map(String::as_str))
     }
 
     /// The namespace of the Lease; `default` is the kubeconfig's.
@@ -64,11 +65,9 @@ pub(crate) struct CheckArgs {
     pub(crate) within: u64,
 }
 
+/// What is the same for the workers of all queues.
 #[derive(Debug, Args)]
-pub(crate) struct RunArgs {
-    #[command(flatten)]
-    pub(crate) scope: ScopeArgs,
-
+pub(crate) struct WorkerArgs {
     /// Image of workers whose JobQueue names none
     #[arg(
         long,
@@ -76,7 +75,43 @@ pub(crate) struct RunArgs {
         value_name = "IMAGE",
         default_value = concat!("jobqueue/worker:", env!("CARGO_PKG_VERSION"))
     )]
-    pub(crate) worker_image: String,
+    worker_image: String,
+
+    /// Pod template (JSON) merged under `spec.worker.template` of every JobQueue, which wins; a change rolls all workers
+    #[arg(long, env = "JOBQUEUE_WORKER_TEMPLATE", value_name = "JSON", default_value = "", hide_default_value = true)]
+    worker_template: String,
+
+    /// Leave runAsUser and runAsGroup out of worker pods, where the platform sets the user of every pod
+    #[arg(long, env = "JOBQUEUE_WORKER_PLATFORM_USER", default_value_t = false, action = clap::ArgAction::Set,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    worker_platform_user: bool,
+
+    /// Ports of DNS servers that workers with `networkPolicy.egress` may reach (5353 on some platforms); by commas, or the flag
+    /// several times
+    #[arg(long, env = "JOBQUEUE_DNS_PORTS", value_name = "PORT", value_delimiter = ',', default_values_t = [DNS_PORT])]
+    dns_port: Vec<u16>,
+}
+
+impl WorkerArgs {
+    pub(crate) fn defaults(self) -> Result<WorkerDefaults, UnusableTemplate> {
+        let mut workers = WorkerDefaults::new(self.worker_image).with_template(&self.worker_template)?;
+        (workers.platform_user, workers.dns_ports) = (self.worker_platform_user, self.dns_port);
+        Ok(workers)
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    #[command(flatten)]
+    pub(crate) scope: ScopeArgs,
+
+    #[command(flatten)]
+    pub(crate) workers: WorkerArgs,
+
+    /// Directory with the passwords of JobQueues with `queue.redis.passwordFile`: DIRECTORY/NAMESPACE/FILE, where FILE is the
+    /// last part of that path; read for each connection
+    #[arg(long, env = "JOBQUEUE_PASSWORD_DIRECTORY", value_name = "DIRECTORY")]
+    pub(crate) password_directory: Option<PathBuf>,
 
     /// Replace the workers of at most so many queues at once when the operator changes (its default image), not their JobQueue
     #[arg(
@@ -109,9 +144,14 @@ pub(crate) struct RunArgs {
     #[arg(long, env = "JOBQUEUE_REDIS_DENIED_ADDRESSES", value_name = "NETWORKS", value_parser = networks, default_value = "")]
     pub(crate) redis_denied_addresses: Networks,
 
-    /// Address of /healthz, /readyz and /metrics
-    #[arg(long, env = "JOBQUEUE_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090")]
+    /// Address of /healthz, /readyz and /metrics; `[::]` takes IPv4 too, and is 0.0.0.0 where there is no IPv6
+    #[arg(long, env = "JOBQUEUE_LISTEN", value_name = "ADDRESS", default_value = "[::]:9090")]
     pub(crate) listen: SocketAddr,
+
+    /// Answer /metrics only for clients with a token of the cluster that may `get` the path /metrics; the API server is asked
+    #[arg(long, env = "JOBQUEUE_METRICS_AUTHENTICATION", default_value_t = false, action = clap::ArgAction::Set,
+        num_args = 0..=1, require_equals = true, default_missing_value = "true", value_name = "BOOL")]
+    pub(crate) metrics_authentication: bool,
 
     /// Name of this operator in the election: unique among replicas [default: the host's name and the process id]
     #[arg(long, env = "POD_NAME", value_name = "NAME")]
@@ -160,12 +200,16 @@ pub(crate) enum LogFormat {
 mod tests {
     use super::*;
 
-    fn guard(args: &[&str], api_server: Option<&str>) -> Guard {
-        let args = ["jobqueue-operator", "run"].iter().chain(args);
-        match Cli::try_parse_from(args).expect("arguments").command {
-            Command::Run(args) => args.guard(api_server),
-            Command::Check(_) => unreachable!("it runs"),
+    fn run(flags: &[&str]) -> RunArgs {
+        let words = ["jobqueue-operator", "run"].iter().chain(flags);
+        match Cli::try_parse_from(words).unwrap().command {
+            Command::Run(args) => *args,
+            Command::Check(_) => panic!("not asked for"),
         }
+    }
+
+    fn guard(flags: &[&str], api_server: Option<&str>) -> Guard {
+        run(flags).guard(api_server)
     }
 
     #[test]
@@ -179,5 +223,28 @@ mod tests {
         assert!(allows(&guard(&["--redis-allowed-addresses=127.0.0.0/8"], Some("10.96.0.1")), "127.0.0.1"));
         assert!(allows(&guard(&[], None), "127.0.0.1"), "beside a cluster it may be meant");
         assert!(Cli::try_parse_from(["jobqueue-operator", "run", "--redis-denied-addresses", "there"]).is_err());
+    }
+
+    fn scope(flags: &[&str]) -> Scope {
+        run(flags).scope.scope()
+    }
+
+    #[test]
+    fn a_platform_has_its_own_users_and_dns() {
+        let workers = |flags: &[&str]| run(flags).workers.defaults().unwrap();
+        let plain = workers(&["--worker-image=worker:1"]);
+        assert_eq!(plain, WorkerDefaults::new("worker:1"));
+        let openshift = workers(&["--worker-platform-user", "--dns-port=53,5353"]);
+        assert!(openshift.platform_user);
+        assert_eq!(openshift.dns_ports, [53, 5353]);
+        assert!(run(&["--worker-template={]"]).workers.defaults().is_err());
+    }
+
+    #[test]
+    fn namespaces_are_a_list() {
+        assert_eq!(scope(&[]), Scope::default());
+        assert_eq!(scope(&["--namespace="]), Scope::default());
+        assert_eq!(scope(&["--namespace=a,b"]), Scope::of(["a", "b"]));
+        assert_eq!(scope(&["--namespace=b", "--namespace=a"]), Scope::of(["a", "b"]));
     }
 }

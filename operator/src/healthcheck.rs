@@ -5,12 +5,19 @@ use kube::{Api, Client, api::ListParams};
 
 use jobqueue_crds::JobQueue;
 
+use crate::scope::Scope;
+
 /// What is not well.
 #[derive(Debug, thiserror::Error)]
 pub enum Unwell {
     /// The definition or the rights are missing.
-    #[error("JobQueues cannot be listed: {0}")]
-    JobQueues(kube::Error),
+    #[error("JobQueues of {namespace} cannot be listed: {source}")]
+    JobQueues {
+        /// Where.
+        namespace: String,
+        /// What the API server said.
+        source: kube::Error,
+    },
     /// The right to read the lease is missing, or the API server is away.
     #[error("the Lease {name} cannot be read: {source}")]
     Lease {
@@ -29,14 +36,18 @@ pub enum Unwell {
     },
 }
 
-/// Lists the JobQueues of `namespace` (`None`: of all) and looks for a leader; returns what it found in a sentence.
-pub async fn check(client: Client, namespace: Option<&str>, lease: (&str, &str)) -> Result<String, Unwell> {
-    let queues: Api<JobQueue> =
-        namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace));
-    // The count comes with the first page.
-    let page = queues.list_metadata(&ListParams::default().limit(1)).await.map_err(Unwell::JobQueues)?;
-    let rest = page.metadata.remaining_item_count.unwrap_or_default();
-    let count = i64::try_from(page.items.len()).unwrap_or_default() + rest;
+/// Lists the JobQueues that are served and looks for a leader; returns what it found in a sentence.
+pub async fn check(client: Client, scope: &Scope, lease: (&str, &str)) -> Result<String, Unwell> {
+    let mut count = 0;
+    for (namespace, queues) in scope.namespaces().into_iter().zip(scope.apis::<JobQueue>(&client)) {
+        // The count comes with the first page.
+        let page = queues.list_metadata(&ListParams::default().limit(1)).await.map_err(|source| {
+            let namespace = namespace.map_or_else(|| "all namespaces".into(), |name| format!("namespace {name}"));
+            Unwell::JobQueues { namespace, source }
+        })?;
+        count += i64::try_from(page.items.len()).unwrap_or_default();
+        count += page.metadata.remaining_item_count.unwrap_or_default();
+    }
 
     let (place, name) = lease;
     let leases: Api<Lease> = Api::namespaced(client, place);

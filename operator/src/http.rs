@@ -7,7 +7,7 @@ use axum::{
     extract::State,
     http::{
         HeaderMap, StatusCode,
-        header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE},
+        header::{ACCEPT_ENCODING, CONTENT_ENCODING, CONTENT_TYPE, WWW_AUTHENTICATE},
     },
     response::{IntoResponse, Response},
     routing::get,
@@ -15,7 +15,7 @@ use axum::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use crate::{liveness::Liveness, metrics::Metrics};
+use crate::{liveness::Liveness, metrics::Metrics, metrics_access::MetricsAccess};
 
 /// What the endpoints show.
 #[derive(Clone)]
@@ -26,6 +26,8 @@ pub struct Health {
     pub ready: watch::Receiver<bool>,
     /// The loops of a leader.
     pub liveness: Liveness,
+    /// Who may read the metrics; `None`: everybody who reaches the port.
+    pub access: Option<MetricsAccess>,
 }
 
 /// Serves until `stop`.
@@ -35,7 +37,7 @@ pub async fn serve(address: SocketAddr, health: Health, stop: CancellationToken)
         .route("/readyz", get(ready))
         .route("/metrics", get(metrics))
         .with_state(health);
-    let listener = tokio::net::TcpListener::bind(address).await?;
+    let listener = jobqueue_listen::bind(address)?;
     tracing::info!(address = %listener.local_addr()?, "health and metrics");
     axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned()).await
 }
@@ -52,6 +54,15 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
 }
 
 async fn metrics(State(health): State<Health>, headers: HeaderMap) -> Response {
+    if let Some(access) = &health.access {
+        match access.check(&headers).await {
+            StatusCode::OK => {}
+            StatusCode::UNAUTHORIZED => {
+                return (StatusCode::UNAUTHORIZED, [(WWW_AUTHENTICATE, "Bearer")]).into_response();
+            }
+            refused => return refused.into_response(),
+        }
+    }
     let openmetrics = (CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     if accepts_gzip(&headers) {
         ([openmetrics, (CONTENT_ENCODING, "gzip")], health.metrics.gzip()).into_response()
@@ -78,7 +89,7 @@ mod tests {
     async fn a_loop_that_hangs_is_not_alive() {
         let liveness = Liveness::default();
         let (_, ready) = watch::channel(true);
-        let health = Health { metrics: Metrics::new(), ready, liveness: liveness.clone() };
+        let health = Health { metrics: Metrics::new(), ready, liveness: liveness.clone(), access: None };
         let _pulse = liveness.begin("poll", std::time::Duration::ZERO);
         assert_eq!(alive(State(health.clone())).await.0, StatusCode::OK);
         tokio::time::advance(std::time::Duration::from_secs(100)).await;

@@ -15,10 +15,13 @@ mod leadership;
 mod lease_guard;
 mod liveness;
 mod metrics;
+mod metrics_access;
 mod names;
 mod reconciler;
+mod scope;
 mod state;
 mod status;
+mod worker_defaults;
 
 pub use autoscaler::Change;
 pub use healthcheck::{Unwell, check};
@@ -31,5 +34,8 @@ pub use leadership::{
 pub use lease_guard::LeaseGuard;
 pub use liveness::Liveness;
 pub use metrics::Metrics;
+pub use metrics_access::MetricsAccess;
 pub use reconciler::{compact_object::GuardedJobQueue, error::Error, secrets::SecretError};
+pub use scope::Scope;
 pub use state::{key::Key, owned_objects::OwnedKind};
+pub use worker_defaults::{DNS_PORT, UnusableTemplate, WorkerDefaults};

@@ -7,7 +7,9 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Parser;
-use jobqueue_operator::{Elector, Health, LeaseGuard, Liveness, Metrics, Settings, check, client, serve};
+use jobqueue_operator::{
+    Elector, Health, LeaseGuard, Liveness, Metrics, MetricsAccess, Settings, check, client, serve,
+};
 use kube::{Client, Config};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -41,7 +43,7 @@ fn main() -> ExitCode {
     let _ = rustls::crypto::ring::default_provider().install_default();
     let outcome = match command {
         Command::Run(args) => {
-            runtime.block_on(operate(args)).inspect_err(|error| tracing::error!("{error:#}")).map_err(drop)
+            runtime.block_on(operate(*args)).inspect_err(|error| tracing::error!("{error:#}")).map_err(drop)
         }
         Command::Check(args) => {
             runtime.block_on(examine(args)).inspect_err(|error| eprintln!("error: {error:#}")).map_err(drop)
@@ -73,7 +75,7 @@ async fn examine(args: CheckArgs) -> anyhow::Result<()> {
     let deadline = tokio::time::Instant::now() + Duration::from_secs(args.within);
     loop {
         let lease = (lease_namespace.as_str(), args.scope.lease_name.as_str());
-        match check(client.clone(), args.scope.namespace(), lease).await {
+        match check(client.clone(), &args.scope.scope(), lease).await {
             Ok(found) => {
                 println!("{found}");
                 return Ok(());
@@ -85,6 +87,10 @@ async fn examine(args: CheckArgs) -> anyhow::Result<()> {
 }
 
 async fn operate(args: RunArgs) -> anyhow::Result<()> {
+    // Set by the kubelet in every container.
+    let api_server = std::env::var("KUBERNETES_SERVICE_HOST").ok();
+    let guard = args.guard(api_server.as_deref());
+    let workers = args.workers.defaults()?;
     let mut config = cluster().await?;
     // Retries are the operator's, so that each attempt asks for the lease.
     config.default_retry = false;
@@ -92,18 +98,19 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let identity = args.identity.clone().unwrap_or_else(default_identity);
     let (metrics, lease) = (Metrics::new(), LeaseGuard::default());
     let elector = Elector::new(Client::try_from(config.clone())?, &lease_namespace, &args.scope.lease_name, &identity);
-    // Set by the kubelet in every container.
-    let api_server = std::env::var("KUBERNETES_SERVICE_HOST").ok();
     let liveness = Liveness::default();
+    let access = args.metrics_authentication.then(|| Client::try_from(config.clone()).map(MetricsAccess::new));
+    let access = access.transpose()?;
     let settings = Settings {
         liveness: liveness.clone(),
-        guard: args.guard(api_server.as_deref()),
+        guard,
         scaling_client: client(config.clone(), lease.clone(), metrics.clone())?,
         client: client(config, lease.clone(), metrics.clone())?,
         metrics: metrics.clone(),
         identity: identity.clone(),
-        scope: args.scope.namespace().map(ToOwned::to_owned),
-        worker_image: args.worker_image,
+        scope: args.scope.scope(),
+        workers,
+        password_directory: args.password_directory,
         max_rollouts: args.max_rollouts.into(),
         poll_interval: Duration::from_millis(args.poll_interval_ms),
         in_cluster: api_server.is_some(),
@@ -111,7 +118,8 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     follow_signals(stop.clone())?;
     let (ready, is_ready) = watch::channel(false);
-    let serving = tokio::spawn(serve(args.listen, Health { metrics, ready: is_ready, liveness }, stop.child_token()));
+    let health = Health { metrics, ready: is_ready, liveness, access };
+    let serving = tokio::spawn(serve(args.listen, health, stop.child_token()));
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         identity,

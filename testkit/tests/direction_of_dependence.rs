@@ -10,17 +10,21 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may build on.
-const LAYERS: [(&str, &[&str]); 13] = [
+const LAYERS: [(&str, &[&str]); 14] = [
     ("jobqueue-api", &[]),
     ("jobqueue-crds", &["jobqueue-api"]),
     ("jobqueue-json", &[]),
+    ("jobqueue-listen", &[]),
     ("jobqueue-queue", &["jobqueue-api", "jobqueue-json"]),
     ("jobqueue-ingest", &["jobqueue-api", "jobqueue-json"]),
     ("jobqueue-scaling", &[]),
     ("jobqueue-scaling-input", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling"]),
     ("jobqueue-simulator", &["jobqueue-scaling"]),
-    ("jobqueue-worker", &["jobqueue-api", "jobqueue-json", "jobqueue-queue", "jobqueue-ingest"]),
-    ("jobqueue-operator", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling", "jobqueue-scaling-input"]),
+    ("jobqueue-worker", &["jobqueue-api", "jobqueue-json", "jobqueue-listen", "jobqueue-queue", "jobqueue-ingest"]),
+    (
+        "jobqueue-operator",
+        &["jobqueue-crds", "jobqueue-listen", "jobqueue-queue", "jobqueue-scaling", "jobqueue-scaling-input"],
+    ),
     (
         "jobqueue-cli",
         &[

@@ -63,6 +63,14 @@ pub(crate) struct Args {
     #[arg(long, env = "JOBQUEUE_DATABASE_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) database_url: String,
 
+    /// File with the password for Redis, read for each connection: a token that another program renews
+    #[arg(long, env = "JOBQUEUE_REDIS_PASSWORD_FILE", value_name = "PATH")]
+    pub(crate) redis_password_file: Option<PathBuf>,
+
+    /// File with the password for the database, read before connections are made
+    #[arg(long, env = "JOBQUEUE_DATABASE_PASSWORD_FILE", value_name = "PATH")]
+    pub(crate) database_password_file: Option<PathBuf>,
+
     /// Certificate authority for rediss:// (PEM); omitted: the system's
     #[arg(long, env = "JOBQUEUE_REDIS_CA", value_name = "PATH")]
     pub(crate) redis_ca: Option<PathBuf>,
@@ -99,8 +107,9 @@ pub(crate) struct Args {
     #[arg(long, env = "JOBQUEUE_WORKER_NAME", value_name = "NAME")]
     pub(crate) worker_name: Option<String>,
 
-    /// Address of /healthz, /readyz and /metrics; port 0: a free one (the log says which); empty: none
-    #[arg(long, env = "JOBQUEUE_LISTEN", value_name = "ADDRESS", default_value = "0.0.0.0:9090", value_parser = listen)]
+    /// Address of /healthz, /readyz and /metrics; `[::]` takes IPv4 too, and is 0.0.0.0 where there is no IPv6; port 0: a
+    /// free one (the log says which); empty: none
+    #[arg(long, env = "JOBQUEUE_LISTEN", value_name = "ADDRESS", default_value = "[::]:9090", value_parser = listen)]
     pub(crate) listen: Listen,
 
     /// What to log: a level, or directives like `info,jobqueue_worker=debug`
@@ -131,7 +140,7 @@ fn listen(text: &str) -> Result<Listen, String> {
     if text.is_empty() {
         return Ok(Listen(None));
     }
-    let address = text.parse().map_err(|_| format!("{text:?} is no address like 0.0.0.0:9090"))?;
+    let address = text.parse().map_err(|_| format!("{text:?} is no address like [::]:9090"))?;
     Ok(Listen(Some(address)))
 }
 

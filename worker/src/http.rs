@@ -1,7 +1,5 @@
 //! `/healthz`, `/readyz` and `/metrics`.
 
-use std::net::SocketAddr;
-
 use axum::Router;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -13,11 +11,6 @@ use crate::state::instruments::Instruments;
 
 /// `OpenMetrics` text, which Prometheus asks for.
 const METRICS_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-
-/// Listens on an address; with port 0 on a free port, which the listener knows.
-pub async fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(address).await
-}
 
 /// Answers until dropped.
 pub async fn serve(listener: TcpListener, instruments: Instruments) -> std::io::Result<()> {
@@ -53,7 +46,7 @@ async fn metrics(State(instruments): State<Instruments>) -> impl IntoResponse {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{net::SocketAddr, time::Duration};
 
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -73,7 +66,7 @@ mod tests {
     #[tokio::test]
     async fn probes_follow_the_worker() {
         let instruments = Instruments::new(Health::new(Duration::from_secs(10)), Shutdown::new(Duration::from_secs(1)));
-        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let listener = jobqueue_listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
         let address = listener.local_addr().unwrap();
         let server = tokio::spawn(serve(listener, instruments.clone()));
         assert!(fetch(address, "/healthz").await.starts_with("HTTP/1.1 200"));

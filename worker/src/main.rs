@@ -84,8 +84,14 @@ fn set_up(args: &Args) -> Result<Setup, StartError> {
     }
     config.worker.max_jobs = args.max_jobs.or(config.worker.max_jobs);
     config.worker.max_idle_seconds = args.max_idle_seconds.or(config.worker.max_idle_seconds);
-    let redis: ConnectionUrl = args.redis_url.parse().map_err(|error: QueueError| wrong(error.to_string()))?;
-    let database: DatabaseUrl = args.database_url.parse().map_err(|error| wrong(format!("{error}")))?;
+    let mut redis: ConnectionUrl = args.redis_url.parse().map_err(|error: QueueError| wrong(error.to_string()))?;
+    if let Some(file) = &args.redis_password_file {
+        redis = redis.with_password_file(file).map_err(|error| wrong(error.to_string()))?;
+    }
+    let mut database: DatabaseUrl = args.database_url.parse().map_err(|error| wrong(format!("{error}")))?;
+    if let Some(file) = &args.database_password_file {
+        database = database.with_password_file(file)?;
+    }
     let certificates = Certificates {
         authority: args.database_ca.clone(),
         certificate: args.database_cert.clone(),
@@ -121,7 +127,7 @@ async fn run(args: &Args) -> anyhow::Result<()> {
     let instruments = Instruments::new(Health::new(lease / 3), shutdown.clone());
     tokio::spawn(follow_signals(shutdown, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
     announce(&setup);
-    listen(args.listen, &instruments).await?;
+    listen(args.listen, &instruments)?;
     let reporter = open_fault_reporter(&setup.addresses, &queue_config).map_err(StartError::from)?;
     let status_task = tokio::spawn({
         let (instruments, reporter) = (instruments.clone(), reporter.clone());
@@ -215,11 +221,11 @@ fn announce(setup: &Setup) {
     );
 }
 
-async fn listen(address: Listen, instruments: &Instruments) -> Result<(), StartError> {
+fn listen(address: Listen, instruments: &Instruments) -> Result<(), StartError> {
     let Listen(Some(address)) = address else { return Ok(()) };
     let hint = "set JOBQUEUE_LISTEN to another address, to port 0, or to nothing for none";
     let unusable = |error| StartError::Config(format!("cannot listen on {address}: {error}; {hint}"));
-    let listener = http::bind(address).await.map_err(unusable)?;
+    let listener = jobqueue_listen::bind(address).map_err(unusable)?;
     let bound = listener.local_addr().map_err(unusable)?;
     tracing::info!(address = %bound, "answering /healthz, /readyz and /metrics");
     let instruments = instruments.clone();

@@ -26,9 +26,13 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
-{{/* The namespace line of what is cluster-wide or not, as `scope` says. */}}
-{{- define "jobqueue.scoped" -}}
-{{- if eq .Values.scope "Namespace" }}namespace: {{ .Release.Namespace }}{{ end -}}
+{{/* The namespaces that are served, joined by commas; empty for all. */}}
+{{- define "jobqueue.namespaces" -}}
+{{- if eq .Values.scope "Namespace" -}}
+{{- join "," (default (list .Release.Namespace) .Values.watchNamespaces | uniq) -}}
+{{- else if .Values.watchNamespaces -}}
+{{- fail "watchNamespaces needs scope: Namespace; with scope: Cluster every namespace is served" -}}
+{{- end -}}
 {{- end }}
 
 {{- define "jobqueue.subjects" -}}
@@ -56,6 +60,32 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end -}}
 {{- end }}
 
+{{/* The pods' security context; without a user where the platform sets it. */}}
+{{- define "jobqueue.podSecurityContext" -}}
+{{- $context := .Values.podSecurityContext -}}
+{{- if .Values.platformUser }}{{ $context = omit $context "runAsUser" "runAsGroup" "fsGroup" }}{{ end -}}
+{{- toYaml $context -}}
+{{- end }}
+
+{{/* The pod template of all workers, as JSON; empty where no value asks for anything. */}}
+{{- define "jobqueue.workerTemplate" -}}
+{{- $given := .Values.workers -}}
+{{- $metadata := dict -}}
+{{- range $key := list "labels" "annotations" }}{{ with index $given $key }}{{ $_ := set $metadata $key . }}{{ end }}{{ end -}}
+{{- $spec := dict -}}
+{{- range $key := list "imagePullSecrets" "nodeSelector" "tolerations" "priorityClassName" -}}
+{{- with index $given $key }}{{ $_ := set $spec $key . }}{{ end -}}
+{{- end -}}
+{{- $resources := dict -}}
+{{- range $key, $value := $given.resources }}{{ with $value }}{{ $_ := set $resources $key . }}{{ end }}{{ end -}}
+{{- with $resources }}{{ $_ := set $spec "containers" (list (dict "name" "worker" "resources" .)) }}{{ end -}}
+{{- $template := dict -}}
+{{- with $metadata }}{{ $_ := set $template "metadata" . }}{{ end -}}
+{{- with $spec }}{{ $_ := set $template "spec" . }}{{ end -}}
+{{- $template = mergeOverwrite $template (deepCopy $given.template) -}}
+{{- with $template }}{{ toJson . }}{{ end -}}
+{{- end }}
+
 {{/* The environment that the operator and its check share. */}}
 {{- define "jobqueue.environment" -}}
 - name: POD_NAME
@@ -66,6 +96,6 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   value: {{ include "jobqueue.fullname" . }}
 {{- if eq .Values.scope "Namespace" }}
 - name: JOBQUEUE_NAMESPACE
-  value: {{ .Release.Namespace }}
+  value: {{ include "jobqueue.namespaces" . | quote }}
 {{- end }}
 {{- end }}

@@ -2,9 +2,10 @@
 //! again after each failure. With one server it is a pool of connections and nothing more.
 
 use std::{
+    path::{Path, PathBuf},
     sync::{
         Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -29,6 +30,9 @@ type Options<DB> = <<DB as Database>::Connection as sqlx::Connection>::Options;
 pub(super) trait ServerKind: Database {
     fn classify(error: &sqlx::Error) -> Failure;
 
+    /// The same options with another password.
+    fn with_password(options: Options<Self>, password: &str) -> Options<Self>;
+
     /// Why this server takes no writes; `None` if it does.
     async fn takes_none(connection: &mut Self::Connection, target: Target) -> Result<Option<String>, sqlx::Error>;
 }
@@ -52,6 +56,10 @@ where
 /// The servers, and connections to the one in use.
 pub(super) struct Hosts<DB: Database> {
     choices: Vec<Host<DB>>,
+    /// Where the password is, if it is in a file.
+    password_file: Option<PathBuf>,
+    /// The place of the server in use.
+    place: AtomicUsize,
     /// What a server is asked before it is used; `None` where there is one server, which is taken as it is.
     target: Option<Target>,
     pool_options: PoolOptions<DB>,
@@ -72,6 +80,19 @@ impl Drop for Watch<'_> {
     }
 }
 
+/// The servers with the password that a file has now; as they are without a file.
+pub(super) fn with_password<DB: ServerKind>(
+    hosts: Vec<Host<DB>>,
+    file: Option<&Path>,
+) -> Result<Vec<Host<DB>>, Failure> {
+    let Some(file) = file else { return Ok(hosts) };
+    let text = std::fs::read_to_string(file)
+        .map_err(|error| Failure::Away(format!("the password file {} cannot be read: {error}", file.display())))?;
+    // A trailing line break is what editors and `echo` leave.
+    let with = |host: Host<DB>| Host { options: DB::with_password(host.options, text.trim()), ..host };
+    Ok(hosts.into_iter().map(with).collect())
+}
+
 impl<DB: ServerKind> Hosts<DB>
 where
     Options<DB>: Clone,
@@ -82,12 +103,25 @@ where
         let doubt = AtomicBool::new(target.is_some());
         Self {
             choices: hosts,
+            password_file: None,
+            place: AtomicUsize::new(0),
             target,
             pool_options,
             pool: Mutex::new(pool),
             doubt,
             seeking: tokio::sync::Mutex::new(()),
         }
+    }
+
+    /// The same with the password in a file.
+    pub(super) fn with_password_file(mut self, file: Option<&Path>) -> Self {
+        self.password_file = file.map(Path::to_owned);
+        self
+    }
+
+    /// The servers, with the password as it is now.
+    fn choices(&self) -> Result<Vec<Host<DB>>, Failure> {
+        with_password(self.choices.clone(), self.password_file.as_deref())
     }
 
     /// To be told of each failure of the server in use.
@@ -114,8 +148,14 @@ where
             if self.doubt.load(Ordering::Acquire) {
                 let place = if self.target.is_some() { self.find().await? } else { 0 };
                 self.turn_to(self.choices[place].options.clone());
+                self.place.store(place, Ordering::Release);
                 self.doubt.store(false, Ordering::Release);
             }
+        }
+        if self.password_file.is_some() {
+            // For the connections that the pool makes from now on.
+            let options = self.choices()?.swap_remove(self.place.load(Ordering::Acquire)).options;
+            self.pool.lock().unwrap_or_else(PoisonError::into_inner).set_connect_options(options);
         }
         Ok(self.pool.lock().unwrap_or_else(PoisonError::into_inner).clone())
     }
@@ -142,7 +182,7 @@ where
 
     /// The place of the first server that takes writes.
     async fn find(&self) -> Result<usize, Failure> {
-        let (place, connection) = seek(&self.choices, self.target).await?;
+        let (place, connection) = seek(&self.choices()?, self.target).await?;
         connection.close().await.map_err(|error| DB::classify(&error))?;
         Ok(place)
     }

@@ -8,6 +8,8 @@ use std::{
 
 use url::Url;
 
+mod password_file;
+
 use super::SinkError;
 
 /// The databases that rows can land in.
@@ -28,6 +30,8 @@ pub enum DatabaseKind {
 pub struct DatabaseUrl {
     kind: DatabaseKind,
     address: Address,
+    /// Where the password is, if it is in a file.
+    password_file: Option<PathBuf>,
 }
 
 /// Files (PEM) for TLS with the database.
@@ -219,7 +223,7 @@ fn server(kind: DatabaseKind, text: &str, scheme: &str, known: &[&str]) -> Resul
         target = take_target(&mut url)?;
         urls.push(url);
     }
-    Ok(DatabaseUrl { kind, address: Address::Server(Servers { urls, target }) })
+    Ok(DatabaseUrl { kind, address: Address::Server(Servers { urls, target }), password_file: None })
 }
 
 /// What follows `://`, once for each of the hosts that stand in it with commas between.
@@ -289,7 +293,11 @@ fn file(rest: &str) -> Result<DatabaseUrl, SinkError> {
     if path.contains(":memory:") {
         return Err(wrong("a database in memory would end with the connection; give a file"));
     }
-    Ok(DatabaseUrl { kind: DatabaseKind::Sqlite, address: Address::File { path: path.into(), mode } })
+    Ok(DatabaseUrl {
+        kind: DatabaseKind::Sqlite,
+        address: Address::File { path: path.into(), mode },
+        password_file: None,
+    })
 }
 
 impl fmt::Display for DatabaseUrl {

@@ -1,6 +1,6 @@
 //! What a leader does: it reconciles and scales the queues until its term is over.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use jobqueue_queue::{Guard, QueueError, QueueStats};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -19,8 +19,10 @@ use crate::{
         admission::Admission, compact_object::GuardedJobQueue, context::Context, controller, error::Error, reconcile,
         rollouts::Rollouts, secrets::RecentSecrets,
     },
+    scope::Scope,
     state::{key::Key, owned_objects::OwnedKind, owners::Owners},
     status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
+    worker_defaults::WorkerDefaults,
 };
 
 /// What is the same in every term.
@@ -34,10 +36,12 @@ pub struct Settings {
     pub metrics: Arc<Metrics>,
     /// The name of this operator in events.
     pub identity: String,
-    /// The namespace that is served; `None` for all.
-    pub scope: Option<String>,
-    /// The image of workers whose JobQueue names none.
-    pub worker_image: String,
+    /// The namespaces that are served.
+    pub scope: Scope,
+    /// What is the same for the workers of all queues.
+    pub workers: WorkerDefaults,
+    /// Where passwords in files are, by namespace; `None` without any.
+    pub password_directory: Option<PathBuf>,
     /// The most queues whose workers are replaced at once because the operator changed.
     pub max_rollouts: usize,
     /// The pause between two polls of Redis.
@@ -92,7 +96,8 @@ impl Term {
             metrics,
             identity,
             scope,
-            worker_image,
+            workers,
+            password_directory,
             poll_interval,
             in_cluster,
             max_rollouts,
@@ -127,8 +132,9 @@ impl Term {
             status: StatusWriter { client, events, state: status },
             metrics,
             write_priority,
-            default_image: worker_image,
+            workers,
             in_cluster,
+            password_directory,
             scope,
             competing_scalers: CompetingScalers::default(),
             secrets: RecentSecrets::default(),

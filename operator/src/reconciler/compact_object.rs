@@ -57,6 +57,11 @@ impl CompactObject {
         }
     }
 
+    /// What tells it from others, and nothing that is in it.
+    pub(crate) fn without_content(&self) -> Self {
+        Self { metadata: identity(&self.metadata), content: Content::Unreadable("deleted".into()) }
+    }
+
     /// The object as it was.
     pub(crate) fn unpack(&self) -> GuardedJobQueue {
         DeserializeGuard(match &self.content {

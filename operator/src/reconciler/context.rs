@@ -1,6 +1,6 @@
 //! What every reconcile uses.
 
-use std::sync::Arc;
+use std::{path::PathBuf, sync::Arc};
 
 use kube::Client;
 
@@ -9,8 +9,10 @@ use crate::{
     liveness::Liveness,
     metrics::Metrics,
     reconciler::{admission::Admission, rollouts::Rollouts, secrets::RecentSecrets},
+    scope::Scope,
     state::owners::ReconcilerState,
     status::{competing_scalers::CompetingScalers, writer::StatusWriter},
+    worker_defaults::WorkerDefaults,
 };
 
 /// What every reconcile uses.
@@ -25,12 +27,14 @@ pub(crate) struct Context {
     pub(crate) metrics: Arc<Metrics>,
     /// The numbers of workers that are being written.
     pub(crate) write_priority: Arc<WritePriority>,
-    /// The image of this release's worker.
-    pub(crate) default_image: String,
+    /// What is the same for the workers of all queues.
+    pub(crate) workers: WorkerDefaults,
     /// This process runs in the cluster, and can resolve the names of its Services.
     pub(crate) in_cluster: bool,
-    /// The namespace that is served; `None` for all.
-    pub(crate) scope: Option<String>,
+    /// Where passwords in files are, by namespace; `None` without any.
+    pub(crate) password_directory: Option<PathBuf>,
+    /// The namespaces that are served.
+    pub(crate) scope: Scope,
     /// Other autoscalers.
     pub(crate) competing_scalers: CompetingScalers,
     /// Secrets that were read lately.

@@ -8,7 +8,7 @@ use k8s_openapi::api::{
     apps::v1::Deployment, core::v1::ConfigMap, networking::v1::NetworkPolicy, policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    Api, Client, Resource, ResourceExt,
+    Resource, ResourceExt,
     core::PartialObjectMeta,
     runtime::{
         Controller, WatchStreamExt, controller,
@@ -24,7 +24,7 @@ use crate::{
     backoff::{self, per_queue},
     metrics::OutcomeLabels,
     names,
-    reconciler::{admission, compact_object::CompactObject, context::Context, error::Error, reconcile},
+    reconciler::{admission, compact_object::CompactObject, context::Context, error::Error, reconcile, watches::watch},
     state::{key::Key, owned_objects::OwnedKind},
     status::writer::{FIRST_POLL, Next},
 };
@@ -37,16 +37,14 @@ const PAGE: u32 = 100;
 /// The watch of all JobQueues that are served, and of the Deployments that they own. The first are kept packed, of the second
 /// hardly anything is.
 fn controller(context: &Arc<Context>) -> Controller<CompactObject> {
-    let queues: Api<CompactObject> = scoped(&context.client, context.scope.as_deref());
-    let deployments: Api<Deployment> = scoped(&context.client, context.scope.as_deref());
+    let (queues, deployments) =
+        (context.scope.apis(&context.client), context.scope.apis::<Deployment>(&context.client));
     let of_queues = watcher::Config::default().page_size(PAGE).labels(names::QUEUE_LABEL);
     let (store, writer) = reflector::store();
-    // Each waits longer after each failure, on its own.
-    let queues = watcher(queues, watcher::Config::default().page_size(PAGE)).default_backoff();
-    let queues = queues.reflect(writer).applied_objects();
+    let queues = watch(queues, &watcher::Config::default().page_size(PAGE)).reflect(writer).applied_objects();
     let cache = context.clone();
-    let deployments = watcher(deployments, of_queues).default_backoff();
-    let deployments = deployments.inspect_ok(move |event| cache.state.cache_deployment(event)).touched_objects();
+    let deployments =
+        watch(deployments, &of_queues).inspect_ok(move |event| cache.state.cache_deployment(event)).touched_objects();
     Controller::for_stream(queues, store)
         .owns_stream(deployments)
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(admission::CONCURRENCY))
@@ -63,9 +61,9 @@ where
         + Send
         + 'static,
 {
-    let objects: Api<PartialObjectMeta<K>> = scoped(&context.client, context.scope.as_deref());
+    let objects = context.scope.apis::<PartialObjectMeta<K>>(&context.client);
     let of_queues = watcher::Config::default().page_size(PAGE).labels(names::QUEUE_LABEL);
-    let events = watcher(objects, of_queues).default_backoff();
+    let events = watch(objects, &of_queues);
     let lacking = events.map(move |event| match event {
         Ok(event) => context.state.observe_owned(kind, &event),
         Err(error) => {
@@ -74,13 +72,6 @@ where
         }
     });
     lacking.flat_map(stream::iter)
-}
-
-fn scoped<K>(client: &Client, namespace: Option<&str>) -> Api<K>
-where
-    K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
-{
-    namespace.map_or_else(|| Api::all(client.clone()), |namespace| Api::namespaced(client.clone(), namespace))
 }
 
 /// Reconciles queues until `stop`: those that changed, and those that `requests` names.

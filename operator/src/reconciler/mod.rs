@@ -10,10 +10,12 @@ pub(crate) mod error;
 mod fast_path;
 mod fetch;
 mod ownership;
+mod password_file;
 mod prune;
 pub(crate) mod rollouts;
 pub(crate) mod secrets;
 mod validate;
+mod watches;
 
 use std::time::Duration;
 
@@ -119,7 +121,8 @@ async fn serve(context: &Context, key: &Key, queue: &JobQueue) -> Result<Finding
 async fn serve_fetched(context: &Context, key: &Key, queue: &JobQueue, fetched: Fetched) -> Result<Findings, Refusal> {
     let present = fetched.deployment.clone();
     let last = context.state.read(key, |state| state.applied.source.filter(|_| state.uid == Uid::of(queue))).flatten();
-    let Valid { spec, initial, source, secret_mark } = validate(queue, fetched, context.in_cluster, last)?;
+    let surroundings = (context.in_cluster, context.password_directory.as_deref());
+    let Valid { spec, initial, source, secret_mark } = validate(queue, fetched, surroundings, last)?;
     context.state.serve(key, Uid::of(queue), spec, initial);
     let built = Box::pin(build_and_apply(context, key, queue, (source, &secret_mark), present.as_ref())).await?;
     let Built { deployment, held } = built;
@@ -212,8 +215,8 @@ async fn build_and_apply(
     });
     let (replicas, last, applied_for) = known.unwrap_or_default();
     let (rendition, room) = (Rendition::Present, context.state.room(key));
-    let (default_image, secret_version) = (context.default_image.as_str(), &source.secret_version.to_string());
-    let input = BuildInput { queue, default_image, secret_mark, secret_version, replicas, room, rendition };
+    let (workers, secret_version) = (&context.workers, &source.secret_version.to_string());
+    let input = BuildInput { queue, workers, secret_mark, secret_version, replicas, room, rendition };
     let desired = desired(&input, present).map_err(|error| stalled(Reason::InvalidSpec, &error))?;
     let last = last.or_else(|| inherited(&desired, present?));
     let objects = owned_objects(queue, &desired);
@@ -295,5 +298,5 @@ async fn check_pods(
 async fn warnings(context: &Context, key: &Key, deployment: &str) -> Vec<Warning> {
     let Context { client, scope, competing_scalers, .. } = context;
     let namespace = key.namespace.as_deref().unwrap_or_default();
-    competing_scalers.of(client, scope.as_deref(), namespace, deployment).await
+    competing_scalers.of(client, scope, namespace, deployment).await
 }

@@ -311,7 +311,7 @@ impl Reader<'_> {
     }
 
     async fn all(&mut self, queue: &JobQueue) -> Result<Resolved, SecretError> {
-        let Connection { url, url_secret_key_ref, tls } = &queue.spec.queue.redis;
+        let Connection { url, url_secret_key_ref, tls, .. } = &queue.spec.queue.redis;
         let redis_url =
             self.url("spec.queue.redis", url.as_ref(), url_secret_key_ref.as_ref(), redis_url_problem).await?;
         let fields = ["spec.queue.redis.tls.caSecretKeyRef", "spec.queue.redis.tls.clientCertificateSecretRef"];

@@ -1,5 +1,7 @@
 //! The second step: from what was found to what the later steps may rely on, or to what a person must repair.
 
+use std::path::Path;
+
 use jobqueue_crds::{JobQueue, Reason, ScalingMode};
 use jobqueue_queue::StatsQuery;
 use jobqueue_scaling::Calendar;
@@ -12,6 +14,7 @@ use crate::{
         error::Refusal,
         fetch::Fetched,
         ownership,
+        password_file::password_file,
         secrets::{Resolved, SecretError},
     },
     state::{
@@ -36,12 +39,13 @@ pub(super) struct Valid {
     pub(super) secret_mark: String,
 }
 
-/// Checks everything that can be checked without I/O. `in_cluster`: this process can resolve the cluster's names.
-/// `last` is what this process applied last for the queue; `None` if nothing yet.
+/// Checks everything that can be checked without I/O. `in_cluster`: this process can resolve the cluster's names;
+/// `passwords`: where it finds passwords in files, if anywhere. `last` is what this process applied last for the queue; `None` if
+/// nothing yet.
 pub(super) fn validate(
     queue: &JobQueue,
     fetched: Fetched,
-    in_cluster: bool,
+    (in_cluster, passwords): (bool, Option<&Path>),
     last: Option<Source>,
 ) -> Result<Valid, Refusal> {
     let stalled = |reason, message: String| Refusal::Stalled(Stall { reason, message });
@@ -59,7 +63,8 @@ pub(super) fn validate(
         None => error.into(),
     })?;
     let domain = in_cluster.then(|| format!("{}.svc", queue.namespace().unwrap_or_default()));
-    let endpoint = EndpointKey::new(resolved.redis.clone(), domain.as_deref())
+    let file = password_file(queue, passwords).map_err(|problem| stalled(Reason::InvalidSpec, problem))?;
+    let endpoint = EndpointKey::new(resolved.redis.clone(), domain.as_deref(), file)
         .map_err(|error| stalled(Reason::InvalidUrl, format!("spec.queue.redis: {error}")))?;
     Ok(Valid {
         spec: spec(queue, endpoint, calendar),

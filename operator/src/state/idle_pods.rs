@@ -77,8 +77,20 @@ impl IdlePods {
 
 /// How many of these hosts are pods of a Deployment.
 fn count_of(deployment: &str, hosts: &BTreeSet<String>) -> u32 {
-    let ours = |host: &&String| host.strip_prefix(deployment).is_some_and(|rest| rest.starts_with('-'));
-    u32::try_from(hosts.iter().filter(ours).count()).unwrap_or(u32::MAX)
+    u32::try_from(hosts.iter().filter(|host| is_pod_of(host, deployment)).count()).unwrap_or(u32::MAX)
+}
+
+/// Whether a pod of this host name may be a Deployment's. A pod's name begins with that of the Deployment and a `-`; the API
+/// server cuts what it begins with to 58 characters, and appends five by chance.
+fn is_pod_of(host: &str, deployment: &str) -> bool {
+    const BEGINNING: usize = 58;
+    let beginning = format!("{deployment}-");
+    match beginning.get(..BEGINNING) {
+        Some(cut) if beginning.len() > BEGINNING => {
+            host.strip_prefix(cut).is_some_and(|rest| rest.len() == 5 && rest.chars().all(char::is_alphanumeric))
+        }
+        _ => host.starts_with(&beginning),
+    }
 }
 
 /// A pod's host name: the kubelet cuts names that are longer than a host name may be.
@@ -133,6 +145,20 @@ mod tests {
         idle.observe(&workers);
         assert!(!idle.is_idle("q-worker-1") && idle.is_quiet("q-worker-2"));
         assert_eq!(idle.count_quiet("q-worker"), 1);
+    }
+
+    /// Names as a cluster makes them: `<queue>-worker-<hash>-<five>`, cut before the five.
+    #[test]
+    fn pods_of_a_queue_with_a_long_name_are_counted() {
+        for length in [1, 39, 40, 49, 50, 51, 52, 57, 63] {
+            let deployment = format!("{}-worker", "q".repeat(length));
+            let generated: String = format!("{deployment}-5d9c7b8f6d-").chars().take(58).collect();
+            let mut idle = IdlePods::default();
+            let workers = [worker("a", &format!("{generated}x7k2p"), "idle", 5), worker("b", "q-laptop", "idle", 5)];
+            idle.observe(&workers);
+            idle.observe(&workers);
+            assert_eq!(idle.count_quiet(&deployment), 1, "{length} characters");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) fn spec(url: &str) -> Spec {
     };
     Spec {
         version: None,
-        endpoint: EndpointKey::new(login, None).expect("a URL"),
+        endpoint: EndpointKey::new(login, None, None).expect("a URL"),
         query: query.into(),
         policy: Policy::default(),
         calendar: Calendar::default().into(),

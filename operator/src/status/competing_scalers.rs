@@ -11,7 +11,7 @@ use kube::{
 use serde::de::DeserializeOwned;
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::state::health::Warning;
+use crate::{scope::Scope, state::health::Warning};
 
 /// How old an answer may be.
 const FRESH: Duration = Duration::from_secs(5);
@@ -26,32 +26,29 @@ pub(crate) struct CompetingScalers {
 }
 
 impl CompetingScalers {
-    /// Warnings of those that scale one Deployment. `scope` is the namespace that is served (`None`: all). Kinds that may not
-    /// be listed, or are not installed, count as absent.
-    pub(crate) async fn of(
-        &self,
-        client: &Client,
-        scope: Option<&str>,
-        namespace: &str,
-        deployment: &str,
-    ) -> Vec<Warning> {
+    /// Warnings of those that scale one Deployment. Kinds that may not be listed, or are not installed, count as
+    /// absent.
+    pub(crate) async fn of(&self, client: &Client, scope: &Scope, namespace: &str, deployment: &str) -> Vec<Warning> {
         let found = self.list(client, scope).await;
         let others = found.get(&(namespace.to_owned(), deployment.to_owned())).into_iter().flatten();
         others.map(|other| Warning { reason: Reason::ScalerConflict, message: message(other, deployment) }).collect()
     }
 
     /// Lists one at a time; a call that comes meanwhile shares the answer.
-    async fn list(&self, client: &Client, scope: Option<&str>) -> Arc<Found> {
+    async fn list(&self, client: &Client, scope: &Scope) -> Arc<Found> {
         let mut known = self.found.lock().await;
         if let Some((at, found)) = &*known
             && at.elapsed() < FRESH
         {
             return found.clone();
         }
-        let (autoscalers, scaled_objects) = tokio::join!(autoscalers(client, scope), scaled_objects(client, scope));
         let mut found = Found::new();
-        for (target, other) in autoscalers.into_iter().chain(scaled_objects) {
-            found.entry(target).or_default().push(other);
+        for namespace in scope.namespaces() {
+            let (autoscalers, scaled_objects) =
+                tokio::join!(autoscalers(client, namespace), scaled_objects(client, namespace));
+            for (target, other) in autoscalers.into_iter().chain(scaled_objects) {
+                found.entry(target).or_default().push(other);
+            }
         }
         let found = Arc::new(found);
         *known = Some((Instant::now(), found.clone()));

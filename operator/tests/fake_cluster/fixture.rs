@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jobqueue_crds::JobQueue;
-use jobqueue_operator::{GuardedJobQueue, Key, LeaseGuard, Liveness, Metrics, Settings, Term};
+use jobqueue_operator::{GuardedJobQueue, Key, LeaseGuard, Liveness, Metrics, Scope, Settings, Term, WorkerDefaults};
 use jobqueue_queue::{Guard, QueueError, QueueStats, WorkerStats};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
@@ -80,8 +80,9 @@ impl Operator {
             client,
             metrics,
             identity: "operator-0".into(),
-            scope: Some("shop".into()),
-            worker_image: worker_image.into(),
+            scope: Scope::of(["shop"]),
+            workers: WorkerDefaults::new(worker_image),
+            password_directory: None,
             max_rollouts: 1,
             poll_interval: Duration::from_millis(250),
             in_cluster: false,

@@ -42,6 +42,14 @@ fn waits(reason: &str) -> Value {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_password_file_needs_a_directory_of_the_operators() {
+    let server = with(|spec| spec["queue"]["redis"]["passwordFile"] = "/var/run/token".into());
+    operator(&server).reconcile(&server).await;
+    assert_has(&server, &["Stalled=True/InvalidSpec"]);
+    assert!(server.get(QUEUE).unwrap()["status"].to_string().contains("--password-directory"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn idle_at_zero_is_ready() {
     let server = cluster();
     reconcile_and_poll(&server, &operator(&server), Ok(&waiting(0))).await;

@@ -51,9 +51,11 @@ impl Connector {
         let target = Target { url: url.clone(), endpoint, tls: certificates };
         let connector = Self { target: Arc::new(target), dialer: None };
         // Reads the certificates once, so that a mistake in them is told before the first connection.
-        connector.check().map_err(|error| match queue_error(connector.endpoint(), &error) {
-            QueueError::Config(message) => QueueError::Config(message),
-            _ => QueueError::Config(format!("the TLS material for Redis at {}: {error}", connector.endpoint())),
+        connector.check().or_else(|error| if error.is_io_error() { Ok(()) } else { Err(error) }).map_err(|error| {
+            match queue_error(connector.endpoint(), &error) {
+                QueueError::Config(message) => QueueError::Config(message),
+                _ => QueueError::Config(format!("the TLS material for Redis at {}: {error}", connector.endpoint())),
+            }
         })?;
         Ok(connector)
     }
@@ -102,7 +104,7 @@ impl Connector {
     }
 
     async fn connect_guarded(&self, dialer: &Dialer) -> RedisResult<Live> {
-        let settings = self.settings(self.target.url.db);
+        let settings = self.settings(self.target.url.db)?;
         Ok(match &self.target.url.topology {
             Topology::Standalone(node) => Live::GuardedSingle(dialer.dial(node, &settings).await?),
             Topology::Sentinel { sentinels, master, login } => {
@@ -128,11 +130,11 @@ impl Connector {
         for sentinel in sentinels {
             let mut answer = ask_sentinel(dialer, sentinel, login, master).await;
             if matches!(&answer, Err(error) if is_denied(error)) && *login == Login::default() {
-                answer = ask_sentinel(dialer, sentinel, &self.target.url.login, master).await;
+                answer = ask_sentinel(dialer, sentinel, &self.login()?, master).await;
             }
             match answer {
                 Ok(Some((host, port))) => {
-                    let mut node = dialer.dial(&Node { host, port }, &self.settings(self.target.url.db)).await?;
+                    let mut node = dialer.dial(&Node { host, port }, &self.settings(self.target.url.db)?).await?;
                     return is_master(&mut node).await.map(|()| node);
                 }
                 Ok(None) => {}
@@ -172,7 +174,7 @@ impl Connector {
     fn at(&self, address: ConnectionAddr) -> RedisResult<Client> {
         let info = address
             .into_connection_info()?
-            .set_redis_settings(self.settings(self.target.url.db))
+            .set_redis_settings(self.settings(self.target.url.db)?)
             .set_tcp_settings(tcp_settings());
         match &self.target.tls {
             Some(certificates) => Client::build_with_tls(info, certificates.clone()),
@@ -198,7 +200,7 @@ impl Connector {
         let first = self.sentinel(sentinels, master, login)?.async_get_client().await;
         match first {
             Err(error) if is_denied(&error) && *login == Login::default() => {
-                self.sentinel(sentinels, master, &self.target.url.login)?.async_get_client().await
+                self.sentinel(sentinels, master, &self.login()?)?.async_get_client().await
             }
             other => other,
         }
@@ -210,6 +212,7 @@ impl Connector {
         master: &str,
         login: &Login,
     ) -> RedisResult<redis::sentinel::SentinelClient> {
+        let ours = self.login()?;
         let addresses: Vec<ConnectionAddr> = sentinels.iter().map(|node| self.address(node)).collect();
         let mut builder = SentinelClientBuilder::new(addresses, master, SentinelServerType::Master)?
             .set_client_to_redis_db(self.target.url.db)
@@ -217,10 +220,10 @@ impl Connector {
             .set_client_to_sentinel_protocol(ProtocolVersion::RESP2)
             .set_client_to_redis_tcp_settings(tcp_settings())
             .set_client_to_sentinel_tcp_settings(tcp_settings());
-        if let Some(username) = &self.target.url.login.username {
+        if let Some(username) = &ours.username {
             builder = builder.set_client_to_redis_username(username);
         }
-        if let Some(password) = &self.target.url.login.password {
+        if let Some(password) = &ours.password {
             builder = builder.set_client_to_redis_password(password);
         }
         if let Some(username) = &login.username {
@@ -241,10 +244,10 @@ impl Connector {
     }
 
     fn cluster(&self, nodes: &[Node], timeouts: Timeouts) -> RedisResult<ClusterClient> {
-        let login = &self.target.url.login;
+        let login = self.login()?;
         let addresses: Vec<ConnectionInfo> = nodes
             .iter()
-            .map(|node| Ok(self.address(node).into_connection_info()?.set_redis_settings(self.settings(0))))
+            .map(|node| Ok(self.address(node).into_connection_info()?.set_redis_settings(self.settings(0)?)))
             .collect::<RedisResult<_>>()?;
         let mut builder = ClusterClientBuilder::new(addresses)
             .connection_timeout(timeouts.connect)
@@ -276,9 +279,20 @@ impl Connector {
         if self.target.url.resp3 { ProtocolVersion::RESP3 } else { ProtocolVersion::RESP2 }
     }
 
-    fn settings(&self, db: i64) -> RedisConnectionInfo {
+    /// User and password as they are now.
+    fn login(&self) -> RedisResult<Login> {
+        let ConnectionUrl { login, password_file, .. } = &self.target.url;
+        let Some(file) = password_file else { return Ok(login.clone()) };
+        let text = std::fs::read_to_string(file).map_err(|error| {
+            std::io::Error::new(error.kind(), format!("the password file {} cannot be read: {error}", file.display()))
+        })?;
+        // A trailing line break is what editors and `echo` leave.
+        Ok(Login { password: Some(text.trim().to_owned()), ..login.clone() })
+    }
+
+    fn settings(&self, db: i64) -> RedisResult<RedisConnectionInfo> {
         let settings = RedisConnectionInfo::default().set_db(db).set_protocol(self.protocol());
-        with_login(settings, &self.target.url.login)
+        Ok(with_login(settings, &self.login()?))
     }
 
     fn address(&self, node: &Node) -> ConnectionAddr {

@@ -1,10 +1,10 @@
 //! Passwords, ACL users, databases.
 
-use jobqueue_queue::QueueError;
+use jobqueue_queue::{Connection, ConnectionUrl, QueueError, Timeouts, TlsOptions};
 use jobqueue_testkit::Redis;
 use redis::Value;
 
-use crate::{connection, run};
+use crate::{answered, connection, run};
 
 #[tokio::test]
 async fn an_acl_user_logs_in_and_a_wrong_one_is_denied_without_the_password_in_the_message() {
@@ -29,6 +29,27 @@ async fn a_password_is_asked_for_and_a_changed_one_is_followed_by_a_new_connecti
     server.cli(&["-a", "one", "CONFIG", "SET", "requirepass", "two"]);
     assert!(matches!(run(&at(":one@"), &["PING"]).await, Err(QueueError::Denied { .. })));
     assert!(run(&at(":two@"), &["PING"]).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_password_in_a_file_is_read_for_each_connection() {
+    let server = Redis::start(&["--requirepass", "one"]);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    let url: ConnectionUrl = format!("redis://127.0.0.1:{}", server.port()).parse().unwrap();
+    let url = url.with_password_file(&file).unwrap();
+    let connection = Connection::new(&url, &TlsOptions::default(), Timeouts::default()).unwrap();
+    let Err(error @ QueueError::Unavailable { .. }) = run(&connection, &["PING"]).await else { panic!() };
+    assert!(error.to_string().contains("the password file"), "{error}");
+    std::fs::write(&file, "one\n").unwrap();
+    answered(&connection, &["PING"]).await;
+    // The token is renewed, and the server ends connections that were made with the old one.
+    server.cli(&["-a", "one", "CONFIG", "SET", "requirepass", "two"]);
+    server.cli(&["-a", "two", "CLIENT", "KILL", "TYPE", "normal"]);
+    std::fs::write(&file, "two\n").unwrap();
+    answered(&connection, &["PING"]).await;
+    let both = format!("redis://:one@127.0.0.1:{}", server.port()).parse::<ConnectionUrl>().unwrap();
+    assert!(matches!(both.with_password_file(&file), Err(QueueError::Config(_))));
 }
 
 #[tokio::test]

@@ -22,7 +22,7 @@ use super::{
     convert::Cell,
     engine::Engine,
     failure::Failure,
-    hosts::{Host, Hosts, ServerKind, seek},
+    hosts::{Host, Hosts, ServerKind, seek, with_password},
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, PRUNE_LIMIT, ledger_ddl},
     prepared::BoundRow,
@@ -65,14 +65,25 @@ fn servers(url: &DatabaseUrl, zone: TimeZone) -> Result<(Vec<Host<MySql>>, Optio
     let Address::Server(servers) = url.address() else {
         return Err(SinkError::Config(format!("{url} is not a MySQL URL")));
     };
-    let host = |url| Ok(Host { address: host_and_port(url), options: connect_options(url, zone)? });
-    Ok((servers.urls().map(host).collect::<Result<_, SinkError>>()?, servers.target()))
+    let has_token = url.password_file().is_some();
+    let host = |url| {
+        // A token that the server passes on to be checked (IAM of RDS) is sent as it is, and over TLS only.
+        let options = connect_options(url, zone)?.enable_cleartext_plugin(has_token && DatabaseUrl::demands_tls(url));
+        Ok(Host { address: host_and_port(url), options })
+    };
+    let hosts = servers.urls().map(host).collect::<Result<_, SinkError>>()?;
+    let hosts = with_password(hosts, url.password_file()).map_err(|failure| failure.into_error(&url.to_string()))?;
+    Ok((hosts, servers.target()))
 }
 
 #[async_trait]
 impl ServerKind for MySql {
     fn classify(error: &sqlx::Error) -> Failure {
         classify(error)
+    }
+
+    fn with_password(options: MySqlConnectOptions, password: &str) -> MySqlConnectOptions {
+        options.password(password)
     }
 
     /// A replica is known by being read-only, also for an account that could write all the same.
@@ -103,7 +114,15 @@ impl MysqlSink {
         connection.close().await.map_err(|error| away(classify(&error)))?;
         let (hosts, target) = servers(url, used)?;
         let zone = if asked == TimeZone::Server { own(&hosts, target).await.map_err(away)? } else { used };
-        Ok(Self::new(MysqlStore { endpoint, hosts: Hosts::new(hosts, target, pool), zone, packet }, options))
+        Ok(Self::new(
+            MysqlStore {
+                endpoint,
+                hosts: Hosts::new(hosts, target, pool).with_password_file(url.password_file()),
+                zone,
+                packet,
+            },
+            options,
+        ))
     }
 }
 

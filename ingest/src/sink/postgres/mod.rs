@@ -20,7 +20,7 @@ use super::{
     convert::Cell,
     engine::Engine,
     failure::Failure,
-    hosts::{Host, Hosts, ServerKind, seek},
+    hosts::{Host, Hosts, ServerKind, seek, with_password},
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, PRUNE_LIMIT, ledger_ddl},
     prepared::BoundRow,
@@ -55,13 +55,19 @@ fn servers(url: &DatabaseUrl) -> Result<(Vec<Host<Postgres>>, Option<Target>), S
         return Err(SinkError::Config(format!("{url} is not a PostgreSQL URL")));
     };
     let host = |url| Ok(Host { address: host_and_port(url), options: connect_options(url)? });
-    Ok((servers.urls().map(host).collect::<Result<_, SinkError>>()?, servers.target()))
+    let hosts = servers.urls().map(host).collect::<Result<_, SinkError>>()?;
+    let hosts = with_password(hosts, url.password_file()).map_err(|failure| failure.into_error(&url.to_string()))?;
+    Ok((hosts, servers.target()))
 }
 
 #[async_trait]
 impl ServerKind for Postgres {
     fn classify(error: &sqlx::Error) -> Failure {
         classify(error)
+    }
+
+    fn with_password(options: PgConnectOptions, password: &str) -> PgConnectOptions {
+        options.password(password)
     }
 
     async fn takes_none(connection: &mut PgConnection, target: Target) -> Result<Option<String>, sqlx::Error> {
@@ -85,7 +91,7 @@ impl PostgresSink {
         let pool = PgPoolOptions::new()
             .max_connections(options.max_connections.max(1))
             .acquire_timeout(options.acquire_timeout);
-        let hosts = Hosts::new(hosts, target, pool);
+        let hosts = Hosts::new(hosts, target, pool).with_password_file(url.password_file());
         let begin = begin(&options, zone);
         let store = PostgresStore { endpoint: url.to_string(), hosts, zone, begin };
         store.diagnose().await.map_err(|failure| failure.into_error(&store.endpoint))?;

@@ -29,6 +29,9 @@ const REDIS_TLS: &str = "/etc/jobqueue-redis-tls";
 const DATABASE_TLS: &str = "/etc/jobqueue-database-tls";
 /// Health and metrics.
 pub(super) const PORT: i32 = 9090;
+/// What keeps Karpenter and the cluster autoscaler from emptying a node to save it.
+const STAYS: [(&str, &str); 2] =
+    [("karpenter.sh/do-not-disrupt", "true"), ("cluster-autoscaler.kubernetes.io/safe-to-evict", "false")];
 /// How much longer than `drainSeconds` the kubelet waits before it kills.
 const GRACE_BEYOND_DRAIN: i64 = 5;
 
@@ -76,9 +79,16 @@ fn max_surge(replicas: u32, room: Option<u32>) -> IntOrString {
 }
 
 fn with_user_template(ours: PodTemplateSpec, input: &BuildInput<'_>) -> Result<PodTemplateSpec, BuildError> {
-    let Some(patch) = &input.queue.spec.worker.template else { return Ok(ours) };
+    let (of_all, own) = (input.workers.template(), input.queue.spec.worker.template.as_ref());
+    if of_all.is_empty() && own.is_none() {
+        return Ok(ours);
+    }
     let mut value = serde_json::to_value(ours).expect("a pod template serialises");
-    template_patch::merge(value.as_object_mut().expect("a pod template is an object"), patch);
+    let merged = value.as_object_mut().expect("a pod template is an object");
+    // The queue's own comes last, and wins.
+    for patch in [of_all].into_iter().chain(own) {
+        template_patch::merge(merged, patch);
+    }
     let mut template: PodTemplateSpec =
         serde_json::from_value(value).map_err(|error| BuildError::Template(error.to_string()))?;
     // The selector's labels are what makes a pod ours.
@@ -90,6 +100,8 @@ fn with_user_template(ours: PodTemplateSpec, input: &BuildInput<'_>) -> Result<P
 fn pod_template(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> PodTemplateSpec {
     let config_hash = config.map(|config| (CONFIG_HASH, config_map::hash(config)));
     let annotations = config_hash.into_iter().chain([(SECRET_HASH, input.secret_mark.to_owned())]);
+    let stays = STAYS.into_iter().filter(|_| input.queue.spec.scaling.scale_down.protect_busy);
+    let annotations = annotations.chain(stays.map(|(name, value)| (name, value.to_owned())));
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
             labels: Some(selector_labels(input.queue)),
@@ -102,6 +114,8 @@ fn pod_template(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> PodTempla
 
 fn pod_spec(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> PodSpec {
     let spec = &input.queue.spec;
+    // OpenShift gives each namespace a range of users, and admits no other.
+    let user = (!input.workers.platform_user).then_some(65532);
     PodSpec {
         containers: vec![container(input)],
         volumes: Some(volumes(input, config)).filter(|volumes| !volumes.is_empty()),
@@ -111,8 +125,8 @@ fn pod_spec(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> PodSpec {
         enable_service_links: Some(false),
         security_context: Some(PodSecurityContext {
             run_as_non_root: Some(true),
-            run_as_user: Some(65532),
-            run_as_group: Some(65532),
+            run_as_user: user,
+            run_as_group: user,
             seccomp_profile: Some(SeccompProfile { type_: "RuntimeDefault".into(), ..SeccompProfile::default() }),
             ..PodSecurityContext::default()
         }),
@@ -135,7 +149,7 @@ fn container(input: &BuildInput<'_>) -> Container {
     let ours = spec.ingest.is_some();
     Container {
         name: CONTAINER.into(),
-        image: Some(spec.worker.image.clone().unwrap_or_else(|| input.default_image.to_owned())),
+        image: Some(spec.worker.image.clone().unwrap_or_else(|| input.workers.image.clone())),
         env: Some(environment(input)),
         ports: ours.then(|| {
             vec![ContainerPort { name: Some("metrics".into()), container_port: PORT, ..ContainerPort::default() }]
@@ -203,6 +217,10 @@ fn environment(input: &BuildInput<'_>) -> Vec<EnvVar> {
             variables.push(plain("JOBQUEUE_CONFIG_VERSION", &config_map::version(input.queue)));
         }
     }
+    let database_password = spec.database.as_ref().and_then(|database| database.password_file.as_deref());
+    let files = [("REDIS", redis.password_file.as_deref()), ("DATABASE", database_password)];
+    let file = |(server, path): (&str, Option<&str>)| Some(plain(&format!("JOBQUEUE_{server}_PASSWORD_FILE"), path?));
+    variables.extend(files.into_iter().filter_map(file));
     variables.extend(certificates("REDIS", REDIS_TLS, redis.tls.as_ref()));
     variables.extend(certificates("DATABASE", DATABASE_TLS, database_tls(spec)));
     variables

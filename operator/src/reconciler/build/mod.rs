@@ -15,7 +15,10 @@ use k8s_openapi::{
 };
 use kube::{Resource, ResourceExt};
 
-use crate::names::{object_name, selector_labels};
+use crate::{
+    names::{object_name, selector_labels},
+    worker_defaults::WorkerDefaults,
+};
 
 /// The pods' annotation that changes when the recipe or another part of the worker's config changes.
 pub(crate) const CONFIG_HASH: &str = "jobqueue.dev/config-hash";
@@ -40,8 +43,8 @@ pub(crate) const CONTAINER: &str = "worker";
 pub(crate) struct BuildInput<'a> {
     /// The queue.
     pub(crate) queue: &'a JobQueue,
-    /// The image of this release's worker.
-    pub(crate) default_image: &'a str,
+    /// What is the same for the workers of all queues.
+    pub(crate) workers: &'a WorkerDefaults,
     /// What the pods are marked with: it changes when the Secrets that the workers read say something else.
     pub(crate) secret_mark: &'a str,
     /// The version of these Secrets.

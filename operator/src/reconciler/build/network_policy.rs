@@ -27,7 +27,7 @@ pub(super) fn network_policy(input: &BuildInput<'_>) -> Result<Option<NetworkPol
             }),
             policy_types: Some(types),
             ingress: Some(ingress(input.queue, wanted)?),
-            egress: egress.map(|rules: Vec<NetworkPolicyEgressRule>| rules.into_iter().chain([dns()]).collect()),
+            egress: egress.map(|rules: Vec<NetworkPolicyEgressRule>| rules.into_iter().chain([dns(input)]).collect()),
         }),
     }))
 }
@@ -41,9 +41,11 @@ fn ingress(queue: &JobQueue, wanted: &WorkerNetworkPolicy) -> Result<Vec<Network
     Ok(vec![NetworkPolicyIngressRule { from, ports: Some(vec![port("TCP", PORT)]) }])
 }
 
-/// Without DNS no server is found.
-fn dns() -> NetworkPolicyEgressRule {
-    NetworkPolicyEgressRule { to: None, ports: Some(vec![port("UDP", 53), port("TCP", 53)]) }
+/// Without DNS no server is found. A policy sees the port of the DNS server's pod, which may be another than its Service's.
+fn dns(input: &BuildInput<'_>) -> NetworkPolicyEgressRule {
+    let ports = input.workers.dns_ports.iter().map(|number| i32::from(*number));
+    let ports = ports.flat_map(|number| [port("UDP", number), port("TCP", number)]).collect();
+    NetworkPolicyEgressRule { to: None, ports: Some(ports) }
 }
 
 fn port(protocol: &str, number: i32) -> NetworkPolicyPort {

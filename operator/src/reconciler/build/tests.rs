@@ -4,6 +4,7 @@ use jobqueue_crds::JobQueue;
 use serde_json::{Value, json};
 
 use super::{BuildInput, DesiredObjects, Rendition, build};
+use crate::worker_defaults::WorkerDefaults;
 
 fn queue(edit: impl FnOnce(&mut Value)) -> JobQueue {
     let mut object = json!({
@@ -19,10 +20,10 @@ fn queue(edit: impl FnOnce(&mut Value)) -> JobQueue {
     serde_json::from_value(object).unwrap()
 }
 
-fn input(queue: &JobQueue) -> BuildInput<'_> {
+fn input<'a>(queue: &'a JobQueue, workers: &'a WorkerDefaults) -> BuildInput<'a> {
     BuildInput {
         queue,
-        default_image: "worker:1",
+        workers,
         secret_mark: "s-1",
         secret_version: "v",
         replicas: 3,
@@ -32,7 +33,11 @@ fn input(queue: &JobQueue) -> BuildInput<'_> {
 }
 
 fn built(queue: &JobQueue) -> DesiredObjects {
-    build(&input(queue)).unwrap()
+    built_with(queue, &WorkerDefaults::new("worker:1"))
+}
+
+fn built_with(queue: &JobQueue, workers: &WorkerDefaults) -> DesiredObjects {
+    build(&input(queue, workers)).unwrap()
 }
 
 fn deployment(queue: &JobQueue) -> Value {
@@ -142,6 +147,69 @@ fn the_template_is_merged_and_the_selector_stays() {
 }
 
 #[test]
+fn the_template_of_all_workers_goes_under_the_queues_own() {
+    let of_all = json!({
+        "metadata": {"labels": {"team": "platform", "cost": "batch"}},
+        "spec": {
+            "priorityClassName": "batch", "nodeSelector": {"disk": "slow", "zone": "a"}, "imagePullSecrets": [{"name": "mirror"}],
+            "tolerations": [{"key": "batch", "operator": "Exists"}],
+            "containers": [{"name": "worker", "resources": {"limits": {"memory": "1Gi"}}}]}});
+    let workers = WorkerDefaults::new("worker:1").with_template(&of_all.to_string()).unwrap();
+    let pods = |queue: &JobQueue| serde_json::to_value(built_with(queue, &workers).deployment.spec.template).unwrap();
+    let plain = pods(&queue(|_| {}));
+    assert_eq!(plain["metadata"]["labels"]["team"], "platform");
+    assert_eq!(plain["metadata"]["labels"]["jobqueue.dev/queue"], "lines");
+    assert_eq!(plain["spec"]["priorityClassName"], "batch");
+    assert_eq!(plain["spec"]["containers"][0]["resources"]["limits"]["memory"], "1Gi");
+    assert_eq!(plain["spec"]["containers"][0]["image"], "worker:1");
+    let own = pods(&queue(|object| {
+        object["spec"]["worker"] = json!({"template": {
+            "metadata": {"labels": {"team": "data"}},
+            "spec": {"priorityClassName": null, "nodeSelector": {"disk": "fast"}, "imagePullSecrets": [{"name": "own"}]}}});
+    }));
+    assert_eq!(
+        (&own["metadata"]["labels"]["team"], &own["metadata"]["labels"]["cost"]),
+        (&json!("data"), &json!("batch"))
+    );
+    assert_eq!(own["spec"]["priorityClassName"], Value::Null);
+    assert_eq!(own["spec"]["nodeSelector"], json!({"disk": "fast", "zone": "a"}));
+    assert_eq!(own["spec"]["imagePullSecrets"], json!([{"name": "mirror"}, {"name": "own"}]));
+    assert_eq!(own["spec"]["tolerations"][0]["key"], "batch");
+}
+
+#[test]
+fn nodes_with_protected_workers_are_not_emptied() {
+    let annotations = |protect: bool, template: Value| {
+        let queue = queue(|object| {
+            object["spec"]["scaling"] = json!({"maxReplicas": 8, "scaleDown": {"protectBusy": protect}});
+            object["spec"]["worker"] = json!({"template": template});
+        });
+        deployment(&queue)["spec"]["template"]["metadata"]["annotations"].clone()
+    };
+    let (karpenter, autoscaler) = ("karpenter.sh/do-not-disrupt", "cluster-autoscaler.kubernetes.io/safe-to-evict");
+    let protected = annotations(true, json!({}));
+    assert_eq!((&protected[karpenter], &protected[autoscaler]), (&json!("true"), &json!("false")));
+    let own = annotations(true, json!({"metadata": {"annotations": {karpenter: null}}}));
+    assert_eq!((&own[karpenter], &own[autoscaler]), (&Value::Null, &json!("false")), "the manifest wins");
+    assert_eq!(annotations(false, json!({}))[karpenter], Value::Null);
+}
+
+#[test]
+fn the_platform_may_choose_the_user_and_where_dns_listens() {
+    let mut workers = WorkerDefaults::new("worker:1");
+    (workers.platform_user, workers.dns_ports) = (true, vec![53, 5353]);
+    let narrow = queue(|object| object["spec"]["worker"] = json!({"networkPolicy": {"egress": []}}));
+    let DesiredObjects { deployment, network_policy, .. } = built_with(&narrow, &workers);
+    let pod = serde_json::to_value(deployment.spec.template.spec).unwrap();
+    assert_eq!(pod["securityContext"], json!({"runAsNonRoot": true, "seccompProfile": {"type": "RuntimeDefault"}}));
+    assert_eq!(pod["containers"][0]["securityContext"]["readOnlyRootFilesystem"], true);
+    let policy = serde_json::to_value(network_policy.unwrap().spec).unwrap();
+    let port = |protocol: &str, port: u16| json!({"protocol": protocol, "port": port});
+    let ports = json!([port("UDP", 53), port("TCP", 53), port("UDP", 5353), port("TCP", 5353)]);
+    assert_eq!(policy["egress"], json!([{"ports": ports}]));
+}
+
+#[test]
 fn certificates_are_files_of_the_worker() {
     let secured = queue(|object| {
         object["spec"]["queue"]["redis"] = json!({"url": "rediss://redis", "tls": {
@@ -165,6 +233,21 @@ fn certificates_are_files_of_the_worker() {
 }
 
 #[test]
+fn passwords_in_files_are_read_by_the_worker() {
+    let queue = queue(|object| {
+        object["spec"]["queue"]["redis"]["passwordFile"] = "/tokens/redis".into();
+        object["spec"]["database"]["passwordFile"] = "/tokens/database".into();
+    });
+    let container = &deployment(&queue)["spec"]["template"]["spec"]["containers"][0];
+    let value = |name: &str| {
+        let variables = container["env"].as_array().unwrap().iter();
+        variables.clone().find(|one| one["name"] == name).map(|one| one["value"].clone())
+    };
+    assert_eq!(value("JOBQUEUE_REDIS_PASSWORD_FILE"), Some(json!("/tokens/redis")));
+    assert_eq!(value("JOBQUEUE_DATABASE_PASSWORD_FILE"), Some(json!("/tokens/database")));
+}
+
+#[test]
 fn a_network_policy_is_made_for_whoever_asks() {
     assert!(built(&queue(|_| {})).network_policy.is_none());
     let policy = |asked: Value| {
@@ -183,7 +266,8 @@ fn a_network_policy_is_made_for_whoever_asks() {
     assert_eq!(narrow["egress"][0], redis);
     assert_eq!(narrow["egress"][1]["ports"][0], json!({"port": 53, "protocol": "UDP"}));
     let wrong = queue(|object| object["spec"]["worker"] = json!({"networkPolicy": {"egress": [{"ports": 5}]}}));
-    let error = build(&input(&wrong)).unwrap_err();
+    let workers = WorkerDefaults::new("w");
+    let error = build(&input(&wrong, &workers)).unwrap_err();
     assert!(error.to_string().starts_with("spec.worker.networkPolicy.egress[0]: "), "{error}");
 }
 
@@ -193,9 +277,8 @@ fn another_release_changes_nothing_but_an_image_that_is_left_to_it() {
     let json = |DesiredObjects { config_map, deployment, disruption_budget, network_policy }| {
         json!([config_map, deployment, disruption_budget, network_policy])
     };
-    let releases = |queue: &JobQueue| {
-        ["worker:1", "worker:2"].map(|image| json(build(&BuildInput { default_image: image, ..input(queue) }).unwrap()))
-    };
+    let releases =
+        |queue: &JobQueue| ["worker:1", "worker:2"].map(|image| json(built_with(queue, &WorkerDefaults::new(image))));
     let policy = json!({"networkPolicy": {}, "image": "mine:7"});
     let [before, after] = releases(&queue(|object| object["spec"]["worker"] = policy));
     assert_eq!(before, after);
@@ -212,7 +295,8 @@ fn another_release_changes_nothing_but_an_image_that_is_left_to_it() {
 #[test]
 fn what_the_first_operators_rendered_can_still_be_rendered() {
     let queue = queue(|object| object["spec"]["worker"] = json!({"image": "mine:7"}));
-    let first = build(&BuildInput { rendition: Rendition::First, ..input(&queue) }).unwrap();
+    let workers = WorkerDefaults::new("worker:1");
+    let first = build(&BuildInput { rendition: Rendition::First, ..input(&queue, &workers) }).unwrap();
     let expected: Value = serde_json::from_str(include_str!("first_template.json")).unwrap();
     assert_eq!(json!(first.deployment.spec.template), expected);
     let config_map = first.config_map.unwrap();
@@ -223,8 +307,9 @@ fn what_the_first_operators_rendered_can_still_be_rendered() {
 #[test]
 fn a_rollout_surges_as_far_as_the_database_has_connections() {
     let queue = queue(|_| {});
+    let workers = WorkerDefaults::new("worker:1");
     let surge = |replicas, room| {
-        let built = build(&BuildInput { replicas, room, ..input(&queue) }).unwrap();
+        let built = build(&BuildInput { replicas, room, ..input(&queue, &workers) }).unwrap();
         json!(built.deployment.spec.strategy.unwrap().rolling_update.unwrap().max_surge)
     };
     assert_eq!(surge(8, None), "25%");

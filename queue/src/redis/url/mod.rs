@@ -30,6 +30,8 @@ pub struct ConnectionUrl {
     pub(crate) topology: Topology,
     pub(crate) tls: bool,
     pub(crate) login: Login,
+    /// Where the password is, if it is in a file; read for each connection.
+    pub(crate) password_file: Option<PathBuf>,
     pub(crate) db: i64,
     /// Whether to speak RESP3.
     pub(crate) resp3: bool,
@@ -96,6 +98,18 @@ impl ConnectionUrl {
             self.domain = Some(domain.to_owned());
         }
         self
+    }
+
+    /// The same place with the password in a file, which is read for each connection: it may change, as tokens do. `Config`
+    /// if the URL has a password already.
+    pub fn with_password_file(mut self, file: &Path) -> Result<Self, QueueError> {
+        if self.login.password.is_some() {
+            return Err(QueueError::Config(
+                "the URL has a password, and there is a password file: remove one of them".into(),
+            ));
+        }
+        self.password_file = Some(file.to_owned());
+        Ok(self)
     }
 
     /// The same place with the database number replaced; `Config` for a cluster, which has none.

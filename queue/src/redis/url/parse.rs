@@ -71,7 +71,7 @@ fn parse(text: &str) -> Result<ConnectionUrl, String> {
         (None, Some(db)) => db,
         (None, None) => 0,
     };
-    Ok(ConnectionUrl { topology, tls, login, db, resp3: query.resp3, domain: None })
+    Ok(ConnectionUrl { topology, tls, login, db, resp3: query.resp3, password_file: None, domain: None })
 }
 
 /// What comes behind `unix://`. The path begins at the first slash, or after the last `@/` where a login comes first.
@@ -88,7 +88,15 @@ fn parse_socket(rest: &str, query: &str) -> Result<ConnectionUrl, String> {
     login.username = login.username.or(query.login.username);
     login.password = login.password.or(query.login.password);
     let topology = Topology::Socket(decode(path)?.into());
-    Ok(ConnectionUrl { topology, tls: false, login, db: query.db.unwrap_or(0), resp3: query.resp3, domain: None })
+    Ok(ConnectionUrl {
+        topology,
+        tls: false,
+        login,
+        db: query.db.unwrap_or(0),
+        resp3: query.resp3,
+        password_file: None,
+        domain: None,
+    })
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
