@@ -46,7 +46,9 @@ async fn an_authority_and_a_certificate_of_ones_own_are_used() {
 
 #[tokio::test]
 async fn the_nodes_of_a_cluster_are_asked() {
-    let node = Redis::start(&["--cluster-enabled", "yes"]);
+    // By default the bus listens at the port plus 10000, which may be taken.
+    let bus = free_port().to_string();
+    let node = Redis::start(&["--cluster-enabled", "yes", "--cluster-port", &bus]);
     node.cli(&["CLUSTER", "ADDSLOTSRANGE", "0", "16383"]);
     jobqueue_testkit::until("the cluster is up", std::time::Duration::from_secs(20), || {
         node.cli(&["CLUSTER", "INFO"]).contains("cluster_state:ok")
