@@ -1,7 +1,7 @@
 //! A guarded connection to servers that mean no harm: it does what any other does.
 
 use jobqueue_queue::{Guard, QueueError, TlsOptions};
-use jobqueue_testkit::{Authority, Redis};
+use jobqueue_testkit::{Authority, Redis, free_port};
 
 use crate::{guarded, guarded_with_tls, poll};
 
