@@ -21,7 +21,6 @@ mod reconciler;
 mod scope;
 mod state;
 mod status;
-mod worker_defaults;
 
 pub use autoscaler::Change;
 pub use healthcheck::{Unwell, check};
@@ -35,7 +34,7 @@ pub use lease_guard::LeaseGuard;
 pub use liveness::Liveness;
 pub use metrics::Metrics;
 pub use metrics_access::MetricsAccess;
+pub use reconciler::worker_defaults::{DNS_PORT, UnusableTemplate, WorkerDefaults};
 pub use reconciler::{compact_object::GuardedJobQueue, error::Error, secrets::SecretError};
 pub use scope::Scope;
 pub use state::{key::Key, owned_objects::OwnedKind};
-pub use worker_defaults::{DNS_PORT, UnusableTemplate, WorkerDefaults};

@@ -56,15 +56,17 @@ const FENCES: [(&str, &[&str]); 4] = [
 const IMPURE: [&str; 7] = ["tokio", "async-trait", "futures", "rand", "reqwest", "axum", "uuid"];
 
 /// The files and folders of `operator/src`. Each uses those before it only; `main` and `lib` put all together.
-const OPERATOR: [&str; 16] = [
+const OPERATOR: [&str; 18] = [
     "backoff",
     "digest",
     "lease_guard",
     "names",
     "liveness",
+    "scope",
     "state",
     "metrics",
     "kube_client",
+    "metrics_access",
     "status",
     "autoscaler",
     "reconciler",

@@ -17,12 +17,11 @@ use crate::{
     metrics::Metrics,
     reconciler::{
         admission::Admission, compact_object::GuardedJobQueue, context::Context, controller, error::Error, reconcile,
-        rollouts::Rollouts, secrets::RecentSecrets,
+        rollouts::Rollouts, secrets::RecentSecrets, worker_defaults::WorkerDefaults,
     },
     scope::Scope,
     state::{key::Key, owned_objects::OwnedKind, owners::Owners},
     status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
-    worker_defaults::WorkerDefaults,
 };
 
 /// What is the same in every term.

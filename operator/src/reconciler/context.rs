@@ -8,11 +8,10 @@ use crate::{
     autoscaler::write_priority::WritePriority,
     liveness::Liveness,
     metrics::Metrics,
-    reconciler::{admission::Admission, rollouts::Rollouts, secrets::RecentSecrets},
+    reconciler::{admission::Admission, rollouts::Rollouts, secrets::RecentSecrets, worker_defaults::WorkerDefaults},
     scope::Scope,
     state::owners::ReconcilerState,
     status::{competing_scalers::CompetingScalers, writer::StatusWriter},
-    worker_defaults::WorkerDefaults,
 };
 
 /// What every reconcile uses.

@@ -16,6 +16,7 @@ pub(crate) mod rollouts;
 pub(crate) mod secrets;
 mod validate;
 mod watches;
+pub(crate) mod worker_defaults;
 
 use std::time::Duration;
 

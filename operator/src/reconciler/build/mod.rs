@@ -17,7 +17,7 @@ use kube::{Resource, ResourceExt};
 
 use crate::{
     names::{object_name, selector_labels},
-    worker_defaults::WorkerDefaults,
+    reconciler::worker_defaults::WorkerDefaults,
 };
 
 /// The pods' annotation that changes when the recipe or another part of the worker's config changes.

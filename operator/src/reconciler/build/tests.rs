@@ -4,7 +4,7 @@ use jobqueue_crds::JobQueue;
 use serde_json::{Value, json};
 
 use super::{BuildInput, DesiredObjects, Rendition, build};
-use crate::worker_defaults::WorkerDefaults;
+use crate::reconciler::worker_defaults::WorkerDefaults;
 
 fn queue(edit: impl FnOnce(&mut Value)) -> JobQueue {
     let mut object = json!({
