@@ -50,6 +50,8 @@ impl MariaDb {
             format!("--datadir={path}/data"),
             format!("--socket={path}/socket"),
             format!("--pid-file={path}/pid"),
+            // A server that starts removes temporary tables, also those of others in a shared directory.
+            format!("--tmpdir={path}"),
             format!("--port={port}"),
             "--bind-address=127.0.0.1".to_owned(),
             "--skip-name-resolve".to_owned(),

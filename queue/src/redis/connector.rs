@@ -48,16 +48,19 @@ impl Connector {
             // Both binaries and tests reach TLS through here; another default installed earlier is as good.
             let _ = rustls::crypto::ring::default_provider().install_default();
         }
-        let target = Target { url: url.clone(), endpoint, tls: certificates };
-        let connector = Self { target: Arc::new(target), dialer: None };
-        // Reads the certificates once, so that a mistake in them is told before the first connection.
-        connector.check().or_else(|error| if error.is_io_error() { Ok(()) } else { Err(error) }).map_err(|error| {
-            match queue_error(connector.endpoint(), &error) {
+        let at = |url: ConnectionUrl| {
+            let target = Target { url, endpoint: endpoint.clone(), tls: certificates.clone() };
+            Self { target: Arc::new(target), dialer: None }
+        };
+        // Reads the certificates once, so that a mistake in them is told before the first connection. A password file may
+        // come later.
+        at(ConnectionUrl { password_file: None, ..url.clone() }).check().map_err(|error| {
+            match queue_error(&endpoint, &error) {
                 QueueError::Config(message) => QueueError::Config(message),
-                _ => QueueError::Config(format!("the TLS material for Redis at {}: {error}", connector.endpoint())),
+                _ => QueueError::Config(format!("the TLS material for Redis at {endpoint}: {error}")),
             }
         })?;
-        Ok(connector)
+        Ok(at(url.clone()))
     }
 
     /// The same, held to `guard`.
