@@ -27,6 +27,8 @@ CRON = "0 8 * * "
 PREFIX = {
     "spec.queue.redis.url": "redis://",
     "spec.database.url": "postgres://",
+    "spec.queue.redis.passwordFile": "/",
+    "spec.database.passwordFile": "/",
     "spec.scaling.schedules[0].start": CRON,
     "spec.scaling.schedules[0].end": CRON,
 }

@@ -22,5 +22,5 @@ def test_a_redis_that_answers_without_end(namespace, redis_server, database, hos
 def test_a_redis_at_the_metadata_service(namespace, database):
     namespace.secret("warehouse", redis="redis://169.254.169.254:80/0", database=database.remote_url)
     namespace.apply(manifest())
-    said = namespace.reaches("QueueReachable", "False", "InvalidUrl", within=30)
-    assert "an address that the operator does not connect to" in said["message"], said
+    said = namespace.reaches("Stalled", "True", "InvalidUrl", within=30)
+    assert "a link-local address" in said["message"], said
