@@ -51,6 +51,7 @@ class Release:
                 "-n",
                 self.namespace,
                 "--take-ownership",
+                "--reset-values",  # else an upgrade without values keeps those of the one before
                 "--wait",
                 "--timeout",
                 "120s",
