@@ -16,6 +16,7 @@ mod ledger;
 mod mysql;
 mod open;
 mod options;
+mod pool;
 mod postgres;
 mod prepared;
 mod rejection;

@@ -12,7 +12,7 @@ use std::{collections::HashSet, str::FromStr as _, time::Duration};
 use async_trait::async_trait;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, MySql, MySqlConnection, Row as _, Transaction,
-    mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlPoolOptions},
+    mysql::{MySqlConnectOptions, MySqlDatabaseError},
 };
 use url::Url;
 
@@ -25,6 +25,7 @@ use super::{
     hosts::{Host, Hosts, ServerKind, seek, with_password},
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, PRUNE_LIMIT, ledger_ddl},
+    pool::{MAX_AGE, pool_options},
     prepared::BoundRow,
     schema::Table,
     store::{RowOutcome, Store},
@@ -103,8 +104,7 @@ impl MysqlSink {
         let (hosts, target) = servers(url, first)?;
         let lock_timeout = options.lock_timeout.as_secs().max(1);
         let statement_timeout = options.statement_timeout();
-        let pool = MySqlPoolOptions::new()
-            .max_connections(options.max_connections.max(1))
+        let pool = pool_options::<MySql>(options.max_connections, MAX_AGE)
             .acquire_timeout(options.acquire_timeout)
             .after_connect(move |connection, _| Box::pin(set_up(connection, lock_timeout, statement_timeout)));
         let endpoint = url.to_string();

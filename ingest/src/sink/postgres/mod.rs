@@ -10,7 +10,7 @@ use std::{collections::HashSet, str::FromStr as _, time::Duration};
 use async_trait::async_trait;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, PgConnection, Postgres, Row as _, Transaction,
-    postgres::{PgConnectOptions, PgPoolOptions},
+    postgres::PgConnectOptions,
 };
 use url::Url;
 
@@ -23,6 +23,7 @@ use super::{
     hosts::{Host, Hosts, ServerKind, seek, with_password},
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, PRUNE_LIMIT, ledger_ddl},
+    pool::{MAX_AGE, pool_options},
     prepared::BoundRow,
     schema::Table,
     store::{RowOutcome, Store},
@@ -88,9 +89,7 @@ impl PostgresSink {
     pub(super) async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Self, SinkError> {
         let (hosts, target) = servers(url)?;
         let zone = zone(&hosts, target, options.time_zone, &url.to_string()).await?;
-        let pool = PgPoolOptions::new()
-            .max_connections(options.max_connections.max(1))
-            .acquire_timeout(options.acquire_timeout);
+        let pool = pool_options(options.max_connections, MAX_AGE).acquire_timeout(options.acquire_timeout);
         let hosts = Hosts::new(hosts, target, pool).with_password_file(url.password_file());
         let begin = begin(&options, zone);
         let store = PostgresStore { endpoint: url.to_string(), hosts, zone, begin };

@@ -15,7 +15,7 @@ use nix::sys::statvfs::statvfs;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, Sqlite, SqliteConnection, SqlitePool,
     Transaction,
-    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
 };
 
 use self::error::classify;
@@ -26,6 +26,7 @@ use super::{
     failure::Failure,
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, PRUNE_LIMIT, ledger_ddl},
+    pool::{MAX_AGE, pool_options},
     prepared::BoundRow,
     schema::Table,
     store::{RowOutcome, Store},
@@ -81,8 +82,7 @@ impl SqliteSink {
     /// Opens the file. `Err` as for [`super::connect`].
     pub(super) async fn connect(url: &DatabaseUrl, options: SinkOptions) -> Result<Self, SinkError> {
         let connect = connect_options(url)?.busy_timeout(options.lock_timeout);
-        let pool = SqlitePoolOptions::new()
-            .max_connections(1)
+        let pool = pool_options(1, MAX_AGE)
             // As long as the one before may wait for another process, and a little more.
             .acquire_timeout(options.acquire_timeout + options.lock_timeout)
             .test_before_acquire(false)
