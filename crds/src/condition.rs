@@ -1,7 +1,7 @@
 //! The names of conditions and of their reasons. Closed sets: what is listed in the documentation is what appears.
 
 use serde::{Deserialize, Serialize};
-use strum::{Display, EnumIter, EnumString, IntoStaticStr};
+use strum::{Display, EnumCount, EnumIter, EnumString, IntoStaticStr};
 
 /// Types of conditions; all are always present, and each is a state rather than a transition.
 #[derive(
@@ -17,6 +17,7 @@ use strum::{Display, EnumIter, EnumString, IntoStaticStr};
     Deserialize,
     Display,
     EnumString,
+    EnumCount,
     EnumIter,
     IntoStaticStr,
 )]

@@ -93,9 +93,28 @@ fn gauges() -> [Registered; 6] {
     ]
 }
 
+impl OfQueues {
+    /// The conditions. They are copied first: a hundred thousand lines are written without the registry's lock.
+    fn encode_conditions(encoder: &mut DescriptorEncoder, queues: Option<&Queues>) -> std::fmt::Result {
+        let help = "1 while the condition of the JobQueue is True, 0 while it is False, for this reason";
+        let mut family = encoder.encode_descriptor("queue_condition", help, None, MetricType::Gauge)?;
+        for (key, conditions) in queues.map(Queues::reported_conditions).unwrap_or_default() {
+            let namespace = key.namespace.as_deref().unwrap_or_default();
+            for (kind, holds, reason) in conditions.iter() {
+                let (kind, reason): (&str, &str) = (kind.into(), reason.into());
+                let queue = [("namespace", namespace), ("jobqueue", key.name.as_str())];
+                let labels = [queue[0], queue[1], ("condition", kind), ("reason", reason)];
+                ConstGauge::new(f64::from(u8::from(holds))).encode(family.encode_family(&labels)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Collector for OfQueues {
     fn encode(&self, mut encoder: DescriptorEncoder) -> std::fmt::Result {
         let queues = self.0.lock().unwrap_or_else(PoisonError::into_inner).upgrade();
+        Self::encode_conditions(&mut encoder, queues.as_deref())?;
         for (name, help, unit, read) in gauges() {
             let mut family = encoder.encode_descriptor(name, help, unit.as_ref(), MetricType::Gauge)?;
             let mut outcome = Ok(());
@@ -212,7 +231,7 @@ mod tests {
         key::Uid,
         owners::Owners,
         spec::Initial,
-        testing::{snapshot, spec},
+        testing::{condition, snapshot, spec},
     };
 
     #[test]
@@ -227,6 +246,23 @@ mod tests {
         assert!(metrics.text().contains(r#"jobqueue_operator_queue_waiting{namespace="a",jobqueue="b"} 3"#));
         reconciler.forget(&key);
         assert!(!metrics.text().contains("jobqueue=\"b\""));
+    }
+
+    #[test]
+    fn each_known_condition_has_a_series_with_its_reason() {
+        let metrics = Metrics::new();
+        let Owners { reconciler, status, registry, .. } = Owners::new();
+        metrics.follow(&registry);
+        let key = Key::new("b").within("a");
+        status.record_conditions(&key, &[condition("Stalled", "True", "SecretNotFound")]);
+        let series = r#"jobqueue_operator_queue_condition{namespace="a",jobqueue="b",condition="Stalled",reason="#;
+        assert!(metrics.text().contains(&format!("{series}\"SecretNotFound\"}} 1")), "also of one that is not served");
+        status.record_conditions(&key, &[condition("Stalled", "False", "AsSpecified")]);
+        let text = metrics.text();
+        assert!(text.contains(&format!("{series}\"AsSpecified\"}} 0")) && text.matches(series).count() == 1, "{text}");
+        let gone = reconciler.retain(|_| false);
+        assert_eq!(gone.len(), 1);
+        assert!(!metrics.text().contains(series));
     }
 
     #[test]

@@ -67,9 +67,9 @@ fn links_lead_somewhere() {
     assert!(checked > 50, "only {checked} links were found");
 }
 
-/// The names that `source` gives to `register` and `register_with_unit`.
+/// The names that `source` gives to `register`, `register_with_unit` and `encode_descriptor`.
 fn registered(source: &str) -> BTreeSet<String> {
-    let calls = source.split("register").skip(1);
+    let calls = source.split("register").chain(source.split("encode_descriptor"));
     let arguments = calls.map(|call| call.strip_prefix("_with_unit").unwrap_or(call));
     arguments.filter_map(|call| Some(call.strip_prefix("(\"")?.split_once('"')?.0.to_owned())).collect()
 }

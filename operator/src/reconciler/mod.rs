@@ -85,10 +85,9 @@ async fn attempt(object: &GuardedJobQueue, key: &Key, context: &Context) -> Resu
     let queue = match &object.0 {
         Ok(queue) => queue,
         Err(InvalidObject { error, .. }) => {
-            let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-            tracing::error!(namespace, name, error, "a JobQueue cannot be read, and is left alone");
+            tracing::error!(queue = %key, error, "a JobQueue cannot be read, and is left alone");
             let generation = object.meta().generation.unwrap_or_default();
-            let written = context.status.report_unreadable(&name, &namespace, generation, error).await;
+            let written = context.status.report_unreadable(key, generation, error).await;
             written.map_err(|source| Error::Status(source.into()))?;
             return Ok(Next::Change);
         }

@@ -2,7 +2,7 @@
 //! cluster and in Redis.
 //!
 //! A queue's state has parts, and each part one writer: the reconciler writes [`spec`] and [`applied`], the autoscaler
-//! [`observed`] and [`scaling`], the status writer [`status_cursor`]. Everybody reads all of them through the
+//! [`observed`] and [`scaling`], the status writer [`status_cursor`] and [`reported_conditions`]. Everybody reads all of them through the
 //! [`registry`]; to write one takes its owner's handle ([`owners`]).
 
 pub(crate) mod applied;
@@ -18,6 +18,7 @@ pub(crate) mod owned_objects;
 pub(crate) mod owners;
 pub(crate) mod queue_state;
 pub(crate) mod registry;
+pub(crate) mod reported_conditions;
 pub(crate) mod scaling;
 pub(crate) mod spec;
 pub(crate) mod status_cursor;

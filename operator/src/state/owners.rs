@@ -10,7 +10,7 @@ use std::{
 
 use jobqueue_crds::JobQueueStatus;
 use jobqueue_queue::StatsQuery;
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::Condition};
 use kube::{Resource, core::PartialObjectMeta, runtime::watcher::Event};
 use tokio::{sync::Mutex, time::Instant};
 
@@ -23,6 +23,7 @@ use crate::{
         owned_objects::{OwnedKind, OwnedNews, OwnedObject},
         queue_state::{AutoscalerView, Connections, QueueState, ReconcilerView},
         registry::{Failures, ObjectState, Registry, Retry},
+        reported_conditions::ReportedConditions,
         spec::{Initial, Spec},
         status_cursor::{NUMBERS_EVERY, StatusDigest, WrittenStatus},
     },
@@ -109,6 +110,7 @@ impl ReconcilerState {
         // The watch of the Deployments removes its own part.
         tables.change_object(key, |object| {
             (object.failures, object.repairs, object.written_status) = (Failures::default(), 0, None);
+            object.conditions = None;
         });
     }
 
@@ -116,8 +118,11 @@ impl ReconcilerState {
     pub(crate) fn retain(&self, exists: impl Fn(&Key) -> bool) -> Vec<Arc<Key>> {
         let known: HashSet<Arc<Key>> = {
             let tables = self.lock();
-            let reconciled = |object: &ObjectState| object.written_status.is_some() || object.failures.retry.is_some();
-            let known = tables.objects.iter().filter(|(_, object)| reconciled(object) || object.repairs > 0);
+            let reconciled = |object: &ObjectState| {
+                let reported = object.written_status.is_some() || object.conditions.is_some();
+                reported || object.failures.retry.is_some() || object.repairs > 0
+            };
+            let known = tables.objects.iter().filter(|(_, object)| reconciled(object));
             known.map(|(key, _)| key).chain(tables.served.keys()).cloned().collect()
         };
         let gone: Vec<Arc<Key>> = known.into_iter().filter(|key| !exists(key)).collect();
@@ -301,6 +306,12 @@ impl StatusState {
     pub(crate) fn record_written(&self, key: &Key, uid: Uid, status: JobQueueStatus) {
         let written = WrittenStatus { uid, status: Some(Box::new(status)), at: Instant::now() };
         self.lock().change_object(key, |object| object.written_status = Some(written));
+    }
+
+    /// What the status says of the conditions, or is about to.
+    pub(crate) fn record_conditions(&self, key: &Key, conditions: &[Condition]) {
+        let conditions = ReportedConditions::of(conditions);
+        self.lock().change_object(key, |object| object.conditions = Some(conditions));
     }
 
     /// The watch has the status that was written: no need to keep it twice.

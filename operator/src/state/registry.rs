@@ -13,6 +13,7 @@ use crate::state::{
     key::Key,
     owned_objects::{OwnedObject, OwnedObjects},
     queue_state::{Connections, QueueState},
+    reported_conditions::ReportedConditions,
     status_cursor::WrittenStatus,
 };
 
@@ -100,6 +101,8 @@ pub(super) struct ObjectState {
     pub(super) deployment: Option<CachedDeployment>,
     /// The status that this process wrote last: the status writer's. `None` if it wrote none.
     pub(super) written_status: Option<WrittenStatus>,
+    /// What the status says of the conditions: the status writer's. `None` before this process looked.
+    pub(super) conditions: Option<ReportedConditions>,
 }
 
 /// Reconciles in a row that failed.
@@ -125,9 +128,9 @@ pub(super) struct Retry {
 impl ObjectState {
     /// True if there is nothing to remember.
     pub(super) fn is_empty(&self) -> bool {
-        let Self { failures, repairs, deployment, written_status } = self;
+        let Self { failures, repairs, deployment, written_status, conditions } = self;
         let is_well = failures.in_a_row == 0 && failures.retry.is_none() && *repairs == 0;
-        is_well && deployment.is_none() && written_status.is_none()
+        is_well && deployment.is_none() && written_status.is_none() && conditions.is_none()
     }
 }
 
@@ -248,6 +251,12 @@ impl Registry {
     /// The status that this process wrote last; `None` if it wrote none.
     pub(crate) fn written_status(&self, key: &Key) -> Option<WrittenStatus> {
         self.lock().objects.get(key)?.written_status.clone()
+    }
+
+    /// The conditions of every queue whose status this process reported.
+    pub(crate) fn reported_conditions(&self) -> Vec<(Arc<Key>, ReportedConditions)> {
+        let tables = self.lock();
+        tables.objects.iter().filter_map(|(key, object)| Some((key.clone(), object.conditions?))).collect()
     }
 
     /// Whether a queue is served.

@@ -2,7 +2,10 @@
 
 use jobqueue_queue::StatsQuery;
 use jobqueue_scaling::{Backlog, Calendar, Policy, Rates};
-use k8s_openapi::jiff::Timestamp;
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
 
 use crate::state::{
     endpoint_key::{EndpointKey, RedisLogin},
@@ -35,4 +38,16 @@ pub(crate) fn spec(url: &str) -> Spec {
 pub(crate) fn snapshot(waiting: u64) -> QueueSnapshot {
     let backlog = Backlog { waiting, running: 0, oldest_wait_seconds: None };
     QueueSnapshot { backlog, failed: 0, scheduled: 0, rates: Rates::default(), at: Timestamp::UNIX_EPOCH }
+}
+
+/// A condition of a status.
+pub(crate) fn condition(kind: &str, status: &str, reason: &str) -> Condition {
+    Condition {
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+        message: String::new(),
+        observed_generation: None,
+        reason: reason.into(),
+        status: status.into(),
+        type_: kind.into(),
+    }
 }

@@ -76,6 +76,7 @@ impl StatusWriter {
         if known.nothing_yet() && findings.stall.is_none() && findings.retry.is_none() {
             // The first poll is a fraction of a second away. What an earlier leader wrote stands until then.
             if previous.observed_generation.is_some() {
+                self.state.record_conditions(key, &previous.conditions);
                 return Ok(next);
             }
             if known.served_for < FIRST_POLL {
@@ -83,6 +84,7 @@ impl StatusWriter {
             }
         }
         let status = compose(queue, &previous, &findings, &known, Timestamp::now());
+        self.state.record_conditions(key, &status.conditions);
         match when_to_write(&previous, &status, age, shortest_pause(queues)) {
             When::NotYet => return Ok(next),
             When::IsWritten => {
@@ -105,14 +107,11 @@ impl StatusWriter {
     }
 
     /// Writes the status of an object that cannot be read: it has a spec of another version of this API.
-    pub(crate) async fn report_unreadable(
-        &self,
-        name: &str,
-        namespace: &str,
-        generation: i64,
-        error: &str,
-    ) -> kube::Result<()> {
-        let status = json!({"observedGeneration": generation, "conditions": unreadable(generation, error)});
+    pub(crate) async fn report_unreadable(&self, key: &Key, generation: i64, error: &str) -> kube::Result<()> {
+        let (name, namespace) = (&key.name, key.namespace.as_deref().unwrap_or_default());
+        let conditions = unreadable(generation, error);
+        self.state.record_conditions(key, &conditions);
+        let status = json!({"observedGeneration": generation, "conditions": conditions});
         let patch = Patch::Apply(status_patch(&json!({"name": name}), &status));
         let resource = ApiResource::erase::<JobQueue>(&());
         let api: Api<DynamicObject> = Api::namespaced_with(self.client.clone(), namespace, &resource);
