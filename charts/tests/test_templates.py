@@ -2,7 +2,10 @@
 
 import json
 import re
+from pathlib import Path
+from urllib.parse import urlsplit
 
+import promql_parser
 import pytest
 import yaml
 
@@ -309,13 +312,78 @@ def test_metrics_ask_who_reads_them_where_asked(render):
         render({"metrics": {"authentication": True}, "podMonitor": {"enabled": True}})
 
 
+def series(expression):
+    """The metrics of a PromQL expression. Raises an error where Prometheus would."""
+    without_labels = re.sub(r"\{[^}]*\}", "", promql_parser.parse(expression).prettify())
+    return set(re.findall(r"jobqueue_\w+", without_labels))
+
+
+def registered():
+    """The names of metrics in the sources of the operator and the worker, as Prometheus has them."""
+    programs = {"operator": ROOT / "operator/src/metrics.rs", "worker": ROOT / "worker/src/state/metrics.rs"}
+    return {
+        f"jobqueue_{program}_{name}"
+        for program, path in programs.items()
+        for name in re.findall(
+            r'(?:register|register_with_unit|encode_descriptor)\(\s*"(\w+)"', path.read_text("utf-8")
+        )
+    }
+
+
+def bare(metric):
+    return re.sub(r"(_bucket|_total|_info)$", "", metric)
+
+
+def assert_registered(expression):
+    names = registered()
+    for metric in map(bare, series(expression)):
+        assert {metric, metric.removesuffix("_seconds")} & names, metric
+
+
 def test_alerts_watch_metrics_that_exist(render):
-    """Each metric of an alert is named where the operator registers its metrics."""
-    registered = (ROOT / "operator" / "src" / "metrics.rs").read_text(encoding="utf-8")
+    """Each metric of an alert is named where the operator registers its metrics, and each alert has a runbook."""
     [group] = render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]
     for rule in group["rules"]:
-        for metric in re.findall(r"jobqueue_operator_(\w+)", rule["expr"]):
-            assert f'"{metric.removesuffix("_seconds")}"' in registered, metric
+        assert_registered(rule["expr"])
+        page = Path(urlsplit(rule["annotations"]["runbook_url"]).path)
+        assert page.name == f"{rule['alert']}.md"
+        assert (ROOT / "docs/runbooks" / page.name).is_file(), f"{rule['alert']} has no runbook"
+    pages = {path.stem for path in (ROOT / "docs/runbooks").glob("*.md")} - {"README"}
+    assert pages == {rule["alert"] for rule in group["rules"]}
+
+
+def test_runbooks_may_be_elsewhere(render):
+    rules = {"enabled": True, "runbookUrl": "https://wiki.example.com/jobs/"}
+    [group] = render({"prometheusRule": rules}).one("PrometheusRule")["spec"]["groups"]
+    assert group["rules"][0]["annotations"]["runbook_url"] == "https://wiki.example.com/jobs/JobQueueNobodyLeads.md"
+
+
+def test_dashboards_are_asked_for_and_show_metrics_that_exist(render):
+    assert not [each for each in render().all("ConfigMap") if "dashboards" in each["metadata"]["name"]]
+    rendered = render(
+        {"dashboards": {"enabled": True, "namespace": "grafana", "annotations": {"grafana_folder": "Jobs"}}}
+    )
+    about, files = (
+        rendered.one("ConfigMap", "jobs-jobqueue-operator-dashboards")[part] for part in ("metadata", "data")
+    )
+    assert about["labels"]["grafana_dashboard"] == "1" and about["annotations"] == {"grafana_folder": "Jobs"}
+    assert about["namespace"] == "grafana"
+    dashboards = [json.loads(text) for text in files.values()]
+    assert len({each["uid"] for each in dashboards}) == len(dashboards) == 3
+    for dashboard in dashboards:
+        taken = set()
+        for panel in dashboard["panels"]:
+            place = panel["gridPos"]
+            cells = {
+                (x, y)
+                for x in range(place["x"], place["x"] + place["w"])
+                for y in range(place["y"], place["y"] + place["h"])
+            }
+            assert place["x"] + place["w"] <= 24 and not cells & taken, panel["title"]
+            taken |= cells
+            for target in panel["targets"]:
+                # Grafana puts its variables in.
+                assert_registered(target["expr"].replace("$__rate_interval", "5m"))
 
 
 def test_the_pace_of_rollouts_reaches_the_operator(render):
