@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use jobqueue_queue::{Connection, Guard, Timeouts, TlsOptions};
+use jobqueue_queue::{Connection, Guard, Script, Timeouts, TlsOptions};
 use jobqueue_testkit::{Authority, Redis, free_port, until};
 
 use crate::{cluster, connection, life::life, run, sentinel::Sentinel, with_tls};
@@ -43,13 +43,10 @@ async fn the_nodes_of_a_cluster() {
     let url = format!("redis+cluster://[::1]:{}", nodes[0].port());
     life(&connection(&url)).await;
     let connection = guarded(&url, &TlsOptions::default());
-    let call = |key: &str| {
-        let script = jobqueue_queue::Script::new(&["return redis.call('INCR', ARGV[1])"]);
-        script.on(key).arg(key.to_owned())
-    };
+    let script = Script::new(&["return redis.call('INCR', ARGV[1])"]);
     // Keys of all three nodes.
     for key in ["a", "b", "c", "d", "e", "f"] {
-        assert_eq!(connection.invoke::<u64>(&call(key)).await.unwrap(), 1, "{key}");
+        assert_eq!(connection.invoke::<u64>(&script.on(key).arg(key.to_owned())).await.unwrap(), 1, "{key}");
     }
 }
 
