@@ -13,8 +13,8 @@ use tempfile::TempDir;
 
 use crate::{Redis, free_port};
 
-/// An authority (`ca.pem`), a server certificate for 127.0.0.1 and ::1 (`server.pem`, `server.key`) and a client certificate
-/// (`client.pem`, `client.key`).
+/// An authority (`ca.pem`), a server certificate for 127.0.0.1 and `::1` (`server.pem`, `server.key`) and a client
+/// certificate (`client.pem`, `client.key`).
 #[derive(Debug)]
 pub struct Authority(TempDir);
 
