@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pymysql
 
+from ..addresses import in_url
 from ..process import Process, free_port
 from ..waiting import until
 from .database import Database
@@ -30,8 +31,9 @@ class Mariadb(Database):
         self.demand = " REQUIRE X509" if tls else ""
         self.listen, self.remote_url = "127.0.0.1", None
         if host:
-            # One address or all: an older MariaDB knows no list.
-            self.listen, self.remote_url = "0.0.0.0", self.url.replace("127.0.0.1", host)
+            # One address or all, of both families: an older MariaDB knows no list.
+            self.listen = "*"
+            self.remote_url = self.url.replace("127.0.0.1", in_url(host))
         subprocess.run(
             [
                 "mariadb-install-db",
