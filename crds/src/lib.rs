@@ -32,4 +32,4 @@ pub use spec::{JobQueue, JobQueueSpec};
 pub use status::{CandidateStatus, DecisionStatus, JobQueueStatus, LastScale, LimitStatus, QueueStatus};
 pub use validate::{Problem, database_url_problem, redis_url_problem, validate, validate_update};
 pub use worker::{WorkerNetworkPolicy, WorkerSpec};
-pub use worker_config::{worker_config, worker_file, worker_file_in_full};
+pub use worker_config::{worker_config, worker_file, worker_file_in_full, worker_file_of_first};

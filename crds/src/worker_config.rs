@@ -1,7 +1,7 @@
 //! What a worker process is told of its queue: sections of the spec, passed through.
 
 use jobqueue_api::{
-    ChildSpec, DatabaseSettings, Protocol, QueueSettings, RetrySpec, TableSpec, WorkerConfig, WorkerSettings,
+    ChildSpec, DatabaseSettings, Order, Protocol, QueueSettings, RetrySpec, TableSpec, WorkerConfig, WorkerSettings,
 };
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Map, Value};
@@ -31,12 +31,24 @@ pub fn worker_file(config: &WorkerConfig) -> String {
     yaml(&sparse(config))
 }
 
-/// The same with every default filled in, as the first operators wrote it.
+/// The same with every default filled in, as operators wrote it before they left defaults out.
 ///
 /// # Panics
 /// Never: a config serialises to YAML.
 pub fn worker_file_in_full(config: &WorkerConfig) -> String {
     yaml(&json(config))
+}
+
+/// The same as the first operators wrote it, which knew no `queue.order`.
+///
+/// # Panics
+/// Never: a config serialises to YAML.
+pub fn worker_file_of_first(config: &WorkerConfig) -> String {
+    let mut file = json(config);
+    if config.queue.order == Order::default() {
+        file["queue"].as_object_mut().expect("a section is an object").remove("order");
+    }
+    yaml(&file)
 }
 
 fn yaml(value: &Value) -> String {

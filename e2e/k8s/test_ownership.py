@@ -155,6 +155,21 @@ def test_an_object_of_somebody_else_is_left_alone(namespace, plural):
     namespace.reaches("Ready", "True")
 
 
+def test_a_config_of_somebody_else_is_left_alone(namespace):
+    """The name of a config is that of its content. A queue that is deleted and comes again finds it taken."""
+    namespace.apply(manual(0))
+    namespace.reaches("Ready", "True")
+    name, data = mounted(namespace), {"theirs": "kept"}
+    namespace.kubectl("delete", "jobqueue", "companies")
+    until(lambda: not configs(namespace) and not namespace.deployment(), "nothing is left", 30, 0.1)
+    namespace.apply({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": name}, "data": data})
+    namespace.apply(manual(0))
+    assert name in namespace.reaches("Stalled", "True", "NameTaken")["message"]
+    assert namespace.cluster.get("configmaps", name, namespace.name)["data"] == data
+    namespace.kubectl("delete", "configmap", name)
+    namespace.reaches("Ready", "True")
+
+
 def test_others_may_add_what_is_theirs(namespace):
     """Annotations and labels that other tools write stay, and replace no worker."""
     namespace.apply(manual(1))

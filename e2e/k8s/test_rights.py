@@ -15,7 +15,7 @@ from e2e.harness.waiting import until
 # Everything that the operator does with the API server. A right that is not here is one too many; one that is here and
 # was not given shows in the other tests.
 NEEDED = {
-    "jobqueues.jobqueue.dev": {"get", "list", "watch"},
+    "jobqueues.jobqueue.dev": {"list", "watch"},
     "jobqueues.jobqueue.dev/status": {"patch"},
     "jobqueues.jobqueue.dev/finalizers": {"update"},  # asked for by OwnerReferencesPermissionEnforcement
     "deployments.apps": {"get", "list", "watch", "create", "patch"},

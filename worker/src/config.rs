@@ -258,19 +258,21 @@ mod tests {
         assert!(problem(&format!("configVersion: new\n{SMALLEST}")).contains("invalid type"));
     }
 
-    /// As the first operators rendered them, with and without every field.
+    /// As earlier operators rendered them, with and without every field.
     #[test]
-    fn files_of_the_first_version_are_read_for_ever() {
+    fn files_of_earlier_versions_are_read_for_ever() {
         for text in [
             include_str!("../tests/fixtures/config/first-full.yaml"),
             include_str!("../tests/fixtures/config/first-bare.yaml"),
+            include_str!("../tests/fixtures/config/second-full.yaml"),
+            include_str!("../tests/fixtures/config/second-bare.yaml"),
         ] {
             let reading = read(text, "worker.yaml", Some(1)).unwrap();
             assert!(reading.unknown.is_empty(), "{:?}", reading.unknown);
             assert_eq!(parse(text, "worker.yaml").unwrap(), reading.config, "without a version, as they were");
         }
         let bare = parse(include_str!("../tests/fixtures/config/first-bare.yaml"), "worker.yaml").unwrap();
-        let sparse = parse(include_str!("../tests/fixtures/config/second-bare.yaml"), "worker.yaml").unwrap();
+        let sparse = parse(include_str!("../tests/fixtures/config/third-bare.yaml"), "worker.yaml").unwrap();
         assert_eq!(bare.queue, sparse.queue, "what a default is belongs to the version");
         assert_eq!((bare.retry, bare.worker, bare.ingest), (sparse.retry, sparse.worker, sparse.ingest));
         assert_eq!(bare.database.unwrap(), sparse.database.unwrap_or_default());

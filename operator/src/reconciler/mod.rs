@@ -258,12 +258,21 @@ async fn build_and_apply(
     Ok(Built { deployment, held: None })
 }
 
-/// Builds the objects; in an older rendition if the Deployment is of that one, so that its pods stay.
+/// Builds the objects; in an earlier rendition if the Deployment is of that one, so that its pods stay.
 fn desired(input: &BuildInput<'_>, present: Option<&Deployment>) -> Result<DesiredObjects, build::BuildError> {
     let desired = build(input)?;
     let Some(present) = present.filter(|present| !has_template(present, &desired)) else { return Ok(desired) };
-    let first = build(&BuildInput { rendition: Rendition::First, ..input.clone() })?;
-    Ok(if has_template(present, &first) { first } else { desired })
+    // Earlier renditions lack what protected pods have beside: a person who asks for it now gets it.
+    if input.queue.spec.scaling.scale_down.protect_busy && rollouts::is_unprotected(present) {
+        return Ok(desired);
+    }
+    for rendition in Rendition::EARLIER {
+        let earlier = build(&BuildInput { rendition, ..input.clone() })?;
+        if has_template(present, &earlier) {
+            return Ok(earlier);
+        }
+    }
+    Ok(desired)
 }
 
 fn stalled(reason: Reason, error: &dyn std::error::Error) -> Refusal {

@@ -62,6 +62,13 @@ pub(super) fn rolled_back(deployment: &Deployment, generation: i64, known: Optio
     (present < applied && (applied == generation || known == Some(generation))).then_some(present)
 }
 
+/// Whether the Deployment was applied without `scaleDown.protectBusy`. Unknown, and no, of those that the first operators
+/// applied: they did not say for which generation either.
+pub(super) fn is_unprotected(deployment: &Deployment) -> bool {
+    let annotations = deployment.annotations();
+    annotations.contains_key(build::GENERATION) && !annotations.contains_key(build::PROTECT_BUSY)
+}
+
 /// Whether there are pods to replace, or about to be.
 pub(super) fn has_pods(deployment: &Deployment) -> bool {
     let present = deployment.status.as_ref().and_then(|status| status.replicas).unwrap_or_default();

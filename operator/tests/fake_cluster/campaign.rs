@@ -1,7 +1,7 @@
 //! A campaign of random changes of a manifest. After each, and within ten seconds, the objects are those of a queue that was
 //! born with that manifest.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::LazyLock, time::Duration};
 
 use jobqueue_crds::{JobQueueSpec, validate, validate_update};
 use jobqueue_operator::LeaseGuard;
@@ -13,38 +13,9 @@ use crate::{
     fixture::{DEPLOYMENT, Operator, QUEUE, SECRET, cluster_with_generation, queue, secret, waiting, watch_tells},
 };
 
-/// Fields of the spec, and what each may become; `null` leaves it out.
-const FIELDS: [(&str, &str); 20] = [
-    ("queue.names", r#"[["lines"], ["lines", "more"], ["others"]]"#),
-    ("queue.leaseSeconds", "[null, 30, 120]"),
-    ("queue.limits", r#"[null, {"maxDepth": 9}]"#),
-    ("queue.redis", r#"[{"url": "redis://other:6379/1"}, {"urlSecretKeyRef": {"name": "warehouse", "key": "redis"}}]"#),
-    ("retry", r#"[null, {"maxAttempts": 2}, {"maxAttempts": 5, "backoffSeconds": 2}]"#),
-    ("database", r#"[null, {"urlSecretKeyRef": {"name": "warehouse", "key": "database"}}]"#),
-    ("database.maxConnections", "[null, 8, 40]"),
-    ("database.holdSeconds", "[null, 5]"),
-    ("ingest", r#"[null, [{"tables": [{"table": "t", "columns": {"a": "record.a"}}]}]]"#),
-    (
-        "ingest",
-        r#"[[{"tables": [{"table": "u", "columns": {"b": "record.b"}, "key": ["b"], "onConflict": "Ignore"}]}]]"#,
-    ),
-    ("scaling.mode", r#"[null, "Auto", "Manual", "Paused"]"#),
-    ("replicas", "[null, 0, 2, 5]"),
-    ("scaling.minReplicas", "[null, 0, 1]"),
-    ("scaling.maxReplicas", "[null, 3, 8]"),
-    ("worker.image", r#"[null, "worker:2", "worker:3"]"#),
-    ("worker.concurrency", "[null, 1, 8]"),
-    ("worker.batchSize", "[null, 7]"),
-    ("worker.drainSeconds", "[null, 5]"),
-    ("worker.networkPolicy", r#"[null, {}, {"metricsFrom": [{"podSelector": {}}]}]"#),
-    (
-        "worker.template",
-        r#"[null, {"metadata": {"labels": {"team": "a"}, "annotations": {"note": "b"}}},
-            {"spec": {"priorityClassName": "low", "tolerations": [{"operator": "Exists"}]}},
-            {"spec": {"containers": [{"name": "worker", "env": [{"name": "A", "value": "b"}], "resources": {"limits": {"cpu": "1"}}},
-                {"name": "sidecar", "image": "sidecar:1"}]}}]"#,
-    ),
-];
+/// Fields of the spec, and what each may become; `null` leaves it out. `e2e/k8s/test_campaign.py` takes them too.
+static FIELDS: LazyLock<Vec<(String, Vec<Value>)>> =
+    LazyLock::new(|| serde_json::from_str(include_str!("changes.json")).unwrap());
 
 /// A generator of random numbers in a few lines.
 struct Random(u64);
@@ -77,8 +48,7 @@ fn changed(old: &Value, random: &mut Random) -> Value {
     loop {
         let mut new = old.clone();
         for _ in 0..=random.below(3) {
-            let (path, values) = FIELDS[random.below(FIELDS.len())];
-            let values: Vec<Value> = serde_json::from_str(values).unwrap();
+            let (path, values) = &FIELDS[random.below(FIELDS.len())];
             set(&mut new, path, values[random.below(values.len())].clone());
         }
         let read = |spec: &Value| serde_json::from_value::<JobQueueSpec>(spec.clone());

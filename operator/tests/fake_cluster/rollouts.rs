@@ -10,6 +10,8 @@ use crate::{
     fixture::{DEPLOYMENT, Operator, QUEUE, SECRET, cluster_with_generation, conditions, queue, secret, waiting},
 };
 
+const CONFIG_MAP: &str = "/api/v1/namespaces/shop/configmaps/lines-worker";
+const NETWORK_POLICY: &str = "/apis/networking.k8s.io/v1/namespaces/shop/networkpolicies/lines-worker";
 const NAMES: [&str; 3] = ["one", "two", "three"];
 
 fn path(name: &str) -> String {
@@ -125,34 +127,93 @@ async fn queues_without_pods_and_pinned_ones_wait_for_nothing() {
     assert_eq!(server.writes()[writes..], [""; 0]);
 }
 
-/// The Deployment and the config map are those of the first release, as it wrote them.
-#[tokio::test(start_paused = true)]
-async fn workers_of_the_first_release_stay_until_there_is_a_reason() {
+/// A cluster with a pinned queue and what an operator of an earlier release made for it, as that one wrote it. `edit` makes the
+/// spec the one that it was made for.
+fn left_by(made: &str, edit: impl Fn(&mut Value)) -> ApiServer {
     let server = cluster_with_generation();
     let mut pinned = server.get(QUEUE).unwrap();
     pinned["spec"]["worker"] = json!({"image": "mine:7"});
-    server.put(QUEUE, pinned.clone());
-    let made: Value = serde_json::from_str(include_str!("first_release.json")).unwrap();
-    server.put(DEPLOYMENT, made["deployment"].clone());
-    server.put("/api/v1/namespaces/shop/configmaps/lines-worker", made["configMap"].clone());
-    let template = |server: &ApiServer| server.get(DEPLOYMENT).unwrap()["spec"]["template"].clone();
+    edit(&mut pinned["spec"]);
+    server.put(QUEUE, pinned);
+    let made: Value = serde_json::from_str(made).unwrap();
+    for (path, object) in [
+        (DEPLOYMENT, "deployment"),
+        (CONFIG_MAP, "configMap"),
+        (NETWORK_POLICY, "networkPolicy"),
+        ("/apis/policy/v1/namespaces/shop/poddisruptionbudgets/lines-worker", "disruptionBudget"),
+    ] {
+        if let Some(object) = made.get(object) {
+            server.put(path, object.clone());
+        }
+    }
+    server
+}
+
+/// As `first_release.json` was made: by the operator of the first version, on a cluster.
+fn first_release() -> ApiServer {
+    left_by(include_str!("first_release.json"), |spec| {
+        spec["scaling"]["minReplicas"] = 1.into();
+        spec["scaling"]["scaleDown"] = json!({"protectBusy": true});
+        spec["worker"]["networkPolicy"] = json!({});
+    })
+}
+
+fn template(server: &ApiServer) -> Value {
+    server.get(DEPLOYMENT).unwrap()["spec"]["template"].clone()
+}
+
+/// Changes the spec, as a person does.
+fn change(server: &ApiServer, edit: impl Fn(&mut Value)) {
+    let mut queue = server.get(QUEUE).unwrap();
+    edit(&mut queue["spec"]);
+    server.put(QUEUE, queue);
+}
+
+/// Settles twice, so that everything is applied once more.
+async fn settle_twice(server: &ApiServer, operator: &Operator) {
+    operator.settle(server, &waiting(0)).await;
+    tokio::time::advance(std::time::Duration::from_secs(200)).await;
+    operator.settle(server, &waiting(0)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn workers_of_earlier_releases_stay_until_there_is_a_reason() {
+    for server in [first_release(), left_by(include_str!("second_release.json"), |_| {})] {
+        let before = template(&server);
+        let operator = Operator::of_release(&server, LeaseGuard::unlimited(), "worker:2");
+        settle_twice(&server, &operator).await;
+        assert_eq!(template(&server), before);
+        let found = conditions(&server);
+        assert!(found.contains(&"Stalled=False/AsSpecified".to_owned()), "{found:?}");
+        let metadata = server.get(DEPLOYMENT).unwrap()["metadata"].clone();
+        assert_ne!(metadata["annotations"]["jobqueue.dev/generation"], Value::Null, "it was applied: {metadata:#}");
+        // What is no reason.
+        change(&server, |spec| spec["scaling"]["maxReplicas"] = 7.into());
+        settle_twice(&server, &operator).await;
+        assert_eq!(template(&server), before);
+        change(&server, |spec| spec["ingest"][0]["tables"][0]["columns"]["b"] = "record.b".into());
+        operator.settle(&server, &waiting(0)).await;
+        let now = template(&server);
+        assert_ne!(now, before);
+        assert!(now.to_string().contains("JOBQUEUE_CONFIG_VERSION"), "{now}");
+        settle_twice(&server, &operator).await;
+        assert!(server.get(CONFIG_MAP).is_none(), "no ReplicaSet needs the config of the earlier release any more");
+    }
+}
+
+/// The first operators did not annotate protected pods for the autoscalers of nodes. That is no reason to replace them, until a
+/// person switches it on.
+#[tokio::test(start_paused = true)]
+async fn annotations_of_protected_pods_come_with_the_next_rollout() {
+    let server = first_release();
     let before = template(&server);
     let operator = Operator::of_release(&server, LeaseGuard::unlimited(), "worker:2");
-    operator.settle(&server, &waiting(0)).await;
-    // Long enough for everything to be applied once more.
-    tokio::time::advance(std::time::Duration::from_secs(200)).await;
-    operator.settle(&server, &waiting(0)).await;
+    settle_twice(&server, &operator).await;
+    change(&server, |spec| spec["scaling"]["scaleDown"]["protectBusy"] = false.into());
+    settle_twice(&server, &operator).await;
     assert_eq!(template(&server), before);
-    assert!(conditions(&server).contains(&"Ready=True/Idle".to_owned()), "{:?}", conditions(&server));
-    pinned["metadata"]["generation"] = 2.into();
-    pinned["spec"]["ingest"][0]["tables"][0]["columns"]["b"] = "record.b".into();
-    server.put(QUEUE, pinned);
-    operator.settle(&server, &waiting(0)).await;
-    let now = template(&server);
-    assert_ne!(now, before);
-    assert!(now.to_string().contains("JOBQUEUE_CONFIG_VERSION"), "{now}");
-    tokio::time::advance(std::time::Duration::from_secs(200)).await;
-    operator.settle(&server, &waiting(0)).await;
-    let old = server.get("/api/v1/namespaces/shop/configmaps/lines-worker");
-    assert!(old.is_none(), "no ReplicaSet needs the config of the first release any more");
+    change(&server, |spec| spec["scaling"]["scaleDown"]["protectBusy"] = true.into());
+    settle_twice(&server, &operator).await;
+    let annotations = template(&server)["metadata"]["annotations"].clone();
+    assert_eq!(annotations["karpenter.sh/do-not-disrupt"], "true", "{annotations}");
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use jobqueue_crds::{JobQueue, worker_config, worker_file, worker_file_in_full};
+use jobqueue_crds::{JobQueue, worker_config, worker_file, worker_file_in_full, worker_file_of_first};
 use k8s_openapi::api::core::v1::ConfigMap;
 
 use super::{BuildInput, Rendition};
@@ -16,7 +16,8 @@ pub(super) fn config_map(input: &BuildInput<'_>) -> ConfigMap {
     let mut metadata = super::metadata(input.queue);
     let data = |text| Some(BTreeMap::from([(FILE.to_owned(), text)]));
     match input.rendition {
-        Rendition::First => ConfigMap { metadata, data: data(worker_file_in_full(&config)), ..ConfigMap::default() },
+        Rendition::First => ConfigMap { metadata, data: data(worker_file_of_first(&config)), ..ConfigMap::default() },
+        Rendition::Second => ConfigMap { metadata, data: data(worker_file_in_full(&config)), ..ConfigMap::default() },
         Rendition::Present => {
             let mut config_map = ConfigMap { data: data(worker_file(&config)), ..ConfigMap::default() };
             metadata.name = Some(format!("{}-{}", super::object_name(input.queue), hash(&config_map)));

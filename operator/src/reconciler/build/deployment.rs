@@ -19,8 +19,8 @@ use k8s_openapi::{
 };
 
 use super::{
-    BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, NO_DISRUPTION_BUDGET, Rendition, SECRET_HASH,
-    SECRET_VERSION, config_map, template_patch,
+    BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, NO_DISRUPTION_BUDGET, PROTECT_BUSY, Rendition,
+    SECRET_HASH, SECRET_VERSION, config_map, template_patch,
 };
 use crate::{names::selector_labels, state::applied::USUAL_SURGE};
 
@@ -47,6 +47,9 @@ pub(super) fn deployment(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> 
     }
     if queue.spec.worker.pod_disruption_budget.as_ref().is_some_and(|budget| !budget.enabled) {
         mark(NO_DISRUPTION_BUDGET);
+    }
+    if queue.spec.scaling.scale_down.protect_busy {
+        mark(PROTECT_BUSY);
     }
     Ok(Deployment {
         metadata,
@@ -100,7 +103,9 @@ fn with_user_template(ours: PodTemplateSpec, input: &BuildInput<'_>) -> Result<P
 fn pod_template(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> PodTemplateSpec {
     let config_hash = config.map(|config| (CONFIG_HASH, config_map::hash(config)));
     let annotations = config_hash.into_iter().chain([(SECRET_HASH, input.secret_mark.to_owned())]);
-    let stays = STAYS.into_iter().filter(|_| input.queue.spec.scaling.scale_down.protect_busy);
+    // Earlier operators had none of these: they come when the pods are replaced for another reason.
+    let stays = input.queue.spec.scaling.scale_down.protect_busy && input.rendition == Rendition::Present;
+    let stays = STAYS.into_iter().filter(|_| stays);
     let annotations = annotations.chain(stays.map(|(name, value)| (name, value.to_owned())));
     PodTemplateSpec {
         metadata: Some(ObjectMeta {
@@ -212,7 +217,7 @@ fn environment(input: &BuildInput<'_>) -> Vec<EnvVar> {
         // A worker that waits is back sooner than one that the kubelet restarts, later and later.
         variables.push(plain("JOBQUEUE_WAIT_FOR_TABLES", "true"));
         variables.push(plain("JOBQUEUE_CONFIG", &format!("{CONFIG_DIRECTORY}/{}", config_map::FILE)));
-        if input.rendition != Rendition::First {
+        if input.rendition == Rendition::Present {
             // Not in the file, where a worker that knows no versions would take it for a mistyped field.
             variables.push(plain("JOBQUEUE_CONFIG_VERSION", &config_map::version(input.queue)));
         }

@@ -30,6 +30,8 @@ pub(crate) const SECRET_VERSION: &str = "jobqueue.dev/secret-version";
 pub(crate) const NETWORK_POLICY: &str = "jobqueue.dev/network-policy";
 /// The Deployment's annotation that tells that there is no PodDisruptionBudget any more.
 pub(crate) const NO_DISRUPTION_BUDGET: &str = "jobqueue.dev/no-disruption-budget";
+/// The Deployment's annotation that tells of `scaleDown.protectBusy`, so that it is seen when that is switched on.
+pub(crate) const PROTECT_BUSY: &str = "jobqueue.dev/protect-busy";
 /// Annotation on the Deployment: what was applied when all of it was, for an operator that starts anew.
 pub(crate) const PLAN_HASH: &str = "jobqueue.dev/plan-hash";
 /// Annotation and label on the Deployment: the generation of the JobQueue that it was applied for last. `kubectl rollout undo`
@@ -63,9 +65,16 @@ pub(crate) struct BuildInput<'a> {
 pub(crate) enum Rendition {
     /// As the first operators did: with every default filled in, without a version, in one ConfigMap for all recipes.
     First,
+    /// The same, when there was `queue.order`.
+    Second,
     /// As it is done now: each config in an immutable ConfigMap that is named by its hash, so that pods of an older template
     /// keep theirs.
     Present,
+}
+
+impl Rendition {
+    /// Those that operators of earlier versions have left in clusters.
+    pub(crate) const EARLIER: [Self; 2] = [Self::Second, Self::First];
 }
 
 /// The objects that one queue should have.
