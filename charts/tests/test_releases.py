@@ -9,9 +9,6 @@ from e2e.harness import ROOT
 
 from .rendering import CHART, Refused, run
 
-# They share the CRD, and are not to be run side by side.
-pytestmark = pytest.mark.xdist_group("crd")
-
 CRD = "jobqueues.jobqueue.dev"
 # What one release has once per cluster would meet an installation that is there.
 NARROW = ["--set", "scope=Namespace", "--set", "rbac.aggregate=false"]

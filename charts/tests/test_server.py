@@ -9,9 +9,6 @@ from e2e.harness import ROOT
 
 from .rendering import VALUES, Refused, load, run
 
-# They share the CRD, and are not to be run side by side.
-pytestmark = pytest.mark.xdist_group("crd")
-
 
 def warnings(done):
     """Unknown fields, and pods that "restricted" would refuse; how the CRD came into the cluster does not matter."""
