@@ -132,6 +132,7 @@ cluster_programs() {
     others_cluster || { e2e/cluster/cluster build; return; }
     local bin; bin=$(go env GOPATH)/bin
     on_path helm || { say "helm"; (cd e2e/cluster && go build -trimpath -o "$bin/" helm.sh/helm/v4/cmd/helm); }
+    on_path helm3 || { say "helm3"; e2e/cluster/cluster build-helm3 "$bin/helm3"; }
     [ -n "${KUBECONFIG:-}" ] || on_path kind || { say "kind"; go install "$KIND"; }
 }
 

@@ -11,8 +11,9 @@ their own; all read their URLs from a Secret, a hundred queues share a namespace
   restart    the operator is killed and starts again: until it has reconciled every queue
   burst      jobs come to 1,000 queues (or all) at one moment: until each Deployment asks for its workers; first with
              Kubernetes' controllers held (SIGSTOP), so that no pods are made and only the operator, the API server and
-             etcd work; then with all of them
-  back       the jobs are gone: until each asks for none
+             etcd work; then with all of them, and on until all pods are ready, which takes minutes (7 to 40 pods a
+             second on two cores)
+  back       the jobs are gone: until each asks for none; in either burst
 
 `--floor` first makes as many bare Deployments of no workers, without operator or queues: what Kubernetes itself needs
 for them here.
@@ -83,6 +84,7 @@ def measure(size, args, directory):
         result |= burst(plane, operator, cluster, redis_server, size, profile, alone=True)
         say(size, "burst with the controllers held: {alone_seconds:.1f} s, processor s {alone_cpu_seconds}", result)
         quiet(operator)
+        say(size, "burst with all of them, and 2 pods for each queue of it")
         result |= burst(plane, operator, cluster, redis_server, size, profile)
         say(size, "burst on {burst_queues}: {burst_seconds:.1f} s, processor seconds {burst_cpu_seconds}", result)
         say(size, "pods ready after {burst_ready_seconds:.1f} s, back after {burst_back_seconds:.1f} s", result)

@@ -86,6 +86,8 @@ class ControlPlane:
             "kube-apiserver",
             f"--etcd-servers={client}",
             "--bind-address=127.0.0.1",
+            # Else it asks the machine for a default route, which it may not have.
+            "--advertise-address=127.0.0.1",
             f"--secure-port={self.port}",
             "--service-cluster-ip-range=10.97.0.0/16",
             "--cert-dir=certificates",

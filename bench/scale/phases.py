@@ -155,20 +155,17 @@ def held(plane, wanted):
 
 
 def burst(plane, operator, cluster, redis_server, size, profile, alone=False):
-    """Jobs at one moment for many queues; the autoscaler reads the head's record only, so only heads have one."""
+    """Jobs at one moment for many queues, and their end. Only heads have a record, since the autoscaler reads no other.
+
+    `alone` makes no pods: a thousand Deployments take minutes to get theirs here.
+    """
     some = [f"q{number}" for number in range(0, size, max(size // BURST, 1))][:BURST]
     client = redis_server.client()
     everybody = {**plane.processes, "redis": redis_server.process, "operator": operator}
     before, cpu = requests(plane), {name: process.cpu_seconds() for name, process in everybody.items()}
     sampling = profile()
-    fill_all = client.pipeline(transaction=True)
-    now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
-    for name in some:
-        fill_all.hset(f"rq:job:{name}-0", mapping={"enqueued_at": now, "status": "queued"})
-        fill_all.rpush(f"rq:queue:{name}", *(f"{name}-{number}" for number in range(JOBS)))
     with held(plane, alone):
-        fill_all.execute()
-        began = time.perf_counter()
+        began = enqueue(client, some)
         until(
             lambda: all(cluster.replicas.get(name, 0) > 0 for name in some),
             lambda: f"all are scaled; {sum(cluster.replicas.get(name, 0) > 0 for name in some)}\n{operator.output()}",
@@ -176,29 +173,46 @@ def burst(plane, operator, cluster, redis_server, size, profile, alone=False):
             0.02,
         )
         where = sampling.end()
-    times = percentiles([cluster.changed[name] - began for name in some])
-    spent = {name: round(process.cpu_seconds() - cpu[name], 2) for name, process in everybody.items()}
-    result = {"queues": len(some), "seconds": times["last"], "times": times, "profile": where, "cpu_seconds": spent}
-    until(
-        lambda: not cluster.short,
-        lambda: f"all pods are ready; {len(cluster.short)} Deployments lack some\n{operator.output()}\n{pods(plane)}",
-        900,
-        0.1,
-    )
-    result["ready_seconds"] = time.perf_counter() - began
-    quiet(operator)
-    after = requests(plane)
+        times = percentiles([cluster.changed[name] - began for name in some])
+        spent = {name: round(process.cpu_seconds() - cpu[name], 2) for name, process in everybody.items()}
+        result = {"queues": len(some), "seconds": times["last"], "times": times, "profile": where, "cpu_seconds": spent}
+        if not alone:
+            until(
+                lambda: not cluster.short,
+                lambda: f"all have pods; {len(cluster.short)} lack some\n{operator.output()}\n{pods(plane)}",
+                900,
+                0.1,
+            )
+            result["ready_seconds"] = time.perf_counter() - began
+            quiet(operator)
+        after = requests(plane)
+        result |= {
+            "back_seconds": back(client, operator, cluster, some),
+            "requests": after[0] - before[0],
+            "busiest": busiest(before[1], after[1]),
+        }
+    return {f"{'alone' if alone else 'burst'}_{field}": value for field, value in result.items()}
+
+
+def enqueue(client, names):
+    """Jobs for each queue in one transaction; returns when they were there."""
+    fill_all = client.pipeline(transaction=True)
+    now = time.strftime("%Y-%m-%dT%H:%M:%S.000000Z", time.gmtime())
+    for name in names:
+        fill_all.hset(f"rq:job:{name}-0", mapping={"enqueued_at": now, "status": "queued"})
+        fill_all.rpush(f"rq:queue:{name}", *(f"{name}-{number}" for number in range(JOBS)))
+    fill_all.execute()
+    return time.perf_counter()
+
+
+def back(client, operator, cluster, names):
+    """The jobs are gone; returns how long it takes until no worker is asked for."""
     client.flushall()
     began = time.perf_counter()
     until(
-        lambda: all(cluster.replicas.get(name) == 0 for name in some),
-        lambda: f"all are back; {sum(cluster.replicas.get(name) == 0 for name in some)}\n{operator.output()}",
+        lambda: all(cluster.replicas.get(name) == 0 for name in names),
+        lambda: f"all are back; {sum(cluster.replicas.get(name) == 0 for name in names)}\n{operator.output()}",
         300,
         0.1,
     )
-    result |= {
-        "back_seconds": time.perf_counter() - began,
-        "requests": after[0] - before[0],
-        "busiest": busiest(before[1], after[1]),
-    }
-    return {f"{'alone' if alone else 'burst'}_{field}": value for field, value in result.items()}
+    return time.perf_counter() - began

@@ -1,6 +1,5 @@
 """The API server accepts what the chart renders. Needs a cluster; `./dev chart` provides one."""
 
-import os
 import time
 
 import pytest
@@ -9,29 +8,6 @@ import yaml
 from e2e.harness import ROOT
 
 from .rendering import VALUES, Refused, load, run
-
-
-@pytest.fixture(scope="session")
-def served():
-    """The kinds that this cluster knows."""
-    if not os.environ.get("KUBECONFIG"):
-        pytest.exit("KUBECONFIG is not set; ./dev chart brings a cluster up", returncode=2)
-    return set(run("kubectl", "api-resources", "--no-headers", "--output=wide").stdout.split())
-
-
-@pytest.fixture
-def namespace(served):
-    name = f"chart-{os.urandom(3).hex()}"
-    run("kubectl", "create", "namespace", name)
-    run(
-        "kubectl",
-        "label",
-        "namespace",
-        name,
-        *(f"pod-security.kubernetes.io/{mode}=restricted" for mode in ("enforce", "warn")),
-    )
-    yield name
-    run("kubectl", "delete", "namespace", name, "--wait=false")
 
 
 def warnings(done):

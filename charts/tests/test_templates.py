@@ -1,4 +1,4 @@
-"""What the chart renders, value by value. Needs helm, and no cluster."""
+"""What the chart renders, value by value, with Helm 4 and 3. For notes, Helm 3 wants a cluster."""
 
 import json
 import re
@@ -17,8 +17,8 @@ CLUSTER_WIDE = {"ClusterRole", "ClusterRoleBinding", "CustomResourceDefinition"}
 
 
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
-def test_lint(values):
-    run("helm", "lint", "--strict", CHART, "--values", values)
+def test_lint(helm, values):
+    run(helm, "lint", "--strict", CHART, "--values", values)
 
 
 def test_the_crd_is_the_generated_one_and_is_kept(render):
@@ -242,6 +242,12 @@ def test_probes_reach_the_port_that_the_operator_listens_on(render):
     )
 
 
+def test_the_log_of_the_check_can_be_read_with_helm_3(render):
+    """It looks for the pod after its hooks, and fails where one has deleted it (`helm test --logs`)."""
+    check = render().one("Pod")["metadata"]["annotations"]
+    assert check == {"helm.sh/hook": "test", "helm.sh/hook-delete-policy": "before-hook-creation"}
+
+
 def test_the_check_is_no_endpoint_of_the_service(render):
     rendered = render()
     labels = rendered.one("Pod")["metadata"]["labels"]
@@ -444,14 +450,14 @@ def test_names_fit_however_long_the_release(render):
         assert len(each["metadata"]["name"]) <= 63, each["metadata"]["name"]
 
 
-def test_notes_name_the_next_command():
-    notes = run("helm", "install", "jobs", CHART, "--namespace", "batch", "--dry-run=client").stdout.split("NOTES:")[1]
+def test_notes_name_the_next_command(helm):
+    notes = run(helm, "install", "jobs", CHART, "--namespace", "batch", "--dry-run=client").stdout.split("NOTES:")[1]
     assert "helm test jobs -n batch" in notes
     assert "kubectl get jobqueues -w" in notes
     example = re.search(r"/(examples/\S+)", notes)[1]
     assert (ROOT / example).is_file()
     narrow = run(
-        "helm", "install", "jobs", CHART, "--namespace", "batch", "--dry-run=client", "--set", "scope=Namespace"
+        helm, "install", "jobs", CHART, "--namespace", "batch", "--dry-run=client", "--set", "scope=Namespace"
     ).stdout
     assert "kubectl get jobqueues -n batch -w" in narrow
 

@@ -108,8 +108,10 @@ def test_workers_have_no_token(namespace, operator, warehouse):
 
 
 def test_helm_test_passes(cluster, release):
-    said = kube.run(["helm", "test", release.name, "-n", release.namespace, "--timeout", "60s"], seconds=90)
-    assert re.search(r"Phase:\s+Succeeded", said), said
+    for helm in ("helm", "helm3"):
+        said = kube.run([helm, "test", release.name, "-n", release.namespace, "--logs", "--timeout", "60s"], seconds=90)
+        assert re.search(r"Phase:\s+Succeeded", said), said
+        assert re.search(r"POD LOGS: .*-check\n.* leads;", said), said
 
 
 @pytest.mark.own_operator
