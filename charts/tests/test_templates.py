@@ -38,6 +38,22 @@ def test_versions_are_the_workspaces(render):
     assert environment(rendered)["JOBQUEUE_WORKER_IMAGE"] == f"jobqueue/worker:{workspace[1]}"
 
 
+def test_artifact_hub_shows_what_the_chart_has(render):
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    shown = {name: yaml.safe_load(text) for name, text in chart["annotations"].items()}
+    rendered = render()
+    images = {each["name"]: each["image"] for each in shown["artifacthub.io/images"]}
+    worker = environment(rendered)["JOBQUEUE_WORKER_IMAGE"]
+    assert images == {"operator": container(rendered)["image"], "worker": worker}
+    crd = rendered.one("CustomResourceDefinition")
+    [listed] = shown["artifacthub.io/crds"]
+    served = [each["name"] for each in crd["spec"]["versions"] if each["served"]]
+    assert (listed["kind"], listed["name"]) == (crd["spec"]["names"]["kind"], crd["metadata"]["name"])
+    assert served == [listed["version"]]
+    pages = [each["url"].partition("/blob/main/") for each in shown["artifacthub.io/links"]]
+    assert all(home == chart["home"] and (ROOT / page).exists() for home, _, page in pages)
+
+
 def test_images(render):
     digest = "sha256:" + "0" * 64
     rendered = render(
