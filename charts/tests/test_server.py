@@ -7,7 +7,7 @@ import yaml
 
 from e2e.harness import ROOT
 
-from .rendering import VALUES, Refused, load, run
+from .rendering import CHART, VALUES, Refused, load, run
 
 
 def warnings(done):
@@ -104,6 +104,13 @@ def pod(**spec):
 
 def worker(**container):
     return pod(containers=[{"name": "worker", **container}])
+
+
+def test_the_example_that_artifact_hub_shows_is_accepted(definition, namespace):
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    example = chart["annotations"]["artifacthub.io/crdsExamples"]
+    [queue] = yaml.safe_load(example)
+    run("kubectl", "create", "--dry-run=server", "-n", namespace, "-f", "-", stdin=yaml.safe_dump(queue))
 
 
 TENANTS_MAY = {

@@ -41,6 +41,25 @@ def test_versions_are_the_workspaces(render):
     assert environment(rendered)["JOBQUEUE_WORKER_IMAGE"] == f"jobqueue/worker:{workspace[1]}"
 
 
+def test_artifact_hub_shows_what_the_chart_has(render):
+    chart = yaml.safe_load((CHART / "Chart.yaml").read_text(encoding="utf-8"))
+    shown = {name: yaml.safe_load(text) for name, text in chart["annotations"].items()}
+    rendered = render()
+    images = {each["name"]: each["image"] for each in shown["artifacthub.io/images"]}
+    worker = environment(rendered)["JOBQUEUE_WORKER_IMAGE"]
+    assert images == {"operator": container(rendered)["image"], "worker": worker}
+    crd = rendered.one("CustomResourceDefinition")
+    [listed] = shown["artifacthub.io/crds"]
+    served = [each["name"] for each in crd["spec"]["versions"] if each["served"]]
+    assert (listed["kind"], listed["name"]) == (crd["spec"]["names"]["kind"], crd["metadata"]["name"])
+    assert served == [listed["version"]]
+    # The README is shown there too, where a relative link would lead nowhere.
+    links = re.findall(r"\]\(([^)]*)\)", (CHART / "README.md").read_text(encoding="utf-8"))
+    links += [each["url"] for each in shown["artifacthub.io/links"]]
+    pages = [re.fullmatch(rf"{chart['home']}/(?:blob|tree)/main/(.*)", link) for link in links]
+    assert len(pages) > 5 and all(page and (ROOT / page[1]).exists() for page in pages), links
+
+
 def test_images(render):
     digest = "sha256:" + "0" * 64
     rendered = render(

@@ -26,7 +26,7 @@ FIRST_QUEUE = "docs/first-queue.md"
 # The pages of one reader: the second and those after it begin where the first queue left the cluster.
 IN_WAREHOUSE = [FIRST_QUEUE, "docs/conditions.md", "docs/scaling.md", "docs/troubleshooting.md", "docs/operations.md"]
 # Those of a reader who begins anew, in a namespace where nothing is.
-BEFORE = ["docs/install.md", "README.md", "examples/python-rq/README.md"]
+BEFORE = ["docs/install.md", "README.md", "examples/python-rq/README.md", "docs/existing-rq-workers.md"]
 RELEASE = ("jobqueue-operator", "-n", "jobqueue-system")
 
 
