@@ -31,6 +31,11 @@ def dated(folder):
     return sorted((path.name for path in (ROOT / "docs" / folder).glob("[0-9]*.md")), reverse=True)
 
 
+def others(folder):
+    """The pages of a folder without dates, besides the one that introduces it."""
+    return sorted(path.name for path in (ROOT / "docs" / folder).glob("[!0-9]*.md") if path.name != "README.md")
+
+
 def title(path):
     return path.read_text(encoding="utf-8").splitlines()[0].removeprefix("# ")
 
@@ -43,7 +48,7 @@ def on_config(config):
         if isinstance(value, list):
             return {name: [expanded(each) for each in value]}
         if value.endswith("/"):
-            return {name: [f"{value}README.md", *(value + page for page in dated(value))]}
+            return {name: [f"{value}README.md", *(value + page for page in dated(value) + others(value))]}
         return entry
 
     config.nav = [expanded(entry) for entry in config.nav]
