@@ -1,6 +1,10 @@
 //! Certificates of an authority of one's own.
 
-use std::{fs, net::Ipv4Addr, path::PathBuf};
+use std::{
+    fs,
+    net::{Ipv4Addr, Ipv6Addr},
+    path::PathBuf,
+};
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DnType, ExtendedKeyUsagePurpose, IsCa, KeyPair, SanType,
@@ -9,8 +13,8 @@ use tempfile::TempDir;
 
 use crate::{Redis, free_port};
 
-/// An authority (`ca.pem`), a server certificate for 127.0.0.1 (`server.pem`, `server.key`) and a client certificate
-/// (`client.pem`, `client.key`).
+/// An authority (`ca.pem`), a server certificate for 127.0.0.1 and `::1` (`server.pem`, `server.key`) and a client
+/// certificate (`client.pem`, `client.key`).
 #[derive(Debug)]
 pub struct Authority(TempDir);
 
@@ -23,7 +27,8 @@ impl Authority {
         let issuer = CertifiedIssuer::self_signed(own, new_key()).expect("a certificate of the authority");
         authority.write("ca.pem", &issuer.pem());
         let mut server = named("server");
-        server.subject_alt_names = vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into())];
+        server.subject_alt_names =
+            vec![SanType::IpAddress(Ipv4Addr::LOCALHOST.into()), SanType::IpAddress(Ipv6Addr::LOCALHOST.into())];
         authority.sign("server", &server, &issuer);
         let mut client = named("client");
         client.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -52,11 +57,12 @@ impl Authority {
         fs::read(self.path(file)).expect("a file of this authority")
     }
 
-    /// A Redis with the server certificate, and its TLS port. `clients`: whether it wants a client certificate.
-    pub fn redis(&self, clients: bool) -> (Redis, u16) {
+    /// A Redis with the server certificate and `settings`, and its TLS port. `clients`: whether it wants a client
+    /// certificate.
+    pub fn redis(&self, clients: bool, settings: &[&str]) -> (Redis, u16) {
         let port = free_port();
         let path = |file: &str| self.path(file).display().to_string();
-        let server = Redis::start(&[
+        let tls = [
             "--tls-port",
             &port.to_string(),
             "--tls-cert-file",
@@ -67,7 +73,8 @@ impl Authority {
             &path("ca.pem"),
             "--tls-auth-clients",
             if clients { "yes" } else { "no" },
-        ]);
+        ];
+        let server = Redis::start(&[&tls, settings].concat());
         (server, port)
     }
 }

@@ -17,7 +17,7 @@ struct Fixture {
 impl Fixture {
     fn new() -> Self {
         let authority = Authority::new();
-        let (redis, port) = authority.redis(true);
+        let (redis, port) = authority.redis(true, &[]);
         let directory = tempfile::tempdir().unwrap();
         let content = format!(
             r#"

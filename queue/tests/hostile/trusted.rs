@@ -27,7 +27,7 @@ async fn a_queue_is_read_and_a_restart_survived() {
 #[tokio::test]
 async fn an_authority_and_a_certificate_of_ones_own_are_used() {
     let authority = Authority::new();
-    let (_server, port) = authority.redis(true);
+    let (_server, port) = authority.redis(true, &[]);
     let url = format!("rediss://127.0.0.1:{port}");
     let ours = TlsOptions {
         ca: Some(authority.pem("ca.pem")),

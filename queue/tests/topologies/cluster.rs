@@ -10,16 +10,23 @@ use crate::life::life;
 
 /// Three masters that share the slots.
 pub(crate) fn cluster() -> Vec<Redis> {
+    of(&[], "127.0.0.1")
+}
+
+/// Those that listen at an address and have `settings`.
+pub(crate) fn of(settings: &[&str], address: &str) -> Vec<Redis> {
     let buses: Vec<u16> = (0..3).map(|_| free_port()).collect();
     let nodes: Vec<Redis> = buses
         .iter()
-        .map(|bus| Redis::start(&["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()]))
+        .map(|bus| {
+            Redis::start(&[&["--cluster-enabled", "yes", "--cluster-port", &bus.to_string()], settings].concat())
+        })
         .collect();
     for (node, range) in nodes.iter().zip([("0", "5460"), ("5461", "10922"), ("10923", "16383")]) {
         assert_eq!(node.cli(&["CLUSTER", "ADDSLOTSRANGE", range.0, range.1]), "OK");
     }
     for (node, bus) in nodes.iter().zip(&buses).skip(1) {
-        nodes[0].cli(&["CLUSTER", "MEET", "127.0.0.1", &node.port().to_string(), &bus.to_string()]);
+        nodes[0].cli(&["CLUSTER", "MEET", address, &node.port().to_string(), &bus.to_string()]);
     }
     until("the cluster is whole", Duration::from_secs(30), || {
         nodes.iter().all(|node| {

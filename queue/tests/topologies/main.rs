@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it should be")]
 
 mod cluster;
+mod ipv6;
 mod life;
 mod login;
 mod outage;

@@ -9,19 +9,25 @@ use tempfile::TempDir;
 
 use crate::{answered, connection, run};
 
-struct Sentinel {
+pub(crate) struct Sentinel {
     process: Child,
-    port: u16,
+    pub(crate) port: u16,
+    address: String,
     _directory: TempDir,
 }
 
 impl Sentinel {
     fn start(master: &Redis, password: &str) -> Self {
+        Self::start_at("127.0.0.1", master, password)
+    }
+
+    /// One that listens at an address and knows the master by it.
+    pub(crate) fn start_at(address: &str, master: &Redis, password: &str) -> Self {
         let (directory, port) = (TempDir::new().unwrap(), free_port());
         let config = directory.path().join("sentinel.conf");
         let (target, directory_name) = (master.port(), directory.path().display());
         let text = format!(
-            "port {port}\nbind 127.0.0.1\ndir {directory_name}\nsentinel monitor mymaster 127.0.0.1 {target} 1\n\
+            "port {port}\nbind {address}\ndir {directory_name}\nsentinel monitor mymaster {address} {target} 1\n\
              sentinel auth-pass mymaster {password}\nrequirepass {password}\n\
              sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n"
         );
@@ -29,7 +35,7 @@ impl Sentinel {
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--", &redis_server()]).arg(config).arg("--sentinel");
         let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        let sentinel = Self { process, port, _directory: directory };
+        let sentinel = Self { process, port, address: address.to_owned(), _directory: directory };
         let replicas = || sentinel.cli(password, &["SENTINEL", "REPLICAS", "mymaster"]);
         until("the Sentinel knows the replica", Duration::from_secs(30), || replicas().contains("flags\nslave\n"));
         sentinel
@@ -37,7 +43,11 @@ impl Sentinel {
 
     fn cli(&self, password: &str, arguments: &[&str]) -> String {
         let port = self.port.to_string();
-        let output = Command::new("redis-cli").args(["-p", &port, "-a", password]).args(arguments).output().unwrap();
+        let output = Command::new("redis-cli")
+            .args(["-h", &self.address, "-p", &port, "-a", password])
+            .args(arguments)
+            .output()
+            .unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 }

@@ -8,7 +8,7 @@ use crate::{run, with_tls};
 #[tokio::test]
 async fn our_own_authority_is_trusted_and_a_stranger_is_denied() {
     let authority = Authority::new();
-    let (_server, port) = authority.redis(false);
+    let (_server, port) = authority.redis(false, &[]);
     let url = format!("rediss://127.0.0.1:{port}");
     let trusting = TlsOptions { ca: Some(authority.pem("ca.pem")), ..TlsOptions::default() };
     run(&with_tls(&url, &trusting), &["PING"]).await.unwrap();
@@ -20,7 +20,7 @@ async fn our_own_authority_is_trusted_and_a_stranger_is_denied() {
 #[tokio::test]
 async fn mutual_tls_wants_our_certificate() {
     let authority = Authority::new();
-    let (_server, port) = authority.redis(true);
+    let (_server, port) = authority.redis(true, &[]);
     let url = format!("rediss://127.0.0.1:{port}");
     let ours = TlsOptions {
         ca: Some(authority.pem("ca.pem")),
