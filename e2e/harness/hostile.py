@@ -4,13 +4,16 @@ import contextlib
 import socket
 import threading
 
+from .addresses import family, in_url
+
 
 class EndlessRedis:
     """Serves until it is closed."""
 
     def __init__(self, host):
-        self._listener = socket.create_server((host, 0))
+        self._listener = socket.create_server((host, 0), family=family(host))
         self.port = self._listener.getsockname()[1]
+        self.url = f"redis://{in_url(host)}:{self.port}/0"
         threading.Thread(target=self._accept, daemon=True).start()
 
     def __enter__(self):

@@ -8,7 +8,6 @@ import base64
 import json
 import os
 import shutil
-import socket
 import subprocess
 import threading
 import urllib.error
@@ -16,6 +15,7 @@ import urllib.request
 
 import yaml
 
+from .addresses import facing
 from .process import Process, free_port
 from .waiting import until
 
@@ -125,10 +125,7 @@ class Cluster:
         if os.environ.get("E2E_HOST_IP"):
             return os.environ["E2E_HOST_IP"]
         addresses = self.raw("api/v1/nodes")["items"][0]["status"]["addresses"]
-        node = next(address["address"] for address in addresses if address["type"] == "InternalIP")
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-            probe.connect((node, 9))  # sends nothing; only looks up the route
-            return probe.getsockname()[0]
+        return facing(next(address["address"] for address in addresses if address["type"] == "InternalIP"))
 
     def stop(self):
         self.proxy.stop()

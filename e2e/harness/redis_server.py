@@ -7,6 +7,7 @@ from pathlib import Path
 from redis import Redis
 from redis.exceptions import RedisError
 
+from .addresses import in_url
 from .process import Process, free_port
 from .waiting import until
 
@@ -30,7 +31,7 @@ class RedisServer:
         self.port = free_port()
         self.password = password
         login = f":{password}@" if password else ""
-        self.url = f"redis://{login}{host}:{self.port}/0"
+        self.url = f"redis://{login}{in_url(host)}:{self.port}/0"
         self._listen = ["--bind", *dict.fromkeys(("127.0.0.1", host)), "--protected-mode", "no"]
         self._durability = ["--appendonly", "yes", "--appendfsync", "always"] if durable else ["--appendonly", "no"]
         self._settings = settings

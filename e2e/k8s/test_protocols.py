@@ -4,6 +4,7 @@ import pytest
 from redis import Redis
 
 from e2e.harness import certificates, companies
+from e2e.harness.addresses import in_url
 from e2e.harness.companies import Expected
 from e2e.harness.manifests import companies as manifest
 from e2e.harness.manifests import manual
@@ -60,7 +61,7 @@ def named(namespace, host, port):
     place = {
         "apiVersion": "discovery.k8s.io/v1",
         "kind": "EndpointSlice",
-        "addressType": "IPv4",
+        "addressType": "IPv6" if ":" in host else "IPv4",
         "ports": [{"name": "", "port": port}],
         "metadata": {"name": "redis-1", "labels": {"kubernetes.io/service-name": "redis"}},
         "endpoints": [{"addresses": [host]}],
@@ -143,7 +144,7 @@ def test_tls_with_a_client_certificate(namespace, tls_redis, database, host):
     )
     namespace.secret(
         "warehouse",
-        redis=f"rediss://{host}:{port}/0",
+        redis=f"rediss://{in_url(host)}:{port}/0",
         database=database.remote_url,
         ca=(directory / "ca.crt").read_text(),
     )

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.usefixtures("operator")
 
 def test_a_redis_that_answers_without_end(namespace, redis_server, database, host):
     with EndlessRedis(host) as hostile:
-        namespace.secret("warehouse", redis=f"redis://{host}:{hostile.port}/0", database=database.remote_url)
+        namespace.secret("warehouse", redis=hostile.url, database=database.remote_url)
         namespace.apply(manifest())
         said = namespace.reaches("QueueReachable", "False", "WrongData", within=30)
         assert "with more than" in said["message"], said

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pymysql
 
+from ..addresses import in_url
 from ..process import Process, free_port
 from ..waiting import until
 from .database import Database
@@ -31,7 +32,8 @@ class Mariadb(Database):
         self.listen, self.remote_url = "127.0.0.1", None
         if host:
             # One address or all: an older MariaDB knows no list.
-            self.listen, self.remote_url = "0.0.0.0", self.url.replace("127.0.0.1", host)
+            self.listen = "::" if ":" in host else "0.0.0.0"  # `::` takes IPv4 too
+            self.remote_url = self.url.replace("127.0.0.1", in_url(host))
         subprocess.run(
             [
                 "mariadb-install-db",

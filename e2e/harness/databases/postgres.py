@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psycopg
 
+from ..addresses import in_url
 from ..process import Process, free_port
 from ..waiting import until
 from .database import Database
@@ -33,7 +34,7 @@ class Postgres(Database):
         self.listen, self.remote_url = ["127.0.0.1"], None
         if host:
             self.listen.append(host)
-            self.remote_url = self.url.replace("127.0.0.1", host)
+            self.remote_url = self.url.replace("127.0.0.1", in_url(host))
         self._initdb()
         settings = {"max_connections": "300", "fsync": "off"} if shared else {}
         if tls:
