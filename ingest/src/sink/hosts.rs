@@ -80,6 +80,12 @@ impl Drop for Watch<'_> {
     }
 }
 
+/// An IPv6 address without the brackets of a URL, which the driver leaves there: a certificate has none. Any other host as it
+/// is.
+pub(super) fn without_brackets(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
 /// The servers with the password that a file has now; as they are without a file.
 pub(super) fn with_password<DB: ServerKind>(
     hosts: Vec<Host<DB>>,

@@ -22,7 +22,7 @@ use super::{
     convert::Cell,
     engine::Engine,
     failure::Failure,
-    hosts::{Host, Hosts, ServerKind, seek, with_password},
+    hosts::{Host, Hosts, ServerKind, seek, with_password, without_brackets},
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, PRUNE_LIMIT, ledger_ddl},
     prepared::BoundRow,
@@ -48,6 +48,8 @@ pub(super) struct MysqlStore {
 fn connect_options(address: &Url, zone: TimeZone) -> Result<MySqlConnectOptions, SinkError> {
     let options = MySqlConnectOptions::from_str(address.as_str())
         .map_err(|error| SinkError::Config(format!("the database URL cannot be used: {error}")))?;
+    let host = without_brackets(options.get_host()).to_owned();
+    let options = options.host(&host);
     Ok(options.charset("utf8mb4").timezone(session_zone(zone)).disable_statement_logging())
 }
 
@@ -389,5 +391,19 @@ impl Store for MysqlStore {
 
     async fn diagnose(&self) -> Result<(), Failure> {
         self.hosts.diagnose().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_what_a_certificate_would_name() {
+        for (host, expected) in [("[fd00::5]:7000", "fd00::5"), ("db.example", "db.example"), ("10.0.0.1", "10.0.0.1")]
+        {
+            let url: Url = format!("mysql://u:p@{host}/b").parse().unwrap();
+            assert_eq!(connect_options(&url, TimeZone::default()).unwrap().get_host(), expected);
+        }
     }
 }

@@ -20,7 +20,7 @@ use super::{
     convert::Cell,
     engine::Engine,
     failure::Failure,
-    hosts::{Host, Hosts, ServerKind, seek, with_password},
+    hosts::{Host, Hosts, ServerKind, seek, with_password, without_brackets},
     layout::{Plan, quote_table},
     ledger::{Digest, Entry, PRUNE_LIMIT, ledger_ddl},
     prepared::BoundRow,
@@ -45,6 +45,8 @@ pub(super) struct PostgresStore {
 fn connect_options(address: &Url) -> Result<PgConnectOptions, SinkError> {
     let options = PgConnectOptions::from_str(address.as_str())
         .map_err(|error| SinkError::Config(format!("the database URL cannot be used: {error}")))?;
+    let host = without_brackets(options.get_host()).to_owned();
+    let options = options.host(&host);
     // Floats are exact without it since PostgreSQL 12, and poolers refuse it.
     Ok(options.extra_float_digits(None).disable_statement_logging())
 }
@@ -411,5 +413,19 @@ impl Store for PostgresStore {
 
     async fn diagnose(&self) -> Result<(), Failure> {
         self.hosts.diagnose().await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_is_what_a_certificate_would_name() {
+        for (host, expected) in [("[fd00::5]:7000", "fd00::5"), ("db.example", "db.example"), ("10.0.0.1", "10.0.0.1")]
+        {
+            let url: Url = format!("postgres://u:p@{host}/b").parse().unwrap();
+            assert_eq!(connect_options(&url).unwrap().get_host(), expected);
+        }
     }
 }
