@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from e2e.harness import databases, installation, kube, measured, operators, second_attempts, shared
+from e2e.harness import ROOT, databases, installation, kube, measured, operators, python_image, second_attempts, shared
 from e2e.harness.producer import Producer
 from e2e.harness.redis_server import RedisServer
 
@@ -193,6 +193,24 @@ def images(cluster):
 
 
 @pytest.fixture(scope="session")
+def python_image_on_nodes(tmp_path_factory):
+    """Python and rq with the example's tasks: E2E_PYTHON_RQ_IMAGE, or one made here, on the project's own cluster."""
+    given = os.environ.get("E2E_PYTHON_RQ_IMAGE")
+    if given:
+        return given
+    if not os.environ.get("E2E_CLUSTER"):
+        pytest.skip("no image of the example: set E2E_PYTHON_RQ_IMAGE")
+
+    def make():
+        tasks = ROOT / "examples" / "python-rq" / "tasks.py"
+        directory = python_image.build(tmp_path_factory.mktemp("python-rq"), tasks)
+        kube.run([os.environ["E2E_CLUSTER"], "image", "example/python-rq:1", directory], seconds=180)
+        return "example/python-rq:1"
+
+    return shared.once("python-image", make)
+
+
+@pytest.fixture(scope="session")
 def installed(request, cluster, crd, images):
     """The operator as the chart installs it, for the whole cluster; it may be away."""
     release = operators.Release(cluster)
@@ -246,6 +264,14 @@ def no_release(request, crd, images):
     installed = request.getfixturevalue("installed")
     installed.may_change = not others_run(request)
     installed.away()
+
+
+@pytest.fixture
+def changed_release(release):
+    """The chart's operator, to be changed. The chart of this tree is there again afterwards, whatever happens."""
+    yield release
+    if not release.is_this_tree:
+        release.install()
 
 
 @pytest.fixture

@@ -1,14 +1,11 @@
 """The example without a recipe: Python's own rq workers come with the backlog, finish their jobs, and go."""
 
-import os
-import subprocess
-
 import pytest
 import yaml
 from rq import Queue, Worker
 from rq.job import Job
 
-from e2e.harness import ROOT, python_image, shared
+from e2e.harness import ROOT
 from e2e.harness.kube import conditions, replicas
 from e2e.harness.manifests import merged
 from e2e.harness.waiting import until
@@ -16,37 +13,15 @@ from e2e.harness.waiting import until
 EXAMPLE = ROOT / "examples" / "python-rq"
 
 
-@pytest.fixture(scope="session")
-def image(tmp_path_factory):
-    """E2E_PYTHON_RQ_IMAGE, or one that is made here, where the cluster is the project's own."""
-    given = os.environ.get("E2E_PYTHON_RQ_IMAGE")
-    if given:
-        return given
-    if not os.environ.get("E2E_CLUSTER"):
-        pytest.skip("no image of the example: set E2E_PYTHON_RQ_IMAGE")
-
-    def make():
-        directory = python_image.build(tmp_path_factory.mktemp("python-rq"), EXAMPLE / "tasks.py")
-        subprocess.run(
-            [os.environ["E2E_CLUSTER"], "image", "example/python-rq:1", str(directory)],
-            check=True,
-            timeout=180,
-            capture_output=True,
-        )
-        return "example/python-rq:1"
-
-    return shared.once("python-image", make)
-
-
 @pytest.fixture
-def mails(namespace, operator, redis_server, image):
+def mails(namespace, operator, redis_server, python_image_on_nodes):
     """Applies the example's JobQueue, with `spec` merged over its own."""
     namespace.secret("mail-redis", url=redis_server.url)
 
     def apply(**spec):
         manifest = yaml.safe_load((EXAMPLE / "jobqueue.yaml").read_text(encoding="utf-8"))
         manifest["spec"] = merged(
-            manifest["spec"], merged(spec, {"worker": merged(spec.get("worker", {}), {"image": image})})
+            manifest["spec"], merged(spec, {"worker": merged(spec.get("worker", {}), {"image": python_image_on_nodes})})
         )
         namespace.apply(manifest)
 

@@ -48,14 +48,6 @@ def field_is_known(cluster):
     )
 
 
-@pytest.fixture
-def changed_release(release):
-    """The chart's operator, to be changed. The chart of this tree is there again afterwards, whatever happens."""
-    yield release
-    if not release.is_this_tree:
-        release.install()
-
-
 @pytest.mark.alone
 @pytest.mark.usefixtures("warehouse")
 def test_upgrade_uninstall_and_install_under_load(

@@ -3,8 +3,9 @@
 // It keeps one nftables table, made anew whenever pods, namespaces or policies change, and loaded in one transaction.
 // Traffic among pods and to other machines is seen as it is forwarded, traffic to the node itself as it comes in, in
 // both cases with the address behind a Service. What the node sends to its pods is never refused, as kubelet's probes
-// must not be. A pod is known once its status has its address: what it does in the moment before is not refused, but
-// ends then, because every packet is looked at, not only the first of a connection.
+// must not be. A pod is known once its status has its address; as long as there is any policy, what comes from a pod that
+// is not known yet is dropped, and sent again by whoever wants an answer. Every packet is looked at, not only the first of
+// a connection, so that a policy ends what it does not allow.
 package main
 
 import (
@@ -12,7 +13,9 @@ import (
 	"context"
 	"flag"
 	"log"
+	"net/netip"
 	"os/exec"
+	"strings"
 	"time"
 
 	"k8s.io/apimachinery/pkg/labels"
@@ -24,8 +27,13 @@ import (
 
 func main() {
 	kubeconfig := flag.String("kubeconfig", "", "an account that may list pods, namespaces and NetworkPolicies")
+	ranges := flag.String("pods", "", "where the addresses of pods are: ranges, separated by commas")
 	table := flag.String("table", "jobqueue-policies", "the name of the table of nftables")
 	flag.Parse()
+	var known []netip.Prefix
+	for _, each := range strings.Split(*ranges, ",") {
+		known = append(known, netip.MustParsePrefix(each))
+	}
 	config, err := clientcmd.BuildConfigFromFlags("", *kubeconfig)
 	if err != nil {
 		log.Fatalf("kubeconfig %q: %v", *kubeconfig, err)
@@ -34,11 +42,11 @@ func main() {
 	if err != nil {
 		log.Fatalf("kubeconfig %q: %v", *kubeconfig, err)
 	}
-	enforce(context.Background(), informers.NewSharedInformerFactory(client, 0), *table)
+	enforce(context.Background(), informers.NewSharedInformerFactory(client, 0), known, *table)
 }
 
 // enforce loads the table whenever it changes, and never returns.
-func enforce(ctx context.Context, factory informers.SharedInformerFactory, table string) {
+func enforce(ctx context.Context, factory informers.SharedInformerFactory, ranges []netip.Prefix, table string) {
 	pods, namespaces := factory.Core().V1().Pods(), factory.Core().V1().Namespaces()
 	policies := factory.Networking().V1().NetworkPolicies()
 	changed := make(chan struct{}, 1)
@@ -62,7 +70,7 @@ func enforce(ctx context.Context, factory informers.SharedInformerFactory, table
 	loaded := ""
 	for tell(); ; {
 		<-changed
-		var seen cluster
+		seen := cluster{ranges: ranges}
 		var errs [3]error
 		seen.pods, errs[0] = pods.Lister().List(labels.Everything())
 		seen.namespaces, errs[1] = namespaces.Lister().List(labels.Everything())

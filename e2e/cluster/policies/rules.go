@@ -15,6 +15,7 @@ import (
 
 // cluster is what the rules are made of.
 type cluster struct {
+	ranges     []netip.Prefix // of the addresses of pods
 	pods       []*core.Pod
 	namespaces []*core.Namespace
 	policies   []*networking.NetworkPolicy
@@ -64,6 +65,9 @@ func (c *cluster) rules(table string) string {
 				fmt.Fprintf(&chains, "  %s %s vmap { %s }\n", family, each.own, strings.Join(jumps[family], ", "))
 			}
 		}
+		if each == egress && len(c.policies) > 0 {
+			chains.WriteString(c.strangers())
+		}
 		chains.WriteString(" }\n")
 	}
 	// Neighbour discovery is to IPv6 what ARP is to IPv4, which no rule sees.
@@ -88,6 +92,25 @@ table inet %[1]s {
  }
 }
 `, table, chains.String())
+}
+
+// strangers drops what comes from addresses of pods that are no known pod's.
+func (c *cluster) strangers() string {
+	known := map[string][]string{}
+	for _, pod := range c.pods {
+		for _, address := range addresses(pod) {
+			known[family(address)] = append(known[family(address)], address.String())
+		}
+	}
+	var rules strings.Builder
+	for _, each := range c.ranges {
+		but, family := "", family(each.Addr())
+		if len(known[family]) > 0 {
+			but = fmt.Sprintf("%s saddr != { %s } ", family, strings.Join(known[family], ", "))
+		}
+		fmt.Fprintf(&rules, "  %s saddr %s %sdrop\n", family, each, but)
+	}
+	return rules.String()
 }
 
 // allowed is what the policies let through to or from a pod, each as the beginning of a rule of nft; and whether any
