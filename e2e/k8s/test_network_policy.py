@@ -199,8 +199,14 @@ def test_the_node_enforces_what_a_policy_says(namespace, namespaces, client):
         assert answering(stranger, server) == everything, "the policy is for another pod"
 
 
-def test_a_pod_has_the_addresses_of_its_cluster(namespace, cluster, client):
-    """On IPv6 alone, no IPv4 address helps in secret."""
-    families = {6 if ":" in each else 4 for each in client("pod", ports={"web": 8001}).ready().addresses()}
-    node = cluster.raw("api/v1/nodes")["items"][0]["status"]["addresses"]
-    assert families == {6 if ":" in each["address"] else 4 for each in node if each["type"] == "InternalIP"}
+def families(found):
+    return {6 if ":" in each else 4 for each in found}
+
+
+def test_pods_and_the_metrics_service_have_the_families_of_the_cluster(cluster, client, release):
+    """On IPv6 alone, no IPv4 address helps in secret; where there are both, the Service has both."""
+    addresses_of_node = cluster.raw("api/v1/nodes")["items"][0]["status"]["addresses"]
+    expected = families(each["address"] for each in addresses_of_node if each["type"] == "InternalIP")
+    assert families(client("pod").ready().addresses()) == expected
+    service = cluster.raw(f"api/v1/namespaces/{release.namespace}/services/{release.name}-metrics")
+    assert families(service["spec"]["clusterIPs"]) == expected
