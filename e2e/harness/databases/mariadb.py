@@ -31,8 +31,8 @@ class Mariadb(Database):
         self.demand = " REQUIRE X509" if tls else ""
         self.listen, self.remote_url = "127.0.0.1", None
         if host:
-            # One address or all: an older MariaDB knows no list.
-            self.listen = "::" if ":" in host else "0.0.0.0"  # `::` takes IPv4 too
+            # One address or all, of both families: an older MariaDB knows no list.
+            self.listen = "*"
             self.remote_url = self.url.replace("127.0.0.1", in_url(host))
         subprocess.run(
             [
