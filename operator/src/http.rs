@@ -83,6 +83,8 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
+
     use super::*;
 
     #[tokio::test(start_paused = true)]
@@ -95,6 +97,21 @@ mod tests {
         tokio::time::advance(std::time::Duration::from_secs(100)).await;
         let (status, text) = alive(State(health)).await;
         assert_eq!((status, text.as_str()), (StatusCode::SERVICE_UNAVAILABLE, "the poll loop hangs\n"));
+    }
+
+    #[tokio::test]
+    async fn metrics_are_for_clients_with_a_token_where_that_is_asked_for() {
+        // A client without a token is refused without a question.
+        let never = |_: http::Request<kube::client::Body>| {
+            std::future::pending::<Result<http::Response<kube::client::Body>, Infallible>>()
+        };
+        let client = kube::Client::new(tower::service_fn(never), "default");
+        for (access, expected) in [(None, StatusCode::OK), (Some(MetricsAccess::new(client)), StatusCode::UNAUTHORIZED)]
+        {
+            let (_, ready) = watch::channel(true);
+            let health = Health { metrics: Metrics::new(), ready, liveness: Liveness::default(), access };
+            assert_eq!(metrics(State(health), HeaderMap::new()).await.status(), expected);
+        }
     }
 
     #[test]

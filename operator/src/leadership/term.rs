@@ -201,3 +201,67 @@ impl Term {
         self.context.state.serves(key)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use http::{Request, Response};
+    use kube::{client::Body, runtime::controller::Action};
+    use serde_json::json;
+
+    use super::*;
+    use crate::reconciler::compact_object::CompactObject;
+
+    /// A term with an API server that answers nothing but errors, and counts the requests.
+    fn term(asked: &Arc<AtomicUsize>) -> Term {
+        let asked = asked.clone();
+        let service = tower::service_fn(move |_: Request<Body>| {
+            asked.fetch_add(1, Ordering::SeqCst);
+            let answer = Response::builder().status(500).body(Body::empty());
+            async move { answer }
+        });
+        let client = Client::new(service, "shop");
+        Term::begin(&Settings {
+            scaling_client: client.clone(),
+            client,
+            metrics: Metrics::new(),
+            identity: "operator-0".into(),
+            scope: Scope::default(),
+            workers: WorkerDefaults::new("worker:1"),
+            password_directory: None,
+            max_rollouts: 1,
+            poll_interval: Duration::from_millis(250),
+            in_cluster: false,
+            guard: Guard::default(),
+            liveness: Liveness::default(),
+        })
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wake_does_not_bypass_the_wait_after_a_failure() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let context = term(&asked).context;
+        let object = |generation: i64| {
+            let redis = json!({"urlSecretKeyRef": {"name": "s", "key": "url"}});
+            let spec = json!({"queue": {"names": ["q"], "redis": redis}, "worker": {"image": "w:1"}});
+            let metadata = json!({"name": "q", "namespace": "shop", "uid": "u", "generation": generation});
+            let object =
+                json!({"apiVersion": "jobqueue.dev/v1alpha1", "kind": "JobQueue", "metadata": metadata, "spec": spec});
+            Arc::new(serde_json::from_value::<CompactObject>(object).expect("an object"))
+        };
+        let wake = |generation| controller::admitted(object(generation), context.clone());
+        assert!(wake(1).await.is_err());
+        let first = asked.swap(0, Ordering::SeqCst);
+        assert!(first > 0, "the API server was asked");
+        let (_, wait) = context.state.schedule_retry(&Key::new("q").within("shop"), Some(1), false, 0.5);
+        let woken = wake(1).await.expect("it waits");
+        assert_ne!(woken, Action::await_change(), "it comes back by itself");
+        assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing is asked");
+        assert!(wake(2).await.is_err(), "a changed object does not wait");
+        assert!(asked.swap(0, Ordering::SeqCst) > 0);
+        tokio::time::advance(wait).await;
+        assert!(wake(1).await.is_err(), "its time has come");
+        assert!(asked.load(Ordering::SeqCst) > 0);
+    }
+}

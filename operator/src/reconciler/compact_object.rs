@@ -73,9 +73,10 @@ impl CompactObject {
     }
 }
 
+/// The generation among it: a reconcile that failed is not waited for once the object has changed.
 fn identity(metadata: &ObjectMeta) -> ObjectMeta {
-    let ObjectMeta { name, namespace, uid, resource_version, .. } = metadata.clone();
-    ObjectMeta { name, namespace, uid, resource_version, ..ObjectMeta::default() }
+    let ObjectMeta { name, namespace, uid, resource_version, generation, .. } = metadata.clone();
+    ObjectMeta { name, namespace, uid, resource_version, generation, ..ObjectMeta::default() }
 }
 
 /// What objects have in common, for the packing to refer to: one of them, whose status says that all is well.

@@ -124,7 +124,7 @@ async fn forget_deleted(store: &Store<CompactObject>, context: &Context) {
 }
 
 /// One reconcile, if the queue is admitted, and when to come back.
-async fn admitted(object: Arc<CompactObject>, context: Arc<Context>) -> Result<Action, Error> {
+pub(crate) async fn admitted(object: Arc<CompactObject>, context: Arc<Context>) -> Result<Action, Error> {
     let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
     let key = ObjectRef::new(&name).within(&namespace);
     // Whatever woke it: a reconcile that failed comes again when its time has come, or the object has changed.

@@ -374,4 +374,46 @@ mod tests {
             (Some("u"), Some("7"))
         );
     }
+
+    /// A client of an API server with one Secret: a URL, and what else somebody put there.
+    fn client(url: &str) -> Client {
+        let bytes = |text: &str| json!(ByteString(text.as_bytes().to_vec()));
+        let data = json!({"url": bytes(url), "other": bytes(&"x".repeat(1_000_000))});
+        let secret = json!({"metadata": {"name": "s", "namespace": "n", "uid": "u"}, "data": data}).to_string();
+        let answer = move |_: http::Request<kube::client::Body>| {
+            let answer = http::Response::new(kube::client::Body::from(secret.clone().into_bytes()));
+            std::future::ready(Ok::<_, std::convert::Infallible>(answer))
+        };
+        Client::new(tower::service_fn(answer), "n")
+    }
+
+    fn queue() -> JobQueue {
+        let redis = json!({"urlSecretKeyRef": {"name": "s", "key": "url"}});
+        serde_json::from_value(json!({
+            "apiVersion": "jobqueue.dev/v1alpha1", "kind": "JobQueue", "metadata": {"name": "q", "namespace": "n"},
+            "spec": {"queue": {"names": ["q"], "redis": redis}},
+        }))
+        .unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_between_reconciles_is_trimmed() {
+        let (client, recent) = (client("redis://r"), RecentSecrets::default());
+        let resolved = resolve(&client, &queue(), &recent, Duration::ZERO).await.unwrap();
+        assert_eq!(resolved.redis.url, "redis://r");
+        let known = recent.of("n", "s");
+        let known = known.lock().await;
+        let (_, secret) = known.read.as_ref().unwrap();
+        assert_eq!(secret.data.as_ref().unwrap()["other"].0.len(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_very_long_url_is_refused() {
+        for (length, fits) in [(LONGEST_URL, true), (LONGEST_URL + 1, false)] {
+            let url = format!("{:x<length$}", "redis://r/");
+            let resolved = resolve(&client(&url), &queue(), &RecentSecrets::default(), Duration::ZERO).await;
+            let refused = matches!(resolved, Err(SecretError::Unfit { problem, .. }) if problem.contains("8 KiB"));
+            assert_eq!(!refused, fits, "{length} bytes");
+        }
+    }
 }

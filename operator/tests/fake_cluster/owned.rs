@@ -150,9 +150,12 @@ async fn a_disruption_budget_that_is_switched_off_is_deleted_once() {
         operator.settle(&server, &waiting(0)).await;
         assert!(server.get(BUDGET).is_none());
     }
+    edit(3, json!({"podDisruptionBudget": {"enabled": false}, "drainSeconds": 7}));
+    Operator::start(&server, LeaseGuard::unlimited()).settle(&server, &waiting(0)).await;
     let deletions = server.writes().into_iter().filter(|write| *write == format!("DELETE {BUDGET}"));
     assert_eq!(deletions.count(), 1);
-    edit(3, json!({}));
+    assert_eq!(server.reads(BUDGET), 1, "it is not looked for again");
+    edit(4, json!({}));
     Operator::start(&server, LeaseGuard::unlimited()).settle(&server, &waiting(0)).await;
     assert!(server.get(BUDGET).is_some());
 }
