@@ -140,7 +140,7 @@ cluster_programs() {
 
 # What is fetched and built besides the crates; the parts run side by side.
 programs() {
-    local parts=(venvs cargo_deny) pids=() each
+    local parts=(venvs cargo_deny site_environment) pids=() each
     [ "$1" = without-cluster ] || parts+=(cluster_programs)
     for each in "${parts[@]}"; do "$each" & pids+=($!); done
     local failed=

@@ -10,8 +10,8 @@ fn root() -> PathBuf {
 
 fn pages() -> Vec<PathBuf> {
     let mut pages: Vec<PathBuf> =
-        ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "CHANGELOG.md"].map(|name| root().join(name)).into();
-    for directory in ["docs", "docs/decisions", "docs/measurements"] {
+        ["charts/jobqueue-operator", "proof"].map(|directory| root().join(directory).join("README.md")).into();
+    for directory in [".", "docs", "docs/decisions", "docs/measurements", "examples/companies", "examples/python-rq"] {
         let entries = fs::read_dir(root().join(directory)).expect("a directory of pages");
         let paths = entries.map(|entry| entry.expect("readable").path());
         pages.extend(paths.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
