@@ -1,4 +1,4 @@
-"""Beside KEDA, on the same cluster in the same run.
+"""Compared with KEDA, on the same cluster in the same run.
 
     ./dev bench keda [PART]... [--small] [--rounds 4] [--more 26] [--output target/keda.json]
 
