@@ -50,8 +50,11 @@ def test_artifact_hub_shows_what_the_chart_has(render):
     served = [each["name"] for each in crd["spec"]["versions"] if each["served"]]
     assert (listed["kind"], listed["name"]) == (crd["spec"]["names"]["kind"], crd["metadata"]["name"])
     assert served == [listed["version"]]
-    pages = [each["url"].partition("/blob/main/") for each in shown["artifacthub.io/links"]]
-    assert all(home == chart["home"] and (ROOT / page).exists() for home, _, page in pages)
+    # The README is shown there too, where a relative link would lead nowhere.
+    links = re.findall(r"\]\(([^)]*)\)", (CHART / "README.md").read_text(encoding="utf-8"))
+    links += [each["url"] for each in shown["artifacthub.io/links"]]
+    pages = [re.fullmatch(rf"{chart['home']}/(?:blob|tree)/main/(.*)", link) for link in links]
+    assert len(pages) > 5 and all(page and (ROOT / page[1]).exists() for page in pages), links
 
 
 def test_images(render):

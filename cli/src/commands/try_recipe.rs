@@ -32,7 +32,7 @@ With a database, from --database or the manifest, the recipe is checked against 
 starts, and every value against its column. Without one, or while the manifest's does not answer, rows are only shown.
 --write-and-roll-back also asks the database itself: keys, constraints, triggers. It uses up ids of sequences.
 
-Exit code: 0 if all would be written, 3 if some would fail, 2 if the recipe does not fit the tables, 4 if the database
+Exit code: 0 if all would be written; 3 if some would fail; 2 if the recipe does not fit the tables; 4 if the database
 of --database (or of any, with --write-and-roll-back) does not answer.";
 
 /// Problems of one record that are told one by one.
