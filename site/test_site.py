@@ -36,14 +36,13 @@ class Elements(HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.loaded, self.policies, self.counts, self.text, self.ids = [], [], dict.fromkeys(COUNTED, 0), "", set()
+        self.loaded, self.policies, self.counts = [], [], dict.fromkeys(COUNTED, 0)
         self.article = "<article" not in text
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
         given = dict(attributes)
         self.article |= tag == "article"
-        self.ids.add(given.get("id"))
         if self.article and tag in COUNTED:
             self.counts[tag] += 1
         if tag == "meta" and given.get("http-equiv") == "Content-Security-Policy":
@@ -52,10 +51,6 @@ class Elements(HTMLParser):
 
     def handle_endtag(self, tag):
         self.article &= tag != "article"
-
-    def handle_data(self, data):
-        if self.article:
-            self.text += data
 
 
 def built():
