@@ -1,6 +1,8 @@
 //! What tests put into the state of a queue.
 
-use jobqueue_queue::StatsQuery;
+use std::time::Duration;
+
+use jobqueue_queue::{StatsQuery, WorkerStats};
 use jobqueue_scaling::{Backlog, Calendar, Policy, Rates};
 use k8s_openapi::jiff::Timestamp;
 
@@ -35,4 +37,20 @@ pub(crate) fn spec(url: &str) -> Spec {
 pub(crate) fn snapshot(waiting: u64) -> QueueSnapshot {
     let backlog = Backlog { waiting, running: 0, oldest_wait_seconds: None };
     QueueSnapshot { backlog, failed: 0, scheduled: 0, rates: Rates::default(), at: Timestamp::UNIX_EPOCH }
+}
+
+/// An idle worker, alone on the host of its name, that ended so many jobs.
+pub(crate) fn worker(name: &str, succeeded: u64, failed: u64) -> WorkerStats {
+    WorkerStats {
+        name: name.into(),
+        hostname: name.into(),
+        state: "idle".into(),
+        concurrency: 1,
+        running: 0,
+        succeeded,
+        failed,
+        busy_seconds: 0.0,
+        silent_for: Duration::ZERO,
+        job_age: None,
+    }
 }
