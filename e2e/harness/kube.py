@@ -10,6 +10,7 @@ import os
 import shutil
 import subprocess
 import threading
+import time
 import urllib.error
 import urllib.request
 
@@ -115,10 +116,10 @@ class Cluster:
         listed = self.raw(f"{path}?labelSelector={selector}" if selector else path)
         return listed["items"] if listed else []
 
-    def watch(self, plural, namespace, name):
-        return Watch(
-            self, f"{KINDS[plural]}/namespaces/{namespace}/{plural}?watch=1&fieldSelector=metadata.name={name}"
-        )
+    def watch(self, plural, namespace, name=None):
+        """Of one object, or without a name of all in the namespace."""
+        which = f"&fieldSelector=metadata.name={name}" if name else ""
+        return Watch(self, f"{KINDS[plural]}/namespaces/{namespace}/{plural}?watch=1{which}")
 
     def host_ip(self):
         """An address of this machine that pods reach: E2E_HOST_IP, or the one that faces the node."""
@@ -132,10 +133,13 @@ class Cluster:
 
 
 class Watch:
-    """Every version of one object that the API server sends, from now until `close`; survives a lost connection."""
+    """Every version that the API server sends, from now until `close`; survives a lost connection.
+
+    `when` has the monotonic moment at which each of `seen` came.
+    """
 
     def __init__(self, cluster, path):
-        self.cluster, self.path, self.seen, self.gone = cluster, path, [], False
+        self.cluster, self.path, self.seen, self.when, self.gone = cluster, path, [], [], False
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._follow, daemon=True)
         self._thread.start()
@@ -152,6 +156,7 @@ class Watch:
                         event = json.loads(line)
                         version = event["object"]["metadata"]["resourceVersion"]
                         if event["type"] in ("ADDED", "MODIFIED") and version not in versions:
+                            self.when.append(time.monotonic())
                             self.seen.append(event["object"])
                             versions.add(version)
                         self.gone = event["type"] == "DELETED"

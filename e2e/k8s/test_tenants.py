@@ -2,15 +2,15 @@
 
 import pytest
 
-from e2e.harness.hostile import EndlessRedis
+from e2e.harness.hostile import HostileServers
 from e2e.harness.manifests import companies as manifest
 
 pytestmark = pytest.mark.usefixtures("operator")
 
 
-def test_a_redis_that_answers_without_end(namespace, redis_server, database, host):
-    with EndlessRedis(host) as hostile:
-        namespace.secret("warehouse", redis=hostile.url, database=database.remote_url)
+def test_a_redis_that_answers_without_end(namespace, redis_server, database, host, tmp_path):
+    with HostileServers(host, 1, tmp_path, ["endless-array"]) as hostile:
+        namespace.secret("warehouse", redis=hostile.urls[0], database=database.remote_url)
         namespace.apply(manifest())
         said = namespace.reaches("QueueReachable", "False", "WrongData", within=30)
         assert "with more than" in said["message"], said

@@ -45,7 +45,7 @@ pub async fn serve(address: SocketAddr, health: Health, stop: CancellationToken)
 async fn alive(State(health): State<Health>) -> (StatusCode, String) {
     match health.liveness.hung() {
         None => (StatusCode::OK, "ok\n".into()),
-        Some(name) => (StatusCode::SERVICE_UNAVAILABLE, format!("the {name} loop hangs\n")),
+        Some(name) => (StatusCode::SERVICE_UNAVAILABLE, format!("{name} hangs\n")),
     }
 }
 

@@ -9,6 +9,7 @@ use std::{
 };
 
 use http::{Method, Request, Response};
+use http_body_util::{BodyExt, combinators::UnsyncBoxBody};
 use kube::{
     Client, Config,
     client::{Body, ClientBuilder},
@@ -18,6 +19,7 @@ use tower::{BoxError, Layer, Service};
 
 use crate::{
     lease_guard::LeaseGuard,
+    liveness::Liveness,
     metrics::{ApiLabels, Metrics},
 };
 
@@ -72,9 +74,9 @@ impl WriteError {
     }
 }
 
-/// A client whose writes need the lease that `lease` guards.
-pub fn client(config: Config, lease: LeaseGuard, metrics: Arc<Metrics>) -> kube::Result<Client> {
-    Ok(ClientBuilder::try_from(config)?.with_layer(&WriteGuard::new(lease, metrics)).build())
+/// A client whose writes need the lease that `lease` guards, and whose watches keep `liveness` informed.
+pub fn client(config: Config, lease: LeaseGuard, metrics: Arc<Metrics>, liveness: Liveness) -> kube::Result<Client> {
+    Ok(ClientBuilder::try_from(config)?.with_layer(&WriteGuard::new(lease, metrics, liveness)).build())
 }
 
 /// The layer that checks and counts the writes of a client.
@@ -82,14 +84,15 @@ pub fn client(config: Config, lease: LeaseGuard, metrics: Arc<Metrics>) -> kube:
 pub struct WriteGuard {
     lease: LeaseGuard,
     metrics: Arc<Metrics>,
+    liveness: Liveness,
     requests: Arc<Semaphore>,
     pause: Pause,
 }
 
 impl WriteGuard {
-    /// Asks `lease` before every write, and counts writes in `metrics`.
-    pub fn new(lease: LeaseGuard, metrics: Arc<Metrics>) -> Self {
-        Self { lease, metrics, requests: Arc::new(Semaphore::new(MAX_REQUESTS)), pause: Pause::default() }
+    /// Asks `lease` before every write, counts writes in `metrics`, and tells `liveness` what is heard of watches.
+    pub fn new(lease: LeaseGuard, metrics: Arc<Metrics>, liveness: Liveness) -> Self {
+        Self { lease, metrics, liveness, requests: Arc::new(Semaphore::new(MAX_REQUESTS)), pause: Pause::default() }
     }
 }
 
@@ -113,10 +116,12 @@ where
     S: Service<Request<Body>, Response = Response<B>>,
     S::Error: Into<BoxError>,
     S::Future: Send + 'static,
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
 {
-    type Response = Response<B>;
+    type Response = Response<AnyBody<B>>;
     type Error = BoxError;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<B>, BoxError>> + Send>>;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<AnyBody<B>>, BoxError>> + Send>>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), BoxError>> {
         self.inner.poll_ready(context).map_err(Into::into)
@@ -126,16 +131,18 @@ where
         let (requests, pause) = (self.guard.requests.clone(), self.guard.pause.clone());
         if matches!(*request.method(), Method::GET | Method::HEAD) {
             let watches = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+            let path = request.uri().path().to_owned();
             let answer = self.inner.call(request);
+            let liveness = self.guard.liveness.clone();
             return Box::pin(async move {
                 if watches {
-                    return answer.await.map_err(Into::into);
+                    return Ok(heard(answer.await.map_err(Into::into)?, liveness, path));
                 }
                 let _permit = requests.acquire().await?;
                 pause.over().await;
                 let answer = within_limit(answer, LIMIT).await;
                 pause.heed(&answer);
-                answer
+                answer.map(any)
             });
         }
         let writes = self.guard.metrics.api_writes.clone();
@@ -156,9 +163,34 @@ where
             pause.heed(&answer);
             labels.code = answer.as_ref().map_or(0, |answer| answer.status().as_u16());
             writes.get_or_create(&labels).inc();
-            answer
+            answer.map(any)
         })
     }
+}
+
+/// The body of an answer, whoever made it.
+type AnyBody<B> = UnsyncBoxBody<<B as http_body::Body>::Data, BoxError>;
+
+fn any<B>(answer: Response<B>) -> Response<AnyBody<B>>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    answer.map(|body| body.map_err(Into::into).boxed_unsync())
+}
+
+/// The answer to a watch of `path`, of which every piece is a sign of life: bookmarks come about once a minute.
+fn heard<B>(answer: Response<B>, liveness: Liveness, path: String) -> Response<AnyBody<B>>
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    liveness.hear(&path);
+    let hear = move |frame| {
+        liveness.hear(&path);
+        frame
+    };
+    any(answer.map(|body| body.map_frame(hear)))
 }
 
 /// The answer, or an error if it takes longer than `limit`.
@@ -250,7 +282,7 @@ mod tests {
     #[tokio::test]
     async fn without_the_lease_reads_pass_and_writes_do_not() {
         let metrics = Metrics::new();
-        let guard = WriteGuard::new(LeaseGuard::default(), metrics.clone());
+        let guard = WriteGuard::new(LeaseGuard::default(), metrics.clone(), Liveness::default());
         let answer = |_: Request<Body>| async { Ok::<_, BoxError>(Response::new(Body::empty())) };
         let mut service = guard.layer(tower::service_fn(answer));
         let request = |method: Method| {
@@ -260,7 +292,8 @@ mod tests {
         service.call(request(Method::GET)).await.unwrap();
         let refused = service.call(request(Method::PATCH)).await.unwrap_err();
         assert!(refused.is::<NotLeading>(), "{refused}");
-        let mut service = WriteGuard::new(LeaseGuard::unlimited(), metrics.clone()).layer(tower::service_fn(answer));
+        let mut service = WriteGuard::new(LeaseGuard::unlimited(), metrics.clone(), Liveness::default())
+            .layer(tower::service_fn(answer));
         service.call(request(Method::PATCH)).await.unwrap();
         let line = r#"api_writes_total{method="patch",resource="deployments",code="200"} 1"#;
         assert!(metrics.text().contains(line), "{}", metrics.text());
@@ -268,7 +301,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn all_requests_wait_as_long_as_the_api_server_asks() {
-        let guard = WriteGuard::new(LeaseGuard::unlimited(), Metrics::new());
+        let guard = WriteGuard::new(LeaseGuard::unlimited(), Metrics::new(), Liveness::default());
         let answer = |request: Request<Body>| async move {
             let busy = request.uri().path() == "/busy";
             let answer = Response::builder().status(if busy { 429 } else { 200 });
@@ -291,7 +324,8 @@ mod tests {
         let lease = LeaseGuard::default();
         lease.extend(Instant::now(), Duration::from_secs(3));
         let never = |_: Request<Body>| std::future::pending::<Result<Response<Body>, BoxError>>();
-        let mut service = WriteGuard::new(lease.clone(), Metrics::new()).layer(tower::service_fn(never));
+        let mut service =
+            WriteGuard::new(lease.clone(), Metrics::new(), Liveness::default()).layer(tower::service_fn(never));
         let request = Request::builder().method(Method::PATCH).uri("/").body(Body::empty()).unwrap();
         let began = Instant::now();
         let error = service.call(request).await.unwrap_err();

@@ -104,8 +104,8 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let settings = Settings {
         liveness: liveness.clone(),
         guard,
-        scaling_client: client(config.clone(), lease.clone(), metrics.clone())?,
-        client: client(config, lease.clone(), metrics.clone())?,
+        scaling_client: client(config.clone(), lease.clone(), metrics.clone(), liveness.clone())?,
+        client: client(config, lease.clone(), metrics.clone(), liveness.clone())?,
         metrics: metrics.clone(),
         identity: identity.clone(),
         scope: args.scope.scope(),

@@ -11,6 +11,7 @@ mod pgbouncer;
 mod postgres;
 mod process;
 mod redis;
+mod sentinel;
 pub mod tree;
 
 pub use authority::Authority;
@@ -20,6 +21,7 @@ pub use pgbouncer::PgBouncer;
 pub use postgres::Postgres;
 pub use process::{free_port, until};
 pub use redis::{Redis, redis_server};
+pub use sentinel::Sentinel;
 
 use std::sync::{
     OnceLock,

@@ -308,3 +308,34 @@ fn why_nothing_is_written_is_said_and_when_that_is_over() {
     run.signal("INT");
     run.end();
 }
+
+/// The token that `passwordFile` names is renewed while a run lasts: the command and its workers read the new one.
+#[test]
+fn a_password_file_of_the_manifest_is_read_again_for_each_connection() {
+    let fixture = Fixture { redis: Redis::start(&["--requirepass", "one"]), ..Fixture::new() };
+    let (token, port) = (file(fixture.directory.path(), "token", "one\n"), fixture.redis.port());
+    let redis = format!("{{url: \"redis://127.0.0.1:{port}/0\", passwordFile: {}}}", text(&token));
+    let manifest = MANIFEST.replace("{urlSecretKeyRef: {name: s, key: redis}}", &redis);
+    file(fixture.directory.path(), "jobqueue.yaml", &manifest);
+    let enqueue = |password: &str, name: &str| {
+        let url = format!("redis://:{password}@127.0.0.1:{port}/0");
+        let args = ["enqueue", "-", "--queue", "people", "--function", "people.add", "--redis", &url];
+        let ran = jobqueue_with(&args, &format!("{{\"name\": \"{name}\"}}\n"));
+        assert_eq!(ran.code, 0, "{}", ran.err);
+    };
+    let mut args = fixture.args(&["-o", "json"]);
+    let given = args.iter().position(|arg| arg == "--redis").unwrap();
+    args.drain(given..given + 2);
+    let mut run = Run::start(&args);
+    run.event("workers");
+    enqueue("one", "first");
+    until("a row", LONG, || fixture.sql("SELECT count(*) FROM person") == "1");
+    fixture.redis.cli(&["-a", "one", "CONFIG", "SET", "requirepass", "two"]);
+    std::fs::write(&token, "two\n").unwrap();
+    fixture.redis.cli(&["-a", "two", "CLIENT", "KILL", "TYPE", "normal"]);
+    enqueue("two", "second");
+    until("another row", LONG, || fixture.sql("SELECT count(*) FROM person") == "2");
+    run.signal("INT");
+    run.end();
+    fixture.assert_exact(2);
+}

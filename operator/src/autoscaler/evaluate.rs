@@ -9,7 +9,7 @@ use crate::{
     autoscaler::observe::{Load, Moment},
     digest::fingerprint,
     state::{
-        applied::Applied,
+        applied::{Applied, max_surge},
         observed::Observed,
         queue_state::{AutoscalerView, Connections, existing_pods},
         scaling::Scaling,
@@ -33,7 +33,7 @@ pub struct Change {
 pub(super) struct Evaluation {
     /// The change to write; `None` if the number of workers stays.
     pub(super) change: Option<Change>,
-    /// Whether the status is to be renewed.
+    /// Whether a reconcile is to renew the status, or the Deployment's surge.
     pub(super) has_news: bool,
 }
 
@@ -57,8 +57,16 @@ pub(super) fn evaluate(queue: AutoscalerView<'_>, load: &Load, now: Moment, else
     scaling.decision = Some(decision);
     let problems = Some(problems(spec, observed));
     let problems_changed = std::mem::replace(&mut scaling.notified, problems) != problems;
+    let surge_changed = surge_changed(spec, applied, scaling, elsewhere);
     let numbers_due = status_cursor.numbers_due(now.monotonic, || StatusDigest::of(observed, scaling));
-    Evaluation { change, has_news: problems_changed || limits_changed || numbers_due }
+    Evaluation { change, has_news: problems_changed || limits_changed || surge_changed || numbers_due }
+}
+
+/// Whether the surge of a rollout, which follows the connections that are left, is another one than was asked for.
+fn surge_changed(spec: &Spec, applied: &Applied, scaling: &Scaling, elsewhere: Connections) -> bool {
+    let (Some(limit), Some(surge)) = (spec.policy.connections, &applied.surge) else { return false };
+    let asked = scaling.replicas_asked().saturating_mul(limit.per_worker);
+    *surge != max_surge(scaling.replicas, elsewhere.room(limit, asked))
 }
 
 /// Digest of the problems that a status reports at once.
@@ -108,9 +116,8 @@ fn keep_busy(spec: &Spec, applied: &Applied, observed: &Observed, replicas: u32,
     if !spec.protect_busy || observed.nothing_runs() {
         return;
     }
-    let deployment = applied.deployment.as_deref().unwrap_or_default();
     // Pods that are not ready are removed first and have no job, which is checked before they go.
-    let busy = applied.ready.min(replicas).saturating_sub(observed.idle_pods.count_quiet(deployment));
+    let busy = applied.ready.min(replicas).saturating_sub(observed.idle_pods.count_quiet());
     protect(decision, replicas, busy);
 }
 

@@ -8,16 +8,16 @@
 mod evaluate;
 pub(crate) mod executor;
 mod observe;
+mod pace;
 mod redis_endpoints;
 mod scale_down;
 pub(crate) mod write_priority;
 
-use std::{collections::BTreeSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt, stream};
+use futures::{StreamExt, stream};
 use jobqueue_queue::{Connection, Guard, QueueError, QueueStats, StatsQuery, eviction_policy, stats};
 use tokio::{
-    sync::Mutex,
     task::JoinSet,
     time::{Instant, Interval, timeout_at},
 };
@@ -29,13 +29,14 @@ use crate::{
         evaluate::{Evaluation, evaluate},
         executor::Executor,
         observe::{Moment, observe},
+        pace::{OneTurn, Pace},
         redis_endpoints::Endpoints,
         write_priority::WritePriority,
     },
     liveness::Liveness,
     metrics::Metrics,
     state::{
-        endpoint_key::EndpointKey,
+        fair_share::news_of_workers,
         key::Key,
         owners::{AutoscalerState, PollTarget},
     },
@@ -78,7 +79,7 @@ impl Autoscaler {
     /// Polls until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
         let mut endpoints = Endpoints::new(self.guard.clone());
-        let busy: Arc<Mutex<BTreeSet<EndpointKey>>> = Arc::default();
+        let pace = Pace::default();
         let mut polls = JoinSet::new();
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
@@ -93,21 +94,18 @@ impl Autoscaler {
             while polls.try_join_next().is_some() {}
             let by_endpoint = self.state.by_endpoint();
             endpoints.retain(&by_endpoint);
+            pace.retain(&by_endpoint);
             for (endpoint, queues) in by_endpoint {
-                // One poll at a time per Redis: a slow one is asked again when it has answered.
-                if !busy.lock().await.insert(endpoint.clone()) {
+                if !pace.begin(&endpoint) {
                     continue;
                 }
-                let (autoscaler, busy, connection) = (self.clone(), busy.clone(), endpoints.get(&endpoint));
+                let connection = endpoints.get(&endpoint).map_err(Arc::new);
+                let (autoscaler, turn) = (self.clone(), OneTurn { pace: pace.clone(), endpoint, queues: queues.len() });
                 polls.spawn(async move {
                     let polled_at = Instant::now();
-                    // A panic costs this poll, and no other.
-                    let poll = std::panic::AssertUnwindSafe(autoscaler.poll(connection, queues, began)).catch_unwind();
-                    if poll.await.is_err() {
-                        tracing::error!("a poll panicked; its Redis is asked again");
-                    }
+                    let answered = || connection.as_ref().map_or(0, |connection| connection.answered());
+                    turn.take(answered, autoscaler.poll(connection.clone(), queues, began)).await;
                     autoscaler.metrics.sweep_seconds.observe(polled_at.elapsed().as_secs_f64());
-                    busy.lock().await.remove(&endpoint);
                 });
             }
         }
@@ -115,15 +113,23 @@ impl Autoscaler {
     }
 
     /// One poll of all queues of one Redis, a bounded number in each round trip, and what follows from it.
-    async fn poll(&self, connection: Result<Arc<Connection>, QueueError>, queues: Vec<PollTarget>, began: Instant) {
-        let connection = connection.map_err(Arc::new);
+    async fn poll(
+        &self,
+        connection: Result<Arc<Connection>, Arc<QueueError>>,
+        queues: Vec<PollTarget>,
+        began: Instant,
+    ) {
         let deadline = Instant::now() + POLL_DEADLINE;
         // While some answers are taken in, Redis is at work on the next.
         let portions: Vec<_> = portions(&queues).into_iter().map(|some| ask(&connection, some, deadline)).collect();
         let mut portions = stream::iter(portions).buffered(2);
         while let Some(PollAnswer { queues, answers, asked_at }) = portions.next().await {
             let now = began.elapsed().as_secs_f64();
-            for (PollTarget { key, .. }, answer) in queues.iter().zip(answers) {
+            for (target, mut answer) in queues.iter().zip(answers) {
+                let key = &target.key;
+                if let Ok(stats) = &mut answer {
+                    self.cut_workers(target, stats);
+                }
                 if let Some(change) = self.evaluate(key, now, answer.as_ref().map_err(AsRef::as_ref)) {
                     let (executor, key) = (self.executor.clone(), key.clone());
                     tokio::spawn(async move { executor.execute(&key, change, asked_at).await });
@@ -135,12 +141,20 @@ impl Autoscaler {
         }
     }
 
+    /// Leaves so many workers in an answer that what is remembered of all queues together is bounded.
+    fn cut_workers(&self, target: &PollTarget, stats: &mut QueueStats) {
+        if let Some(reported) = news_of_workers(target.reported_workers, stats.workers.len()) {
+            self.state.record_reported_workers(&target.key, reported);
+        }
+        stats.workers.truncate(target.most_workers);
+    }
+
     /// Takes in what one poll, `now` seconds after any fixed moment, answered for one queue. Returns the change that it calls
     /// for, to be written by the [`Executor`]; `None` if the number of workers stays.
     pub(crate) fn evaluate(&self, key: &Key, now: f64, answer: Result<&QueueStats, &QueueError>) -> Option<Change> {
         let now = Moment::now(now);
         let Evaluation { change, has_news } = self.state.update_within_budget(key, |queue, elsewhere| {
-            let load = observe(queue.observed, queue.spec, queue.applied.ready, answer, now);
+            let load = observe(queue.observed, queue.spec, queue.applied, answer, now);
             evaluate(queue, &load, now, elsewhere)
         })?;
         if change.is_none() && has_news {
@@ -247,6 +261,8 @@ mod tests {
             query: query.clone(),
             eviction_policy_due: false,
             workers,
+            reported_workers: 0,
+            most_workers: usize::MAX,
         };
         let sizes = |workers: &[u32]| {
             let targets: Vec<_> = workers.iter().map(|workers| target(*workers)).collect();

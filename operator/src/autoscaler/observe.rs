@@ -9,6 +9,7 @@ use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
 
 use crate::state::{
+    applied::Applied,
     health::{Reachability, Stall},
     idle_pods::IdlePods,
     observed::{Observed, QueueSnapshot},
@@ -53,11 +54,11 @@ pub(super) struct Load {
     pub(super) troubled: u32,
 }
 
-/// Takes the answer of one poll in; `ready` is the number of workers that are ready.
+/// Takes the answer of one poll in, of a queue for which this was `applied`.
 pub(super) fn observe(
     observed: &mut Observed,
     spec: &Spec,
-    ready: u32,
+    applied: &Applied,
     answer: Result<&QueueStats, &QueueError>,
     now: Moment,
 ) -> Load {
@@ -71,10 +72,10 @@ pub(super) fn observe(
             observed.failed_polls = 0;
             observed.queue = queue_reachability(&stats.faults);
             if spec.has_database {
-                judge_database(observed, ready, &stats.faults);
+                judge_database(observed, applied.ready, &stats.faults);
             }
             observed.failure_rate.observe(now.seconds, &stats.workers);
-            observed.idle_pods.observe(&stats.workers);
+            observed.idle_pods.observe(&stats.workers, applied.deployment.as_deref().unwrap_or_default());
             let Reading { backlog, rates, busy, troubled } = observed.input.read(now.seconds, stats);
             let QueueStats { failed, scheduled, .. } = *stats;
             observed.snapshot = Some(QueueSnapshot { backlog, failed, scheduled, rates, at: now.timestamp() });

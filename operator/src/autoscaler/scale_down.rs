@@ -130,6 +130,7 @@ mod tests {
     use jobqueue_queue::WorkerStats;
 
     use super::*;
+    use crate::state::testing;
 
     fn pod(name: &str, cost: Option<&str>, ready: bool) -> Pod {
         let annotations = cost.map(|cost| json!({COST: cost}));
@@ -141,23 +142,15 @@ mod tests {
 
     fn idle(quiet: &[&str], restless: &[&str], busy: &[&str]) -> IdlePods {
         let worker = |name: &str, state: &str, succeeded| WorkerStats {
-            name: name.into(),
-            hostname: name.into(),
             state: state.into(),
-            concurrency: 1,
-            running: 0,
-            succeeded,
-            failed: 0,
-            busy_seconds: 0.0,
-            silent_for: Duration::ZERO,
-            job_age: None,
+            ..testing::worker(name, succeeded, 0)
         };
         let mut idle = IdlePods::default();
         for turn in 0..2 {
             let still = quiet.iter().map(|name| worker(name, "idle", 1));
             let moved = restless.iter().map(|name| worker(name, "idle", turn));
             let working = busy.iter().map(|name| worker(name, "busy", 1));
-            idle.observe(&still.chain(moved).chain(working).collect::<Vec<_>>());
+            idle.observe(&still.chain(moved).chain(working).collect::<Vec<_>>(), "q-worker");
         }
         idle
     }

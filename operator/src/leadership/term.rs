@@ -58,7 +58,7 @@ impl Settings {
     pub async fn serve_terms(self, mut leading: watch::Receiver<bool>, stop: CancellationToken) {
         loop {
             tokio::select! {
-                elected = leading.wait_for(|leads| *leads) => if elected.is_err() { return },
+                elected = async { leading.wait_for(|leads| *leads).await.is_ok() } => if !elected { return },
                 () = stop.cancelled() => return,
             }
             self.metrics.leading.set(1);
@@ -66,7 +66,7 @@ impl Settings {
             let mut term = std::pin::pin!(Term::begin(&self).run(over.clone()));
             tokio::select! {
                 () = &mut term => {}
-                _ = leading.wait_for(|leads| !leads) => {
+                _ = async { leading.wait_for(|leads| !leads).await.is_ok() } => {
                     // Writes are refused from now on; what is under way ends by itself.
                     over.cancel();
                     term.await;

@@ -41,10 +41,11 @@ fn controller(context: &Arc<Context>) -> Controller<CompactObject> {
         (context.scope.apis(&context.client), context.scope.apis::<Deployment>(&context.client));
     let of_queues = watcher::Config::default().page_size(PAGE).labels(names::QUEUE_LABEL);
     let (store, writer) = reflector::store();
-    let queues = watch(queues, &watcher::Config::default().page_size(PAGE)).reflect(writer).applied_objects();
+    let all = watcher::Config::default().page_size(PAGE);
+    let queues = watch(queues, &all, &context.liveness).reflect(writer).applied_objects();
     let cache = context.clone();
-    let deployments =
-        watch(deployments, &of_queues).inspect_ok(move |event| cache.state.cache_deployment(event)).touched_objects();
+    let deployments = watch(deployments, &of_queues, &context.liveness);
+    let deployments = deployments.inspect_ok(move |event| cache.state.cache_deployment(event)).touched_objects();
     Controller::for_stream(queues, store)
         .owns_stream(deployments)
         .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(admission::CONCURRENCY))
@@ -63,7 +64,7 @@ where
 {
     let objects = context.scope.apis::<PartialObjectMeta<K>>(&context.client);
     let of_queues = watcher::Config::default().page_size(PAGE).labels(names::QUEUE_LABEL);
-    let events = watch(objects, &of_queues);
+    let events = watch(objects, &of_queues, &context.liveness);
     let lacking = events.map(move |event| match event {
         Ok(event) => context.state.observe_owned(kind, &event),
         Err(error) => {

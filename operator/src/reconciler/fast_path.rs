@@ -10,6 +10,7 @@ use crate::{
     names,
     reconciler::{context::Context, controller::resync, secrets::resolve, warnings},
     state::{
+        applied::max_surge,
         deployment_cache::CachedDeployment,
         key::{Key, Uid},
         missing_pods::MissingPods,
@@ -42,7 +43,13 @@ pub(super) async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -
     }
     let cached = context.state.cached_deployment(key)?;
     let (uid, generation, queues) = (Uid::of(queue), queue.metadata.generation?, context.state.len());
-    let found = context.state.update(key, |state| found_as_applied(state, &uid, generation, cached, queues));
+    let room = context.state.room(key);
+    let found = context.state.update(key, |state| {
+        // What a rollout may do follows the number of workers and the connections.
+        let surge = max_surge(state.scaling.replicas, room);
+        let is_of_now = state.applied.surge.as_ref() == Some(&surge);
+        is_of_now.then(|| found_as_applied(state, &uid, generation, cached, queues)).flatten()
+    });
     let AsApplied { workers, problem, secrets } = found.flatten()?;
     let failing = context.state.read(key, |state| state.observed.queue.is_failed() || state.database().is_failed())?;
     // If a server refuses the password, it may have changed.

@@ -1,6 +1,6 @@
 //! The second step: from what was found to what the later steps may rely on, or to what a person must repair.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use jobqueue_crds::{JobQueue, Reason, ScalingMode};
 use jobqueue_queue::StatsQuery;
@@ -19,6 +19,7 @@ use crate::{
     },
     state::{
         applied::Source,
+        budgets::Budget,
         endpoint_key::EndpointKey,
         health::Stall,
         key::version,
@@ -107,7 +108,10 @@ fn spec(queue: &JobQueue, endpoint: EndpointKey, calendar: Calendar) -> Spec {
         query: StatsQuery::from(&queue.spec.queue.settings).into(),
         policy: jobqueue_scaling_input::policy(&queue.spec),
         calendar: calendar.into(),
-        budget: queue.spec.database.as_ref().and_then(|database| database.budget.as_deref().map(Into::into)),
+        budget: queue.spec.database.as_ref().and_then(|database| {
+            let name = database.budget.as_deref()?.into();
+            Some(Arc::new(Budget { namespace: queue.namespace(), name }))
+        }),
         protect_busy: queue.spec.scaling.scale_down.protect_busy,
         has_database: queue.spec.database.is_some(),
     }

@@ -15,7 +15,7 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::reconciler::compact_object::CompactObject;
+use crate::{liveness::Liveness, reconciler::compact_object::CompactObject};
 
 /// What is watched.
 pub(super) trait Watched:
@@ -57,12 +57,32 @@ type NamespaceWatch<K> = (String, BoxStream<'static, watcher::Result<Event<K>>>)
 pub(super) fn watch<K: Watched>(
     apis: Vec<Api<K>>,
     config: &watcher::Config,
+    liveness: &Liveness,
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K> {
     let watches = apis.into_iter().map(|api| {
         let path = api.resource_url().to_owned();
-        (path, watcher(api, config.clone()).default_backoff().boxed())
+        let pulse = liveness.begin_watch(&path);
+        let events = watcher(api, config.clone()).default_backoff().inspect(move |event| {
+            if is_answer(event) {
+                pulse.beat();
+            }
+        });
+        (path, events.boxed())
     });
     merged(watches.collect())
+}
+
+/// Whether the API server answered, be it with a refusal.
+fn is_answer<K>(event: &watcher::Result<Event<K>>) -> bool {
+    match event {
+        // A list is about to be asked for.
+        Ok(Event::Init) => false,
+        Ok(_) | Err(watcher::Error::WatchError(_)) => true,
+        Err(watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error)) => {
+            matches!(error, kube::Error::Api(_))
+        }
+        Err(_) => false,
+    }
 }
 
 fn merged<K: Watched>(mut watches: Vec<NamespaceWatch<K>>) -> BoxStream<'static, watcher::Result<Event<K>>> {
@@ -248,11 +268,50 @@ mod tests {
         Ok(Response::builder().status(code).body(Body::from(serde_json::to_vec(&body)?))?)
     }
 
+    /// Two watches of the operator, on an API server that refuses one of them.
+    #[tokio::test(start_paused = true)]
+    async fn a_watch_that_fails_waits_longer_each_time_and_the_others_do_not_wait_with_it() {
+        let asked = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+        let (began, noted) = (tokio::time::Instant::now(), asked.clone());
+        let client = Client::new(
+            tower::service_fn(move |request: Request<Body>| {
+                if request.uri().path().contains("/b/") {
+                    noted.lock().unwrap().push(began.elapsed().as_secs_f64());
+                }
+                serve(request)
+            }),
+            "default",
+        );
+        let watch_of = |namespace: &str| {
+            let apis: Vec<Api<Deployment>> = crate::scope::Scope::of([namespace]).apis(&client);
+            watch(apis, &watcher::Config::default(), &Liveness::default())
+        };
+        let mut both = stream::select(watch_of("b"), watch_of("a"));
+        let limit = tokio::time::sleep(std::time::Duration::from_secs(300));
+        let (mut failures, mut listed_at) = (0, None);
+        tokio::pin!(limit);
+        loop {
+            tokio::select! {
+                Some(event) = both.next() => match event {
+                    Ok(Event::InitDone) => listed_at = Some(began.elapsed().as_secs_f64()),
+                    Ok(_) => {}
+                    Err(_) => failures += 1,
+                },
+                () = &mut limit => break,
+            }
+        }
+        assert!(listed_at.is_some_and(|at| at < 1.0), "{listed_at:?}");
+        let asked = asked.lock().unwrap();
+        assert!((5..30).contains(&failures) && (5..30).contains(&asked.len()), "{failures} failures: {asked:?}");
+        let longest = asked.windows(2).map(|pair| pair[1] - pair[0]).fold(0.0, f64::max);
+        assert!(longest > 10.0, "{asked:?}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn each_namespace_is_watched_by_itself() {
         let client = Client::new(tower::service_fn(serve), "default");
         let apis: Vec<Api<Deployment>> = crate::scope::Scope::of(["a", "b", "c"]).apis(&client);
-        let events = watch(apis, &watcher::Config::default());
+        let events = watch(apis, &watcher::Config::default(), &Liveness::default());
         let until_done = events.take_while(|event| {
             let done = matches!(event, Ok(Event::InitDone));
             async move { !done }

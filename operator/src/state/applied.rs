@@ -25,6 +25,8 @@ pub(crate) struct Applied {
     pub(crate) source: Option<Source>,
     /// What the queue has beside its Deployment; empty before the first apply.
     pub(crate) objects: Box<[OwnedObject]>,
+    /// The surge that the last reconcile asked for; `None` before the first.
+    pub(crate) surge: Option<IntOrString>,
     /// Pods are missing; `None` while all are there.
     pub(crate) missing_pods: Option<Box<MissingPods>>,
 }
@@ -81,6 +83,20 @@ pub(crate) fn deployment_digest(deployment: &Deployment) -> Digest {
 
 /// How many pods more than usual there may be in a rollout.
 pub(crate) const USUAL_SURGE: &str = "25%";
+
+/// A quarter as many pods as there are, if the database has connections for them (`room`): during a rollout no more are held
+/// than at other times. Without any room old pods go first.
+pub(crate) fn max_surge(replicas: u32, room: Option<u32>) -> IntOrString {
+    match room {
+        Some(room) if room < replicas.div_ceil(4) => IntOrString::Int(i32::try_from(room).unwrap_or(i32::MAX)),
+        _ => IntOrString::String(USUAL_SURGE.into()),
+    }
+}
+
+/// The surge of a Deployment; `None` if it has none.
+pub(crate) fn surge_of(deployment: &Deployment) -> Option<IntOrString> {
+    deployment.spec.strategy.as_ref()?.rolling_update.as_ref()?.max_surge.clone()
+}
 
 /// Sets what depends on the number of workers as it usually is, to tell what else differs.
 pub(crate) fn without_numbers(mut deployment: Deployment) -> Deployment {

@@ -1,16 +1,16 @@
 //! Whether jobs fail at an unusual rate: attempts of the last minute or so, from the counters that workers leave in Redis.
 
-use std::collections::BTreeMap;
-
 use jobqueue_queue::WorkerStats;
+
+use crate::digest::fingerprint;
 
 /// The time constant with which past attempts fade, in seconds.
 const FADE_SECONDS: f64 = 60.0;
 /// With fewer failures than that there is no rate.
 const ENOUGH: f64 = 10.0;
 
-/// Succeeded and failed, by worker.
-type Counters = BTreeMap<String, (u64, u64)>;
+/// Succeeded and failed, by the fingerprint of the worker's name, in their order.
+type Counters = Box<[(u64, (u64, u64))]>;
 
 /// Attempts that succeeded and failed lately; nothing until a worker was seen.
 #[derive(Debug, Default)]
@@ -28,8 +28,9 @@ struct Attempts {
 impl FailureRate {
     /// Takes in the workers' counters at `now`, in seconds of a monotonic clock.
     pub(crate) fn observe(&mut self, now: f64, workers: &[WorkerStats]) {
-        let counters: Counters =
-            workers.iter().map(|worker| (worker.name.clone(), (worker.succeeded, worker.failed))).collect();
+        let counters = workers.iter().map(|worker| (fingerprint(&worker.name), (worker.succeeded, worker.failed)));
+        let mut counters: Counters = counters.collect();
+        counters.sort_unstable();
         let Some(known) = &mut self.0 else {
             if !counters.is_empty() {
                 self.0 = Some(Box::new(Attempts { at: now, last: counters, succeeded: 0.0, failed: 0.0 }));
@@ -40,7 +41,8 @@ impl FailureRate {
         (known.succeeded, known.failed) = (known.succeeded * fade, known.failed * fade);
         for (name, (succeeded, failed)) in &counters {
             // What a worker did before it was first seen may be long ago.
-            let Some((succeeded_before, failed_before)) = known.last.get(name) else { continue };
+            let Ok(at) = known.last.binary_search_by_key(name, |(name, _)| *name) else { continue };
+            let (_, (succeeded_before, failed_before)) = &known.last[at];
             known.succeeded += succeeded.saturating_sub(*succeeded_before) as f64;
             known.failed += failed.saturating_sub(*failed_before) as f64;
         }
@@ -58,24 +60,8 @@ impl FailureRate {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-
-    fn worker(name: &str, succeeded: u64, failed: u64) -> WorkerStats {
-        WorkerStats {
-            name: name.into(),
-            hostname: name.into(),
-            state: "idle".into(),
-            concurrency: 1,
-            running: 0,
-            succeeded,
-            failed,
-            busy_seconds: 0.0,
-            silent_for: Duration::ZERO,
-            job_age: None,
-        }
-    }
+    use crate::state::testing::worker;
 
     #[test]
     fn many_failures_are_reported_and_forgotten() {

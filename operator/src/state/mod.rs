@@ -6,9 +6,11 @@
 //! [`registry`]; to write one takes its owner's handle ([`owners`]).
 
 pub(crate) mod applied;
+pub(crate) mod budgets;
 pub(crate) mod deployment_cache;
 pub(crate) mod endpoint_key;
 pub(crate) mod failure_rate;
+pub(crate) mod fair_share;
 pub(crate) mod health;
 pub(crate) mod idle_pods;
 pub(crate) mod key;

@@ -30,6 +30,8 @@ pub(crate) struct Observed {
     pub(crate) database_as_reported: Reachability,
     /// A recipe that does not fit the database, as the workers report; `None` if none of them says so.
     pub(crate) recipe_stall: Option<Box<Stall>>,
+    /// Workers that the last answer told of, remembered or not.
+    pub(crate) reported_workers: u32,
     /// The pods whose workers have no job.
     pub(crate) idle_pods: IdlePods,
     /// Whether jobs fail at an unusual rate.

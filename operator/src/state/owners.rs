@@ -17,8 +17,10 @@ use tokio::{sync::Mutex, time::Instant};
 use crate::{
     backoff,
     state::{
+        budgets::Share,
         deployment_cache::CachedDeployment,
         endpoint_key::EndpointKey,
+        fair_share::FairShare,
         key::{Key, Uid},
         owned_objects::{OwnedKind, OwnedNews, OwnedObject},
         queue_state::{AutoscalerView, Connections, QueueState, ReconcilerView},
@@ -99,7 +101,7 @@ impl ReconcilerState {
         }
         let (key, queue) = (tables.shared_key(key), Box::new(QueueState::new(uid, spec, initial)));
         tables.remove_served(&key);
-        tables.budgets.add(&key, &queue);
+        tables.budgets.replace(None, Share::of(&queue));
         tables.served.insert(key, queue);
     }
 
@@ -261,6 +263,10 @@ pub(crate) struct PollTarget {
     pub(crate) eviction_policy_due: bool,
     /// Its workers, as far as they are known.
     pub(crate) workers: u32,
+    /// Workers that the last answer told of; 0 if they were few.
+    pub(crate) reported_workers: u32,
+    /// So many of an answer are taken in.
+    pub(crate) most_workers: usize,
 }
 
 impl AutoscalerState {
@@ -283,16 +289,27 @@ impl AutoscalerState {
         let mut by_endpoint: BTreeMap<EndpointKey, Vec<PollTarget>> = BTreeMap::new();
         let now = Instant::now();
         let mut tables = self.lock();
+        let fair = FairShare::of_all(tables.served.values().map(|queue| queue.observed.reported_workers));
         for (key, queue) in &tables.served {
             let asked_at = queue.observed.eviction_asked_at;
             let eviction_policy_due = asked_at.is_none_or(|at| now.duration_since(at) >= EVICTION_POLICY_EVERY);
             let workers = queue.scaling.replicas.max(queue.applied.ready);
-            let target = PollTarget { key: key.clone(), query: queue.spec.query.clone(), eviction_policy_due, workers };
+            let (query, reported_workers) = (queue.spec.query.clone(), queue.observed.reported_workers);
+            let most_workers = fair.of(reported_workers, workers);
+            let key = key.clone();
+            let target = PollTarget { key, query, eviction_policy_due, workers, reported_workers, most_workers };
             by_endpoint.entry(queue.spec.endpoint.clone()).or_default().push(target);
         }
         // What is left of a server that no queue names any more may be a password.
         tables.endpoints.retain(|endpoint| by_endpoint.contains_key(endpoint));
         by_endpoint
+    }
+
+    /// An answer told of so many workers, of whom not all may be remembered.
+    pub(crate) fn record_reported_workers(&self, key: &Key, reported: u32) {
+        if let Some(queue) = self.lock().served.get_mut(key) {
+            queue.observed.reported_workers = reported;
+        }
     }
 
     /// The lock to hold while a queue's Deployment is written; `None` if it is not served.
@@ -335,7 +352,7 @@ impl StatusState {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::testing::spec;
+    use crate::state::{budgets::Budget, testing::spec};
 
     #[test]
     fn queues_of_one_redis_share_what_is_known_of_it() {
@@ -355,10 +372,11 @@ mod tests {
     fn the_connections_of_a_budget_are_those_of_the_other_queues() {
         let Owners { reconciler, autoscaler, .. } = Owners::new();
         let key = |name: &str| Key::new(name).within("n");
-        let serve = |name: &str, budget: Option<&str>, replicas| {
+        let serve = |name: &str, name_of_budget: Option<&str>, replicas| {
             let mut spec = spec("redis://r:6379/0");
             spec.policy.connections = Some(jobqueue_scaling::ConnectionBudget { per_worker: 2, connections: 100 });
-            spec.budget = budget.map(Into::into);
+            let budget = |name: &str| Budget { namespace: Some("n".into()), name: name.into() };
+            spec.budget = name_of_budget.map(|name| budget(name).into());
             reconciler.serve(&key(name), Uid::default(), spec, Initial { replicas, ..Initial::default() });
         };
         let elsewhere = |name: &str| autoscaler.update_within_budget(&key(name), |_, elsewhere| elsewhere).unwrap();

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use jobqueue_scaling::ConnectionBudget;
 use tokio::{sync::Mutex, time::Instant};
 
 use crate::state::{
@@ -57,9 +58,8 @@ impl QueueState {
 
     /// Connections to the database that the queue's workers are asked to have, and those that pods beyond these still hold.
     pub(super) fn connections(&self) -> Connections {
-        let decided = self.scaling.decision.as_ref().map_or(0, |decision| decision.replicas);
         let per_worker = self.spec.policy.connections.map_or(0, |connections| connections.per_worker);
-        let asked = self.scaling.replicas.max(decided);
+        let asked = self.scaling.replicas_asked();
         let beyond = existing_pods(&self.applied, &self.observed).saturating_sub(asked);
         Connections { asked: asked.saturating_mul(per_worker), beyond: beyond.saturating_mul(per_worker) }
     }
@@ -74,10 +74,18 @@ pub(crate) struct Connections {
     pub(crate) beyond: u32,
 }
 
+impl Connections {
+    /// How many workers more a queue has connections for that has `asked` for its own, beside these of others.
+    pub(crate) fn room(self, limit: ConnectionBudget, asked: u32) -> Option<u32> {
+        let Self { asked: others, beyond } = self;
+        let free = limit.connections.saturating_sub(others).saturating_sub(beyond).saturating_sub(asked);
+        free.checked_div(limit.per_worker)
+    }
+}
+
 /// Pods that exist: as the Deployment has them, or those whose workers report in Redis, which they do as long as they drain.
 pub(crate) fn existing_pods(applied: &Applied, observed: &Observed) -> u32 {
-    let deployment = applied.deployment.as_deref().unwrap_or_default();
-    applied.present.max(observed.idle_pods.count_known(deployment))
+    applied.present.max(observed.idle_pods.count_known())
 }
 
 /// A queue as the reconciler has it.

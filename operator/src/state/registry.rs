@@ -8,6 +8,7 @@ use std::{
 use tokio::time::Instant;
 
 use crate::state::{
+    budgets::{Budgets, Share},
     deployment_cache::CachedDeployment,
     endpoint_key::EndpointKey,
     key::Key,
@@ -40,54 +41,6 @@ pub(super) struct Tables {
     pub(super) endpoints: BTreeSet<EndpointKey>,
     /// The database connections of the queues that are served, by budget.
     pub(super) budgets: Budgets,
-}
-
-/// Connections by namespace and budget. Kept up with each change of a queue: thousands of queues are not added up at each poll.
-#[derive(Debug, Default)]
-pub(super) struct Budgets(HashMap<(Option<String>, Box<str>), Total>);
-
-/// The [`Connections`] of all queues of a budget. Wider than these, so that a sum gives back what was added.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Total {
-    asked: u64,
-    beyond: u64,
-}
-
-impl Budgets {
-    /// The connections of all queues of the budget of this one; none without a budget.
-    fn total(&self, key: &Key, queue: &QueueState) -> Total {
-        let budget = queue.spec.budget.clone();
-        budget.and_then(|budget| self.0.get(&(key.namespace.clone(), budget))).copied().unwrap_or_default()
-    }
-
-    /// The connections of the other queues of the budget of this one; none if it has its own.
-    pub(super) fn elsewhere(&self, key: &Key, queue: &QueueState) -> Connections {
-        let (total, ours) = (self.total(key, queue), queue.connections());
-        let rest = |all: u64, ours: u32| u32::try_from(all.saturating_sub(u64::from(ours))).unwrap_or(u32::MAX);
-        Connections { asked: rest(total.asked, ours.asked), beyond: rest(total.beyond, ours.beyond) }
-    }
-
-    /// A queue counts from now on.
-    pub(super) fn add(&mut self, key: &Key, queue: &QueueState) {
-        let Some(budget) = queue.spec.budget.clone() else { return };
-        let Connections { asked, beyond } = queue.connections();
-        let total = self.0.entry((key.namespace.clone(), budget)).or_default();
-        *total = Total { asked: total.asked + u64::from(asked), beyond: total.beyond + u64::from(beyond) };
-    }
-
-    /// A queue that counts, as it was when it was added, does no longer.
-    pub(super) fn remove(&mut self, key: &Key, queue: &QueueState) {
-        let Some(budget) = queue.spec.budget.clone() else { return };
-        let of_budget = (key.namespace.clone(), budget);
-        let Connections { asked, beyond } = queue.connections();
-        if let Some(total) = self.0.get_mut(&of_budget) {
-            total.asked = total.asked.saturating_sub(u64::from(asked));
-            total.beyond = total.beyond.saturating_sub(u64::from(beyond));
-            if *total == Total::default() {
-                self.0.remove(&of_budget);
-            }
-        }
-    }
 }
 
 /// What is known of one object whether it is served or not.
@@ -149,17 +102,17 @@ impl Tables {
         change: impl FnOnce(&mut QueueState, Connections) -> T,
     ) -> Option<T> {
         let queue = self.served.get_mut(key)?;
-        let elsewhere = self.budgets.elsewhere(key, queue);
-        self.budgets.remove(key, queue);
+        let before = Share::of(queue);
+        let elsewhere = self.budgets.elsewhere(before.as_ref());
         let result = change(queue, elsewhere);
-        self.budgets.add(key, queue);
+        self.budgets.replace(before, Share::of(queue));
         Some(result)
     }
 
     /// A queue is served no longer.
     pub(super) fn remove_served(&mut self, key: &Key) {
         if let Some(queue) = self.served.remove(key) {
-            self.budgets.remove(key, &queue);
+            self.budgets.replace(Share::of(&queue), None);
         }
     }
 
@@ -218,10 +171,8 @@ impl Registry {
         let tables = self.lock();
         let queue = tables.served.get(key)?;
         let limit = queue.spec.policy.connections?;
-        let Connections { asked, beyond } = tables.budgets.elsewhere(key, queue);
-        let ours = queue.connections().asked;
-        let free = limit.connections.saturating_sub(asked).saturating_sub(beyond).saturating_sub(ours);
-        free.checked_div(limit.per_worker)
+        let elsewhere = tables.budgets.elsewhere(Share::of(queue).as_ref());
+        elsewhere.room(limit, queue.connections().asked)
     }
 
     /// Whether one of these objects is known not to be there.

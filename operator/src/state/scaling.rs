@@ -38,6 +38,11 @@ pub(crate) struct Retry {
 }
 
 impl Scaling {
+    /// As many workers as are asked for, or about to be.
+    pub(crate) fn replicas_asked(&self) -> u32 {
+        self.replicas.max(self.decision.as_ref().map_or(0, |decision| decision.replicas))
+    }
+
     /// Whether a change of the number of workers may be begun at `now`.
     pub(crate) fn may_begin_write(&self, now: Instant) -> bool {
         !self.write_in_progress && self.retry.is_none_or(|retry| now >= retry.not_before)

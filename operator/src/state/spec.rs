@@ -7,7 +7,7 @@ use jobqueue_crds::LastScale;
 use jobqueue_queue::StatsQuery;
 use jobqueue_scaling::{Bounds, Calendar, Policy};
 
-use crate::state::endpoint_key::EndpointKey;
+use crate::state::{budgets::Budget, endpoint_key::EndpointKey};
 
 /// The part of a queue's state that follows its spec.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ pub(crate) struct Spec {
     /// The schedules of its bounds. In a cell, since reading one fills its cache; ask [`Spec::bounds`].
     pub(crate) calendar: RefCell<Calendar>,
     /// The budget of database connections that it shares with other queues of its namespace; `None` if it has its own.
-    pub(crate) budget: Option<Box<str>>,
+    pub(crate) budget: Option<Arc<Budget>>,
     /// `scaleDown.protectBusy`.
     pub(crate) protect_busy: bool,
     /// Whether the queue has a database.

@@ -1,6 +1,8 @@
 //! What tests put into the state of a queue.
 
-use jobqueue_queue::StatsQuery;
+use std::time::Duration;
+
+use jobqueue_queue::{StatsQuery, WorkerStats};
 use jobqueue_scaling::{Backlog, Calendar, Policy, Rates};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -49,5 +51,21 @@ pub(crate) fn condition(kind: &str, status: &str, reason: &str) -> Condition {
         reason: reason.into(),
         status: status.into(),
         type_: kind.into(),
+    }
+}
+
+/// An idle worker, alone on the host of its name, that ended so many jobs.
+pub(crate) fn worker(name: &str, succeeded: u64, failed: u64) -> WorkerStats {
+    WorkerStats {
+        name: name.into(),
+        hostname: name.into(),
+        state: "idle".into(),
+        concurrency: 1,
+        running: 0,
+        succeeded,
+        failed,
+        busy_seconds: 0.0,
+        silent_for: Duration::ZERO,
+        job_age: None,
     }
 }

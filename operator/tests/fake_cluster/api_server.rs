@@ -6,7 +6,7 @@ use std::{
 };
 
 use http::{Method, Request, Response, StatusCode};
-use jobqueue_operator::{LeaseGuard, Metrics, WriteGuard};
+use jobqueue_operator::{LeaseGuard, Liveness, Metrics, WriteGuard};
 use kube::{Client, client::Body};
 use serde_json::{Value, json};
 use tower::{BoxError, Layer};
@@ -40,6 +40,8 @@ struct State {
     fault: Option<(usize, Fault)>,
     /// Which paths are refused, and with which words.
     refusal: Option<(&'static str, &'static str)>,
+    /// Every request is answered with 429, and this `Retry-After` in seconds.
+    busy: Option<u64>,
     /// The client is dead: nothing gets through any more.
     dead: bool,
     /// Every number of workers that the Deployment was given.
@@ -62,7 +64,7 @@ impl ApiServer {
             let server = server.clone();
             async move { server.serve(request).await }
         });
-        Client::new(WriteGuard::new(lease, metrics).layer(service), "default")
+        Client::new(WriteGuard::new(lease, metrics, Liveness::default()).layer(service), "default")
     }
 
     /// Lets the `number`th write from now on (from 0) go wrong, once.
@@ -74,6 +76,11 @@ impl ApiServer {
     /// Refuses every write to paths that end so with a status of 500 and these words, until there are others; `None`: no longer.
     pub(crate) fn refuse(&self, refusal: Option<(&'static str, &'static str)>) {
         self.lock().refusal = refusal;
+    }
+
+    /// Answers every request with 429 and this `Retry-After`; `None`: no longer.
+    pub(crate) fn be_busy(&self, seconds: Option<u64>) {
+        self.lock().busy = seconds;
     }
 
     /// A new client process starts.
@@ -95,6 +102,12 @@ impl ApiServer {
     /// Deletes an object, as somebody else would.
     pub(crate) fn remove(&self, path: &str) {
         self.lock().objects.remove(path);
+    }
+
+    /// All objects right below a path.
+    pub(crate) fn below(&self, path: &str) -> Vec<Value> {
+        let is_below = |other: &str| other.strip_prefix(path).is_some_and(|rest| rest.rfind('/') == Some(0));
+        self.lock().objects.iter().filter(|(other, _)| is_below(other)).map(|(_, object)| object.clone()).collect()
     }
 
     /// What is there.
@@ -132,12 +145,18 @@ impl ApiServer {
         self.lock().replicas.clone()
     }
 
-    async fn serve(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
+    /// Answers a request.
+    pub(crate) async fn serve(&self, request: Request<Body>) -> Result<Response<Body>, BoxError> {
         let (parts, body) = request.into_parts();
         let body = body.collect_bytes().await?;
         let (method, path) = (parts.method, parts.uri.path().to_owned());
         if self.lock().dead {
             return Err("the process is dead".into());
+        }
+        if let Some(seconds) = self.busy_for(&method, &path) {
+            let mut answer = failure(429);
+            answer.headers_mut().insert("Retry-After", seconds.into());
+            return Ok(answer);
         }
         if method == Method::GET {
             return Ok(self.read(&path, parts.uri.query().unwrap_or_default()));
@@ -172,6 +191,18 @@ impl ApiServer {
                 std::future::pending().await
             }
         }
+    }
+
+    /// For how long the client is asked to wait, if it is; the request counts.
+    fn busy_for(&self, method: &Method, path: &str) -> Option<u64> {
+        let mut state = self.lock();
+        let seconds = state.busy?;
+        if *method == Method::GET {
+            state.reads.push(path.into())
+        } else {
+            state.writes.push(format!("{method} {path}"))
+        }
+        Some(seconds)
     }
 
     fn read(&self, path: &str, query: &str) -> Response<Body> {

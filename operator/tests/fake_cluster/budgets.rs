@@ -65,3 +65,30 @@ async fn a_rollout_makes_no_more_pods_than_the_database_has_connections_for() {
         assert_eq!(server.replicas(), [0, 5]);
     }
 }
+
+/// Nothing of the manifest changes; the next rollout may be anybody's (`kubectl rollout restart`).
+#[tokio::test(start_paused = true)]
+async fn the_surge_follows_the_number_of_workers_and_what_other_queues_of_the_budget_have() {
+    let server = with_connections(24, Some("b"));
+    let mut operator = Operator::start(&server, LeaseGuard::unlimited());
+    reconcile_and_poll(&server, &operator, Ok(&waiting(0))).await;
+    assert_eq!(surge(&server), json!("25%"), "none are there");
+    reconcile_and_poll(&server, &operator, Ok(&waiting(500))).await;
+    assert_eq!((server.replicas(), surge(&server)), (vec![0, 5], json!(1)), "one of four is left of 24");
+    while operator.term.next_request().is_some() {}
+    // Another queue takes what is left. The first is asked nothing but its numbers.
+    let mut other = queue();
+    other["metadata"]["name"] = "others".into();
+    other["spec"]["database"] = server.get(QUEUE).unwrap()["spec"]["database"].clone();
+    assert!(operator.reconcile_as(other).await);
+    let others = ObjectRef::new("others").within("shop");
+    let change = operator.term.evaluate(&others, 0.0, Ok(&waiting(800))).expect("jobs wait");
+    operator.term.execute(&others, change, tokio::time::Instant::now()).await;
+    while operator.term.next_request().is_some() {}
+    operator.poll(Ok(&waiting(500))).await;
+    assert_eq!(operator.term.next_request(), Some(crate::fixture::key()), "its surge is too large now");
+    assert!(operator.reconcile(&server).await);
+    assert_eq!(surge(&server), json!(0));
+    operator.poll(Ok(&waiting(500))).await;
+    assert_eq!(operator.term.next_request(), None, "once");
+}

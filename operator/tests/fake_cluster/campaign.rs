@@ -75,8 +75,8 @@ async fn ten_seconds_later(server: &ApiServer, operator: &Operator) -> BTreeMap<
     objects
 }
 
-/// Without what has a history: generations, the versions of the Secret (which the pods' mark is one of), the surge of a rollout,
-/// which is as the connections allowed it at the last apply, and, where neither the spec nor the backlog decides it, the number.
+/// Without what has a history: generations, the versions of the Secret (which the pods' mark is one of) and, where neither the
+/// spec nor the backlog decides it, the number of workers, with the surge of a rollout, which follows it.
 fn comparable(mut objects: BTreeMap<String, Value>, spec: &Value) -> BTreeMap<String, Value> {
     for object in objects.values_mut() {
         object["metadata"].as_object_mut().unwrap().remove("generation");
@@ -92,12 +92,21 @@ fn comparable(mut objects: BTreeMap<String, Value>, spec: &Value) -> BTreeMap<St
         let found = deployment.pointer_mut(of).and_then(Value::as_object_mut).unwrap();
         assert!(found.remove(name).is_some(), "{name}");
     }
+    let replicas = deployment["spec"]["replicas"].as_u64().unwrap();
     let surge = deployment["spec"]["strategy"]["rollingUpdate"].as_object_mut().unwrap().remove("maxSurge");
-    assert!(surge.is_some());
+    assert_eq!(surge, Some(surge_for(spec, replicas)), "{replicas} workers of {spec:#}");
     if spec["scaling"]["mode"] != "Manual" {
         deployment["spec"].as_object_mut().unwrap().remove("replicas");
     }
     objects
+}
+
+/// What the database has connections for, beside those of so many workers; a quarter of them at most.
+fn surge_for(spec: &Value, replicas: u64) -> Value {
+    let per_worker = spec["worker"]["concurrency"].as_u64().unwrap_or(4);
+    let free =
+        spec["database"]["maxConnections"].as_u64().map(|all| all.saturating_sub(replicas * per_worker) / per_worker);
+    free.filter(|free| *free < replicas.div_ceil(4)).map_or_else(|| "25%".into(), Value::from)
 }
 
 async fn campaign(seed: u64, changes: usize) {

@@ -65,6 +65,26 @@ pub(crate) struct Operator {
     pub(crate) born: Instant,
 }
 
+/// What an operator process has in common for all its terms.
+pub(crate) fn settings(server: &ApiServer, lease: LeaseGuard, worker_image: &str) -> Settings {
+    let metrics = Metrics::new();
+    let client = server.client(lease, metrics.clone());
+    Settings {
+        scaling_client: client.clone(),
+        client,
+        metrics,
+        identity: "operator-0".into(),
+        scope: Scope::of(["shop"]),
+        workers: WorkerDefaults::new(worker_image),
+        password_directory: None,
+        max_rollouts: 1,
+        poll_interval: Duration::from_millis(250),
+        in_cluster: false,
+        guard: Guard::default(),
+        liveness: Liveness::default(),
+    }
+}
+
 impl Operator {
     pub(crate) fn start(server: &ApiServer, lease: LeaseGuard) -> Self {
         Self::of_release(server, lease, "worker:1")
@@ -73,23 +93,7 @@ impl Operator {
     /// Of a release with this image of the worker, which replaces the workers of one queue at a time.
     pub(crate) fn of_release(server: &ApiServer, lease: LeaseGuard, worker_image: &str) -> Self {
         server.revive();
-        let metrics = Metrics::new();
-        let client = server.client(lease, metrics.clone());
-        let settings = Settings {
-            scaling_client: client.clone(),
-            client,
-            metrics,
-            identity: "operator-0".into(),
-            scope: Scope::of(["shop"]),
-            workers: WorkerDefaults::new(worker_image),
-            password_directory: None,
-            max_rollouts: 1,
-            poll_interval: Duration::from_millis(250),
-            in_cluster: false,
-            guard: Guard::default(),
-            liveness: Liveness::default(),
-        };
-        Self { term: Term::begin(&settings), born: Instant::now() }
+        Self { term: Term::begin(&settings(server, lease, worker_image)), born: Instant::now() }
     }
 
     /// Reconciles the queue as the server has it; true if that went through.

@@ -140,6 +140,11 @@ impl Connection {
         self.shared.connector.is_cluster()
     }
 
+    /// What all answers of a server that is not trusted cost so far, in bytes of memory or so; 0 for one that is trusted.
+    pub fn answered(&self) -> u64 {
+        self.shared.connector.answered()
+    }
+
     /// Sends one command.
     pub async fn query<T: FromRedisValue>(&self, cmd: &Cmd) -> Result<T, QueueError> {
         let (mut live, generation) = self.live().await?;

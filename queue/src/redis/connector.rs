@@ -20,6 +20,7 @@ use crate::redis::error::queue_error;
 use crate::redis::guard::Guard;
 use crate::redis::guard::cluster::GuardedCluster;
 use crate::redis::guard::dialer::{Dialer, GuardedNode, Transport};
+use crate::redis::password_file::{self, PasswordFile};
 use crate::redis::url::{ConnectionUrl, Login, Node, Topology, full_name};
 
 /// Unanswered data or silence for this long ends a TCP connection, so that a vanished peer is noticed even by a
@@ -77,6 +78,11 @@ impl Connector {
         Ok(self)
     }
 
+    /// What the answers of servers that are not trusted cost so far.
+    pub(crate) fn answered(&self) -> u64 {
+        self.dialer.as_ref().map_or(0, Dialer::answered)
+    }
+
     pub(crate) fn is_guarded(&self) -> bool {
         self.dialer.is_some()
     }
@@ -114,6 +120,8 @@ impl Connector {
                 Live::GuardedSingle(self.guarded_master(dialer, sentinels, master, login).await?)
             }
             Topology::Cluster(nodes) => {
+                let (connector, db) = (self.clone(), self.target.url.db);
+                let settings = Arc::new(move || connector.settings(db));
                 Live::GuardedCluster(GuardedCluster::connect(dialer.clone(), settings, nodes).await?)
             }
             Topology::Socket(_) => return Err(RedisError::from((ErrorKind::InvalidClientConfig, "a socket"))),
@@ -247,6 +255,7 @@ impl Connector {
     }
 
     fn cluster(&self, nodes: &[Node], timeouts: Timeouts) -> RedisResult<ClusterClient> {
+        // A file that cannot be read is told in its own words.
         let login = self.login()?;
         let addresses: Vec<ConnectionInfo> = nodes
             .iter()
@@ -266,6 +275,9 @@ impl Connector {
         if let Some(password) = &login.password {
             builder = builder.password(password);
         }
+        if let Some(file) = PasswordFile::of(&self.target.url) {
+            builder = builder.set_credentials_provider(file);
+        }
         if let Some(domain) = &self.target.url.domain {
             builder = builder.async_dns_resolver(Within(domain.clone()));
         }
@@ -284,13 +296,7 @@ impl Connector {
 
     /// User and password as they are now.
     fn login(&self) -> RedisResult<Login> {
-        let ConnectionUrl { login, password_file, .. } = &self.target.url;
-        let Some(file) = password_file else { return Ok(login.clone()) };
-        let text = std::fs::read_to_string(file).map_err(|error| {
-            std::io::Error::new(error.kind(), format!("the password file {} cannot be read: {error}", file.display()))
-        })?;
-        // A trailing line break is what editors and `echo` leave.
-        Ok(Login { password: Some(text.trim().to_owned()), ..login.clone() })
+        password_file::login(&self.target.url)
     }
 
     fn settings(&self, db: i64) -> RedisResult<RedisConnectionInfo> {

@@ -5,6 +5,7 @@ pub(crate) mod connection;
 mod connector;
 pub(crate) mod error;
 pub(crate) mod guard;
+mod password_file;
 pub(crate) mod script;
 pub(crate) mod server_check;
 pub(crate) mod url;

@@ -10,6 +10,8 @@ use crate::redis::answer::Answer;
 pub(crate) const MOST_WORKERS: usize = 5_000;
 /// Bytes of one text that are kept of a worker's record. A report may have four times as many.
 pub(crate) const LONGEST_TEXT: usize = 512;
+/// Of the name of a worker or a host: as many as a name in Kubernetes may have.
+const LONGEST_NAME: usize = 253;
 
 /// The answer about one queue.
 #[derive(Debug, Clone)]
@@ -105,10 +107,10 @@ impl Activity {
 impl WorkerRecord {
     fn read(row: &mut Answer) -> Result<Self, QueueError> {
         Ok(Self {
-            name: text(row, "name")?,
+            name: cut_text(row, "name", LONGEST_NAME)?,
             last_heartbeat: text(row, "last_heartbeat")?,
             state: text(row, "state")?,
-            hostname: text(row, "hostname")?,
+            hostname: cut_text(row, "hostname", LONGEST_NAME)?,
             succeeded: text(row, "succeeded")?,
             failed: text(row, "failed")?,
             busy_seconds: text(row, "busy_seconds")?,
@@ -121,8 +123,12 @@ impl WorkerRecord {
 
 /// The next field, a text that is cut where it is too long.
 fn text(answer: &mut Answer, field: &'static str) -> Result<String, QueueError> {
+    cut_text(answer, field, LONGEST_TEXT)
+}
+
+fn cut_text(answer: &mut Answer, field: &'static str, longest: usize) -> Result<String, QueueError> {
     let mut text: String = answer.read(field)?;
-    cut(&mut text, LONGEST_TEXT);
+    cut(&mut text, longest);
     Ok(text)
 }
 
@@ -152,7 +158,11 @@ mod tests {
         let answer = vec![Value::Int(1), Value::Int(i64::from(u32::MAX)), Value::Int(0), Value::Array(activity)];
         let read = StatsAnswer::read("stats.lua", Value::Array(answer)).unwrap().activity.unwrap();
         assert_eq!(read.workers.len(), MOST_WORKERS);
-        assert_eq!((read.workers[0].name.len(), read.workers[0].hostname.len()), (LONGEST_TEXT, LONGEST_TEXT));
+        assert_eq!(
+            (read.workers[0].name.len(), read.workers[0].hostname.len()),
+            (LONGEST_NAME - 1, LONGEST_NAME - 1),
+            "not within a letter"
+        );
         assert_eq!((read.head.len(), read.reports[0].len()), (LONGEST_TEXT, 4 * LONGEST_TEXT));
     }
 }

@@ -4,6 +4,8 @@
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it should be")]
 
 mod addresses;
+#[path = "../shared/certificates.rs"]
+mod certificates;
 mod replies;
 mod server;
 mod trusted;

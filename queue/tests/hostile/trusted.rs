@@ -1,9 +1,9 @@
 //! A guarded connection to servers that mean no harm: it does what any other does.
 
 use jobqueue_queue::{Guard, QueueError, TlsOptions};
-use jobqueue_testkit::{Authority, Redis, free_port};
+use jobqueue_testkit::{Authority, Redis, Sentinel, free_port};
 
-use crate::{guarded, guarded_with_tls, poll};
+use crate::{certificates, guarded, guarded_with_tls, poll};
 
 #[tokio::test]
 async fn a_queue_is_read_and_a_restart_survived() {
@@ -29,11 +29,7 @@ async fn an_authority_and_a_certificate_of_ones_own_are_used() {
     let authority = Authority::new();
     let (_server, port) = authority.redis(true, &[]);
     let url = format!("rediss://127.0.0.1:{port}");
-    let ours = TlsOptions {
-        ca: Some(authority.pem("ca.pem")),
-        client_cert: Some(authority.pem("client.pem")),
-        client_key: Some(authority.pem("client.key")),
-    };
+    let ours = certificates::ours(&authority);
     assert_eq!(poll(&guarded_with_tls(&url, &ours, Guard::default())).await.unwrap().waiting, 0);
     for (what, tls) in [
         ("a stranger's certificate", TlsOptions::default()),
@@ -68,5 +64,31 @@ async fn workers_and_texts_beyond_the_limits_are_left_out_by_the_script() {
     redis.cli(&["EVAL", fill, "0"]);
     let stats = poll(&guarded(&redis.url(), Guard::default())).await.unwrap();
     assert_eq!(stats.workers.len(), 5_000);
-    assert!(stats.workers.iter().all(|worker| worker.hostname.len() == 512));
+    assert!(stats.workers.iter().all(|worker| worker.hostname.len() == 253));
+}
+
+/// The Sentinel asks for the password of the data nodes, and names a master at an address that is allowed.
+#[tokio::test]
+async fn the_master_behind_a_sentinel_is_asked_and_the_new_one_after_a_failover() {
+    let login = ["--requirepass", "s3cret", "--masterauth", "s3cret"];
+    let mut master = Redis::start(&login);
+    let replica_of = format!("127.0.0.1 {}", master.port());
+    let replica = Redis::start(&[&login[..], &["--replicaof", &replica_of]].concat());
+    let sentinel = Sentinel::start(&master, "s3cret");
+    let url = format!("redis+sentinel://:s3cret@127.0.0.1:{},127.0.0.1:{}/mymaster/0", free_port(), sentinel.port());
+    let connection = guarded(&url, Guard::default());
+    master.cli(&["-a", "s3cret", "LPUSH", "rq:queue:q", "a", "b"]);
+    assert_eq!(poll(&connection).await.unwrap().waiting, 2);
+    jobqueue_testkit::until("the replica has it", std::time::Duration::from_secs(10), || {
+        replica.cli(&["-a", "s3cret", "LLEN", "rq:queue:q"]) == "2"
+    });
+    master.kill();
+    let began = std::time::Instant::now();
+    loop {
+        match poll(&connection).await {
+            Ok(stats) => break assert_eq!(stats.waiting, 2),
+            Err(error) => assert!(began.elapsed().as_secs() < 30, "{error}"),
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
 }

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use jobqueue_queue::{Connection, Guard, Script, Timeouts, TlsOptions};
-use jobqueue_testkit::{Authority, Redis, free_port, until};
+use jobqueue_testkit::{Authority, Redis, Sentinel, free_port, until};
 
-use crate::{cluster, connection, life::life, run, sentinel::Sentinel, with_tls};
+use crate::{cluster, connection, life::life, run, with_tls};
 
 /// Also on IPv4, where the harness looks whether the server is up.
 const BOTH: [&str; 3] = ["--bind", "127.0.0.1", "::1"];
@@ -57,7 +57,7 @@ async fn the_master_that_a_sentinel_names() {
     let replica_of = format!("::1 {}", master.port());
     let _replica = Redis::start(&[&login[..], &BOTH, &["--replicaof", &replica_of]].concat());
     let sentinel = Sentinel::start_at("::1", &master, "s3cret");
-    let url = format!("redis+sentinel://:s3cret@[::1]:{},[::1]:{}/mymaster/0", free_port(), sentinel.port);
+    let url = format!("redis+sentinel://:s3cret@[::1]:{},[::1]:{}/mymaster/0", free_port(), sentinel.port());
     for (name, connection) in [("plain", connection(&url)), ("guarded", guarded(&url, &TlsOptions::default()))] {
         run(&connection, &["SET", name, "yes"]).await.unwrap();
         until("the master has it", Duration::from_secs(5), || master.cli(&["-a", "s3cret", "GET", name]) == "yes");

@@ -1,9 +1,10 @@
 //! Passwords, ACL users, databases.
 
-use jobqueue_queue::{Connection, ConnectionUrl, QueueError, Timeouts, TlsOptions};
+use jobqueue_queue::{Connection, ConnectionUrl, Guard, QueueError, Timeouts, TlsOptions};
 use jobqueue_testkit::Redis;
 use redis::Value;
 
+use crate::cluster::cluster;
 use crate::{answered, connection, run};
 
 #[tokio::test]
@@ -50,6 +51,45 @@ async fn a_password_in_a_file_is_read_for_each_connection() {
     answered(&connection, &["PING"]).await;
     let both = format!("redis://:one@127.0.0.1:{}", server.port()).parse::<ConnectionUrl>().unwrap();
     assert!(matches!(both.with_password_file(&file), Err(QueueError::Config(_))));
+}
+
+/// A client that began with one password, and connects to a node of the cluster when there is another.
+#[tokio::test]
+async fn each_node_of_a_cluster_is_given_the_password_of_the_moment() {
+    let nodes = cluster();
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("token");
+    let url: ConnectionUrl = format!("redis+cluster://127.0.0.1:{}", nodes[0].port()).parse().unwrap();
+    let url = url.with_password_file(&file).unwrap();
+    let (tls, limits) = (TlsOptions::default(), Timeouts::default());
+    let trusting = Connection::new(&url, &tls, limits).unwrap();
+    let guarded = Connection::guarded(&url, &tls, limits, Guard::default()).unwrap();
+    for node in &nodes {
+        node.cli(&["CONFIG", "SET", "requirepass", "one"]);
+    }
+    std::fs::write(&file, "one").unwrap();
+    for connection in [&trusting, &guarded] {
+        answered(connection, &["EVAL", "return 1", "1", "bar"]).await;
+    }
+    // Another node takes the new password only, and ends the connections that it has; the first ones take both for a while.
+    let other = &nodes[2];
+    for node in &nodes[..2] {
+        node.cli(&["-a", "one", "ACL", "SETUSER", "default", ">two"]);
+    }
+    std::fs::write(&file, "two").unwrap();
+    other.cli(&["-a", "one", "CONFIG", "SET", "requirepass", "two"]);
+    other.cli(&["-a", "two", "CLIENT", "KILL", "TYPE", "normal"]);
+    for connection in [&trusting, &guarded] {
+        let began = std::time::Instant::now();
+        loop {
+            match run(connection, &["EVAL", "return 2", "1", "foo"]).await {
+                Ok(answer) => break assert_eq!(answer, Value::Int(2)),
+                Err(QueueError::Unavailable { .. }) if began.elapsed().as_secs() < 30 => {}
+                Err(error) => panic!("{error}"),
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+    }
 }
 
 #[tokio::test]

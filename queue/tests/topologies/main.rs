@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test panics where something is not as it should be")]
 
+#[path = "../shared/certificates.rs"]
+mod certificates;
 mod cluster;
 mod ipv6;
 mod life;

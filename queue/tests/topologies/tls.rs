@@ -3,7 +3,7 @@
 use jobqueue_queue::{Connection, QueueError, Timeouts, TlsOptions};
 use jobqueue_testkit::Authority;
 
-use crate::{run, with_tls};
+use crate::{certificates, run, with_tls};
 
 #[tokio::test]
 async fn our_own_authority_is_trusted_and_a_stranger_is_denied() {
@@ -22,11 +22,7 @@ async fn mutual_tls_wants_our_certificate() {
     let authority = Authority::new();
     let (_server, port) = authority.redis(true, &[]);
     let url = format!("rediss://127.0.0.1:{port}");
-    let ours = TlsOptions {
-        ca: Some(authority.pem("ca.pem")),
-        client_cert: Some(authority.pem("client.pem")),
-        client_key: Some(authority.pem("client.key")),
-    };
+    let ours = certificates::ours(&authority);
     run(&with_tls(&url, &ours), &["PING"]).await.unwrap();
     let nobody = TlsOptions { ca: Some(authority.pem("ca.pem")), ..TlsOptions::default() };
     let error = run(&with_tls(&url, &nobody), &["PING"]).await.unwrap_err();

@@ -24,7 +24,7 @@ use jobqueue_ingest::Recipe;
 use jobqueue_queue::{Connection, StatsQuery, Timeouts};
 
 use self::event::Event;
-use self::processes::{Processes, find_worker};
+use self::processes::{Processes, find_worker, password_files};
 use self::reasons::Reasons;
 use self::servers::{Database, Redis};
 use self::session::{Outcome, Session};
@@ -41,7 +41,8 @@ const LOCAL_HELP: &str = "\
 Where things are, unless told otherwise: a Redis of its own on 127.0.0.1 (port 6390, or the next free one; append-only \
 file on) in .jobqueue/NAME beside the manifest, with the workers' log; an SQLite file NAME.sqlite beside the manifest. \
 --redis and --database (or JOBQUEUE_REDIS_URL and JOBQUEUE_DATABASE_URL) win over the manifest. A URL in the manifest \
-is used where its host is known here; the name of a Service of a cluster is not. Secrets are not read: \
+is used where its host is known here; the name of a Service of a cluster is not. A passwordFile \
+beside it is read on this machine, for each connection. Secrets are not read: \
 certificates for Redis come from --redis-ca, --redis-cert and --redis-key, those for the database from its URL.
 
 The first Ctrl-C (or SIGTERM) drains the workers, the second gives back what they have at once, the third kills them.
@@ -108,7 +109,9 @@ pub(crate) async fn run(global: &GlobalArgs, args: &LocalArgs, output: Output) -
     if args.prepare {
         let mut lines =
             format!("export JOBQUEUE_REDIS_URL='{}'\nexport JOBQUEUE_DATABASE_URL='{}'\n", redis.url, database.text);
-        for (variable, file) in redis.tls.environment() {
+        let passwords = password_files(&redis, &database);
+        let passwords = passwords.iter().map(|(variable, file)| (*variable, file.as_deref()));
+        for (variable, file) in redis.tls.environment().into_iter().chain(passwords) {
             lines.extend(file.map(|file| format!("export {variable}='{}'\n", file.display())));
         }
         output.data(&lines)?;

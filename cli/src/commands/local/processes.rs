@@ -35,6 +35,14 @@ pub(crate) struct Exited {
     pub(crate) words: String,
 }
 
+/// Where the passwords of a run are that are in files, by the worker's variables for them.
+pub(super) fn password_files(redis: &Redis, database: &Database) -> [(&'static str, Option<PathBuf>); 2] {
+    [
+        ("JOBQUEUE_REDIS_PASSWORD_FILE", redis.password_file.clone()),
+        ("JOBQUEUE_DATABASE_PASSWORD_FILE", database.password_file.clone()),
+    ]
+}
+
 /// The worker processes of one run.
 #[derive(Debug)]
 pub(crate) struct Processes {
@@ -42,6 +50,8 @@ pub(crate) struct Processes {
     /// Kills the workers when this process dies without a chance to drain them, where the system has it.
     tether: bool,
     environment: Vec<(&'static str, String)>,
+    /// Where passwords are that are in files, by variable; `None`: in the URL.
+    passwords: [(&'static str, Option<PathBuf>); 2],
     tls: TlsFiles,
     log: Option<File>,
     /// Distinguishes the workers of this run from those of any other: `NAME-local-RUN-`.
@@ -84,7 +94,8 @@ impl Processes {
         let tether = find_on_path("setpriv").is_some();
         let prefix = format!("{name}-local-{}-", &run[..6]);
         let tls = redis.tls.clone();
-        Ok(Self { binary, tether, environment, tls, log, prefix, pids: BTreeMap::new(), ended, endings })
+        let passwords = password_files(redis, database);
+        Ok(Self { binary, tether, environment, passwords, tls, log, prefix, pids: BTreeMap::new(), ended, endings })
     }
 
     /// The executable.
@@ -102,7 +113,8 @@ impl Processes {
             Command::new(&self.binary)
         };
         command.envs(self.environment.iter().map(|(name, value)| (name, value)));
-        for (variable, file) in self.tls.environment() {
+        let passwords = self.passwords.iter().map(|(variable, file)| (*variable, file.as_deref()));
+        for (variable, file) in self.tls.environment().into_iter().chain(passwords) {
             match file {
                 Some(file) => command.env(variable, file),
                 None => command.env_remove(variable),

@@ -1,6 +1,6 @@
 //! Where Redis and the database are: what was asked for, or something of our own.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -26,6 +26,8 @@ const LOOKUP: Duration = Duration::from_secs(3);
 pub(crate) struct Redis {
     /// Its URL, with the password.
     pub(crate) url: String,
+    /// Where the password is; `None` if it is in the URL, or there is none.
+    pub(crate) password_file: Option<PathBuf>,
     /// Certificates for it.
     pub(crate) tls: TlsFiles,
     private: Option<PrivateRedis>,
@@ -42,12 +44,15 @@ impl Redis {
         let spec = &manifest.spec.queue.redis;
         let written = spec.url.as_deref();
         let mut given = global.redis.as_deref().filter(|url| !url.is_empty()).map(str::to_owned);
+        let mut password_file = None;
         if let (None, Some(url)) = (&given, written) {
             let parsed: ConnectionUrl = parse_redis(url)?;
             match first_unknown(parsed.hosts().into_iter().map(|(host, _)| host)).await {
                 None => {
                     global.tls.replace(spec.tls.as_ref())?;
                     given = Some(url.to_owned());
+                    // A file of this machine: the workers are processes here.
+                    password_file = spec.password_file.as_deref().map(PathBuf::from);
                 }
                 Some(host) => view.event(&Event::UnknownHost { url: parsed.to_string(), host }),
             }
@@ -60,18 +65,21 @@ impl Redis {
             let tls = if private.is_some() { TlsFiles::default() } else { global.tls.clone() };
             let directory = private.is_some().then_some(directory);
             view.event(&Event::Redis { url: shown, directory, found: true });
-            return Ok(Self { url, tls, private });
+            return Ok(Self { url, password_file, tls, private });
         }
         view.secret("Redis", spec.url_secret_key_ref.as_ref(), "--redis URL");
         let server = PrivateRedis::start(&directory).await?;
         let url = server.url();
         view.event(&Event::Redis { url: url.clone(), directory: Some(directory), found: server.found });
-        Ok(Self { url, tls: TlsFiles::default(), private: Some(server) })
+        Ok(Self { url, password_file: None, tls: TlsFiles::default(), private: Some(server) })
     }
 
     /// Parsed; it was checked before.
     pub(crate) fn parsed(&self) -> anyhow::Result<ConnectionUrl> {
-        parse_redis(&self.url)
+        let url = parse_redis(&self.url)?;
+        self.password_file
+            .as_deref()
+            .map_or(Ok(url.clone()), |file| url.with_password_file(file).map_err(redis_failure))
     }
 
     /// Starts it again if it is our own and ended; answers whether it did.
@@ -96,6 +104,8 @@ fn parse_redis(url: &str) -> anyhow::Result<ConnectionUrl> {
 pub(crate) struct Database {
     /// Its URL, with the password.
     pub(crate) text: String,
+    /// Where the password is; `None` if it is in the URL, or there is none.
+    pub(crate) password_file: Option<PathBuf>,
     url: DatabaseUrl,
     time_zone: Option<TimeZone>,
 }
@@ -111,12 +121,14 @@ impl Database {
         let spec = manifest.spec.database.as_ref();
         let written = spec.and_then(|database| database.url.as_deref());
         let mut given = global.database.as_deref().filter(|url| !url.is_empty()).map(str::to_owned);
+        let mut password_file = None;
         if let (None, Some(text)) = (&given, written) {
             let url = parse_database(text)?;
             match first_unknown(url.host().map(str::to_owned).into_iter()).await {
                 None => {
                     replace_for_database(spec.and_then(|database| database.tls.as_ref()))?;
                     given = Some(text.to_owned());
+                    password_file = spec.and_then(|database| database.password_file.as_deref()).map(PathBuf::from);
                 }
                 Some(host) => view.event(&Event::UnknownHost { url: url.to_string(), host }),
             }
@@ -125,9 +137,12 @@ impl Database {
             view.secret("the database", spec.and_then(|spec| spec.url_secret_key_ref.as_ref()), "--database URL");
         }
         let text = given.unwrap_or_else(|| format!("sqlite:{}?mode=rwc", state.sqlite().display()));
-        let url = parse_database(&text)?;
+        let mut url = parse_database(&text)?;
+        if let Some(file) = &password_file {
+            url = url.with_password_file(file).map_err(database_failure)?;
+        }
         view.event(&Event::Database { url: url.to_string() });
-        Ok(Self { text, url, time_zone: time_zone(manifest)? })
+        Ok(Self { text, password_file, url, time_zone: time_zone(manifest)? })
     }
 
     /// Makes sure that the recipe fits: where it does not, runs the DDL of `schema` once.

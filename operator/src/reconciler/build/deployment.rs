@@ -22,7 +22,7 @@ use super::{
     BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, NO_DISRUPTION_BUDGET, PROTECT_BUSY, Rendition,
     SECRET_HASH, SECRET_VERSION, config_map, template_patch,
 };
-use crate::{names::selector_labels, state::applied::USUAL_SURGE};
+use crate::{names::selector_labels, state::applied::max_surge};
 
 const CONFIG_DIRECTORY: &str = "/etc/jobqueue";
 const REDIS_TLS: &str = "/etc/jobqueue-redis-tls";
@@ -70,15 +70,6 @@ pub(super) fn deployment(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> 
         },
         status: None,
     })
-}
-
-/// A quarter as many pods as there are, if the database has connections for them: during a rollout no more are held than at
-/// other times. Without any room old pods go first.
-fn max_surge(replicas: u32, room: Option<u32>) -> IntOrString {
-    match room {
-        Some(room) if room < replicas.div_ceil(4) => IntOrString::Int(i32::try_from(room).unwrap_or(i32::MAX)),
-        _ => IntOrString::String(USUAL_SURGE.into()),
-    }
 }
 
 fn with_user_template(ours: PodTemplateSpec, input: &BuildInput<'_>) -> Result<PodTemplateSpec, BuildError> {

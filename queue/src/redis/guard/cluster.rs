@@ -27,9 +27,12 @@ pub(crate) struct GuardedCluster {
     shared: Arc<Shared>,
 }
 
+/// With what to log in at a node, as it is now: a password may be in a file that changes.
+type Settings = Arc<dyn Fn() -> RedisResult<RedisConnectionInfo> + Send + Sync>;
+
 struct Shared {
     dialer: Dialer,
-    settings: RedisConnectionInfo,
+    settings: Settings,
     seeds: Vec<Node>,
     topology: Mutex<Topology>,
 }
@@ -49,7 +52,7 @@ struct Range {
 
 impl GuardedCluster {
     /// Asks the first node of `seeds` that answers for the others.
-    pub(crate) async fn connect(dialer: Dialer, settings: RedisConnectionInfo, seeds: &[Node]) -> RedisResult<Self> {
+    pub(crate) async fn connect(dialer: Dialer, settings: Settings, seeds: &[Node]) -> RedisResult<Self> {
         let shared = Shared { dialer, settings, seeds: seeds.to_vec(), topology: Mutex::default() };
         let cluster = Self { shared: Arc::new(shared) };
         cluster.refresh().await?;
@@ -86,7 +89,7 @@ impl GuardedCluster {
         if let Some(known) = known {
             return Ok(known);
         }
-        let dialled = self.shared.dialer.dial(node, &self.shared.settings).await?;
+        let dialled = self.shared.dialer.dial(node, &(self.shared.settings)()?).await?;
         let mut topology = self.shared.topology.lock().unwrap_or_else(PoisonError::into_inner);
         Ok(topology.nodes.entry(name).or_insert(dialled).clone())
     }

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use futures::future::select_ok;
@@ -31,6 +32,8 @@ pub(crate) struct Dialer {
     /// `None` without TLS.
     tls: Option<Tls>,
     timeouts: Timeouts,
+    /// What the answers of all nodes cost so far.
+    answered: Arc<AtomicU64>,
 }
 
 /// What is between a node and the client.
@@ -78,7 +81,12 @@ impl Dialer {
             Transport::Plain => None,
             Transport::Tls(certificates) => Some(Tls { certificates, config: Arc::default() }),
         };
-        Self { guard, domain, tls, timeouts }
+        Self { guard, domain, tls, timeouts, answered: Arc::default() }
+    }
+
+    /// What the answers of all nodes cost so far, in bytes of memory or so.
+    pub(crate) fn answered(&self) -> u64 {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// A connection to `node`, logged in.
@@ -121,7 +129,7 @@ impl Dialer {
     where
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
-        let meter = Meter::new(self.guard.limits);
+        let meter = Meter::new(self.guard.limits, self.answered.clone());
         let config = AsyncConnectionConfig::new().set_response_timeout(Some(self.timeouts.response));
         let stream = Metered::new(stream, meter.clone());
         let connected = {

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
 
@@ -30,6 +31,8 @@ static LARGE_ANSWERS: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semap
 #[derive(Debug)]
 pub(crate) struct Meter {
     limits: ReplyLimits,
+    /// What all answers cost so far, also those of other connections to the same server.
+    total: Arc<AtomicU64>,
     count: Mutex<Count>,
 }
 
@@ -76,8 +79,9 @@ impl Drop for RoundTrip<'_> {
 }
 
 impl Meter {
-    pub(crate) fn new(limits: ReplyLimits) -> Arc<Self> {
-        Arc::new(Self { limits, count: Mutex::default() })
+    /// Held to `limits`; adds what the answers cost to `total`.
+    pub(crate) fn new(limits: ReplyLimits, total: Arc<AtomicU64>) -> Arc<Self> {
+        Arc::new(Self { limits, total, count: Mutex::default() })
     }
 
     fn lock(&self) -> MutexGuard<'_, Count> {
@@ -106,12 +110,15 @@ impl Meter {
 
     fn take_in(&self, bytes: &[u8]) -> io::Result<()> {
         let mut count = self.lock();
+        let before = count.cost();
         count.bytes = count.bytes.saturating_add(bytes.len());
         let within = if count.bytes > self.limits.bytes {
             Err(format!("{} bytes", self.limits.bytes))
         } else {
             count.scanner.feed(bytes, &self.limits)
         };
+        let cost = u64::try_from(count.cost().saturating_sub(before)).unwrap_or(u64::MAX);
+        self.total.fetch_add(cost, Ordering::Relaxed);
         within.map_err(|limit| {
             let excess = format!("answered {} with more than {limit}", count.command);
             count.excess = Some(excess.clone());
@@ -190,7 +197,8 @@ mod tests {
     async fn an_answer_beyond_the_limit_breaks_the_connection_and_a_new_question_counts_anew() {
         let limits = ReplyLimits { bytes: 100, ..ReplyLimits::default() };
         let (mut server, client) = tokio::io::duplex(1 << 16);
-        let meter = Meter::new(limits);
+        let total = Arc::new(AtomicU64::new(0));
+        let meter = Meter::new(limits, total.clone());
         let mut client = Metered::new(client, meter.clone());
         let mut piece = [0; 60];
         for _ in 0..3 {
@@ -199,6 +207,7 @@ mod tests {
             client.read_exact(&mut piece).await.unwrap();
         }
         assert_eq!(meter.excess(), None);
+        assert!((180..2 * 180 * 64).contains(&total.load(Ordering::Relaxed)), "{total:?}");
         server.write_all(&[b'1'; 60]).await.unwrap();
         let error = client.read_exact(&mut piece).await.unwrap_err();
         assert_eq!(error.to_string(), "answered PING with more than 100 bytes");
@@ -212,7 +221,7 @@ mod tests {
         let text = format!("${}\r\n{}", MEDIUM.0, "x".repeat(MEDIUM.0)).into_bytes();
         for number in 0..=LARGE {
             let (mut server, client) = tokio::io::duplex(2 << 20);
-            let mut client = Metered::new(client, Meter::new(ReplyLimits::default()));
+            let mut client = Metered::new(client, Meter::new(ReplyLimits::default(), Arc::default()));
             let text = text.clone();
             server.write_all(&text).await.unwrap();
             server.write_all(b"\r\n+PONG\r\n").await.unwrap();
@@ -222,7 +231,7 @@ mod tests {
             held.push((server, client));
         }
         let (mut server, client) = tokio::io::duplex(1 << 10);
-        let mut client = Metered::new(client, Meter::new(ReplyLimits::default()));
+        let mut client = Metered::new(client, Meter::new(ReplyLimits::default(), Arc::default()));
         server.write_all(b"+PONG\r\n").await.unwrap();
         client.read_exact(&mut [0; 7]).await.unwrap();
         held.clear();
