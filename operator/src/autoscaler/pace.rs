@@ -138,7 +138,7 @@ mod tests {
         tokio::time::advance(LONGEST).await;
         poll(49, 5 << 20);
         // They are gone.
-        pace.retain(&BTreeMap::from([(server(49), ())]));
+        pace.retain(&BTreeMap::from([(server(49), "its queues")]));
         tokio::time::advance(LONGEST).await;
         poll(49, 5 << 20);
         tokio::time::advance(Duration::from_millis(250)).await;

@@ -125,8 +125,6 @@ fn changes(pods: &[Pod], removable: &BTreeSet<String>) -> Vec<(String, Option<&'
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use jobqueue_queue::WorkerStats;
 
     use super::*;

@@ -198,9 +198,9 @@ impl ApiServer {
         let mut state = self.lock();
         let seconds = state.busy?;
         if *method == Method::GET {
-            state.reads.push(path.into())
+            state.reads.push(path.into());
         } else {
-            state.writes.push(format!("{method} {path}"))
+            state.writes.push(format!("{method} {path}"));
         }
         Some(seconds)
     }

@@ -101,7 +101,9 @@ async fn serve(
     if query.contains("limit=") && request.method() == http::Method::GET {
         let (kind, version) = ("List", "v1");
         let mut items = server.below(&path);
-        items.iter_mut().for_each(|item| item["metadata"]["namespace"] = "shop".into());
+        for item in &mut items {
+            item["metadata"]["namespace"] = "shop".into();
+        }
         let list = json!({"kind": kind, "apiVersion": version, "metadata": {"resourceVersion": "1"}, "items": items});
         return Ok(Response::new(Body::from(list.to_string())));
     }
