@@ -36,7 +36,7 @@ pub(crate) struct Pulse {
 impl Liveness {
     /// The loop `name` runs from now on, and beats every `pause` or more often.
     pub(crate) fn begin(&self, name: &str, pause: Duration) -> Pulse {
-        self.follow(format!("the loop {name}"), pause)
+        self.follow(format!("the {name} loop"), pause)
     }
 
     /// The objects at `path` are watched from now on.
@@ -104,11 +104,11 @@ mod tests {
             other.beat();
         }
         tokio::time::advance(Duration::from_secs(61)).await;
-        assert_eq!(liveness.hung().as_deref(), Some("the loop other"));
+        assert_eq!(liveness.hung().as_deref(), Some("the other loop"));
         drop(other);
         assert_eq!(liveness.hung(), None, "the term is over");
         tokio::time::advance(Duration::from_secs(30)).await;
-        assert_eq!(liveness.hung().as_deref(), Some("the loop poll"));
+        assert_eq!(liveness.hung().as_deref(), Some("the poll loop"));
     }
 
     #[tokio::test(start_paused = true)]

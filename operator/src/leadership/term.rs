@@ -24,6 +24,9 @@ use crate::{
     status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
 };
 
+/// How long what is under way at the end of a term may take.
+const ENDING: Duration = Duration::from_secs(10);
+
 /// What is the same in every term.
 #[derive(Clone)]
 pub struct Settings {
@@ -64,13 +67,18 @@ impl Settings {
             self.metrics.leading.set(1);
             let over = stop.child_token();
             let mut term = std::pin::pin!(Term::begin(&self).run(over.clone()));
-            tokio::select! {
-                () = &mut term => {}
+            let ended = tokio::select! {
+                () = &mut term => true,
                 _ = async { leading.wait_for(|leads| !leads).await.is_ok() } => {
-                    // Writes are refused from now on; what is under way ends by itself.
+                    // Writes are refused from now on.
                     over.cancel();
-                    term.await;
+                    false
                 }
+                () = over.cancelled() => false,
+            };
+            // What is under way ends by itself, unless it waits for an API server that does not answer.
+            if !ended && tokio::time::timeout(ENDING, term).await.is_err() {
+                tracing::warn!("the API server does not answer what this operator asked as the leader; it is given up");
             }
             self.metrics.leading.set(0);
             self.metrics.forget_queues();

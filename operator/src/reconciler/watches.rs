@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 
-use futures::{Stream, StreamExt, stream, stream::BoxStream};
+use futures::{Stream, StreamExt, future, stream, stream::BoxStream};
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Resource, ResourceExt,
@@ -62,14 +62,43 @@ pub(super) fn watch<K: Watched>(
     let watches = apis.into_iter().map(|api| {
         let path = api.resource_url().to_owned();
         let pulse = liveness.begin_watch(&path);
-        let events = watcher(api, config.clone()).default_backoff().inspect(move |event| {
+        let events = watcher(api, config.clone()).inspect(move |event| {
             if is_answer(event) {
                 pulse.beat();
             }
         });
-        (path, events.boxed())
+        let events = answers(events).default_backoff();
+        (path, events.map(|events| stream::iter(flattened(events))).flatten().boxed())
     });
     merged(watches.collect())
+}
+
+/// The events, each `Init` with the one that follows it. `Init` only says that a list is about to be asked for: taken for a
+/// success, it would let the back-off begin anew at each failure.
+fn answers<K: Send + 'static>(
+    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
+) -> impl Stream<Item = watcher::Result<Vec<Event<K>>>> + Send {
+    let mut announced = false;
+    events.filter_map(move |event| {
+        let answer = match event {
+            Ok(Event::Init) => {
+                announced = true;
+                None
+            }
+            Ok(event) if std::mem::take(&mut announced) => Some(Ok(vec![Event::Init, event])),
+            Ok(event) => Some(Ok(vec![event])),
+            Err(error) => {
+                announced = false;
+                Some(Err(error))
+            }
+        };
+        future::ready(answer)
+    })
+}
+
+/// Events, or one error.
+fn flattened<K>(events: watcher::Result<Vec<Event<K>>>) -> Vec<watcher::Result<Event<K>>> {
+    events.map_or_else(|error| vec![Err(error)], |events| events.into_iter().map(Ok).collect())
 }
 
 /// Whether the API server answered, be it with a refusal.

@@ -54,7 +54,7 @@ mod tests {
         assert_eq!(share(&[(10_000, 100)]), u32::MAX, "few of many queues are no matter");
         assert_eq!(share(&[(10, 5_000)]), u32::MAX);
         assert_eq!(share(&[(11, 5_000)]), 4_545);
-        assert_eq!(share(&[(1, 2_000), (60, 5_000)]), 800);
+        assert_eq!(share(&[(1, 2_000), (60, 5_000)]), 819, "one with more than its share is cut too");
         assert_eq!(share(&[(1, 600), (60, 5_000)]), 823, "one with less has all of its own");
         assert_eq!(share(&[(10_000, 5_000)]), FEW);
     }

@@ -64,8 +64,9 @@ async fn hung(watches: Watches, seconds: &[u64]) -> Vec<bool> {
         poll_interval: Duration::from_secs(5),
         ..settings(&ApiServer::default(), LeaseGuard::unlimited(), "worker:1")
     };
-    let (leading, is_leading) = watch::channel(true);
-    let term = tokio::spawn(settings.serve_terms(is_leading, CancellationToken::new()));
+    let (_leading, is_leading) = watch::channel(true);
+    let stop = CancellationToken::new();
+    let terms = tokio::spawn(settings.serve_terms(is_leading, stop.clone()));
     let (mut found, mut passed) = (Vec::new(), 0);
     for second in seconds {
         tokio::time::sleep(Duration::from_secs(second - passed)).await;
@@ -74,8 +75,9 @@ async fn hung(watches: Watches, seconds: &[u64]) -> Vec<bool> {
         assert!(what.as_ref().is_none_or(|what| what.starts_with("the watch of /api")), "{what:?}");
         found.push(what.is_some());
     }
-    term.abort();
-    drop(leading);
+    stop.cancel();
+    let ended = tokio::time::timeout(Duration::from_secs(11), terms).await;
+    ended.expect("the operator ends, whatever it waits for").expect("no panic");
     found
 }
 
