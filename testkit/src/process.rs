@@ -1,7 +1,7 @@
 //! Starting a server that cannot outlive us, and waiting for it.
 
 use std::{
-    net::TcpListener,
+    net::TcpStream,
     os::{
         linux::net::SocketAddrExt,
         unix::net::{SocketAddr, UnixListener},
@@ -18,9 +18,9 @@ const PORTS: std::ops::Range<u16> = 12_000..30_000;
 
 /// A TCP port on the loopback that is free, and that no other test is given while this process lives.
 pub fn free_port() -> u16 {
-    // The claim comes first: looking at a port means to listen on it for a moment, which would make the server fail to
-    // whom it was given.
-    let free = |port: &u16| claim(*port) && TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    // We ask whether somebody listens, and never listen ourselves: a process that another thread starts at that moment
+    // would inherit our socket, and listen on the port until it becomes its program.
+    let free = |port: &u16| claim(*port) && TcpStream::connect(("127.0.0.1", *port)).is_err();
     std::iter::repeat_with(|| rand::random_range(PORTS)).take(1_000).find(free).expect("the loopback has a free port")
 }
 

@@ -61,8 +61,9 @@ impl Settings {
     pub async fn serve_terms(self, mut leading: watch::Receiver<bool>, stop: CancellationToken) {
         loop {
             tokio::select! {
-                elected = async { leading.wait_for(|leads| *leads).await.is_ok() } => if !elected { return },
+                biased;
                 () = stop.cancelled() => return,
+                elected = async { leading.wait_for(|leads| *leads).await.is_ok() } => if !elected { return },
             }
             self.metrics.leading.set(1);
             let over = stop.child_token();
