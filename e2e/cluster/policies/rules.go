@@ -94,7 +94,8 @@ table inet %[1]s {
 `, table, chains.String())
 }
 
-// strangers drops what comes from addresses of pods that are no known pod's.
+// strangers drops new connections from addresses of pods that are no known pod's: of those that start. One that was deleted
+// by force may still end the connections that it has, or a database would keep its locks until it asks for a sign of life.
 func (c *cluster) strangers() string {
 	known := map[string][]string{}
 	for _, pod := range c.pods {
@@ -108,7 +109,7 @@ func (c *cluster) strangers() string {
 		if len(known[family]) > 0 {
 			but = fmt.Sprintf("%s saddr != { %s } ", family, strings.Join(known[family], ", "))
 		}
-		fmt.Fprintf(&rules, "  %s saddr %s %sdrop\n", family, each, but)
+		fmt.Fprintf(&rules, "  %s saddr %s %sct state new drop\n", family, each, but)
 	}
 	return rules.String()
 }
