@@ -131,7 +131,7 @@ fn read(body: &[u8]) -> Result<Vec<(i64, f64)>, String> {
 
 /// The innermost cause, which says what happened.
 fn root(error: &dyn std::error::Error) -> String {
-    error.source().map_or_else(|| error.to_string(), |source| root(source))
+    error.source().map_or_else(|| error.to_string(), root)
 }
 
 #[cfg(test)]

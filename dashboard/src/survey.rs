@@ -106,7 +106,9 @@ impl Survey {
 }
 
 fn digest(pattern: &str) -> String {
-    Sha256::digest(pattern).iter().take(8).map(|byte| format!("{byte:02x}")).collect()
+    let whole = Sha256::digest(pattern);
+    let head: [u8; 8] = std::array::from_fn(|index| whole[index]);
+    format!("{:016x}", u64::from_be_bytes(head))
 }
 
 /// The surveys of the queues that were opened last.

@@ -21,17 +21,17 @@ pub(super) fn chart(name: &str, unit: &str, samples: &[Sample], series: Series) 
         return html! { figure.chart { figcaption { (name) } p { "Nothing is known of it yet." } } };
     };
     let most = points.iter().fold(0.0_f32, |most, (_, value)| most.max(*value));
-    let least = points.iter().fold(f32::INFINITY, |least, (_, value)| least.min(*value));
+    let lowest = points.iter().fold(f32::INFINITY, |lowest, (_, value)| lowest.min(*value));
     let minutes = ((last.0 - first.0) / 60).max(0);
     let said = format!(
         "{name}: now {}{unit}, between {}{unit} and {}{unit} in the last {minutes} minutes",
         short(last.1),
-        short(least),
+        short(lowest),
         short(most)
     );
     html! {
         figure.chart {
-            figcaption { (name) ": " strong { (short(last.1)) (unit) } span.range { " (" (short(least)) " to " (short(most)) ")" } }
+            figcaption { (name) ": " strong { (short(last.1)) (unit) } span.range { " (" (short(lowest)) " to " (short(most)) ")" } }
             svg viewBox="0 0 600 100" preserveAspectRatio="none" role="img" aria-label=(said) {
                 path.grid d="M0 0.5H600M0 50H600M0 99.5H600" {}
                 path.line d=(path(&points, most)) {}

@@ -102,7 +102,7 @@ pub(crate) fn cause(group: &Counted) -> String {
 /// A page of the jobs of one cause.
 pub(crate) struct Group<'a> {
     pub(crate) key: &'a QueueKey,
-    pub(crate) group: &'a Counted,
+    pub(crate) counted: &'a Counted,
     /// With the name of their queue.
     pub(crate) jobs: &'a [(String, Failure)],
     pub(crate) page: usize,
@@ -113,11 +113,11 @@ pub(crate) struct Group<'a> {
 pub(crate) fn group(frame: &Frame<'_>, shown: &Group<'_>, now: DateTime<Utc>) -> Response {
     let (name, at) = (name_of(shown.key), address(shown.key));
     let here = format!("{at}/failed");
-    let own = format!("{here}/cause/{}", shown.group.digest);
-    let scope = format!("scope=cause&cause={}", shown.group.digest);
-    let count = shown.group.ids.len() as u64;
+    let own = format!("{here}/cause/{}", shown.counted.digest);
+    let scope = format!("scope=cause&cause={}", shown.counted.digest);
+    let count = shown.counted.ids.len() as u64;
     let main = html! {
-        p { (cause(shown.group)) }
+        p { (cause(shown.counted)) }
         p.actions { (actions(frame, &here, &scope, count)) }
         div #jobs data-swap {
             table {

@@ -61,7 +61,7 @@ pub(super) async fn cause(
     match answer.await {
         Ok((group, jobs)) => {
             let pages = group.ids.len().div_ceil(PAGE).max(1);
-            let shown = GroupPage { key: &key, group: &group, jobs: &jobs, page, pages };
+            let shown = GroupPage { key: &key, counted: &group, jobs: &jobs, page, pages };
             let source = app.source.title();
             pages::group(&frame(&app, &source, false), &shown, Utc::now())
         }

@@ -54,8 +54,8 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .layer(from_fn_with_state(access, check))
 }
 
-async fn asset(kind: &'static str, content: &'static str) -> Response {
-    ([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], content).into_response()
+fn asset(kind: &'static str, content: &'static str) -> std::future::Ready<Response> {
+    std::future::ready(([(header::CONTENT_TYPE, HeaderValue::from_static(kind))], content).into_response())
 }
 
 /// Says that there is something new, at most once a second. The page asks for it then.

@@ -40,15 +40,14 @@ async fn planned(app: &App, key: &QueueKey, fields: &[(String, String)]) -> Resu
     let action = Action::of(field(fields, "action"));
     let action = action.ok_or_else(|| Problem::NotFound("The address does not say what is to be done.".to_owned()))?;
     let registries = app.source.backlog(key).await?.registries()?;
-    let jobs = match chosen(app, key, &registries, fields).await? {
-        Some(ids) => Jobs::These(ids),
-        None => {
-            let mut counts = Vec::with_capacity(registries.len());
-            for (_, jobs) in &registries {
-                counts.push(jobs.count().await?);
-            }
-            Jobs::All(counts)
+    let jobs = if let Some(ids) = chosen(app, key, &registries, fields).await? {
+        Jobs::These(ids)
+    } else {
+        let mut counts = Vec::with_capacity(registries.len());
+        for (_, jobs) in &registries {
+            counts.push(jobs.count().await?);
         }
+        Jobs::All(counts)
     };
     let which = match field(fields, "scope") {
         "cause" => {
