@@ -193,19 +193,24 @@ impl FailedJobs {
     /// Ids of a part of the registry, the last to expire first, which are those that failed last where all are kept for the
     /// same time.
     pub async fn newest(&self, skip: usize, count: usize) -> Result<Vec<String>, QueueError> {
-        self.range("ZREVRANGE", skip, count).await
+        self.range(skip, count, true).await
     }
 
     /// Ids of a part of the registry in its order: the first to expire first.
     pub async fn oldest(&self, skip: usize, count: usize) -> Result<Vec<String>, QueueError> {
-        self.range("ZRANGE", skip, count).await
+        self.range(skip, count, false).await
     }
 
-    async fn range(&self, command: &str, skip: usize, count: usize) -> Result<Vec<String>, QueueError> {
+    async fn range(&self, skip: usize, count: usize, newest_first: bool) -> Result<Vec<String>, QueueError> {
         if count == 0 {
             return Ok(Vec::new());
         }
-        self.connection.query(cmd(command).arg(self.key()).arg(skip).arg(skip + count - 1)).await
+        let mut command = cmd("ZRANGE");
+        command.arg(self.key()).arg(skip).arg(skip + count - 1);
+        if newest_first {
+            command.arg("REV");
+        }
+        self.connection.query(&command).await
     }
 
     /// What is known of the failures of these jobs, in order: without their payloads where the protocol keeps them apart.

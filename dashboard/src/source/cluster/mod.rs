@@ -194,7 +194,7 @@ fn refusal(error: &kube::Error, verb: &str, resource: &str, what: &str, namespac
             Problem::NotFound(format!("There is no {what} in namespace {namespace}."))
         }
         kube::Error::Api(answer) if answer.code == 403 => Problem::Unavailable(format!(
-            "Your account lacks the right to {verb} {resource} in namespace {namespace}, so {what} cannot be shown."
+            "Your account lacks the right to {verb} {resource} in namespace {namespace}, so {what} cannot be read."
         )),
         kube::Error::Api(answer) => Problem::Unavailable(format!("{what}: the API server says: {}", answer.message)),
         other => Problem::Unavailable(format!("{what}: the API server does not answer: {other}")),

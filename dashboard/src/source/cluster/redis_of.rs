@@ -128,14 +128,8 @@ impl Connections {
         let SecretKeyRef { name, key } = wanted;
         let api: Api<Secret> = Api::namespaced(self.client.clone(), namespace);
         let secret = api.get(name).await.map_err(|error| {
-            let problem = refusal(
-                &error,
-                "get",
-                "secrets",
-                &format!("Secret {name}, which the Redis of this queue needs"),
-                namespace,
-            );
-            Problem::Unavailable(format!("{problem} Or pass --redis URL."))
+            let problem = refusal(&error, "get", "secrets", &format!("Secret {name}"), namespace);
+            Problem::Unavailable(format!("{problem} The Redis of this queue needs it; --redis URL does without."))
         })?;
         let value = secret.data.and_then(|mut data| data.remove(key)).map(|value| value.0);
         value.ok_or_else(|| Problem::Unavailable(format!("Secret {name} in namespace {namespace} has no key {key}.")))
