@@ -44,6 +44,7 @@ need_rust() {
 CERTIFICATES=(/etc/ssl/certs/ca-certificates.crt ca-certificates)
 SERVERS=(redis-server redis-server mariadbd mariadb-server '/usr/lib/postgresql/*/bin/postgres' postgresql
     pgbouncer pgbouncer)
+BROWSER=(chromium chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core)
 NODE=(containerd containerd runc runc nft nftables conntrack conntrack buildah buildah openssl openssl ip iproute2
     /usr/lib/cni/ptp containernetworking-plugins)
 
@@ -71,7 +72,7 @@ packages() {
     need_rust
     local wanted
     read -ra wanted <<<"$(python_packages)"
-    wanted+=("${CERTIFICATES[@]}" "${SERVERS[@]}")
+    wanted+=("${CERTIFICATES[@]}" "${SERVERS[@]}" "${BROWSER[@]}")
     [ "$1" = without-cluster ] || others_cluster || wanted+=("${NODE[@]}")
     need "${wanted[@]}"
 }
@@ -90,6 +91,9 @@ environment() {
 
 # The one with a version of rq, for the tests.
 venv() { environment "rq-$1" "rq==$1"$'\n'"$(cat e2e/requirements.txt)" "rq==$1" -r e2e/requirements.txt; }
+
+# The one that drives a browser.
+browser_tests() { environment dashboard "$(cat e2e/dashboard/requirements.txt)" -r e2e/dashboard/requirements.txt; }
 
 # Lints and formats the Python of this repository; pyproject.toml says how.
 ruff() {
@@ -141,7 +145,7 @@ cluster_programs() {
 
 # What is fetched and built besides the crates; the parts run side by side.
 programs() {
-    local parts=(venvs cargo_deny site_environment) pids=() each
+    local parts=(venvs browser_tests cargo_deny site_environment) pids=() each
     [ "$1" = without-cluster ] || parts+=(cluster_programs)
     for each in "${parts[@]}"; do "$each" & pids+=($!); done
     local failed=

@@ -6,6 +6,7 @@ use clap::{Parser, Subcommand};
 
 use crate::commands::acl::AclArgs;
 use crate::commands::completion::CompletionArgs;
+use crate::commands::dashboard::DashboardArgs;
 use crate::commands::enqueue::EnqueueArgs;
 use crate::commands::explain::ExplainArgs;
 use crate::commands::failed::FailedArgs;
@@ -41,6 +42,8 @@ pub(crate) enum Command {
     Status(StatusArgs),
     /// Say why a queue in a cluster has as many workers as it has, and what to do next
     Explain(ExplainArgs),
+    /// Serve a page for the browser: queues, workers and failed jobs, here or in a cluster
+    Dashboard(DashboardArgs),
     /// List, show, requeue, export or remove failed jobs
     Failed(FailedArgs),
     /// Stop running jobs: they end in the failed registry

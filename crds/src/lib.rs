@@ -8,6 +8,7 @@
 mod condition;
 mod connection;
 mod database;
+pub mod explanation;
 mod manifest;
 mod queue;
 mod reference;

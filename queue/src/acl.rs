@@ -40,7 +40,7 @@ const LOOK_AT_SIMPLE: [(&str, &str); 1] = scripts!("simple/lua/stats.lua");
 /// Sent by every client of ours.
 const CLIENT: [&str; 5] = ["evalsha", "eval", "info", "ping", "select"];
 /// Sent outside of scripts by workers and by commands of a person.
-const PLAIN: [&str; 20] = [
+const PLAIN: [&str; 21] = [
     "blmove",
     "exists",
     "expire",
@@ -58,6 +58,7 @@ const PLAIN: [&str; 20] = [
     "xinfo|groups",
     "xread",
     "xrevrange",
+    "zcard",
     "zrange",
     "zscore",
     "hget",

@@ -2,6 +2,7 @@
 
 pub(crate) mod acl;
 pub(crate) mod completion;
+pub(crate) mod dashboard;
 pub(crate) mod enqueue;
 pub(crate) mod explain;
 pub(crate) mod failed;

@@ -1,7 +1,6 @@
 //! What several commands share; nothing here knows a command.
 
 pub(crate) mod decision;
-pub(crate) mod error_groups;
 pub(crate) mod exit;
 pub(crate) mod global_args;
 pub(crate) mod lines;

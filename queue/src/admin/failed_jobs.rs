@@ -2,13 +2,14 @@
 //! them.
 
 use chrono::{DateTime, Utc};
+use jobqueue_json::Value as Json;
 use redis::{Cmd, Value, cmd};
 
 use super::answer::{PurgeAnswer, RequeueAnswer};
 use crate::rq::failed_jobs as rq;
 use crate::rq::lua::failed_jobs as rq_scripts;
 use crate::simple::{QueueKeys, failed_jobs as simple, lua::failed_jobs as simple_scripts};
-use crate::{Call, Connection, PayloadError, PayloadLimits, Protocol, QueueError};
+use crate::{Call, Connection, PayloadError, PayloadLimits, Protocol, QueueError, payload};
 
 /// Ids and jobs in one round trip.
 const PAGE: usize = 500;
@@ -51,6 +52,51 @@ impl FailedJob {
     /// The record as the producer sent it: the first argument.
     pub fn record(&self) -> Option<&jobqueue_json::Value> {
         self.call.as_ref()?.as_ref().ok()?.args.first()
+    }
+
+    /// The record as one line of an export, or why there is none.
+    pub fn line(&self) -> Result<String, String> {
+        let record = match &self.call {
+            Some(Ok(_)) => self.record().ok_or("it has no argument, so there is no record to export")?,
+            Some(Err(error)) => return Err(error.to_string()),
+            None => return Err("its record is gone".to_owned()),
+        };
+        // A line of bytes is the line.
+        let text = match payload::bytes_in(record) {
+            Some(bytes) => String::from_utf8(bytes).map(Json::String).map_err(|_| "its record is bytes, not text")?,
+            None => record.clone(),
+        };
+        match &text {
+            // A record that was read as a line may have kept its end.
+            Json::String(text) if !text.trim_end_matches(['\n', '\r']).contains(['\n', '\r']) => {
+                Ok(text.trim_end_matches(['\n', '\r']).to_owned())
+            }
+            Json::String(text) => match jobqueue_json::parse(text) {
+                Ok(value) => Ok(value.to_string()),
+                Err(_) => Err("its record has several lines and is not JSON; `failed show` prints it".to_owned()),
+            },
+            value => Ok(value.to_string()),
+        }
+    }
+}
+
+/// A job in the failed registry, as far as its failure goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Job id.
+    pub id: String,
+    /// The last failure, as [`FailedJob::error`].
+    pub error: String,
+    /// When it failed.
+    pub failed_at: Option<DateTime<Utc>>,
+    /// The function, as far as it is known.
+    pub function: Option<String>,
+}
+
+impl From<FailedJob> for Failure {
+    fn from(job: FailedJob) -> Self {
+        let function = job.function().map(str::to_owned);
+        Self { id: job.id, error: job.error, failed_at: job.failed_at, function }
     }
 }
 
@@ -139,6 +185,53 @@ impl FailedJobs {
         }
     }
 
+    /// How many jobs the registry has.
+    pub async fn count(&self) -> Result<u64, QueueError> {
+        self.connection.query(cmd("ZCARD").arg(self.key())).await
+    }
+
+    /// Ids of a part of the registry, the last to expire first, which are those that failed last where all are kept for the
+    /// same time.
+    pub async fn newest(&self, skip: usize, count: usize) -> Result<Vec<String>, QueueError> {
+        self.range(skip, count, true).await
+    }
+
+    /// Ids of a part of the registry in its order: the first to expire first.
+    pub async fn oldest(&self, skip: usize, count: usize) -> Result<Vec<String>, QueueError> {
+        self.range(skip, count, false).await
+    }
+
+    async fn range(&self, skip: usize, count: usize, newest_first: bool) -> Result<Vec<String>, QueueError> {
+        if count == 0 {
+            return Ok(Vec::new());
+        }
+        let mut command = cmd("ZRANGE");
+        command.arg(self.key()).arg(skip).arg(skip + count - 1);
+        if newest_first {
+            command.arg("REV");
+        }
+        self.connection.query(&command).await
+    }
+
+    /// What is known of the failures of these jobs, in order: without their payloads where the protocol keeps them apart.
+    pub async fn failures(&self, ids: &[String]) -> Result<Vec<Failure>, QueueError> {
+        let Registry::Rq { prefix, queue } = &self.registry else {
+            let jobs = self.fetch(ids, &PayloadLimits::default()).await?;
+            return Ok(jobs.into_iter().map(Failure::from).collect());
+        };
+        let mut failures = Vec::with_capacity(ids.len());
+        for page in ids.chunks(PAGE) {
+            let commands: Vec<Cmd> = page.iter().flat_map(|id| rq::read_without_payload(prefix, id)).collect();
+            let mut answers = self.connection.pipeline(&commands).await?.into_iter();
+            for id in page {
+                let (fields, results) = answers.next().zip(answers.next()).expect("two answers for each job");
+                let job = rq::job(&self.connection, queue, id, fields?, results?, &PayloadLimits::default())?;
+                failures.push(job.into());
+            }
+        }
+        Ok(failures)
+    }
+
     /// Whether the registry has this id.
     pub async fn contains(&self, id: &str) -> Result<bool, QueueError> {
         let score: Option<String> = self.connection.query(cmd("ZSCORE").arg(self.key()).arg(id)).await?;
@@ -217,5 +310,44 @@ impl FailedJobs {
             removed += PurgeAnswer::read(answer)?.removed;
         }
         Ok(removed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use jobqueue_json::{Map, json};
+
+    use super::*;
+    use crate::Serializer;
+
+    fn job(args: Vec<Json>) -> FailedJob {
+        let call = Call { function: "f".into(), args, kwargs: Map::new(), serializer: Serializer::Pickle };
+        FailedJob {
+            id: "j".into(),
+            queue: "q".into(),
+            call: Some(Ok(call)),
+            description: String::new(),
+            status: "failed".into(),
+            error: String::new(),
+            created_at: None,
+            enqueued_at: None,
+            failed_at: None,
+            worker: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_record_is_exported_as_it_came() {
+        assert_eq!(job(vec![json!("{\"a\" : 1}")]).line(), Ok("{\"a\" : 1}".to_owned()));
+        assert_eq!(job(vec![json!("{\"cut sho")]).line(), Ok("{\"cut sho".to_owned()));
+        assert_eq!(job(vec![json!("{\"cut sho\r\n")]).line(), Ok("{\"cut sho".to_owned()), "the end of its line");
+    }
+
+    #[test]
+    fn what_is_not_one_line_becomes_one_or_is_told() {
+        assert_eq!(job(vec![json!("{\n \"a\": 1\n}")]).line(), Ok("{\"a\":1}".to_owned()));
+        assert_eq!(job(vec![json!({"a": 1})]).line(), Ok("{\"a\":1}".to_owned()));
+        assert!(job(vec![json!("two\nlines")]).line().is_err());
+        assert!(job(vec![]).line().is_err());
     }
 }

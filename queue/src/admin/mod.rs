@@ -1,9 +1,12 @@
 //! For a person: which queues there are, the jobs that failed, and what to do with them.
 
 mod answer;
+mod current_jobs;
+pub mod error_groups;
 mod failed_jobs;
 
-pub use failed_jobs::{Attempt, FailedJob, FailedJobs, Requeued};
+pub use current_jobs::{CurrentJob, current_jobs};
+pub use failed_jobs::{Attempt, FailedJob, FailedJobs, Failure, Requeued};
 
 use crate::{Connection, QueueError};
 

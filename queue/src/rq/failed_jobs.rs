@@ -63,6 +63,15 @@ pub(crate) fn read_commands(prefix: &str, id: &str) -> [Cmd; 2] {
     [fields, results(prefix, id, Some(1))]
 }
 
+/// The same without the payload, in whose place the time of creation stands: a record has it as surely.
+pub(crate) fn read_without_payload(prefix: &str, id: &str) -> [Cmd; 2] {
+    let mut names = FIELDS;
+    names[0] = "created_at";
+    let mut fields = cmd("HMGET");
+    fields.arg(format!("{prefix}:job:{id}")).arg(&names);
+    [fields, results(prefix, id, Some(1))]
+}
+
 /// The command that reads the results of a job, the latest first; `count` of them, or all for `None`.
 pub(crate) fn results(prefix: &str, id: &str, count: Option<usize>) -> Cmd {
     let mut command = cmd("XREVRANGE");

@@ -9,12 +9,12 @@ use jobqueue_json::{Map, Value};
 use super::feed::{BatchSize, Feed, Then};
 use super::meter::Meter;
 use super::{EnqueueArgs, Summary, input_failure, interruption};
-use crate::common::error_groups::Kinds;
 use crate::common::exit::{Exit, Failure};
 use crate::common::lines::Line;
 use crate::common::output::Output;
 use crate::common::sink::{self, sink_failure};
 use crate::common::target::Target;
+use jobqueue_queue::admin::error_groups::Kinds;
 
 /// Failing lines that are told one by one; the others are counted by reason at the end.
 const SHOWN: u64 = 20;

@@ -1,14 +1,11 @@
 //! `jobqueue explain`: why a queue in a cluster has the number of workers that it has, from the status that the operator
 //! keeps: the same sentence as in `kubectl describe`, with its numbers, and what to do next.
 
-mod advice;
 mod cluster;
 mod text;
 
 use clap::Args;
-use jobqueue_crds::{DecisionStatus, JobQueue, LastScale, QueueStatus, ScalingMode};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use serde::Serialize;
+use jobqueue_crds::explanation::explain;
 
 use crate::common::exit::{Exit, Failure};
 use crate::common::global_args::GlobalArgs;
@@ -33,44 +30,6 @@ pub(crate) struct ExplainArgs {
     context: Option<String>,
 }
 
-/// What there is to say, for people and programs.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Explanation {
-    name: String,
-    namespace: String,
-    mode: ScalingMode,
-    /// The status is of the present spec.
-    up_to_date: bool,
-    workers: WorkerCounts,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    queue: Option<QueueStatus>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    decision: Option<DecisionStatus>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    last_scale: Option<LastScale>,
-    /// Those that say something else than "all is well".
-    conditions: Vec<Condition>,
-    /// What to do next.
-    advice: Vec<String>,
-}
-
-/// Workers, by what is known of them.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct WorkerCounts {
-    /// The work takes so many.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    wanted: Option<i32>,
-    /// The last decision asked for so many.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    desired: Option<i32>,
-    /// Pods.
-    present: i32,
-    /// Pods that are ready.
-    ready: i32,
-}
-
 /// Explains one JobQueue.
 pub(crate) async fn run(global: &GlobalArgs, args: &ExplainArgs, output: Output) -> anyhow::Result<Exit> {
     let manifest = global.manifest()?.map(|path| read_manifest(path, args.name.as_deref())).transpose()?;
@@ -91,33 +50,10 @@ pub(crate) async fn run(global: &GlobalArgs, args: &ExplainArgs, output: Output)
     Ok(Exit::Ok)
 }
 
-fn explain(queue: JobQueue) -> Explanation {
-    let status = queue.status.unwrap_or_default();
-    let mode = queue.spec.scaling.mode;
-    let up_to_date = status.observed_generation.is_some() && status.observed_generation == queue.metadata.generation;
-    let advice = advice::advice(&status, mode, up_to_date);
-    Explanation {
-        name: queue.metadata.name.unwrap_or_default(),
-        namespace: queue.metadata.namespace.unwrap_or_default(),
-        mode,
-        up_to_date,
-        workers: WorkerCounts {
-            wanted: status.decision.as_ref().map(|decision| decision.wanted),
-            desired: status.desired_replicas,
-            present: status.replicas,
-            ready: status.ready_replicas,
-        },
-        conditions: status.conditions.into_iter().filter(advice::matters).collect(),
-        queue: status.queue,
-        decision: status.decision,
-        last_scale: status.last_scale,
-        advice,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use chrono::{DateTime, Utc};
+    use jobqueue_crds::JobQueue;
     use serde_json::json;
 
     use super::*;
@@ -204,14 +140,5 @@ What to do
         let mut edited = limited();
         edited.metadata.generation = Some(3);
         assert!(text::text(&explain(edited), now()).contains("changed since"), "of an older spec");
-    }
-
-    #[test]
-    fn every_reason_of_a_condition_that_matters_has_its_advice_or_needs_none() {
-        for reason in
-            ["SecretNotFound", "InvalidRecipe", "ImagePullFailed", "Denied", "DatabaseSaturated", "ProtectBusy"]
-        {
-            assert!(advice::of_reason(reason).is_some(), "{reason}");
-        }
     }
 }

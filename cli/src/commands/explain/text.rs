@@ -4,9 +4,9 @@ use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 use jobqueue_crds::QueueStatus;
+use jobqueue_crds::explanation::{Explanation, WorkerCounts};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use super::{Explanation, WorkerCounts};
 use crate::common::decision::decision_tables;
 use crate::common::output::{age, columns, span};
 

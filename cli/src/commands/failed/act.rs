@@ -6,9 +6,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use jobqueue_json::Value;
-use jobqueue_queue::admin::{FailedJob, Requeued};
-use jobqueue_queue::payload::bytes_in;
+use jobqueue_queue::admin::Requeued;
 use serde_json::json;
 
 use super::Registry;
@@ -115,7 +113,7 @@ pub(super) async fn export(registries: &[Registry], args: &ExportArgs, output: O
     let (mut written, mut without) = (0_u64, 0_u64);
     args.filters
         .select(registries, |_, job| {
-            match line(&job) {
+            match job.line() {
                 Ok(line) => {
                     writeln!(file, "{}", if seen { printable(&line) } else { line.as_str().into() })?;
                     written += 1;
@@ -144,31 +142,6 @@ fn open(args: &ExportArgs) -> anyhow::Result<Box<dyn Write>> {
         if error.kind() == io::ErrorKind::AlreadyExists { failure.hint("--overwrite replaces it") } else { failure }
     })?;
     Ok(Box::new(BufWriter::new(file)))
-}
-
-/// The record as one line.
-fn line(job: &FailedJob) -> Result<String, String> {
-    let record = match &job.call {
-        Some(Ok(_)) => job.record().ok_or("it has no argument, so there is no record to export")?,
-        Some(Err(error)) => return Err(error.to_string()),
-        None => return Err("its record is gone".to_owned()),
-    };
-    // A line of bytes is the line.
-    let text = match bytes_in(record) {
-        Some(bytes) => String::from_utf8(bytes).map(Value::String).map_err(|_| "its record is bytes, not text")?,
-        None => record.clone(),
-    };
-    match &text {
-        // A record that was read as a line may have kept its end.
-        Value::String(text) if !text.trim_end_matches(['\n', '\r']).contains(['\n', '\r']) => {
-            Ok(text.trim_end_matches(['\n', '\r']).to_owned())
-        }
-        Value::String(text) => match jobqueue_json::parse(text) {
-            Ok(value) => Ok(value.to_string()),
-            Err(_) => Err("its record has several lines and is not JSON; `failed show` prints it".to_owned()),
-        },
-        value => Ok(value.to_string()),
-    }
 }
 
 /// Removes jobs for good.
@@ -205,43 +178,4 @@ fn confirmed(count: usize, output: Output) -> anyhow::Result<bool> {
     let mut answer = String::new();
     io::stdin().read_line(&mut answer)?;
     Ok(matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes"))
-}
-
-#[cfg(test)]
-mod tests {
-    use jobqueue_json::{Map, json};
-    use jobqueue_queue::{Call, Serializer};
-
-    use super::*;
-
-    fn job(args: Vec<Value>) -> FailedJob {
-        let call = Call { function: "f".into(), args, kwargs: Map::new(), serializer: Serializer::Pickle };
-        FailedJob {
-            id: "j".into(),
-            queue: "q".into(),
-            call: Some(Ok(call)),
-            description: String::new(),
-            status: "failed".into(),
-            error: String::new(),
-            created_at: None,
-            enqueued_at: None,
-            failed_at: None,
-            worker: String::new(),
-        }
-    }
-
-    #[test]
-    fn a_record_is_exported_as_it_came() {
-        assert_eq!(line(&job(vec![json!("{\"a\" : 1}")])), Ok("{\"a\" : 1}".to_owned()));
-        assert_eq!(line(&job(vec![json!("{\"cut sho")])), Ok("{\"cut sho".to_owned()));
-        assert_eq!(line(&job(vec![json!("{\"cut sho\r\n")])), Ok("{\"cut sho".to_owned()), "the end of its line");
-    }
-
-    #[test]
-    fn what_is_not_one_line_becomes_one_or_is_told() {
-        assert_eq!(line(&job(vec![json!("{\n \"a\": 1\n}")])), Ok("{\"a\":1}".to_owned()));
-        assert_eq!(line(&job(vec![json!({"a": 1})])), Ok("{\"a\":1}".to_owned()));
-        assert!(line(&job(vec![json!("two\nlines")])).is_err());
-        assert!(line(&job(vec![])).is_err());
-    }
 }

@@ -9,9 +9,9 @@ use serde::Serialize;
 
 use super::Registry;
 use super::filter::Filters;
-use crate::common::error_groups;
 use crate::common::exit::Exit;
 use crate::common::output::{Format, Output, age, columns};
+use jobqueue_queue::admin::error_groups;
 
 /// Flags of `failed list`.
 #[derive(Debug, Args)]

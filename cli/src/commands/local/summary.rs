@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::remedy::redis_failure;
 use super::servers::Database;
 use super::view::rounded;
-use crate::common::error_groups::{Kind, Kinds};
+use jobqueue_queue::admin::error_groups::{Kind, Kinds};
 
 /// Counting rows may take so long; a large table is then left out.
 const COUNTING: Duration = Duration::from_secs(5);

@@ -1,10 +1,11 @@
 //! What to do next, by the reasons of the conditions. `docs/conditions.md` says more.
 
-use jobqueue_crds::{ConditionType, JobQueueStatus, Reason, ScalingMode};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
+use crate::{ConditionType, JobQueueStatus, Reason, ScalingMode};
+
 /// Whether a condition says something that its reader should know.
-pub(super) fn matters(condition: &Condition) -> bool {
+pub fn matters(condition: &Condition) -> bool {
     let bad_when_true = [
         ConditionType::Reconciling,
         ConditionType::Stalled,
@@ -47,7 +48,7 @@ pub(super) fn advice(status: &JobQueueStatus, mode: ScalingMode, up_to_date: boo
 }
 
 /// The advice for a reason, where there is something to do.
-pub(super) fn of_reason(reason: &str) -> Option<&'static str> {
+pub fn of_reason(reason: &str) -> Option<&'static str> {
     Some(match reason.parse::<Reason>().ok()? {
         Reason::InvalidSpec => "Correct the field that the message names, and apply again.",
         Reason::InvalidRecipe => {
@@ -83,4 +84,18 @@ pub(super) fn of_reason(reason: &str) -> Option<&'static str> {
         Reason::ModePaused => "Set scaling.mode to Auto to go on scaling.",
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_reason_of_a_condition_that_matters_has_its_advice_or_needs_none() {
+        for reason in
+            ["SecretNotFound", "InvalidRecipe", "ImagePullFailed", "Denied", "DatabaseSaturated", "ProtectBusy"]
+        {
+            assert!(of_reason(reason).is_some(), "{reason}");
+        }
+    }
 }

@@ -7,13 +7,13 @@ use serde::Serialize;
 
 /// Failures of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Kind {
+pub struct Kind {
     /// How many jobs.
-    pub(crate) count: u64,
+    pub count: u64,
     /// The cause of the first of them, as it was written.
-    pub(crate) reason: String,
+    pub reason: String,
     /// What they have in common: see [`normalised`].
-    pub(crate) pattern: String,
+    pub pattern: String,
     /// Whether all causes read as `reason` does.
     #[serde(skip)]
     alike: bool,
@@ -21,18 +21,18 @@ pub(crate) struct Kind {
 
 impl Kind {
     /// For a person; says whether it is an example.
-    pub(crate) fn text(&self) -> String {
+    pub fn text(&self) -> String {
         if self.alike { self.reason.clone() } else { format!("such as: {}", self.reason) }
     }
 }
 
 /// Failures, counted by kind.
 #[derive(Debug, Default)]
-pub(crate) struct Kinds(BTreeMap<String, Kind>);
+pub struct Kinds(BTreeMap<String, Kind>);
 
 impl Kinds {
     /// Counts one.
-    pub(crate) fn add(&mut self, error: &str) {
+    pub fn add(&mut self, error: &str) {
         let (pattern, reason) = (normalised(error), cause(error));
         let kind = self.0.entry(pattern).or_insert_with_key(|pattern| Kind {
             count: 0,
@@ -45,7 +45,7 @@ impl Kinds {
     }
 
     /// All kinds, the most frequent first.
-    pub(crate) fn most_frequent_first(&self) -> Vec<Kind> {
+    pub fn most_frequent_first(&self) -> Vec<Kind> {
         let mut kinds: Vec<Kind> = self.0.values().cloned().collect();
         kinds.sort_by_key(|kind| std::cmp::Reverse(kind.count));
         kinds
@@ -53,7 +53,7 @@ impl Kinds {
 }
 
 /// The cause in an error text: the last line of a Python traceback, else the first line.
-pub(crate) fn cause(error: &str) -> &str {
+pub fn cause(error: &str) -> &str {
     let mut lines = error.lines().map(str::trim_end).filter(|line| !line.trim().is_empty());
     let cause = if error.trim_start().starts_with("Traceback (most recent call last)") {
         lines.next_back()
@@ -64,7 +64,7 @@ pub(crate) fn cause(error: &str) -> &str {
 }
 
 /// The cause with numbers as `N`, quoted values as `'…'` and ids as `ID`, so that failures of one kind read the same.
-pub(crate) fn normalised(error: &str) -> String {
+pub fn normalised(error: &str) -> String {
     let text = cause(error);
     let mut out = String::with_capacity(text.len());
     let mut rest = text;

@@ -1,0 +1,140 @@
+//! The failed jobs of a queue by cause, and the jobs of one cause.
+
+use axum::response::Response;
+use chrono::{DateTime, Utc};
+use jobqueue_queue::admin::Failure;
+use maud::{Markup, html};
+
+use super::chart::trend;
+use super::{Frame, address, encoded, name_of, number, pager};
+use crate::source::QueueKey;
+use crate::survey::{Group as Counted, Survey};
+use crate::text;
+
+/// Causes that a page shows.
+const MOST_SHOWN: usize = 200;
+
+/// The causes.
+pub(crate) fn failed(frame: &Frame<'_>, key: &QueueKey, survey: &Survey, now: DateTime<Utc>) -> Response {
+    let (name, at) = (name_of(key), address(key));
+    let here = format!("{at}/failed");
+    let groups = survey.groups();
+    let main = html! {
+        div #summary data-swap aria-live="polite" { (summary(survey, groups.len())) }
+        div #all data-swap {
+            @if survey.total > 0 { p.actions { (actions(frame, &here, "scope=all", survey.total)) } }
+        }
+        div #causes data-swap {
+            @if !groups.is_empty() { (table(frame, &here, &groups, now)) }
+            @if groups.len() > MOST_SHOWN {
+                p { "The " (MOST_SHOWN) " most frequent of " (text::count(groups.len() as u64)) " causes." }
+            }
+        }
+    };
+    frame.page(&format!("Failed jobs of {name}"), &[(&name, &at), ("Failed jobs", &here)], &main)
+}
+
+fn summary(survey: &Survey, causes: usize) -> Markup {
+    html! {
+        @if let Some(problem) = &survey.problem { p.problem role="alert" { (text::line(problem, 500)) } }
+        p {
+            @if survey.total == 0 && survey.finished { "No job has failed." }
+            @else if survey.counted >= survey.total && survey.finished {
+                (text::jobs(survey.total)) " of " (text::count(causes as u64)) @if causes == 1 { " cause." } @else { " causes." }
+            } @else {
+                "Causes of the newest " (text::count(survey.counted)) " of " (text::jobs(survey.total)) "."
+                @if !survey.finished { " Counting goes on." }
+            }
+        }
+    }
+}
+
+/// Links to what can be done, with the number of jobs it touches.
+fn actions(frame: &Frame<'_>, here: &str, scope: &str, count: u64) -> Markup {
+    let link = |action: &str| format!("{here}/confirm?action={action}&{scope}");
+    html! {
+        a href={ (here) "/export?" (scope) } download { "Export " (text::count(count)) }
+        @if !frame.read_only {
+            " " a href=(link("requeue")) { "Requeue " (text::count(count)) "…" }
+            " " a.danger href=(link("purge")) { "Purge " (text::count(count)) "…" }
+        }
+    }
+}
+
+fn table(frame: &Frame<'_>, here: &str, groups: &[&Counted], now: DateTime<Utc>) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="region" aria-label="Causes" {
+            table {
+                caption { "Failed jobs by cause" }
+                thead {
+                    tr {
+                        th scope="col" { "Cause" } th.number scope="col" { "Jobs" } th scope="col" { "Last hour" }
+                        th.number scope="col" { "Newest" } th scope="col" { "Actions" }
+                    }
+                }
+                tbody {
+                    @for group in groups.iter().take(MOST_SHOWN) {
+                        @let scope = format!("scope=cause&cause={}", group.digest);
+                        tr {
+                            th scope="row" {
+                                a href={ (here) "/cause/" (group.digest) } { (cause(group)) }
+                                @if let Some(function) = &group.function { br; span.message { (text::line(function, 100)) } }
+                            }
+                            (number(group.ids.len() as u64))
+                            td { (trend(&group.trend)) }
+                            td.number { (text::ago(group.newest, now)) }
+                            td.actions { (actions(frame, here, &scope, group.ids.len() as u64)) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The cause in words.
+pub(crate) fn cause(group: &Counted) -> String {
+    let text = if group.example.is_empty() { "(no error is kept)" } else { &group.example };
+    let shown = text::line(text, 300);
+    if group.alike { shown } else { format!("such as: {shown}") }
+}
+
+/// A page of the jobs of one cause.
+pub(crate) struct Group<'a> {
+    pub(crate) key: &'a QueueKey,
+    pub(crate) counted: &'a Counted,
+    /// With the name of their queue.
+    pub(crate) jobs: &'a [(String, Failure)],
+    pub(crate) page: usize,
+    pub(crate) pages: usize,
+}
+
+/// The jobs of one cause.
+pub(crate) fn group(frame: &Frame<'_>, shown: &Group<'_>, now: DateTime<Utc>) -> Response {
+    let (name, at) = (name_of(shown.key), address(shown.key));
+    let here = format!("{at}/failed");
+    let own = format!("{here}/cause/{}", shown.counted.digest);
+    let scope = format!("scope=cause&cause={}", shown.counted.digest);
+    let count = shown.counted.ids.len() as u64;
+    let main = html! {
+        p { (cause(shown.counted)) }
+        p.actions { (actions(frame, &here, &scope, count)) }
+        div #jobs data-swap {
+            table {
+                caption { (text::jobs(count)) " of this cause, the newest first" }
+                thead { tr { th scope="col" { "Job" } th scope="col" { "Error" } th.number scope="col" { "Failed" } } }
+                tbody {
+                    @for (queue, job) in shown.jobs {
+                        tr {
+                            th scope="row" { a href={ (here) "/job?queue=" (encoded(queue)) "&id=" (encoded(&job.id)) } { (text::line(&job.id, 80)) } }
+                            td { (text::line(jobqueue_queue::admin::error_groups::cause(&job.error), 300)) }
+                            td.number { (text::ago(job.failed_at, now)) }
+                        }
+                    }
+                }
+            }
+            (pager(shown.page, shown.pages, |page| format!("{own}?page={page}")))
+        }
+    };
+    frame.page("Jobs of one cause", &[(&name, &at), ("Failed jobs", &here), ("One cause", &own)], &main)
+}

@@ -1,0 +1,250 @@
+//! What the pages need, wherever it comes from: [`LocalSource`] asks Redis, [`ClusterSource`] the API server.
+
+mod cluster;
+mod local;
+
+use async_trait::async_trait;
+use jobqueue_crds::JobQueueSpec;
+use jobqueue_crds::explanation::Explanation;
+use jobqueue_queue::admin::FailedJobs;
+use jobqueue_queue::{Connection, QueueError, StatsQuery};
+use tokio::sync::watch;
+
+pub use self::cluster::{ClusterSettings, ClusterSource};
+pub use self::local::{LocalQueue, LocalSource};
+use crate::samples::Sample;
+
+/// Which queue.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct QueueKey {
+    /// Its namespace; `local` outside a cluster.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+}
+
+/// How a queue does, the worst first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Standing {
+    /// It cannot go on without a person.
+    Stalled,
+    /// It is not served, or not known to be.
+    NotReady,
+    /// Work goes on, but something needs a person's attention.
+    Degraded,
+    /// Jobs failed.
+    Failures,
+    /// All is well.
+    Fine,
+}
+
+/// One queue in the list.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Row {
+    /// Which.
+    pub key: QueueKey,
+    /// How it does.
+    pub standing: Standing,
+    /// One word for it.
+    pub reason: String,
+    /// The same in a sentence; may be empty.
+    pub message: String,
+    /// The numbers.
+    pub numbers: Numbers,
+}
+
+/// The numbers of a queue; those that nobody told are `None`.
+#[derive(Debug, Clone, Copy, Default, PartialEq)]
+pub struct Numbers {
+    /// Jobs that wait.
+    pub waiting: u64,
+    /// Jobs in workers' hands.
+    pub running: u64,
+    /// Jobs for later.
+    pub scheduled: u64,
+    /// Jobs in the failed registry.
+    pub failed: u64,
+    /// How long the oldest has waited, in seconds.
+    pub oldest_wait: Option<u64>,
+    /// Jobs that arrive in a second.
+    pub arrivals: Option<f64>,
+    /// Jobs that end in a second.
+    pub completions: Option<f64>,
+    /// Workers that are there.
+    pub workers: u64,
+    /// Workers that were asked for.
+    pub desired: Option<u64>,
+    /// Whether the workers report trouble with the database.
+    pub database_trouble: bool,
+}
+
+/// A part of the list.
+#[derive(Debug, Clone, Default)]
+pub struct Overview {
+    /// The rows of this page.
+    pub rows: Vec<Row>,
+    /// How many queues there are.
+    pub total: usize,
+    /// How many of them match.
+    pub matching: usize,
+    /// How many of all are not well, by their standing: stalled, not ready, degraded, with failed jobs.
+    pub troubled: [usize; 4],
+    /// Why the list may be old or incomplete.
+    pub problem: Option<String>,
+}
+
+/// One queue.
+pub struct QueueView {
+    /// As in the list.
+    pub row: Row,
+    /// What the operator says of it.
+    pub explanation: Option<Explanation>,
+    /// As it was specified, where there is a manifest.
+    pub spec: Option<JobQueueSpec>,
+    /// The workers' pods.
+    pub pods: Vec<Pod>,
+    /// What could not be had, and which right is missing.
+    pub notes: Vec<String>,
+    /// The last hour, as far as it was watched.
+    pub samples: Vec<Sample>,
+}
+
+/// The pod of a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pod {
+    /// Its name, which is the host name of the worker.
+    pub name: String,
+    /// In one word.
+    pub phase: String,
+    /// Whether it is ready.
+    pub ready: bool,
+    /// Whether it was asked to end.
+    pub draining: bool,
+}
+
+/// The Redis of a queue.
+#[derive(Clone)]
+pub struct Backlog {
+    /// The connection.
+    pub connection: Connection,
+    /// The names, and how they are kept.
+    pub query: StatsQuery,
+}
+
+impl Backlog {
+    /// The failed registry of each name.
+    pub(crate) fn registries(&self) -> Result<Vec<(String, FailedJobs)>, QueueError> {
+        let StatsQuery { protocol, names, key_prefix, consumer_group } = &self.query;
+        let registry = |name: &String| {
+            let jobs = FailedJobs::of(self.connection.clone(), *protocol, key_prefix, consumer_group, name)?;
+            Ok((name.clone(), jobs))
+        };
+        names.iter().map(registry).collect()
+    }
+}
+
+/// Why something cannot be shown.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Problem {
+    /// There is no such thing.
+    #[error("{0}")]
+    NotFound(String),
+    /// Something does not answer, or a right is missing; the text says what to do.
+    #[error("{0}")]
+    Unavailable(String),
+}
+
+impl From<QueueError> for Problem {
+    fn from(error: QueueError) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
+
+/// Where queues are looked up.
+#[async_trait]
+pub trait Source: Send + Sync {
+    /// What is shown, in a few words for the top of each page.
+    fn title(&self) -> String;
+
+    /// The queues whose name, state or reason has `query` in it: `count` of them after `skip`, the worst first.
+    async fn overview(&self, query: &str, skip: usize, count: usize) -> Overview;
+
+    /// One queue. It is watched more closely for a while.
+    async fn queue(&self, key: &QueueKey) -> Result<QueueView, Problem>;
+
+    /// Its Redis.
+    async fn backlog(&self, key: &QueueKey) -> Result<Backlog, Problem>;
+
+    /// Changes when there is something new to show.
+    fn changes(&self) -> watch::Receiver<u64>;
+}
+
+/// A page of the rows that match, the worst first, then those with the longest backlog.
+pub(crate) fn select<'a>(rows: impl Iterator<Item = &'a Row>, query: &str, skip: usize, count: usize) -> Overview {
+    let query = query.trim().to_lowercase();
+    let mut overview = Overview::default();
+    let mut found: Vec<&Row> = Vec::new();
+    for row in rows {
+        overview.total += 1;
+        if let Some(troubled) = overview.troubled.get_mut(row.standing as usize) {
+            *troubled += 1;
+        }
+        if matches(row, &query) {
+            found.push(row);
+        }
+    }
+    overview.matching = found.len();
+    let order = |row: &&Row| {
+        let backlog = row.numbers.waiting.saturating_add(row.numbers.running);
+        (row.standing, std::cmp::Reverse(backlog))
+    };
+    found.sort_unstable_by(|one, other| order(one).cmp(&order(other)).then_with(|| one.key.cmp(&other.key)));
+    overview.rows = found.into_iter().skip(skip).take(count).cloned().collect();
+    overview
+}
+
+fn matches(row: &Row, query: &str) -> bool {
+    let has = |text: &str| text.to_lowercase().contains(query);
+    query.is_empty()
+        || has(&row.key.name)
+        || has(&format!("{}/{}", row.key.namespace, row.key.name))
+        || has(&row.reason)
+        || has(&row.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn row(name: &str, standing: Standing, waiting: u64) -> Row {
+        Row {
+            key: QueueKey { namespace: "shop".into(), name: name.into() },
+            standing,
+            reason: format!("{standing:?}"),
+            message: String::new(),
+            numbers: Numbers { waiting, ..Numbers::default() },
+        }
+    }
+
+    fn names(overview: &Overview) -> Vec<&str> {
+        overview.rows.iter().map(|row| row.key.name.as_str()).collect()
+    }
+
+    #[test]
+    fn the_worst_come_first_then_the_longest_backlog() {
+        let rows = [
+            row("calm", Standing::Fine, 0),
+            row("long", Standing::Fine, 9),
+            row("failed", Standing::Failures, 1),
+            row("broken", Standing::Stalled, 0),
+            row("away", Standing::NotReady, 50),
+        ];
+        let all = select(rows.iter(), "", 0, 10);
+        assert_eq!(names(&all), ["broken", "away", "failed", "long", "calm"]);
+        assert_eq!((all.total, all.matching, all.troubled), (5, 5, [1, 1, 0, 1]));
+        assert_eq!(names(&select(rows.iter(), "", 1, 2)), ["away", "failed"]);
+        let some = select(rows.iter(), " SHOP/Lo ", 0, 10);
+        assert_eq!((names(&some), some.total, some.matching), (vec!["long"], 5, 1));
+        assert_eq!(names(&select(rows.iter(), "stalled", 0, 10)), ["broken"], "a reason");
+    }
+}

@@ -1,0 +1,5 @@
+//! The dashboard as a browser meets it, with a real Redis behind it.
+
+mod access;
+mod failed;
+mod support;

@@ -1,0 +1,1 @@
+"""`jobqueue dashboard` in a real Chromium: what a person clicks, reads and hears."""

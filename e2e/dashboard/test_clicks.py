@@ -1,0 +1,139 @@
+"""What a person does with it: find a queue, see what failed and why, and do something about it."""
+
+import pytest
+from playwright.sync_api import expect
+
+from e2e.harness.waiting import until
+
+from .failures import fail, wait
+
+
+def failed(redis, queue):
+    return redis.zcard(f"rq:failed:{queue}")
+
+
+def waiting(redis, queue):
+    return redis.llen(f"rq:queue:{queue}")
+
+
+def to_causes(page, queue):
+    page.get_by_role("link", name=f"local/{queue}", exact=True).click()
+    page.get_by_role("link", name="Failed jobs", exact=True).first.click()
+
+
+def test_from_the_list_to_a_cause_that_is_requeued(dashboard, opened):
+    page, redis = opened(dashboard), dashboard.redis.client()
+    to_causes(page, "companies")
+    expect(page.get_by_text("52 jobs of 2 causes.")).to_be_visible()
+    page.get_by_role("link", name="is not a date").click()
+    expect(page.get_by_text("40 jobs of this cause")).to_be_visible()
+    page.get_by_role("link", name="Requeue 40…").click()
+    expect(page.get_by_role("heading", name="Requeue 40 jobs?")).to_be_visible()
+    assert failed(redis, "companies") == 52, "nothing happens before it is confirmed"
+    page.get_by_role("button", name="Requeue 40 jobs").click()
+    expect(page.get_by_text("40 jobs requeued of 40.")).to_be_visible()
+    assert (failed(redis, "companies"), waiting(redis, "companies")) == (12, 40)
+    page.get_by_role("link", name="Back to the failed jobs").click()
+    expect(page.get_by_text("12 jobs of 1 cause.")).to_be_visible()
+
+
+def test_one_job_is_shown_with_its_record_and_removed(dashboard, opened):
+    page, redis = opened(dashboard), dashboard.redis.client()
+    to_causes(page, "companies")
+    page.get_by_role("link", name="characters are too many").click()
+    page.get_by_role("link", name="long-0", exact=True).click()
+    expect(page.get_by_role("region", name="Record")).to_contain_text('"No": 0')
+    expect(page.get_by_role("region", name="Error")).to_contain_text("name: 0 characters are too many")
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export", exact=True).click()
+    assert download.value.path().read_text() == '{"No": 0}\n'
+    page.get_by_role("link", name="Purge…").click()
+    page.get_by_role("link", name="Cancel").click()
+    assert failed(redis, "companies") == 52
+    page.go_back()
+    page.get_by_role("button", name="Purge 1 job").click()
+    expect(page.get_by_text("1 job removed of 1.")).to_be_visible()
+    assert failed(redis, "companies") == 51
+    assert not redis.exists("rq:job:long-0")
+
+
+def test_the_list_is_filtered_and_shows_who_works(dashboard, opened):
+    page = opened(dashboard)
+    page.get_by_label("Name, state or reason").fill("ORD")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 match.")).to_be_visible()
+    expect(page.locator("tbody tr")).to_have_count(1)
+    page.get_by_role("link", name="local/orders", exact=True).click()
+    worker = page.locator("#workers tbody tr")
+    expect(worker).to_contain_text("host-of-worker-1")
+    expect(worker).to_contain_text("orders-waits-0")
+    expect(worker).to_contain_text("1,234")
+
+
+def test_read_only_offers_no_change(read_only, opened):
+    page = opened(read_only)
+    expect(page.get_by_text("read only")).to_be_visible()
+    to_causes(page, "companies")
+    expect(page.get_by_text("52 jobs of 2 causes.")).to_be_visible()
+    assert page.get_by_role("link", name="Requeue").count() == 0
+    assert page.get_by_role("link", name="Export 52").count() == 1
+
+
+@pytest.mark.parametrize("scripts", [True, False])
+def test_hostile_records_are_text(dashboard, opened, scripts):
+    page = opened(dashboard, java_script_enabled=scripts)
+    to_causes(page, "hostile")
+    causes = page.locator("#causes tbody th a")
+    expect(causes).to_have_count(5)
+    shown = page.locator("#causes").inner_text()
+    assert "<script>window.pwned=1</script>" in shown
+    assert "\\u{202e}gnp.exe" in shown and "\u202e" not in shown
+    for link in [causes.nth(n).get_attribute("href") for n in range(5)]:
+        page.goto(dashboard.base + link)
+        page.locator("#jobs tbody th a").click()
+        expect(page.get_by_role("region", name="Record")).to_be_visible()
+        page.get_by_role("link", name="Requeue…").click()
+        expect(page.get_by_role("heading", name="Requeue 1 job?")).to_be_visible()
+    # The fixture asserts that no dialog opened and that nobody else was asked.
+
+
+def test_it_follows_what_happens_without_being_loaded_again(dashboard, opened):
+    page, redis = opened(dashboard), dashboard.redis.client()
+    expect(page.get_by_text("Live.")).to_be_visible()
+    page.evaluate("window.sameDocument = true")
+    link = page.get_by_role("link", name="local/companies", exact=True)
+    link.focus()
+    wait(redis, "companies", 7)
+    row = page.get_by_role("row").filter(has=link)
+    expect(row.locator("td").nth(2)).to_have_text("7")
+    fail(redis, "calm", [("new", "{}", "broken", 1)])
+    expect(page.get_by_role("link", name="1 job failed in local/calm")).to_be_visible()
+    assert page.evaluate("window.sameDocument"), "the document was loaded again"
+    focused = page.evaluate("document.activeElement.textContent")
+    assert focused == "local/companies", "the focus moved"
+
+
+def test_it_works_without_scripts_and_with_the_keyboard(dashboard, opened):
+    page, redis = opened(dashboard, java_script_enabled=False), dashboard.redis.client()
+    page.keyboard.press("Tab")
+    assert page.locator(":focus").inner_text() == "Skip to the content"
+    page.keyboard.press("Enter")
+    page.keyboard.press("Tab")
+    expect(page.get_by_label("Name, state or reason")).to_be_focused()
+    to_causes(page, "companies")
+    page.get_by_role("link", name="Purge 52…").focus()
+    page.keyboard.press("Enter")
+    page.get_by_role("button", name="Purge 52 jobs").focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("52 jobs removed of 52.")).to_be_visible()
+    until(lambda: failed(redis, "companies") == 0, "the registry is empty")
+
+
+def test_another_browser_is_not_let_in(dashboard, opened, chromium):
+    opened(dashboard)
+    context = chromium.new_context()
+    page = context.new_page()
+    answer = page.goto(dashboard.base + "/q/local/companies")
+    assert answer.status == 401
+    assert "companies" not in page.inner_text("body")
+    context.close()
