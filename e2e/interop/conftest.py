@@ -5,6 +5,8 @@ for each test.
 asserts is what rq does.
 """
 
+import time
+
 import pytest
 import rq
 from rq import Queue
@@ -171,6 +173,8 @@ def start_job(lock, queue, workers):
     def hold(line, job_id="company-42", **options):
         held = lock()
         job = workers.reaches(queue.enqueue(FUNCTION, line, job_id=job_id, **options), JobStatus.STARTED)
+        # Claimed, it is on its way to the database; what is enqueued next is not to overtake it there.
+        time.sleep(0.2)
         return RunningJob(job, held)
 
     return hold
