@@ -68,7 +68,8 @@ class Block:
 
 def pages():
     """The pages whose blocks are followed, by their paths from the top of the repository."""
-    found = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / "examples").rglob("*.md"))]
+    patterns = ("README.md", "docs/*.md", "docs/runbooks/*.md", "examples/**/*.md")
+    found = [path for pattern in patterns for path in sorted(ROOT.glob(pattern))]
     return [str(path.relative_to(ROOT)) for path in found]
 
 
