@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import expect, sync_playwright
 
 from e2e.harness.process import Process
 from e2e.harness.redis_server import RedisServer
@@ -15,6 +15,8 @@ from e2e.harness.waiting import until
 from .failures import fail, wait, work
 
 ROOT = Path(__file__).resolve().parents[2]
+# A chart has its first line after two samples, which are five seconds apart.
+expect.set_options(timeout=20_000)
 HOSTILE = (
     "<script>window.pwned=1</script>",
     "\"><img src=http://192.0.2.1/x onerror='window.pwned=2'>",
