@@ -9,6 +9,7 @@ mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -18,7 +19,7 @@ use jobqueue_queue::TlsOptions;
 use k8s_openapi::api::core::v1::Pod as CorePod;
 use kube::api::ListParams;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::runtime::watcher;
 use kube::{Api, Client, Config};
 use tokio::sync::watch;
 
@@ -30,6 +31,8 @@ use crate::text;
 
 /// Queues in one answer of the API server.
 const PAGE: u32 = 500;
+/// Between a watch that failed and the next.
+const RETRY: Duration = Duration::from_secs(5);
 /// Pods of a queue that a page shows.
 const MOST_PODS: u32 = 1_000;
 
@@ -94,11 +97,15 @@ impl ClusterSource {
         });
         let weak = Arc::downgrade(&source);
         tokio::spawn(async move {
-            let events = watcher(api, watcher::Config::default().page_size(PAGE)).default_backoff();
-            let mut events = std::pin::pin!(events);
+            let mut events = std::pin::pin!(watcher(api, watcher::Config::default().page_size(PAGE)));
             while let Some(event) = events.next().await {
                 let Some(source) = weak.upgrade() else { return };
+                let failed = event.is_err();
                 source.note(event, &of);
+                drop(source);
+                if failed {
+                    tokio::time::sleep(RETRY).await;
+                }
             }
         });
         source
@@ -111,7 +118,10 @@ impl ClusterSource {
     fn note(&self, event: Result<watcher::Event<JobQueue>, watcher::Error>, of: &str) {
         let mut state = self.state();
         match event {
-            Ok(watcher::Event::Init) => state.listed.clear(),
+            Ok(watcher::Event::Init) => {
+                state.listed.clear();
+                return;
+            }
             Ok(watcher::Event::InitApply(queue)) => {
                 let row = row(&queue);
                 state.listed.insert(row.key.clone(), row);
@@ -137,7 +147,13 @@ impl ClusterSource {
             Ok(watcher::Event::Delete(queue)) => {
                 state.rows.remove(&row(&queue).key);
             }
-            Err(error) => state.problem = Some(watch_problem(&error, of)),
+            Err(error) => {
+                let problem = Some(watch_problem(&error, of));
+                if state.problem == problem {
+                    return;
+                }
+                state.problem = problem;
+            }
         }
         drop(state);
         self.changed.send_modify(|number| *number += 1);

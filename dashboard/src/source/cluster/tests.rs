@@ -115,3 +115,19 @@ async fn a_missing_right_is_named_and_the_rest_is_shown() {
     let problem = source.queue(&missing).await.err().expect("refused").to_string();
     assert!(problem.contains("get jobqueues.jobqueue.dev"), "{problem}");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_list_that_is_refused_is_asked_for_now_and_then_and_is_news_once() {
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = asked.clone();
+    let source = started(client(move |_, _| {
+        count.fetch_add(1, Ordering::Relaxed);
+        refused()
+    }));
+    let mut changes = source.changes();
+    let before = *changes.borrow_and_update();
+    tokio::time::sleep(Duration::from_secs(61)).await;
+    let lists = asked.load(Ordering::Relaxed);
+    assert!((10..=14).contains(&lists), "{lists} lists in a minute");
+    assert!(*changes.borrow() <= before + 1, "a page is loaded anew once");
+}
