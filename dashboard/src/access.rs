@@ -1,5 +1,5 @@
 //! Who may ask for a page: a browser that was given the token, over the name of this machine's loopback, and for a change
-//! from a form of ours. See `docs/decisions/dashboard.md`.
+//! from a form of ours. See `docs/decisions/2026-11-29-dashboard.md`.
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};

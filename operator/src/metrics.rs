@@ -102,8 +102,8 @@ impl OfQueues {
             let namespace = key.namespace.as_deref().unwrap_or_default();
             for (kind, holds, reason) in conditions.iter() {
                 let (kind, reason): (&str, &str) = (kind.into(), reason.into());
-                let queue = [("namespace", namespace), ("jobqueue", key.name.as_str())];
-                let labels = [queue[0], queue[1], ("condition", kind), ("reason", reason)];
+                let name = key.name.as_str();
+                let labels = [("namespace", namespace), ("jobqueue", name), ("condition", kind), ("reason", reason)];
                 ConstGauge::new(f64::from(u8::from(holds))).encode(family.encode_family(&labels)?)?;
             }
         }

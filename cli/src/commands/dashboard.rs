@@ -9,7 +9,7 @@ use clap::Args;
 use jobqueue_dashboard::{
     Backlog, ClusterSettings, ClusterSource, Dashboard, LocalQueue, LocalSource, Problem, Prometheus, Settings, Source,
 };
-use jobqueue_queue::{Protocol, StatsQuery};
+use jobqueue_queue::Protocol;
 use serde_json::json;
 use tempfile::NamedTempFile;
 use tokio::signal::unix::{SignalKind, signal};
@@ -127,15 +127,9 @@ fn local(global: &GlobalArgs) -> anyhow::Result<Arc<dyn Source>> {
         if target.queues.is_empty() && target.protocol == Protocol::Rq {
             return Ok(LocalSource::all_rq_queues(servers.join(", "), connection, target.key_prefix));
         }
-        let query = |names: Vec<String>| StatsQuery {
-            protocol: target.protocol,
-            names,
-            key_prefix: target.key_prefix.clone(),
-            consumer_group: target.consumer_group.clone(),
-        };
         let queue = |name: String, names: Vec<String>| LocalQueue {
             name,
-            backlog: Backlog { connection: connection.clone(), query: query(names) },
+            backlog: Backlog { connection: connection.clone(), query: target.stats_query(names) },
             spec: target.manifest.as_ref().map(|manifest| manifest.spec.clone()),
         };
         let names = target.some_queues()?;

@@ -64,15 +64,9 @@ pub(crate) async fn run(global: &GlobalArgs, _args: &StatusArgs, output: Output)
     } else {
         target.some_queues()?.to_vec()
     };
-    let query = |names: Vec<String>| StatsQuery {
-        protocol: target.protocol,
-        names,
-        key_prefix: target.key_prefix.clone(),
-        consumer_group: target.consumer_group.clone(),
-    };
     // The last one is about all queues together, since a worker may serve several.
-    let mut queries: Vec<StatsQuery> = names.iter().map(|name| query(vec![name.clone()])).collect();
-    queries.push(query(names.clone()));
+    let mut queries: Vec<StatsQuery> = names.iter().map(|name| target.stats_query(vec![name.clone()])).collect();
+    queries.push(target.stats_query(names.clone()));
     let mut answers = stats(&connection, &queries).await.map_err(queue_failure)?;
     let together = answers.pop().expect("one answer for each query");
     let (report, unreadable) = report(names, answers, together);

@@ -6,7 +6,7 @@ use anyhow::Context;
 use jobqueue_api::QueueSettings;
 use jobqueue_crds::{JobQueue, SecretKeyRef};
 use jobqueue_ingest::{IngestSpec, Recipe};
-use jobqueue_queue::{Connection, ConnectionUrl, Protocol, Timeouts};
+use jobqueue_queue::{Connection, ConnectionUrl, Protocol, StatsQuery, Timeouts};
 
 use crate::common::exit::{Exit, Failure};
 use crate::common::global_args::{GlobalArgs, ProtocolArg};
@@ -84,6 +84,17 @@ impl Target {
             return Err(Failure::new(Exit::Usage, "no queue is named").hint(hint).into());
         }
         Ok(&self.queues)
+    }
+
+    /// What asks for the numbers of these queues.
+    pub(crate) fn stats_query(&self, names: Vec<String>) -> StatsQuery {
+        let Self { protocol, key_prefix, consumer_group, .. } = self;
+        StatsQuery {
+            protocol: *protocol,
+            names,
+            key_prefix: key_prefix.clone(),
+            consumer_group: consumer_group.clone(),
+        }
     }
 
     /// A connection to Redis; it is made when first used.

@@ -5,7 +5,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use crate::{ConditionType, JobQueueStatus, Reason, ScalingMode};
 
 /// Whether a condition says something that its reader should know.
-pub fn matters(condition: &Condition) -> bool {
+pub(super) fn matters(condition: &Condition) -> bool {
     let bad_when_true = [
         ConditionType::Reconciling,
         ConditionType::Stalled,

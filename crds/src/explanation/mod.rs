@@ -6,7 +6,7 @@ mod advice;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use serde::Serialize;
 
-pub use self::advice::{matters, of_reason};
+pub use self::advice::of_reason;
 use crate::{DecisionStatus, JobQueue, LastScale, QueueStatus, ScalingMode};
 
 /// What there is to say, for people and programs.

@@ -109,31 +109,34 @@ fn decision(explanation: &Explanation, now: DateTime<Utc>) -> Markup {
     html! {
         @if let Some(last) = last { p { "Last change " (text::line(&last, 1_000)) } }
         @if !decision.candidates.is_empty() {
-            table {
-                caption { "What each target asks for" }
-                thead { tr { th scope="col" { "Asked by" } th.number scope="col" { "Workers" } th scope="col" { "Because" } } }
-                tbody {
-                    @for each in &decision.candidates {
-                        tr {
-                            th scope="row" { (text::line(&each.reason, 60)) }
-                            td.number { (each.workers) }
-                            td { (text::line(&each.message, 500)) }
-                        }
-                    }
-                }
-            }
+            (numbers_with_reasons("What each target asks for", ["Asked by", "Workers"], decision.candidates.iter().map(|each| {
+                (each.reason.as_str(), each.workers, each.message.as_str())
+            })))
         }
         @if !decision.limits.is_empty() {
-            table {
-                caption { "Limits in force" }
-                thead { tr { th scope="col" { "Limit" } th.number scope="col" { "Without it" } th scope="col" { "Because" } } }
-                tbody {
-                    @for each in &decision.limits {
-                        tr {
-                            th scope="row" { (text::line(&each.reason, 60)) }
-                            td.number { (each.without) }
-                            td { (text::line(&each.message, 500)) }
-                        }
+            (numbers_with_reasons("Limits in force", ["Limit", "Without it"], decision.limits.iter().map(|each| {
+                (each.reason.as_str(), each.without, each.message.as_str())
+            })))
+        }
+    }
+}
+
+/// A table of numbers of workers: the reason of each, the number, and the reason in a sentence.
+fn numbers_with_reasons<'a>(
+    caption: &str,
+    [of_reasons, of_numbers]: [&str; 2],
+    rows: impl Iterator<Item = (&'a str, i32, &'a str)>,
+) -> Markup {
+    html! {
+        table {
+            caption { (caption) }
+            thead { tr { th scope="col" { (of_reasons) } th.number scope="col" { (of_numbers) } th scope="col" { "Because" } } }
+            tbody {
+                @for (reason, number, message) in rows {
+                    tr {
+                        th scope="row" { (text::line(reason, 60)) }
+                        td.number { (number) }
+                        td { (text::line(message, 500)) }
                     }
                 }
             }

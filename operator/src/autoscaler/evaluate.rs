@@ -9,7 +9,7 @@ use crate::{
     autoscaler::observe::{Load, Moment},
     digest::fingerprint,
     state::{
-        applied::{Applied, max_surge},
+        applied::{Applied, Surge},
         observed::Observed,
         queue_state::{AutoscalerView, Connections, existing_pods},
         scaling::Scaling,
@@ -64,9 +64,9 @@ pub(super) fn evaluate(queue: AutoscalerView<'_>, load: &Load, now: Moment, else
 
 /// Whether the surge of a rollout, which follows the connections that are left, is another one than was asked for.
 fn surge_changed(spec: &Spec, applied: &Applied, scaling: &Scaling, elsewhere: Connections) -> bool {
-    let (Some(limit), Some(surge)) = (spec.policy.connections, &applied.surge) else { return false };
+    let (Some(limit), Some(surge)) = (spec.policy.connections, applied.surge) else { return false };
     let asked = scaling.replicas_asked().saturating_mul(limit.per_worker);
-    *surge != max_surge(scaling.replicas, elsewhere.room(limit, asked))
+    surge != Surge::within(elsewhere.room(limit, asked), scaling.replicas)
 }
 
 /// Digest of the problems that a status reports at once.

@@ -20,7 +20,7 @@ use crate::{
         ownership::{self, Owned},
     },
     state::{
-        applied::{ApplyRecord, deployment_digest, surge_of, without_numbers},
+        applied::{ApplyRecord, Surge, deployment_digest, without_numbers},
         key::Uid,
         owned_objects::{OwnedKind, OwnedObject},
     },
@@ -94,7 +94,7 @@ pub(super) fn is_unchanged(
         && last.is_of(desired_digest(desired))
         && last.matches(deployment_digest(deployment))
         && deployment.spec.replicas == desired.deployment.spec.replicas
-        && surge_of(deployment) == surge_of(&desired.deployment)
+        && Surge::of(deployment) == Surge::of(&desired.deployment)
 }
 
 /// Whether everything that `planned` sets is so in `found`, to which the API server has added its defaults. What it writes

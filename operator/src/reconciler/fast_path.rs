@@ -10,7 +10,7 @@ use crate::{
     names,
     reconciler::{context::Context, controller::resync, secrets::resolve, warnings},
     state::{
-        applied::max_surge,
+        applied::Surge,
         deployment_cache::CachedDeployment,
         key::{Key, Uid},
         missing_pods::MissingPods,
@@ -46,8 +46,7 @@ pub(super) async fn as_applied(context: &Context, key: &Key, queue: &JobQueue) -
     let room = context.state.room(key);
     let found = context.state.update(key, |state| {
         // What a rollout may do follows the number of workers and the connections.
-        let surge = max_surge(state.scaling.replicas, room);
-        let is_of_now = state.applied.surge.as_ref() == Some(&surge);
+        let is_of_now = state.applied.surge == Some(Surge::within(room, state.scaling.replicas));
         is_of_now.then(|| found_as_applied(state, &uid, generation, cached, queues)).flatten()
     });
     let AsApplied { workers, problem, secrets } = found.flatten()?;

@@ -38,7 +38,7 @@ use crate::{
         validate::{Valid, validate},
     },
     state::{
-        applied::{Source, surge_of},
+        applied::{Source, Surge},
         deployment_cache::is_rolled_out_by_operator,
         health::{Stall, Warning},
         key::{Key, Uid},
@@ -226,7 +226,7 @@ async fn build_and_apply(
     {
         context.state.update(key, |state| {
             state.applied.objects = objects;
-            state.applied.surge = surge_of(deployment);
+            state.applied.surge = Surge::of(deployment);
             state.applied.record = Some(last);
             state.applied.source = Some(source);
         });
@@ -237,7 +237,7 @@ async fn build_and_apply(
         && let Some(held) = Held::of(context, key, (deployment, &desired), generation, applied_for)
     {
         // It was considered: no poll needs to ask for it again.
-        let surge = surge_of(&desired.deployment);
+        let surge = Surge::of(&desired.deployment);
         context.state.update(key, |state| state.applied.surge = surge);
         return Ok(Built { deployment: deployment.clone(), held: Some(held) });
     }
@@ -252,7 +252,7 @@ async fn build_and_apply(
     let AppliedObjects { deployment, record } = applied;
     context.state.record_objects(key, objects);
     context.state.update(key, |state| {
-        state.applied.surge = surge_of(&deployment);
+        state.applied.surge = Surge::of(&deployment);
         state.applied.record = Some(record);
         state.applied.source = Some(source);
         state.applied.missing_pods = None;

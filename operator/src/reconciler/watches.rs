@@ -1,15 +1,16 @@
 //! The watches of several namespaces as one stream of events. Each has its own back-off, and one that fails (the namespace
 //! has no Role) stops none of the others.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, time::Duration};
 
-use futures::{Stream, StreamExt, future, stream, stream::BoxStream};
+use futures::{Stream, StreamExt, stream, stream::BoxStream};
 use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::ObjectMeta};
 use kube::{
     Api, Resource, ResourceExt,
     core::PartialObjectMeta,
     runtime::{
         WatchStreamExt,
+        utils::Backoff,
         watcher::{self, Event, watcher},
     },
 };
@@ -67,38 +68,26 @@ pub(super) fn watch<K: Watched>(
                 pulse.beat();
             }
         });
-        let events = answers(events).default_backoff();
-        (path, events.map(|events| stream::iter(flattened(events))).flatten().boxed())
+        (path, events.backoff(PatientBackoff::default()).boxed())
     });
     merged(watches.collect())
 }
 
-/// The events, each `Init` with the one that follows it. `Init` only says that a list is about to be asked for: taken for a
-/// success, it would let the back-off begin anew at each failure.
-fn answers<K: Send + 'static>(
-    events: impl Stream<Item = watcher::Result<Event<K>>> + Send,
-) -> impl Stream<Item = watcher::Result<Vec<Event<K>>>> + Send {
-    let mut announced = false;
-    events.filter_map(move |event| {
-        let answer = match event {
-            Ok(Event::Init) => {
-                announced = true;
-                None
-            }
-            Ok(event) if std::mem::take(&mut announced) => Some(Ok(vec![Event::Init, event])),
-            Ok(event) => Some(Ok(vec![event])),
-            Err(error) => {
-                announced = false;
-                Some(Err(error))
-            }
-        };
-        future::ready(answer)
-    })
+/// The library's back-off, which begins anew when two minutes have passed since the last failure, and not with each event:
+/// the watcher says `Init` before each list, so that a list that fails every time would be asked for every second.
+#[derive(Default)]
+struct PatientBackoff(watcher::DefaultBackoff);
+
+impl Iterator for PatientBackoff {
+    type Item = Duration;
+
+    fn next(&mut self) -> Option<Duration> {
+        self.0.next()
+    }
 }
 
-/// Events, or one error.
-fn flattened<K>(events: watcher::Result<Vec<Event<K>>>) -> Vec<watcher::Result<Event<K>>> {
-    events.map_or_else(|error| vec![Err(error)], |events| events.into_iter().map(Ok).collect())
+impl Backoff for PatientBackoff {
+    fn reset(&mut self) {}
 }
 
 /// Whether the API server answered, be it with a refusal.

@@ -26,7 +26,7 @@ pub(crate) struct Applied {
     /// What the queue has beside its Deployment; empty before the first apply.
     pub(crate) objects: Box<[OwnedObject]>,
     /// The surge that the last reconcile asked for; `None` before the first.
-    pub(crate) surge: Option<IntOrString>,
+    pub(crate) surge: Option<Surge>,
     /// Pods are missing; `None` while all are there.
     pub(crate) missing_pods: Option<Box<MissingPods>>,
 }
@@ -82,20 +82,43 @@ pub(crate) fn deployment_digest(deployment: &Deployment) -> Digest {
 }
 
 /// How many pods more than usual there may be in a rollout.
-pub(crate) const USUAL_SURGE: &str = "25%";
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Surge {
+    /// A quarter as many as there are.
+    Quarter,
+    /// So many.
+    Pods(i32),
+}
 
-/// A quarter as many pods as there are, if the database has connections for them (`room`): during a rollout no more are held
-/// than at other times. Without any room old pods go first.
-pub(crate) fn max_surge(replicas: u32, room: Option<u32>) -> IntOrString {
-    match room {
-        Some(room) if room < replicas.div_ceil(4) => IntOrString::Int(i32::try_from(room).unwrap_or(i32::MAX)),
-        _ => IntOrString::String(USUAL_SURGE.into()),
+/// [`Surge::Quarter`], as it is written.
+const QUARTER: &str = "25%";
+
+impl Surge {
+    /// A quarter, if the database has connections for them (`room`): during a rollout no more are held than at other times.
+    /// Without any room old pods go first.
+    pub(crate) fn within(room: Option<u32>, replicas: u32) -> Self {
+        match room {
+            Some(room) if room < replicas.div_ceil(4) => Self::Pods(i32::try_from(room).unwrap_or(i32::MAX)),
+            _ => Self::Quarter,
+        }
+    }
+
+    /// That of a Deployment; `None` if it has none, or one that is not ours.
+    pub(crate) fn of(deployment: &Deployment) -> Option<Self> {
+        match deployment.spec.strategy.as_ref()?.rolling_update.as_ref()?.max_surge.as_ref()? {
+            IntOrString::Int(pods) => Some(Self::Pods(*pods)),
+            IntOrString::String(text) => (text == QUARTER).then_some(Self::Quarter),
+        }
     }
 }
 
-/// The surge of a Deployment; `None` if it has none.
-pub(crate) fn surge_of(deployment: &Deployment) -> Option<IntOrString> {
-    deployment.spec.strategy.as_ref()?.rolling_update.as_ref()?.max_surge.clone()
+impl From<Surge> for IntOrString {
+    fn from(surge: Surge) -> Self {
+        match surge {
+            Surge::Quarter => Self::String(QUARTER.into()),
+            Surge::Pods(pods) => Self::Int(pods),
+        }
+    }
 }
 
 /// Sets what depends on the number of workers as it usually is, to tell what else differs.
@@ -103,7 +126,7 @@ pub(crate) fn without_numbers(mut deployment: Deployment) -> Deployment {
     deployment.spec.replicas = None;
     let strategy = deployment.spec.strategy.as_mut().and_then(|strategy| strategy.rolling_update.as_mut());
     if let Some(rolling_update) = strategy {
-        rolling_update.max_surge = Some(IntOrString::String(USUAL_SURGE.into()));
+        rolling_update.max_surge = Some(Surge::Quarter.into());
     }
     deployment
 }

@@ -2,8 +2,9 @@
 //! cluster and in Redis.
 //!
 //! A queue's state has parts, and each part one writer: the reconciler writes [`spec`] and [`applied`], the autoscaler
-//! [`observed`] and [`scaling`], the status writer [`status_cursor`] and [`reported_conditions`]. Everybody reads all of them through the
-//! [`registry`]; to write one takes its owner's handle ([`owners`]).
+//! [`observed`] and [`scaling`], the status writer [`status_cursor`]. Everybody reads all of them through the [`registry`],
+//! which has what is known of objects that are not served, too, such as their [`reported_conditions`]; to write takes the
+//! owner's handle ([`owners`]).
 
 pub(crate) mod applied;
 pub(crate) mod budgets;

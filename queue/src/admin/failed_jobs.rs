@@ -175,8 +175,7 @@ impl FailedJobs {
         const STEP: usize = 10_000;
         let mut ids: Vec<String> = Vec::new();
         loop {
-            let (first, last) = (ids.len(), ids.len() + STEP - 1);
-            let page: Vec<String> = self.connection.query(cmd("ZRANGE").arg(self.key()).arg(first).arg(last)).await?;
+            let page = self.oldest(ids.len(), STEP).await?;
             let full = page.len() == STEP;
             ids.extend(page);
             if !full {
@@ -215,21 +214,8 @@ impl FailedJobs {
 
     /// What is known of the failures of these jobs, in order: without their payloads where the protocol keeps them apart.
     pub async fn failures(&self, ids: &[String]) -> Result<Vec<Failure>, QueueError> {
-        let Registry::Rq { prefix, queue } = &self.registry else {
-            let jobs = self.fetch(ids, &PayloadLimits::default()).await?;
-            return Ok(jobs.into_iter().map(Failure::from).collect());
-        };
-        let mut failures = Vec::with_capacity(ids.len());
-        for page in ids.chunks(PAGE) {
-            let commands: Vec<Cmd> = page.iter().flat_map(|id| rq::read_without_payload(prefix, id)).collect();
-            let mut answers = self.connection.pipeline(&commands).await?.into_iter();
-            for id in page {
-                let (fields, results) = answers.next().zip(answers.next()).expect("two answers for each job");
-                let job = rq::job(&self.connection, queue, id, fields?, results?, &PayloadLimits::default())?;
-                failures.push(job.into());
-            }
-        }
-        Ok(failures)
+        let jobs = self.read(ids, &PayloadLimits::default(), rq::read_without_payload).await?;
+        Ok(jobs.into_iter().map(Failure::from).collect())
     }
 
     /// Whether the registry has this id.
@@ -240,11 +226,21 @@ impl FailedJobs {
 
     /// The jobs with these ids, in order. Ask for a page of them at a time: their payloads come along.
     pub async fn fetch(&self, ids: &[String], limits: &PayloadLimits) -> Result<Vec<FailedJob>, QueueError> {
+        self.read(ids, limits, rq::read_commands).await
+    }
+
+    /// The jobs with these ids, in order; `of_rq` makes the commands that read one of an RQ queue.
+    async fn read(
+        &self,
+        ids: &[String],
+        limits: &PayloadLimits,
+        of_rq: fn(&str, &str) -> [Cmd; 2],
+    ) -> Result<Vec<FailedJob>, QueueError> {
         let mut jobs = Vec::with_capacity(ids.len());
         for page in ids.chunks(PAGE) {
             match &self.registry {
                 Registry::Rq { prefix, queue } => {
-                    let commands: Vec<Cmd> = page.iter().flat_map(|id| rq::read_commands(prefix, id)).collect();
+                    let commands: Vec<Cmd> = page.iter().flat_map(|id| of_rq(prefix, id)).collect();
                     let mut answers = self.connection.pipeline(&commands).await?.into_iter();
                     for id in page {
                         let (fields, results) = answers.next().zip(answers.next()).expect("two answers for each job");

@@ -58,17 +58,19 @@ pub(crate) fn attempts(connection: &Connection, entries: Value) -> Result<Vec<At
 
 /// The two commands that read one failed job.
 pub(crate) fn read_commands(prefix: &str, id: &str) -> [Cmd; 2] {
-    let mut fields = cmd("HMGET");
-    fields.arg(format!("{prefix}:job:{id}")).arg(&FIELDS);
-    [fields, results(prefix, id, Some(1))]
+    read(prefix, id, &FIELDS)
 }
 
 /// The same without the payload, in whose place the time of creation stands: a record has it as surely.
 pub(crate) fn read_without_payload(prefix: &str, id: &str) -> [Cmd; 2] {
     let mut names = FIELDS;
     names[0] = "created_at";
+    read(prefix, id, &names)
+}
+
+fn read(prefix: &str, id: &str, names: &[&str]) -> [Cmd; 2] {
     let mut fields = cmd("HMGET");
-    fields.arg(format!("{prefix}:job:{id}")).arg(&names);
+    fields.arg(format!("{prefix}:job:{id}")).arg(names);
     [fields, results(prefix, id, Some(1))]
 }
 

@@ -22,7 +22,7 @@ use super::{
     BuildError, BuildInput, CONFIG_HASH, CONTAINER, NETWORK_POLICY, NO_DISRUPTION_BUDGET, PROTECT_BUSY, Rendition,
     SECRET_HASH, SECRET_VERSION, config_map, template_patch,
 };
-use crate::{names::selector_labels, state::applied::max_surge};
+use crate::{names::selector_labels, state::applied::Surge};
 
 const CONFIG_DIRECTORY: &str = "/etc/jobqueue";
 const REDIS_TLS: &str = "/etc/jobqueue-redis-tls";
@@ -59,7 +59,7 @@ pub(super) fn deployment(input: &BuildInput<'_>, config: Option<&ConfigMap>) -> 
             strategy: Some(DeploymentStrategy {
                 type_: Some("RollingUpdate".into()),
                 rolling_update: Some(RollingUpdateDeployment {
-                    max_surge: Some(max_surge(input.replicas, input.room)),
+                    max_surge: Some(Surge::within(input.room, input.replicas).into()),
                     max_unavailable: Some(IntOrString::String("25%".into())),
                 }),
             }),
