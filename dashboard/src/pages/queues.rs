@@ -24,7 +24,9 @@ pub(crate) fn queues(frame: &Frame<'_>, overview: &Overview, query: &str, page: 
         div #summary data-swap aria-live="polite" { (summary(overview, query)) }
         div #queues data-swap {
             @if overview.rows.is_empty() {
-                p { @if overview.total == 0 { "There are no queues." } @else { "No queue matches." } }
+                @if !is_unknown(overview) {
+                    p { @if overview.total == 0 { "There are no queues." } @else { "No queue matches." } }
+                }
             } @else { (table(&overview.rows)) }
             (pager(page, pages, link))
         }
@@ -32,15 +34,22 @@ pub(crate) fn queues(frame: &Frame<'_>, overview: &Overview, query: &str, page: 
     frame.page("Queues", &[], &main)
 }
 
+/// Whether nothing is known of any queue, since none could be asked for.
+fn is_unknown(overview: &Overview) -> bool {
+    overview.total == 0 && overview.problem.is_some()
+}
+
 fn summary(overview: &Overview, query: &str) -> Markup {
     let [stalled, not_ready, degraded, failures] = overview.troubled.map(|count| text::count(count as u64));
     let total = text::count(overview.total as u64);
     html! {
         @if let Some(problem) = &overview.problem { p.problem role="alert" { (text::line(problem, 500)) } }
-        p {
-            (total) @if overview.total == 1 { " queue: " } @else { " queues: " }
-            (stalled) " stalled, " (not_ready) " not ready, " (degraded) " degraded, " (failures) " with failed jobs."
-            @if !query.is_empty() { " " (text::count(overview.matching as u64)) " match." }
+        @if !is_unknown(overview) {
+            p {
+                (total) @if overview.total == 1 { " queue: " } @else { " queues: " }
+                (stalled) " stalled, " (not_ready) " not ready, " (degraded) " degraded, " (failures) " with failed jobs."
+                @if !query.is_empty() { " " (text::count(overview.matching as u64)) " match." }
+            }
         }
     }
 }
@@ -104,5 +113,19 @@ pub(super) fn state(row: &Row) -> Markup {
         span.state.(class) { (word) } " "
         span.reason { (text::line(&row.reason, 60)) }
         @if !row.message.is_empty() { br; span.message { (text::line(&row.message, text::SHORT)) } }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_an_answer_nothing_is_said_of_how_many_there_are() {
+        let problem = Some("Redis is away".to_owned());
+        let text = summary(&Overview { problem: problem.clone(), ..Overview::default() }, "").into_string();
+        assert!(text.contains("Redis is away") && !text.contains("queues"), "{text}");
+        let text = summary(&Overview { problem, total: 2, ..Overview::default() }, "").into_string();
+        assert!(text.contains("2 queues"), "{text}");
     }
 }
