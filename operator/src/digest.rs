@@ -10,7 +10,7 @@ use sha2::{Digest as _, Sha256};
 
 /// The first 32 bits of a SHA-256 over the length-prefixed parts; in text, eight hex digits. It tells a
 /// change from no change. That of a Secret's values stays within the process: whoever reads it can test guesses against it.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Digest(pub(crate) u32);
 
 impl fmt::Display for Digest {

@@ -210,6 +210,11 @@ impl Calendar {
         Self { schedules, known: None }
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.schedules.is_empty()
+    }
+
     /// What holds at `now`.
     pub fn at(&mut self, now: DateTime<Utc>) -> Bounds {
         if self.schedules.is_empty() {

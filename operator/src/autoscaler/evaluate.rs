@@ -2,7 +2,7 @@
 //! the same state, moment and load give the same result.
 
 use jobqueue_crds::Reason;
-use jobqueue_scaling::{ConnectionBudget, Decision, Limit, Limited, Mode, Observation, Workers, protect};
+use jobqueue_scaling::{ConnectionBudget, Decision, Limit, Limited, Mode, Observation, Policy, Workers, protect};
 use tokio::time::Instant;
 
 use crate::{
@@ -41,7 +41,7 @@ pub(super) struct Evaluation {
 /// other queues of the budget.
 pub(super) fn evaluate(queue: AutoscalerView<'_>, load: &Load, now: Moment, elsewhere: Connections) -> Evaluation {
     let AutoscalerView { spec, applied, status_cursor, observed, scaling } = queue;
-    let mut policy = spec.policy.clone();
+    let mut policy = Policy::clone(&spec.policy);
     policy.bounds = spec.bounds(now.wall);
     if let Some(budget) = &mut policy.connections {
         *budget = within_budget(*budget, scaling.replicas, existing_pods(applied, observed), elsewhere);
@@ -136,6 +136,8 @@ fn change(applied: &Applied, scaling: &Scaling, decision: &Decision, now: Instan
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use std::time::Duration;
 
     use jobqueue_scaling::{Backlog, Rates};
@@ -151,8 +153,9 @@ mod tests {
     /// The parts of a queue with five workers, jobs for many more, and a Deployment.
     fn parts() -> (Spec, Applied, Observed, Scaling) {
         let mut spec = spec("redis://r:6379/0");
-        spec.policy.max_replicas = 8;
-        spec.policy.targets.jobs_per_worker = Some(100.0);
+        let policy = Arc::make_mut(&mut spec.policy);
+        policy.max_replicas = 8;
+        policy.targets.jobs_per_worker = Some(100.0);
         let applied = Applied { deployment: Some("q-worker".into()), ready: 5, ..Applied::default() };
         let observed = Observed { snapshot: Some(snapshot(1_000_000)), ..Observed::default() };
         (spec, applied, observed, Scaling { replicas: 5, ..Scaling::default() })

@@ -78,7 +78,14 @@ pub(super) fn observe(
             observed.idle_pods.observe(&stats.workers, applied.deployment.as_deref().unwrap_or_default());
             let Reading { backlog, rates, busy, troubled } = observed.input.read(now.seconds, stats);
             let QueueStats { failed, scheduled, .. } = *stats;
-            observed.snapshot = Some(QueueSnapshot { backlog, failed, scheduled, rates, at: now.timestamp() });
+            observed.snapshot = Some(QueueSnapshot {
+                backlog,
+                failed,
+                scheduled,
+                arrivals_per_second: rates.arrivals_per_second,
+                completions_per_second: rates.completions_per_second,
+                at: now.timestamp(),
+            });
             Load { backlog: Some(backlog), rates, busy, troubled }
         }
         Err(error) => {
@@ -96,7 +103,7 @@ fn queue_reachability(faults: &[WorkerFault]) -> Reachability {
             FaultKind::QueueWrongData => Reason::WrongData,
             FaultKind::Unavailable | FaultKind::Denied | FaultKind::SchemaMismatch => return None,
         };
-        Some(Reachability::Failed { reason, message: format!("for a worker: {message}") })
+        Some(Reachability::Failed { reason, message: format!("for a worker: {message}").into() })
     });
     refused.unwrap_or(Reachability::Reachable)
 }
@@ -111,7 +118,7 @@ fn judge_database(observed: &mut Observed, ready: u32, faults: &[WorkerFault]) {
     });
     if let Some(WorkerFault { kind, message }) = first(&[FaultKind::Denied, FaultKind::Unavailable]) {
         let reason = if *kind == FaultKind::Denied { Reason::Denied } else { Reason::Unreachable };
-        observed.database_as_reported = Reachability::Failed { reason, message: message.clone() };
+        observed.database_as_reported = Reachability::Failed { reason, message: message.as_str().into() };
     } else if mismatch.is_some() || ready > 0 {
         observed.database_as_reported = Reachability::Reachable;
     }
@@ -128,6 +135,6 @@ fn record_failure(observed: &mut Observed, error: &QueueError) {
             QueueError::Data(_) => Reason::WrongData,
             QueueError::Config(_) => Reason::InvalidUrl,
         };
-        observed.queue = Reachability::Failed { reason, message: error.to_string() };
+        observed.queue = Reachability::Failed { reason, message: error.to_string().into() };
     }
 }

@@ -16,8 +16,8 @@ use crate::{
     liveness::Liveness,
     metrics::Metrics,
     reconciler::{
-        admission::Admission, compact_object::GuardedJobQueue, context::Context, controller, error::Error, reconcile,
-        rollouts::Rollouts, secrets::RecentSecrets, worker_defaults::WorkerDefaults,
+        compact_object::GuardedJobQueue, context::Context, controller, error::Error, reconcile, rollouts::Rollouts,
+        secrets::RecentSecrets, worker_defaults::WorkerDefaults,
     },
     scope::Scope,
     state::{key::Key, owned_objects::OwnedKind, owners::Owners},
@@ -146,7 +146,6 @@ impl Term {
             scope,
             competing_scalers: CompetingScalers::default(),
             secrets: RecentSecrets::default(),
-            admission: Admission::default(),
             liveness,
             rollouts: Rollouts::new(max_rollouts),
         };
@@ -216,11 +215,10 @@ mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     use http::{Request, Response};
-    use kube::{client::Body, runtime::controller::Action};
+    use kube::client::Body;
     use serde_json::json;
 
     use super::*;
-    use crate::reconciler::compact_object::CompactObject;
 
     /// A term with an API server that answers nothing but errors, and counts the requests.
     fn term(asked: &Arc<AtomicUsize>) -> Term {
@@ -257,20 +255,18 @@ mod tests {
             let metadata = json!({"name": "q", "namespace": "shop", "uid": "u", "generation": generation});
             let object =
                 json!({"apiVersion": "jobqueue.dev/v1alpha1", "kind": "JobQueue", "metadata": metadata, "spec": spec});
-            Arc::new(serde_json::from_value::<CompactObject>(object).expect("an object"))
+            serde_json::from_value::<GuardedJobQueue>(object).expect("an object")
         };
-        let wake = |generation| controller::admitted(object(generation), context.clone());
-        assert!(wake(1).await.is_err());
-        let first = asked.swap(0, Ordering::SeqCst);
-        assert!(first > 0, "the API server was asked");
-        let (_, wait) = context.state.schedule_retry(&Key::new("q").within("shop"), Some(1), false, 0.5);
-        let woken = wake(1).await.expect("it waits");
-        assert_ne!(woken, Action::await_change(), "it comes back by itself");
-        assert_eq!(asked.load(Ordering::SeqCst), 0, "nothing is asked");
-        assert!(wake(2).await.is_err(), "a changed object does not wait");
-        assert!(asked.swap(0, Ordering::SeqCst) > 0);
+        let wake = async |generation| {
+            let pause = controller::visit(object(generation), &context).await.expect("it comes back by itself");
+            (asked.swap(0, Ordering::SeqCst) > 0, pause)
+        };
+        assert!(wake(1).await.0, "the API server is asked");
+        assert!(!wake(1).await.0, "whatever woke it");
+        let (is_asked, wait) = wake(2).await;
+        assert!(is_asked, "a changed object does not wait");
+        assert!(!wake(2).await.0);
         tokio::time::advance(wait).await;
-        assert!(wake(1).await.is_err(), "its time has come");
-        assert!(asked.load(Ordering::SeqCst) > 0);
+        assert!(wake(2).await.0, "its time has come");
     }
 }

@@ -26,21 +26,22 @@ pub type GuardedJobQueue = DeserializeGuard<JobQueue>;
 /// The copy of an object that `kubectl apply` leaves in its annotations.
 const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
-/// A [`GuardedJobQueue`], without what is not read here.
+/// A [`GuardedJobQueue`] as it comes from the watch, without what is not read here.
 #[derive(Debug, Clone)]
 pub(crate) struct CompactObject {
-    /// What tells one object from another; all of it where there is nothing else.
+    /// What tells one object from another.
     metadata: ObjectMeta,
-    content: Content,
+    object: PackedObject,
 }
 
+/// What is kept of a [`GuardedJobQueue`].
 #[derive(Debug, Clone)]
-enum Content {
+pub(crate) enum PackedObject {
     /// The object's JSON, deflated (RFC 1951) with [`COMMON`]: some hundred bytes, of the six kilobytes that it takes as it
     /// is used.
     Packed(Box<[u8]>),
-    /// Why it cannot be read.
-    Unreadable(Box<str>),
+    /// What cannot be read, and why.
+    Unreadable(Box<InvalidObject>),
 }
 
 impl CompactObject {
@@ -51,32 +52,50 @@ impl CompactObject {
         if let Some(annotations) = &mut object.meta_mut().annotations {
             annotations.remove(LAST_APPLIED);
         }
-        match object.0 {
-            Ok(queue) => Self { metadata: identity(&queue.metadata), content: Content::Packed(compressed(&queue)) },
-            Err(InvalidObject { error, metadata }) => Self { metadata, content: Content::Unreadable(error.into()) },
-        }
+        let metadata = identity(object.meta());
+        let object = match object.0 {
+            Ok(queue) => PackedObject::Packed(compressed(&queue)),
+            Err(unreadable) => PackedObject::Unreadable(unreadable.into()),
+        };
+        Self { metadata, object }
     }
 
     /// What tells it from others, and nothing that is in it.
     pub(crate) fn without_content(&self) -> Self {
-        Self { metadata: identity(&self.metadata), content: Content::Unreadable("deleted".into()) }
+        Self { metadata: identity(&self.metadata), object: PackedObject::Packed(Box::default()) }
     }
+}
 
+impl From<CompactObject> for PackedObject {
+    fn from(compact: CompactObject) -> Self {
+        compact.object
+    }
+}
+
+impl PackedObject {
     /// The object as it was.
     pub(crate) fn unpack(&self) -> GuardedJobQueue {
-        DeserializeGuard(match &self.content {
-            Content::Packed(bytes) => Ok(decompressed(bytes)),
-            Content::Unreadable(error) => {
-                Err(InvalidObject { error: error.to_string(), metadata: self.metadata.clone() })
+        DeserializeGuard(match self {
+            Self::Packed(bytes) => Ok(decompressed(bytes)),
+            Self::Unreadable(unreadable) => {
+                let InvalidObject { error, metadata } = &**unreadable;
+                Err(InvalidObject { error: error.clone(), metadata: metadata.clone() })
             }
         })
     }
 }
 
-/// The generation among it: a reconcile that failed is not waited for once the object has changed.
+/// What the watch tells one object from another by.
 fn identity(metadata: &ObjectMeta) -> ObjectMeta {
-    let ObjectMeta { name, namespace, uid, resource_version, generation, .. } = metadata.clone();
-    ObjectMeta { name, namespace, uid, resource_version, generation, ..ObjectMeta::default() }
+    let ObjectMeta { name, namespace, uid, resource_version, .. } = metadata;
+    let (name, namespace) = (name.clone(), namespace.clone());
+    ObjectMeta {
+        name,
+        namespace,
+        uid: uid.clone(),
+        resource_version: resource_version.clone(),
+        ..ObjectMeta::default()
+    }
 }
 
 /// What objects have in common, for the packing to refer to: one of them, whose status says that all is well.
@@ -204,13 +223,13 @@ mod tests {
         let written = object(&spec);
         let mut plain: JobQueue = serde_json::from_value(written.clone()).expect("an object");
         let compact: CompactObject = serde_json::from_value(written).expect("an object");
-        let opened = compact.unpack().0.expect("readable");
+        let opened = compact.object.unpack().0.expect("readable");
         plain.metadata.managed_fields = None;
         plain.metadata.annotations = Some([("note".to_owned(), "kept".to_owned())].into());
         assert_eq!(json_of(&opened), json_of(&plain));
         let identity = |meta: &ObjectMeta| [meta.name.clone(), meta.namespace.clone(), meta.uid.clone()];
         assert_eq!(identity(compact.meta()), identity(&plain.metadata));
-        let Content::Packed(bytes) = &compact.content else { panic!("packed") };
+        let PackedObject::Packed(bytes) = &compact.object else { panic!("packed") };
         let json = serde_json::to_vec(&plain).expect("JSON").len();
         assert!(bytes.len() * 3 < json * 2, "{} bytes of {json}", bytes.len());
     }
@@ -232,7 +251,7 @@ mod tests {
     #[test]
     fn what_cannot_be_read_keeps_its_name_and_the_reason() {
         let compact: CompactObject = serde_json::from_value(object(&json!({"queue": 7}))).expect("guarded");
-        let Err(invalid) = compact.unpack().0 else { panic!("a number is no queue") };
+        let Err(invalid) = compact.object.unpack().0 else { panic!("a number is no queue") };
         assert!(invalid.error.contains("QueueSpec"), "{}", invalid.error);
         assert_eq!((invalid.metadata.name.as_deref(), invalid.metadata.generation), (Some("orders"), Some(3)));
         assert_eq!(invalid.metadata.managed_fields, None);

@@ -8,7 +8,7 @@ use crate::{
     autoscaler::write_priority::WritePriority,
     liveness::Liveness,
     metrics::Metrics,
-    reconciler::{admission::Admission, rollouts::Rollouts, secrets::RecentSecrets, worker_defaults::WorkerDefaults},
+    reconciler::{rollouts::Rollouts, secrets::RecentSecrets, worker_defaults::WorkerDefaults},
     scope::Scope,
     state::owners::ReconcilerState,
     status::{competing_scalers::CompetingScalers, writer::StatusWriter},
@@ -38,8 +38,6 @@ pub(crate) struct Context {
     pub(crate) competing_scalers: CompetingScalers,
     /// Secrets that were read lately.
     pub(crate) secrets: RecentSecrets,
-    /// New queues go first.
-    pub(crate) admission: Admission,
     /// Whether the loop goes on.
     pub(crate) liveness: Liveness,
     /// Ownership workers are replaced because the operator changed.

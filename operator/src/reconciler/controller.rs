@@ -1,59 +1,91 @@
 //! What drives the reconciles: the watches, the requests of the autoscaler, and when a queue is reconciled again by itself.
+//!
+//! This is the loop of a controller, and not the library's, which keeps more of an object that is at rest than all else here
+//! does: a copy of its metadata, and its name four times.
 
 use std::{sync::Arc, time::Duration};
 
-use futures::{Stream, StreamExt, TryStreamExt, stream};
-use jobqueue_crds::JobQueue;
+use futures::{
+    Stream, StreamExt,
+    future::BoxFuture,
+    stream::{self, BoxStream, FuturesUnordered},
+};
 use k8s_openapi::api::{
     apps::v1::Deployment, core::v1::ConfigMap, networking::v1::NetworkPolicy, policy::v1::PodDisruptionBudget,
 };
 use kube::{
     Resource, ResourceExt,
     core::PartialObjectMeta,
-    runtime::{
-        Controller, WatchStreamExt, controller,
-        controller::Action,
-        reflector::{self, ObjectRef, Store},
-        watcher,
-    },
+    runtime::watcher::{self, Event},
 };
-use tokio::time::Instant;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until};
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use crate::{
     backoff::{self, per_queue},
+    liveness::Pulse,
     metrics::OutcomeLabels,
     names,
-    reconciler::{admission, compact_object::CompactObject, context::Context, error::Error, reconcile, watches::watch},
+    reconciler::{
+        compact_object::{CompactObject, GuardedJobQueue},
+        context::Context,
+        error::Error,
+        objects::Objects,
+        reconcile,
+        watches::watch,
+        work_queue::WorkQueue,
+    },
     state::{key::Key, owned_objects::OwnedKind},
     status::writer::{FIRST_POLL, Next},
 };
 
-/// Requests within this time make one reconcile: pods become ready in swarms.
-const DEBOUNCE: Duration = Duration::from_millis(50);
 /// Objects in one answer when all are listed: it is in memory as a whole.
 const PAGE: u32 = 100;
 
-/// The watch of all JobQueues that are served, and of the Deployments that they own. The first are kept packed, of the second
-/// hardly anything is.
-fn controller(context: &Arc<Context>) -> Controller<CompactObject> {
-    let (queues, deployments) =
-        (context.scope.apis(&context.client), context.scope.apis::<Deployment>(&context.client));
-    let of_queues = watcher::Config::default().page_size(PAGE).labels(names::QUEUE_LABEL);
-    let (store, writer) = reflector::store();
-    let all = watcher::Config::default().page_size(PAGE);
-    let queues = watch(queues, &all, &context.liveness).reflect(writer).applied_objects();
-    let cache = context.clone();
-    let deployments = watch(deployments, &of_queues, &context.liveness);
-    let deployments = deployments.inspect_ok(move |event| cache.state.cache_deployment(event)).touched_objects();
-    Controller::for_stream(queues, store)
-        .owns_stream(deployments)
-        .with_config(controller::Config::default().debounce(DEBOUNCE).concurrency(admission::CONCURRENCY))
+/// Missing pods are not looked for more often.
+const SHORTEST: Duration = Duration::from_millis(50);
+
+/// How often queues that were deleted are forgotten.
+const TIDY: Duration = Duration::from_secs(1);
+
+/// The queues that an event of a watch is about, as often as the watch tells of one. Hardly anything is kept of what it tells.
+fn woken<K>(
+    context: &Arc<Context>,
+    events: impl Stream<Item = watcher::Result<Event<K>>> + Send + 'static,
+    mut observe: impl FnMut(&Context, &Event<K>) -> Vec<Key> + Send + 'static,
+) -> BoxStream<'static, Key>
+where
+    K: Resource<DynamicType = ()> + 'static,
+{
+    let context = context.clone();
+    let woken = events.map(move |event| match event {
+        Ok(event) => observe(&context, &event),
+        Err(error) => {
+            report_interruption(&K::kind(&()), &error);
+            Vec::new()
+        }
+    });
+    woken.flat_map(stream::iter).boxed()
 }
 
-/// The queues that lack one of their objects of a kind, as often as its watch tells of one. Only metadata is asked for, and of
-/// that hardly anything is kept.
-fn lacking<K>(context: Arc<Context>, kind: OwnedKind) -> impl Stream<Item = Key> + Send + 'static
+/// A watch begins anew by itself.
+fn report_interruption(kind: &str, error: &watcher::Error) {
+    match error {
+        // The API server forgets old versions: no news.
+        watcher::Error::WatchError(answer) if answer.code == 410 => {}
+        error => tracing::warn!(kind, %error, "the watch was interrupted; it goes on by itself"),
+    }
+}
+
+/// The queues whose Deployments changed or went.
+fn of_deployments(context: &Arc<Context>, config: &watcher::Config) -> BoxStream<'static, Key> {
+    let events = watch(context.scope.apis::<Deployment>(&context.client), config, &context.liveness);
+    woken(context, events, |context, event| context.state.cache_deployment(event))
+}
+
+/// The queues that lack one of their objects of a kind, of which only metadata is asked for.
+fn lacking<K>(context: &Arc<Context>, config: &watcher::Config, kind: OwnedKind) -> BoxStream<'static, Key>
 where
     K: Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>
         + Clone
@@ -62,17 +94,8 @@ where
         + Send
         + 'static,
 {
-    let objects = context.scope.apis::<PartialObjectMeta<K>>(&context.client);
-    let of_queues = watcher::Config::default().page_size(PAGE).labels(names::QUEUE_LABEL);
-    let events = watch(objects, &of_queues, &context.liveness);
-    let lacking = events.map(move |event| match event {
-        Ok(event) => context.state.observe_owned(kind, &event),
-        Err(error) => {
-            tracing::debug!(kind = kind.name(), %error, "the watch was interrupted; it goes on by itself");
-            Vec::new()
-        }
-    });
-    lacking.flat_map(stream::iter)
+    let events = watch(context.scope.apis::<PartialObjectMeta<K>>(&context.client), config, &context.liveness);
+    woken(context, events, move |context, event| context.state.observe_owned(kind, event))
 }
 
 /// Reconciles queues until `stop`: those that changed, and those that `requests` names.
@@ -81,86 +104,143 @@ pub(crate) async fn run(
     requests: impl Stream<Item = Key> + Send + 'static,
     stop: CancellationToken,
 ) {
-    let controller = controller(&context);
-    let store = controller.store();
-    let lacking = stream::select_all([
-        lacking::<ConfigMap>(context.clone(), OwnedKind::ConfigMap).boxed(),
-        lacking::<PodDisruptionBudget>(context.clone(), OwnedKind::PodDisruptionBudget).boxed(),
-        lacking::<NetworkPolicy>(context.clone(), OwnedKind::NetworkPolicy).boxed(),
+    let all = watcher::Config::default().page_size(PAGE);
+    let of_queues = all.clone().labels(names::QUEUE_LABEL);
+    let queues = watch(context.scope.apis::<CompactObject>(&context.client), &all, &context.liveness).boxed();
+    let wakes = stream::select_all([
+        requests.boxed(),
+        of_deployments(&context, &of_queues),
+        lacking::<ConfigMap>(&context, &of_queues, OwnedKind::ConfigMap),
+        lacking::<PodDisruptionBudget>(&context, &of_queues, OwnedKind::PodDisruptionBudget),
+        lacking::<NetworkPolicy>(&context, &of_queues, OwnedKind::NetworkPolicy),
     ]);
-    let requests = stream::select(requests, lacking).map(|key| key.into_kind_unchecked::<CompactObject>(()));
-    let reconciles = controller
-        .reconcile_on(requests)
-        .graceful_shutdown_on(stop.clone().cancelled_owned())
-        .run(admitted, retry_later, context.clone())
-        .for_each(|outcome| async {
-            match outcome {
-                Ok(_) | Err(controller::Error::ReconcilerFailed(..) | controller::Error::ObjectNotFound(_)) => {}
-                // The API server forgets old versions: no news.
-                Err(controller::Error::QueueError(watcher::Error::WatchError(answer))) if answer.code == 410 => {}
-                Err(error) => tracing::warn!(%error, "the watch was interrupted; it goes on by itself"),
-            }
-        });
-    tokio::select! {
-        () = reconciles => {}
-        () = forget_deleted(&store, &context) => {}
-    }
+    let pulse = context.liveness.begin("reconcile", TIDY);
+    let controller = Controller { context, objects: Objects::default(), work: WorkQueue::default(), pulse };
+    controller.run(queues, wakes, stop).await;
 }
 
-/// Queues that were deleted are served no more.
-async fn forget_deleted(store: &Store<CompactObject>, context: &Context) {
-    if store.wait_until_ready().await.is_err() {
-        return std::future::pending().await;
+/// The loop, and what it knows.
+struct Controller {
+    context: Arc<Context>,
+    objects: Objects,
+    work: WorkQueue,
+    pulse: Pulse,
+}
+
+/// A reconcile that is over: of which queue, and when it comes back by itself.
+type Visited = (Arc<Key>, Option<Duration>);
+
+impl Controller {
+    async fn run(
+        mut self,
+        mut queues: impl Stream<Item = watcher::Result<Event<CompactObject>>> + Unpin,
+        mut wakes: impl Stream<Item = Key> + Unpin,
+        stop: CancellationToken,
+    ) {
+        let mut running: FuturesUnordered<BoxFuture<'static, Visited>> = FuturesUnordered::new();
+        let mut tidy = interval(TIDY);
+        tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            running.extend(self.begin());
+            let next_due = self.work.next_due().filter(|_| self.objects.is_complete());
+            tokio::select! {
+                () = stop.cancelled() => break,
+                Some(event) = queues.next() => self.observe(event),
+                Some(key) = wakes.next() => self.wake(&key),
+                Some((key, pause)) = running.next() => self.work.finish(&key, pause.map(|pause| Instant::now() + pause)),
+                () = sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {}
+                _ = tidy.tick() => self.tidy(),
+            }
+        }
+        while running.next().await.is_some() {}
     }
-    let pulse = context.liveness.begin("reconcile", Duration::from_secs(1));
-    loop {
-        pulse.beat();
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        context.secrets.tidy();
-        let exists = |key: &Key| store.get(&key.clone().into_kind_unchecked::<CompactObject>(())).is_some();
-        for key in context.state.retain(exists) {
-            tracing::info!(queue = %key, "deleted: its workers drain and go");
+
+    /// Begins the reconciles that are due.
+    fn begin(&mut self) -> Vec<BoxFuture<'static, Visited>> {
+        let mut begun = Vec::new();
+        while let Some(key) = self.objects.is_complete().then(|| self.work.pop(Instant::now())).flatten() {
+            let Some(object) = self.objects.get(&key).map(|object| object.unpack()) else {
+                self.work.finish(&key, None);
+                continue;
+            };
+            let (context, span) = (self.context.clone(), tracing::info_span!("reconcile", queue = %key));
+            let visit = async move { (key, visit(object, &context).await) };
+            begun.push(Box::pin(visit.instrument(span)) as BoxFuture<'static, Visited>);
+        }
+        begun
+    }
+
+    /// Takes in an event of the watch of JobQueues.
+    fn observe(&mut self, event: watcher::Result<Event<CompactObject>>) {
+        match event {
+            Ok(event) => {
+                let state = &self.context.state;
+                if let Some(key) = self.objects.observe(event, |key| state.shared_key(&key)) {
+                    self.work.request(&key, Instant::now());
+                }
+            }
+            Err(error) => report_interruption(&CompactObject::kind(&()), &error),
         }
     }
+
+    /// Something that belongs to a queue, or that it goes by, has changed.
+    fn wake(&mut self, key: &Key) {
+        // One that is not listed yet is reconciled when it is.
+        if self.objects.has(key) {
+            self.work.request(&self.context.state.shared_key(key), Instant::now());
+        }
+    }
+
+    /// Queues that were deleted are served no more.
+    fn tidy(&mut self) {
+        self.pulse.beat();
+        self.context.secrets.tidy();
+        if !self.objects.is_complete() {
+            return;
+        }
+        for key in self.context.state.retain(|key| self.objects.has(key)) {
+            tracing::info!(queue = %key, "deleted: its workers drain and go");
+        }
+        self.work.retain(|key| self.objects.has(key));
+    }
 }
 
-/// One reconcile, if the queue is admitted, and when to come back.
-pub(crate) async fn admitted(object: Arc<CompactObject>, context: Arc<Context>) -> Result<Action, Error> {
+/// One reconcile, unless the last one failed a moment ago; returns when to come back, `None` for when something happens.
+pub(crate) async fn visit(object: GuardedJobQueue, context: &Context) -> Option<Duration> {
     let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-    let key = ObjectRef::new(&name).within(&namespace);
+    let (key, generation) = (Key::new(&name).within(&namespace), object.meta().generation);
     // Whatever woke it: a reconcile that failed comes again when its time has come, or the object has changed.
-    if let Some(wait) = context.state.until_retry(&key, object.meta().generation) {
-        return Ok(Action::requeue(wait));
+    if let Some(wait) = context.state.until_retry(&key, generation) {
+        return Some(wait);
     }
-    let served = context.state.serves(&key);
-    let _permit = match context.admission.admit(served, rand::random()) {
-        Ok(permit) => permit,
-        Err(wait) => return Ok(Action::requeue(wait)),
-    };
     let began = Instant::now();
-    let outcome = Box::pin(reconcile(&object.unpack(), &context)).await;
+    let outcome = Box::pin(reconcile(&object, context)).await;
     let label = outcome.as_ref().map_or_else(Error::category, |_| "ok");
     context.metrics.reconciles.get_or_create(&OutcomeLabels { outcome: label }).inc();
     context.metrics.reconcile_seconds.observe(began.elapsed().as_secs_f64());
-    let next = outcome?;
-    let repairs = context.state.record_repair(&key, next == Next::Repair);
-    Ok(requeue(next, context.state.len(), repairs))
+    match outcome {
+        Ok(next) => {
+            let repairs = context.state.record_repair(&key, next == Next::Repair);
+            pause(next, context.state.len(), repairs)
+        }
+        Err(error) => Some(retry_later(&key, generation, &error, context)),
+    }
 }
 
 /// When to come back. Secrets are not watched: the fewer queues there are, the sooner a change of one is noticed. `repairs`
 /// reconciles in a row found that a person must act, or a server come back.
-fn requeue(next: Next, queues: usize, repairs: u32) -> Action {
+fn pause(next: Next, queues: usize, repairs: u32) -> Option<Duration> {
     let pause = match next {
-        Next::Change => return Action::await_change(),
+        Next::Change => return None,
         // What a server says is followed by the autoscaler; a reconcile only checks whether a person changed something.
         Next::Repair => repair_pause(queues, repairs),
         // No sooner than they are listed again: the jitter takes up to a quarter off.
-        Next::Pods(left) => left.max(DEBOUNCE).mul_f64(4.0 / 3.0).min(resync(queues)),
+        Next::Pods(left) => left.max(SHORTEST).mul_f64(4.0 / 3.0).min(resync(queues)),
         Next::Poll => FIRST_POLL,
         Next::Report(early) => early.mul_f64(4.0 / 3.0),
         Next::Resync => resync(queues),
     };
-    Action::requeue(backoff::jittered(pause, rand::random()))
+    Some(backoff::jittered(pause, rand::random()))
 }
 
 /// The longer it waits already, the later: thousands of queues that nobody repairs must not be in the way of one that was
@@ -176,15 +256,13 @@ pub(super) fn resync(queues: usize) -> Duration {
     per_queue(queues, 50).clamp(Duration::from_secs(10), Duration::from_secs(300))
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the signature is the library's")]
-fn retry_later(object: Arc<CompactObject>, error: &Error, context: Arc<Context>) -> Action {
-    let key = ObjectRef::from_obj(&*object).into_kind_unchecked::<JobQueue>(());
+/// How long a queue waits after a reconcile that failed.
+fn retry_later(key: &Key, generation: Option<i64>, error: &Error, context: &Context) -> Duration {
     // The end of a deletion is an event of the watch.
     let waits_for_event = matches!(error, Error::Leftover(_));
-    let generation = object.meta().generation;
-    let (failures, wait) = context.state.schedule_retry(&key, generation, waits_for_event, rand::random());
+    let (failures, wait) = context.state.schedule_retry(key, generation, waits_for_event, rand::random());
     tracing::warn!(queue = %key, %error, category = error.category(), failures, ?wait, "a reconcile failed");
-    Action::requeue(wait)
+    wait
 }
 
 #[cfg(test)]

@@ -1,6 +1,5 @@
 //! One reconcile of one queue, in five steps: fetch, validate, build, apply, status. This file only puts them in order.
 
-pub(crate) mod admission;
 mod apply;
 pub(crate) mod build;
 pub(crate) mod compact_object;
@@ -9,6 +8,7 @@ pub(crate) mod controller;
 pub(crate) mod error;
 mod fast_path;
 mod fetch;
+mod objects;
 mod ownership;
 mod password_file;
 mod prune;
@@ -16,6 +16,7 @@ pub(crate) mod rollouts;
 pub(crate) mod secrets;
 mod validate;
 mod watches;
+mod work_queue;
 pub(crate) mod worker_defaults;
 
 use std::time::Duration;

@@ -106,8 +106,8 @@ fn spec(queue: &JobQueue, endpoint: EndpointKey, calendar: Calendar) -> Spec {
         version: version(queue),
         endpoint,
         query: StatsQuery::from(&queue.spec.queue.settings).into(),
-        policy: jobqueue_scaling_input::policy(&queue.spec),
-        calendar: calendar.into(),
+        policy: jobqueue_scaling_input::policy(&queue.spec).into(),
+        calendar: (!calendar.is_empty()).then(|| Box::new(calendar.into())),
         budget: queue.spec.database.as_ref().and_then(|database| {
             let name = database.budget.as_deref()?.into();
             Some(Arc::new(Budget { namespace: queue.namespace(), name }))

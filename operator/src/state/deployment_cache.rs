@@ -1,13 +1,16 @@
 //! What is kept of a Deployment from its watch: enough to see that nothing is to be done.
 
-use jobqueue_crds::JobQueue;
 use k8s_openapi::api::apps::v1::Deployment;
-use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
+use kube::ResourceExt;
 
 use crate::{
     digest::Digest,
     names,
-    state::{applied::deployment_digest, key::Key, workers::Workers},
+    state::{
+        applied::deployment_digest,
+        key::{self, Key},
+        workers::Workers,
+    },
 };
 
 /// A Deployment as its watch had it last; the cluster may be further.
@@ -24,12 +27,10 @@ pub(crate) struct CachedDeployment {
 impl CachedDeployment {
     /// The queue that owns a Deployment, and what to keep of it; `None` if it is not the workers' Deployment of a queue.
     pub(crate) fn of(deployment: &Deployment) -> Option<(Key, Self)> {
-        let owners = deployment.owner_references();
-        let owner = owners.iter().find(|owner| owner.kind == JobQueue::kind(&()) && owner.controller == Some(true))?;
+        let (key, owner) = key::owner(&deployment.metadata)?;
         if deployment.name_any() != names::name_of_workers(&owner.name) {
             return None;
         }
-        let key = ObjectRef::new(&owner.name).within(&deployment.namespace().unwrap_or_default());
         let (digest, workers) = (deployment_digest(deployment), Workers::of(deployment));
         Some((key, Self { digest, workers, operator_rollout: is_rolled_out_by_operator(deployment) }))
     }

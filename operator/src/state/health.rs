@@ -15,7 +15,7 @@ pub(crate) enum Reachability {
         /// `Unreachable`, `Denied`, `WrongData` or `InvalidUrl`.
         reason: Reason,
         /// The error, in the server's or the client's words.
-        message: String,
+        message: Box<str>,
     },
     /// The queue has no such server.
     NotApplicable,

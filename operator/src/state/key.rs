@@ -1,7 +1,10 @@
 //! What tells one queue from another, and one object from an earlier one of the same name.
 
 use jobqueue_crds::JobQueue;
-use k8s_openapi::api::core::v1::ObjectReference;
+use k8s_openapi::{
+    api::core::v1::ObjectReference,
+    apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
+};
 use kube::{Resource, runtime::reflector::ObjectRef};
 
 /// Namespace and name of a JobQueue.
@@ -55,6 +58,13 @@ fn parse(text: &str) -> Option<[u8; 16]> {
 /// `metadata.resourceVersion`; `None` if it is not a number.
 pub(crate) fn version(queue: &JobQueue) -> Option<u64> {
     queue.metadata.resource_version.as_deref()?.parse().ok()
+}
+
+/// The JobQueue that an object belongs to, and the reference that says so; `None` if it is no queue's.
+pub(crate) fn owner(object: &ObjectMeta) -> Option<(Key, &OwnerReference)> {
+    let mut owners = object.owner_references.iter().flatten();
+    let owner = owners.find(|owner| owner.kind == JobQueue::kind(&()) && owner.controller == Some(true))?;
+    Some((Key::new(&owner.name).within(object.namespace.as_deref().unwrap_or_default()), owner))
 }
 
 /// What an event is about: the object with this uid, as of this version. `kubectl describe` lists no event without the uid.

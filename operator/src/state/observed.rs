@@ -1,7 +1,7 @@
 //! What the polls of Redis found out about a queue. Written by the autoscaler.
 
 use jobqueue_crds::Reason;
-use jobqueue_scaling::{Backlog, Rates};
+use jobqueue_scaling::Backlog;
 use jobqueue_scaling_input::ScalingInput;
 use k8s_openapi::jiff::Timestamp;
 use tokio::time::Instant;
@@ -78,8 +78,10 @@ pub(crate) struct QueueSnapshot {
     pub(crate) failed: u64,
     /// Jobs that come due later.
     pub(crate) scheduled: u64,
-    /// Arrivals and completions.
-    pub(crate) rates: Rates,
+    /// Jobs that come, per second; `None` until two polls tell.
+    pub(crate) arrivals_per_second: Option<f64>,
+    /// Jobs that end, per second; `None` until two polls tell.
+    pub(crate) completions_per_second: Option<f64>,
     /// When it was taken, by the wall clock.
     pub(crate) at: Timestamp,
 }

@@ -3,12 +3,11 @@
 
 use std::collections::HashSet;
 
-use jobqueue_crds::JobQueue;
-use kube::{Resource, ResourceExt, core::PartialObjectMeta, runtime::reflector::ObjectRef, runtime::watcher::Event};
+use kube::{Resource, ResourceExt, core::PartialObjectMeta, runtime::watcher::Event};
 
 use crate::{
     digest::fingerprint,
-    state::key::{Key, Uid},
+    state::key::{self, Key, Uid},
 };
 
 /// A kind of object that a queue has beside its Deployment.
@@ -52,11 +51,8 @@ impl OwnedObject {
     where
         PartialObjectMeta<K>: Resource,
     {
-        let owners = object.meta().owner_references.iter().flatten();
-        let owner =
-            owners.into_iter().find(|owner| owner.kind == JobQueue::kind(&()) && owner.controller == Some(true))?;
+        let (key, owner) = key::owner(object.meta())?;
         let namespace = object.namespace().unwrap_or_default();
-        let key = ObjectRef::new(&owner.name).within(&namespace);
         Some((Self::new(kind, &namespace, &object.name_any(), &Uid::from(owner.uid.as_str())), key))
     }
 }
@@ -163,7 +159,7 @@ mod tests {
         assert!(objects.has(a) && !objects.has(b), "the second is of another queue");
         objects.record_applied(&[b]);
         assert!(!objects.lacks_any(&[a, b]));
-        let queue = ObjectRef::new("q").within("n");
+        let queue = Key::new("q").within("n");
         assert_eq!(objects.observe(kind, &Event::Delete(config("b", "u"))), OwnedNews::Deleted(queue));
         assert!(objects.lacks_any(&[a, b]) && !objects.lacks_any(&[a]));
         for event in [Event::<PartialObjectMeta<ConfigMap>>::Init, Event::InitDone] {

@@ -95,6 +95,7 @@ impl ReconcilerState {
     pub(crate) fn serve(&self, key: &Key, uid: Uid, mut spec: Spec, initial: Initial) {
         let mut tables = self.lock();
         spec.endpoint = tables.shared_endpoint(spec.endpoint);
+        spec.policy = tables.shared_policy(spec.policy);
         if tables.served.get(key).is_some_and(|queue| queue.uid == uid) {
             tables.change_served(key, |queue, _| queue.spec = spec);
             return;
@@ -111,7 +112,7 @@ impl ReconcilerState {
         tables.remove_served(key);
         // The watch of the Deployments removes its own part.
         tables.change_object(key, |object| {
-            (object.failures, object.repairs, object.written_status) = (Failures::default(), 0, None);
+            (object.failures, object.repairs, object.written_status) = (None, 0, None);
             object.conditions = None;
         });
     }
@@ -122,7 +123,7 @@ impl ReconcilerState {
             let tables = self.lock();
             let reconciled = |object: &ObjectState| {
                 let reported = object.written_status.is_some() || object.conditions.is_some();
-                reported || object.failures.retry.is_some() || object.repairs > 0
+                reported || object.failures.is_some() || object.repairs > 0
             };
             let known = tables.objects.iter().filter(|(_, object)| reconciled(object));
             known.map(|(key, _)| key).chain(tables.served.keys()).cloned().collect()
@@ -131,7 +132,13 @@ impl ReconcilerState {
         for key in &gone {
             self.forget(key);
         }
+        self.lock().drop_unused();
         gone
+    }
+
+    /// The one key of a queue that all tables have: there may be thousands.
+    pub(crate) fn shared_key(&self, key: &Key) -> Arc<Key> {
+        self.lock().shared_key(key)
     }
 
     /// Changes what was applied for a queue; `None` if it is not served.
@@ -144,28 +151,37 @@ impl ReconcilerState {
         self.read(key, |queue| queue.deployment_lock.clone()).unwrap_or_default()
     }
 
-    /// Takes in an event of the watch of the Deployments.
-    pub(crate) fn cache_deployment(&self, event: &Event<Deployment>) {
+    /// Takes in an event of the watch of the Deployments; returns the queues that it is about.
+    pub(crate) fn cache_deployment(&self, event: &Event<Deployment>) -> Vec<Key> {
+        let mut tables = self.lock();
         match event {
             // What is not in the new list was deleted meanwhile; until the list is complete, a reconcile asks the API server.
             Event::Init => {
-                let mut tables = self.lock();
                 tables.deployments_listed = false;
                 tables.objects.retain(|_, object| {
                     object.deployment = None;
                     !object.is_empty()
                 });
+                Vec::new()
             }
-            Event::InitDone => self.lock().deployments_listed = true,
+            Event::InitDone => {
+                tables.deployments_listed = true;
+                let has_deployment = |key| tables.objects.get(key).is_some_and(|object| object.deployment.is_some());
+                let lacking = tables
+                    .served
+                    .iter()
+                    .filter(|(key, queue)| queue.applied.deployment.is_some() && !has_deployment(*key));
+                lacking.map(|(key, _)| Key::clone(key)).collect()
+            }
             Event::Apply(deployment) | Event::InitApply(deployment) => {
-                if let Some((key, cached)) = CachedDeployment::of(deployment) {
-                    self.lock().change_object(&key, |object| object.deployment = Some(cached));
-                }
+                let Some((key, cached)) = CachedDeployment::of(deployment) else { return Vec::new() };
+                tables.change_object(&key, |object| object.deployment = Some(cached));
+                vec![key]
             }
             Event::Delete(deployment) => {
-                if let Some((key, _)) = CachedDeployment::of(deployment) {
-                    self.lock().change_object(&key, |object| object.deployment = None);
-                }
+                let Some((key, _)) = CachedDeployment::of(deployment) else { return Vec::new() };
+                tables.change_object(&key, |object| object.deployment = None);
+                vec![key]
             }
         }
     }
@@ -199,7 +215,7 @@ impl ReconcilerState {
     /// and however often it fails, only now and then.
     pub(crate) fn record_failure(&self, key: &Key) -> bool {
         self.lock().change_object(key, |object| {
-            let Failures { in_a_row, reported_at, .. } = &mut object.failures;
+            let Failures { in_a_row, reported_at, .. } = &mut **object.failures.get_or_insert_default();
             *in_a_row = in_a_row.saturating_add(1);
             let due = *in_a_row >= ATTEMPTS && reported_at.is_none_or(|at| at.elapsed() >= NUMBERS_EVERY);
             if due {
@@ -219,16 +235,17 @@ impl ReconcilerState {
         random: f64,
     ) -> (u32, Duration) {
         self.lock().change_object(key, |object| {
-            let wait = backoff::wait(object.failures.in_a_row, random);
+            let failures = object.failures.get_or_insert_default();
+            let wait = backoff::wait(failures.in_a_row, random);
             let retry = Retry { not_before: Instant::now() + wait, generation };
-            object.failures.retry = (!waits_for_event).then_some(retry);
-            (object.failures.in_a_row, wait)
+            failures.retry = (!waits_for_event).then_some(retry);
+            (failures.in_a_row, wait)
         })
     }
 
     /// How long a queue of this `generation` still waits after a reconcile that failed; `None` if it may be reconciled now.
     pub(crate) fn until_retry(&self, key: &Key, generation: Option<i64>) -> Option<Duration> {
-        let retry = self.lock().objects.get(key)?.failures.retry?;
+        let retry = self.lock().objects.get(key)?.failures.as_ref()?.retry?;
         let left = retry.not_before.saturating_duration_since(Instant::now());
         (retry.generation == generation && !left.is_zero()).then_some(left)
     }
@@ -243,7 +260,7 @@ impl ReconcilerState {
 
     /// Ends a row of failed reconciles.
     pub(crate) fn record_success(&self, key: &Key) {
-        self.lock().change_object(key, |object| object.failures = Failures::default());
+        self.lock().change_object(key, |object| object.failures = None);
     }
 }
 
@@ -374,7 +391,8 @@ mod tests {
         let key = |name: &str| Key::new(name).within("n");
         let serve = |name: &str, name_of_budget: Option<&str>, replicas| {
             let mut spec = spec("redis://r:6379/0");
-            spec.policy.connections = Some(jobqueue_scaling::ConnectionBudget { per_worker: 2, connections: 100 });
+            Arc::make_mut(&mut spec.policy).connections =
+                Some(jobqueue_scaling::ConnectionBudget { per_worker: 2, connections: 100 });
             let budget = |name: &str| Budget { namespace: Some("n".into()), name: name.into() };
             spec.budget = name_of_budget.map(|name| budget(name).into());
             reconciler.serve(&key(name), Uid::default(), spec, Initial { replicas, ..Initial::default() });
@@ -427,5 +445,24 @@ mod tests {
         let (served, _) = tables.served.get_key_value(&key).expect("served");
         let (known, _) = tables.objects.get_key_value(&key).expect("failed once");
         assert!(Arc::ptr_eq(served, known));
+        drop(tables);
+        assert!(Arc::ptr_eq(&reconciler.shared_key(&key), &reconciler.shared_key(&Key::new("a"))));
+        reconciler.retain(|_| false);
+        let tables = registry.lock();
+        assert!(tables.keys.is_empty(), "nothing is kept of a queue that is gone");
+    }
+
+    #[test]
+    fn queues_with_the_same_rules_share_them() {
+        let Owners { reconciler, registry, .. } = Owners::new();
+        let serve = |name: &str, max_replicas: u32| {
+            let mut spec = spec("redis://r:6379/0");
+            Arc::make_mut(&mut spec.policy).max_replicas = max_replicas;
+            reconciler.serve(&Key::new(name), Uid::default(), spec, Initial::default());
+            registry.read(&Key::new(name), |queue| queue.spec.policy.clone()).expect("served")
+        };
+        let (a, b, c) = (serve("a", 5), serve("b", 5), serve("c", 6));
+        assert!(Arc::ptr_eq(&a, &b) && !Arc::ptr_eq(&a, &c));
+        assert_eq!((serve("b", 7).max_replicas, a.max_replicas), (7, 5), "each changes by itself");
     }
 }

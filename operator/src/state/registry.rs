@@ -1,21 +1,25 @@
 //! All queues. Everybody reads here; who writes what is in [`super::owners`].
 
 use std::{
-    collections::{BTreeSet, HashMap},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    collections::{BTreeSet, HashMap, HashSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, Weak},
 };
 
+use jobqueue_scaling::Policy;
 use tokio::time::Instant;
 
-use crate::state::{
-    budgets::{Budgets, Share},
-    deployment_cache::CachedDeployment,
-    endpoint_key::EndpointKey,
-    key::Key,
-    owned_objects::{OwnedObject, OwnedObjects},
-    queue_state::{Connections, QueueState},
-    reported_conditions::ReportedConditions,
-    status_cursor::WrittenStatus,
+use crate::{
+    digest::Digest,
+    state::{
+        budgets::{Budgets, Share},
+        deployment_cache::CachedDeployment,
+        endpoint_key::EndpointKey,
+        key::Key,
+        owned_objects::{OwnedObject, OwnedObjects},
+        queue_state::{Connections, QueueState},
+        reported_conditions::ReportedConditions,
+        status_cursor::WrittenStatus,
+    },
 };
 
 /// By queue. Each poll asks for each queue a few times: the standard library's hasher was a tenth of it. Keys and values are
@@ -29,6 +33,8 @@ pub(crate) struct Registry(Mutex<Tables>);
 /// What the lock protects.
 #[derive(Default)]
 pub(super) struct Tables {
+    /// The keys that are in use, each once.
+    pub(super) keys: HashSet<Arc<Key>, foldhash::fast::RandomState>,
     /// The queues that are served.
     pub(super) served: ByQueue<QueueState>,
     /// What is known of objects whether they are served or not.
@@ -39,6 +45,8 @@ pub(super) struct Tables {
     pub(super) deployments_listed: bool,
     /// The servers that queues have in common, each once.
     pub(super) endpoints: BTreeSet<EndpointKey>,
+    /// The rules that queues have in common, by their digest.
+    policies: HashMap<Digest, Weak<Policy>>,
     /// The database connections of the queues that are served, by budget.
     pub(super) budgets: Budgets,
 }
@@ -46,8 +54,8 @@ pub(super) struct Tables {
 /// What is known of one object whether it is served or not.
 #[derive(Debug, Default)]
 pub(super) struct ObjectState {
-    /// Reconciles in a row that failed: the reconciler's.
-    pub(super) failures: Failures,
+    /// Reconciles in a row that failed: the reconciler's. `None` if the last one succeeded.
+    pub(super) failures: Option<Box<Failures>>,
     /// Reconciles in a row that found that somebody must repair something.
     pub(super) repairs: u32,
     /// The Deployment, as its watch has it: the reconciler's. `None` while there is none.
@@ -82,17 +90,23 @@ impl ObjectState {
     /// True if there is nothing to remember.
     pub(super) fn is_empty(&self) -> bool {
         let Self { failures, repairs, deployment, written_status, conditions } = self;
-        let is_well = failures.in_a_row == 0 && failures.retry.is_none() && *repairs == 0;
+        let is_well = failures.is_none() && *repairs == 0;
         is_well && deployment.is_none() && written_status.is_none() && conditions.is_none()
     }
 }
 
 impl Tables {
     /// The key as it is known already, so that a queue has one only; else a copy of this one.
-    pub(super) fn shared_key(&self, key: &Key) -> Arc<Key> {
-        let served = self.served.get_key_value(key).map(|(key, _)| key);
-        let known = served.or_else(|| self.objects.get_key_value(key).map(|(key, _)| key));
-        known.cloned().unwrap_or_else(|| Arc::new(key.clone()))
+    pub(super) fn shared_key(&mut self, key: &Key) -> Arc<Key> {
+        if let Some(known) = self.keys.get(key) {
+            return known.clone();
+        }
+        // Without what else a reference may carry.
+        let mut plain = Key::new(&key.name);
+        plain.namespace.clone_from(&key.namespace);
+        let shared = Arc::new(plain);
+        self.keys.insert(shared.clone());
+        shared
     }
 
     /// Changes a queue that is served, with the connections that other queues of its budget have; `None` if it is not served.
@@ -125,6 +139,26 @@ impl Tables {
         endpoint
     }
 
+    /// The same rules, as the other queues have them: most queues have few of their own.
+    pub(super) fn shared_policy(&mut self, policy: Arc<Policy>) -> Arc<Policy> {
+        let place = self.policies.entry(Digest::of_json(&policy)).or_default();
+        match place.upgrade() {
+            Some(known) if known == policy => known,
+            // Digests may be the same by chance.
+            Some(_) => policy,
+            None => {
+                *place = Arc::downgrade(&policy);
+                policy
+            }
+        }
+    }
+
+    /// Drops what was shared by queues that are gone.
+    pub(super) fn drop_unused(&mut self) {
+        self.keys.retain(|key| Arc::strong_count(key) > 1);
+        self.policies.retain(|_, policy| policy.strong_count() > 0);
+    }
+
     /// Changes what is known of an object; if nothing is left of it, it is dropped.
     pub(super) fn change_object<T>(&mut self, key: &Key, change: impl FnOnce(&mut ObjectState) -> T) -> T {
         if let Some(object) = self.objects.get_mut(key) {
@@ -137,7 +171,8 @@ impl Tables {
         let mut object = ObjectState::default();
         let result = change(&mut object);
         if !object.is_empty() {
-            self.objects.insert(self.shared_key(key), Box::new(object));
+            let key = self.shared_key(key);
+            self.objects.insert(key, Box::new(object));
         }
         result
     }

@@ -19,9 +19,9 @@ pub(crate) struct Spec {
     /// What to ask it.
     pub(crate) query: Arc<StatsQuery>,
     /// The rules of the decision.
-    pub(crate) policy: Policy,
-    /// The schedules of its bounds. In a cell, since reading one fills its cache; ask [`Spec::bounds`].
-    pub(crate) calendar: RefCell<Calendar>,
+    pub(crate) policy: Arc<Policy>,
+    /// The schedules of its bounds; `None` without any. In a cell, since reading one fills its cache; ask [`Spec::bounds`].
+    pub(crate) calendar: Option<Box<RefCell<Calendar>>>,
     /// The budget of database connections that it shares with other queues of its namespace; `None` if it has its own.
     pub(crate) budget: Option<Arc<Budget>>,
     /// `scaleDown.protectBusy`.
@@ -33,7 +33,7 @@ pub(crate) struct Spec {
 impl Spec {
     /// The bounds that the schedules set at `now`.
     pub(crate) fn bounds(&self, now: DateTime<Utc>) -> Bounds {
-        self.calendar.borrow_mut().at(now)
+        self.calendar.as_ref().map_or_else(Bounds::default, |calendar| calendar.borrow_mut().at(now))
     }
 }
 

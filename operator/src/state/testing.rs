@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use jobqueue_queue::{StatsQuery, WorkerStats};
-use jobqueue_scaling::{Backlog, Calendar, Policy, Rates};
+use jobqueue_scaling::{Backlog, Policy};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -28,8 +28,8 @@ pub(crate) fn spec(url: &str) -> Spec {
         version: None,
         endpoint: EndpointKey::new(login, None, None).expect("a URL"),
         query: query.into(),
-        policy: Policy::default(),
-        calendar: Calendar::default().into(),
+        policy: Policy::default().into(),
+        calendar: None,
         budget: None,
         protect_busy: false,
         has_database: false,
@@ -39,7 +39,14 @@ pub(crate) fn spec(url: &str) -> Spec {
 /// The numbers of a queue with so many jobs waiting.
 pub(crate) fn snapshot(waiting: u64) -> QueueSnapshot {
     let backlog = Backlog { waiting, running: 0, oldest_wait_seconds: None };
-    QueueSnapshot { backlog, failed: 0, scheduled: 0, rates: Rates::default(), at: Timestamp::UNIX_EPOCH }
+    QueueSnapshot {
+        backlog,
+        failed: 0,
+        scheduled: 0,
+        arrivals_per_second: None,
+        completions_per_second: None,
+        at: Timestamp::UNIX_EPOCH,
+    }
 }
 
 /// A condition of a status.

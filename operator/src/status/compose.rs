@@ -158,13 +158,13 @@ fn remembered(previous: &JobQueueStatus) -> Option<Reachability> {
 }
 
 fn numbers(snapshot: &QueueSnapshot) -> QueueStatus {
-    let QueueSnapshot { backlog, failed, scheduled, rates, at } = snapshot;
+    let QueueSnapshot { backlog, failed, scheduled, arrivals_per_second, completions_per_second, at } = snapshot;
     let count = |jobs: u64| i64::try_from(jobs).unwrap_or(i64::MAX);
     #[expect(clippy::cast_possible_truncation, reason = "saturates")]
     let seconds = |seconds: f64| seconds.round() as i64;
     // Two decimals: a rate that fades away ends at zero.
     let rate = |rate: f64| (rate * 100.0).round() / 100.0;
-    let (arrivals, completions) = (rates.arrivals_per_second, rates.completions_per_second);
+    let (arrivals, completions) = (*arrivals_per_second, *completions_per_second);
     let eta = eta_seconds(backlog.jobs(), completions.unwrap_or(0.0), arrivals.unwrap_or(0.0));
     QueueStatus {
         waiting: count(backlog.waiting),

@@ -137,7 +137,7 @@ fn ready(facts: &Facts<'_>, stall: Option<&Stall>) -> State {
     }
     for server in [&facts.queue, &facts.database] {
         if let Reachability::Failed { reason, message } = server {
-            return state(kind, false, *reason, message);
+            return state(kind, false, *reason, &**message);
         }
     }
     let (Some(workers), false) = (facts.workers, facts.queue == Reachability::Unknown) else {
@@ -187,7 +187,7 @@ fn reachable(kind: ConditionType, server: &Reachability, what: &str) -> State {
     match server {
         Reachability::Unknown => unknown(kind, "not tried yet"),
         Reachability::Reachable => state(kind, true, Reason::Reachable, format!("{what} answers")),
-        Reachability::Failed { reason, message } => state(kind, false, *reason, message),
+        Reachability::Failed { reason, message } => state(kind, false, *reason, &**message),
         Reachability::NotApplicable => state(kind, true, Reason::NotApplicable, "the queue has none"),
     }
 }
