@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 #[cfg_attr(feature = "schema", derive(JsonSchema))]
 #[serde(rename_all = "camelCase", default)]
 pub struct WorkerSettings {
-    /// Batches (or lone jobs) at once in a worker; also the number of its database connections.
+    /// Batches (or lone jobs) at once in a worker; also the number of its database connections. With 1, a worker writes jobs
+    /// in the order in which it claims them.
     #[cfg_attr(feature = "schema", schemars(range(min = 1, max = 256)))]
     pub concurrency: u32,
     /// The most jobs claimed in one round trip and written in one transaction.

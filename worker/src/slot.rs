@@ -1,5 +1,7 @@
 //! One slot: claim, extract, write, complete, again. While one slot writes, the others claim, extract and complete.
 
+use std::collections::VecDeque;
+
 use chrono::Utc;
 use tokio::time::Instant;
 
@@ -7,18 +9,26 @@ use crate::deps::Deps;
 use crate::pipeline::Pipeline;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::quarantine::Admitted;
+use crate::pipeline::turn::Turn;
 
 /// Works until the worker drains.
 pub(crate) async fn run(deps: &Deps, pipeline: &Pipeline) {
-    while let Some(batches) = next(pipeline).await {
-        for batch in batches {
-            work(deps, pipeline, batch).await;
+    while let Some((batches, mut turn)) = next(deps, pipeline).await {
+        let mut batches = VecDeque::from(batches);
+        while let Some(batch) = batches.pop_front() {
+            let is_last = batches.is_empty();
+            let batch = write(deps, pipeline, batch, turn.as_mut()).await;
+            if is_last {
+                turn = None;
+            }
+            settle(deps, pipeline, batch).await;
         }
     }
 }
 
-/// The next batches, in the order in which they are to be worked on; `None` once the worker drains.
-async fn next(pipeline: &Pipeline) -> Option<Vec<Batch>> {
+/// The next batches, in the order in which they are to be worked on, and their turn to be written if that is to come in order,
+/// too; `None` once the worker drains.
+async fn next(deps: &Deps, pipeline: &Pipeline) -> Option<(Vec<Batch>, Option<Turn>)> {
     let mut token = pipeline.claimer.token().await?;
     loop {
         let claimed = pipeline.claimer.claim(&mut token).await?;
@@ -27,13 +37,13 @@ async fn next(pipeline: &Pipeline) -> Option<Vec<Batch>> {
             pipeline.completer.complete(batch).await;
         }
         if !batches.is_empty() {
-            return Some(batches);
+            return Some((batches, (deps.settings.concurrency == 1).then(|| token.turns.give())));
         }
     }
 }
 
-/// From claimed jobs to settled ones.
-async fn work(deps: &Deps, pipeline: &Pipeline, mut batch: Batch) {
+/// From claimed jobs to rows in the database.
+async fn write(deps: &Deps, pipeline: &Pipeline, mut batch: Batch, turn: Option<&mut Turn>) -> Batch {
     let (metrics, jobs) = (deps.metrics(), batch.items.len());
     metrics.in_flight.inc_by(i64::try_from(jobs).unwrap_or(i64::MAX));
     batch.started_at = Utc::now();
@@ -44,8 +54,17 @@ async fn work(deps: &Deps, pipeline: &Pipeline, mut batch: Batch) {
     pipeline.extraction.extract(&mut batch).await;
     metrics.extract_seconds.observe(began.elapsed().as_secs_f64());
     tracing::trace!(jobs, "extracted");
+    if let Some(turn) = turn {
+        turn.comes().await;
+    }
     pipeline.writer.write(&mut batch).await;
     tracing::trace!(jobs, "written");
+    batch
+}
+
+/// Records how the jobs of a batch ended.
+async fn settle(deps: &Deps, pipeline: &Pipeline, batch: Batch) {
+    let jobs = batch.items.len();
     pipeline.completer.complete(batch).await;
-    metrics.in_flight.dec_by(i64::try_from(jobs).unwrap_or(i64::MAX));
+    deps.metrics().in_flight.dec_by(i64::try_from(jobs).unwrap_or(i64::MAX));
 }

@@ -11,6 +11,7 @@ use tokio::time::Instant;
 
 use super::batch::{Claimed, SuspectPermit};
 use super::quarantine::Quarantine;
+use super::turn::Turns;
 use crate::backoff::Backoff;
 use crate::deps::Deps;
 use crate::state::circuit_breaker::{Allowance, HALF_OPEN_JOBS};
@@ -36,6 +37,8 @@ pub(crate) struct ClaimToken {
     pub(crate) careful: Option<usize>,
     redis: Backoff,
     for_nothing: Backoff,
+    /// The order of the claims, for a worker that writes one batch at a time.
+    pub(crate) turns: Turns,
     /// Since when nothing was claimed and nothing is in flight; `None` while the worker is busy.
     idle: Option<Instant>,
 }
@@ -59,6 +62,7 @@ impl Claimer {
     pub(crate) fn new(deps: Arc<Deps>, quarantine: Arc<Quarantine>) -> Self {
         let token = ClaimToken {
             careful: None,
+            turns: Turns::default(),
             redis: Backoff::new(REDIS_AWAY.0, REDIS_AWAY.1),
             for_nothing: Backoff::new(WOKEN_FOR_NOTHING.0, WOKEN_FOR_NOTHING.1),
             idle: None,

@@ -108,3 +108,25 @@ async fn records_that_cannot_be_interrupted_end_the_worker_before_they_hold_all_
     LET_GO.store(true, Ordering::SeqCst);
     assert!(end.unwrap_err().to_string().contains("cannot be interrupted"));
 }
+
+/// Every other record takes longer to compute than the one behind it.
+async fn order_of_writes(concurrency: usize) -> Vec<String> {
+    let (queue, database) = (Queue::new(), Database::new());
+    for number in 0..20 {
+        queue.push(&number.to_string(), if number % 2 == 0 { "late" } else { "{}" });
+    }
+    let worker = Harness::start_with(queue.clone(), database.clone(), |settings| {
+        (settings.concurrency, settings.batch_size) = (concurrency, 1);
+    });
+    let worker = worker.await;
+    queue.until("all are done", |jobs| jobs.finished.len() == 20).await;
+    worker.drain().await;
+    database.order.lock().unwrap().clone()
+}
+
+#[tokio::test]
+async fn one_at_a_time_means_one_after_the_other() {
+    let in_order: Vec<String> = (0..20).map(|number: u32| number.to_string()).collect();
+    assert_eq!(order_of_writes(1).await, in_order);
+    assert_ne!(order_of_writes(2).await, in_order, "with more, none waits for another");
+}

@@ -14,6 +14,8 @@ use tokio::time::Instant;
 pub(crate) struct Database {
     /// How often each job's effect was applied.
     pub(crate) applied: Mutex<HashMap<String, u32>>,
+    /// The jobs whose effect was applied, in that order.
+    pub(crate) order: Mutex<Vec<String>>,
     ledger: Mutex<HashSet<LedgerKey>>,
     pub(crate) refuse: Mutex<HashMap<String, Rejection>>,
     pub(crate) stuck: Mutex<Vec<String>>,
@@ -109,6 +111,7 @@ impl Sink for Database {
                 UnitOutcome::Rejected(rejection)
             } else if self.ledger.lock().unwrap().insert(unit.key.clone()) {
                 *self.applied.lock().unwrap().entry(unit.key.job_id.clone()).or_default() += 1;
+                self.order.lock().unwrap().push(unit.key.job_id.clone());
                 UnitOutcome::Applied { rows: 1 }
             } else {
                 UnitOutcome::AlreadyApplied

@@ -19,7 +19,7 @@ pub(crate) use queue::{Job, Queue};
 pub(crate) static LET_GO: AtomicBool = AtomicBool::new(false);
 
 /// Bodies: `bad` has an unusable record, `panic` panics, `slow` takes until it is interrupted, `deaf` until
-/// [`LET_GO`], anything else is one row.
+/// [`LET_GO`], `late` a moment, anything else is one row.
 fn extract(interrupt: &Interrupt, delivery: &Delivery, _now: DateTime<Utc>) -> Result<Unit, Failure> {
     let Ok(Payload::Record(body)) = &delivery.payload else { panic!("the fake queue holds records") };
     match body.as_str() {
@@ -37,7 +37,7 @@ fn extract(interrupt: &Interrupt, delivery: &Delivery, _now: DateTime<Utc>) -> R
             }
             Err(Failure::permanent(FailureKind::Record, "too late"))
         }
-        _ => Ok(Unit {
+        rows => Ok(Unit {
             key: LedgerKey {
                 queue: delivery.queue.clone(),
                 job_id: delivery.id.clone(),
@@ -45,7 +45,12 @@ fn extract(interrupt: &Interrupt, delivery: &Delivery, _now: DateTime<Utc>) -> R
                 generation: delivery.generation,
                 run: delivery.run.clone(),
             },
-            rows: RowTree::default(),
+            rows: {
+                if rows == "late" {
+                    std::thread::sleep(Duration::from_millis(50));
+                }
+                RowTree::default()
+            },
         }),
     }
 }
