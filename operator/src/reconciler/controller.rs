@@ -28,7 +28,7 @@ use crate::{
     metrics::OutcomeLabels,
     names,
     reconciler::{
-        compact_object::{CompactObject, GuardedJobQueue},
+        compact_object::{CompactObject, GuardedJobQueue, PackedObject},
         context::Context,
         error::Error,
         objects::Objects,
@@ -159,7 +159,7 @@ impl Controller {
     fn begin(&mut self) -> Vec<BoxFuture<'static, Visited>> {
         let mut begun = Vec::new();
         while let Some(key) = self.objects.is_complete().then(|| self.work.pop(Instant::now())).flatten() {
-            let Some(object) = self.objects.get(&key).map(|object| object.unpack()) else {
+            let Some(object) = self.objects.get(&key).map(PackedObject::unpack) else {
                 self.work.finish(&key, None);
                 continue;
             };

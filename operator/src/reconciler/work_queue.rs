@@ -122,7 +122,7 @@ impl WorkQueue {
 mod tests {
     use super::*;
 
-    fn key(name: impl ToString) -> Arc<Key> {
+    fn key(name: &impl ToString) -> Arc<Key> {
         Arc::new(Key::new(&name.to_string()).within("shop"))
     }
 
@@ -136,7 +136,7 @@ mod tests {
 
     /// Queues that were reconciled once.
     fn known(queue: &mut WorkQueue, names: impl IntoIterator<Item = usize>, now: Instant) -> Vec<Arc<Key>> {
-        let keys: Vec<_> = names.into_iter().map(key).collect();
+        let keys: Vec<_> = names.into_iter().map(|name| key(&name)).collect();
         for key in &keys {
             queue.request(key, now);
             let popped = queue.pop(now + DEBOUNCE).expect("due");
@@ -149,7 +149,7 @@ mod tests {
     fn many_requests_make_one_reconcile_and_the_one_that_waits_longest_is_first() {
         let (mut queue, began) = (WorkQueue::default(), Instant::now());
         for (at, name) in [(0, "b"), (10, "a"), (20, "b"), (49, "a")] {
-            queue.request(&key(name), began + Duration::from_millis(at));
+            queue.request(&key(&name), began + Duration::from_millis(at));
         }
         assert_eq!(queue.next_due(), Some(began + DEBOUNCE));
         assert_eq!(queue.pop(began + DEBOUNCE / 2), None, "not yet");
@@ -160,7 +160,7 @@ mod tests {
     #[test]
     fn what_happens_during_a_reconcile_makes_another_after_it() {
         let (mut queue, began) = (WorkQueue::default(), Instant::now());
-        let one = key("one");
+        let one = key(&"one");
         queue.request(&one, began);
         assert!(queue.pop(began + DEBOUNCE).is_some());
         queue.request(&one, began + DEBOUNCE);
@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(busy.len(), OF_ONE_KIND);
         assert_eq!(queue.next_due(), None, "there is no room for what is due");
         for name in 100..200 {
-            queue.request(&key(name), began);
+            queue.request(&key(&name), began);
         }
         let new = all(&mut queue, later);
         assert_eq!(new.len(), CONCURRENCY - OF_ONE_KIND);
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn nothing_is_left_of_a_queue_that_was_deleted() {
         let (mut queue, began) = (WorkQueue::default(), Instant::now());
-        let (waits, runs) = (key("waits"), key("runs"));
+        let (waits, runs) = (key(&"waits"), key(&"runs"));
         queue.request(&runs, began);
         assert!(queue.pop(began + DEBOUNCE).is_some());
         queue.request(&waits, began);
