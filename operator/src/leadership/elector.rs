@@ -33,6 +33,14 @@ struct ObservedLease {
     since: Instant,
 }
 
+/// What is known of the lease from the attempts so far.
+#[derive(Debug, Default)]
+struct Known {
+    seen: Option<ObservedLease>,
+    /// The lease as it came back when we wrote it last; `None` if another may have written it since.
+    held: Option<Lease>,
+}
+
 /// What to do about a lease.
 #[derive(Debug, PartialEq, Eq)]
 enum Step {
@@ -76,10 +84,10 @@ impl Elector {
         reached: watch::Sender<bool>,
         stop: CancellationToken,
     ) {
-        let mut seen: Option<ObservedLease> = None;
+        let mut known = Known::default();
         loop {
             let asked = Instant::now();
-            let outcome = self.attempt(&mut seen).await;
+            let outcome = self.attempt(&mut known).await;
             reached.send_if_modified(|reached| outcome.is_ok() && !std::mem::replace(reached, true));
             match outcome {
                 Ok(true) => guard.extend(asked, RENEW_DEADLINE),
@@ -103,8 +111,24 @@ impl Elector {
         }
     }
 
-    /// Reads the lease, and renews or takes it if it may; true if this operator leads now.
-    async fn attempt(&self, seen: &mut Option<ObservedLease>) -> kube::Result<bool> {
+    /// Renews or takes the lease if it may; true if this operator leads now.
+    async fn attempt(&self, known: &mut Known) -> kube::Result<bool> {
+        if let Some(lease) = known.held.take() {
+            known.held = match self.write(lease).await {
+                // Somebody deleted it.
+                Err(kube::Error::Api(status)) if status.code == 404 => None,
+                outcome => written(outcome)?,
+            };
+            if known.held.is_some() {
+                return Ok(true);
+            }
+        }
+        known.held = self.look(&mut known.seen).await?;
+        Ok(known.held.is_some())
+    }
+
+    /// Reads the lease first; the lease as it is now if we hold it.
+    async fn look(&self, seen: &mut Option<ObservedLease>) -> kube::Result<Option<Lease>> {
         let timeout = RENEW_PERIOD;
         let Some(lease) = within(timeout, self.api.get_opt(&self.name)).await? else {
             let fresh = Lease {
@@ -120,10 +144,15 @@ impl Elector {
         let unchanged_for = seen.as_ref().map_or(Duration::ZERO, |seen| seen.since.elapsed());
         let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.as_deref());
         if decide(holder, &self.me, unchanged_for) == Step::Wait {
-            return Ok(false);
+            return Ok(None);
         }
+        written(self.write(lease).await)
+    }
+
+    /// Says in the lease that we hold it, unless it has changed since it was read.
+    async fn write(&self, lease: Lease) -> kube::Result<Lease> {
         let next = Lease { spec: Some(self.record(lease.spec.as_ref())), ..lease };
-        written(within(timeout, self.api.replace(&self.name, &PostParams::default(), &next)).await)
+        within(RENEW_PERIOD, self.api.replace(&self.name, &PostParams::default(), &next)).await
     }
 
     /// The record of our holding it, after `before`.
@@ -160,11 +189,11 @@ async fn within<T>(limit: Duration, call: impl Future<Output = kube::Result<T>>)
         .unwrap_or_else(|_| Err(kube::Error::Service("the API server timed out".into())))
 }
 
-/// Losing a race for the lease is no error: another operator leads.
-fn written<T>(outcome: kube::Result<T>) -> kube::Result<bool> {
+/// That another wrote the lease meanwhile is no error.
+fn written(outcome: kube::Result<Lease>) -> kube::Result<Option<Lease>> {
     match outcome {
-        Ok(_) => Ok(true),
-        Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
+        Ok(lease) => Ok(Some(lease)),
+        Err(kube::Error::Api(status)) if status.code == 409 => Ok(None),
         Err(error) => Err(error),
     }
 }

@@ -111,3 +111,25 @@ async fn two_that_come_together_do_not_both_lead() {
     }
     assert!(first.lease.holds() || second.lease.holds());
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_renewal_is_one_write_and_a_change_by_others_is_looked_at() {
+    let server = ApiServer::default();
+    let first = join(&server, "a");
+    until_leading(&first, &[]).await;
+    let reads = server.reads("jobqueue-operator");
+    sleep(LEASE_DURATION * 6).await;
+    assert!(first.lease.holds());
+    assert_eq!(server.reads("jobqueue-operator"), reads, "what it wrote itself it need not read");
+    let mut changed = server.get(PATH).unwrap();
+    changed["metadata"]["labels"]["by"] = "somebody".into();
+    server.put(PATH, changed);
+    sleep(LEASE_DURATION).await;
+    assert!(first.lease.holds());
+    assert_eq!(server.reads("jobqueue-operator"), reads + 1);
+    assert_eq!(server.get(PATH).unwrap()["metadata"]["labels"]["by"], "somebody", "and it stays");
+    server.remove(PATH);
+    sleep(LEASE_DURATION).await;
+    assert!(first.lease.holds());
+    assert_eq!(server.get(PATH).unwrap()["spec"]["holderIdentity"], "a", "made anew");
+}
