@@ -114,13 +114,14 @@ impl Elector {
     /// Renews or takes the lease if it may; true if this operator leads now.
     async fn attempt(&self, known: &mut Known) -> kube::Result<bool> {
         if let Some(lease) = known.held.take() {
-            known.held = match self.write(lease).await {
-                // Somebody deleted it.
-                Err(kube::Error::Api(status)) if status.code == 404 => None,
-                outcome => written(outcome)?,
-            };
-            if known.held.is_some() {
-                return Ok(true);
+            match self.write(lease).await {
+                Ok(lease) => {
+                    known.held = Some(lease);
+                    return Ok(true);
+                }
+                // Somebody changed or deleted it.
+                Err(kube::Error::Api(_)) => {}
+                Err(error) => return Err(error),
             }
         }
         known.held = self.look(&mut known.seen).await?;

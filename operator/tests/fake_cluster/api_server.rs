@@ -243,7 +243,7 @@ impl ApiServer {
         let content_type = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
         let sent: Value = if body.is_empty() { Value::Null } else { serde_json::from_slice(body).unwrap() };
         match (method.as_str(), content_type, present) {
-            ("DELETE", _, None) | ("PATCH", "application/merge-patch+json", None) => failure(404),
+            ("DELETE" | "PUT", _, None) | ("PATCH", "application/merge-patch+json", None) => failure(404),
             ("DELETE", _, Some(object)) => {
                 state.objects.remove(&object_path);
                 answer(StatusCode::OK, &object)
