@@ -220,7 +220,10 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::reconciler::compact_object::CompactObject;
+    use crate::{
+        reconciler::compact_object::CompactObject,
+        state::{key::Uid, owners::PollTarget, spec::Initial, testing::spec},
+    };
 
     /// A term with an API server that answers nothing but errors, and counts the requests.
     fn term(asked: &Arc<AtomicUsize>) -> Term {
@@ -247,18 +250,70 @@ mod tests {
         })
     }
 
+    fn object(generation: i64) -> Arc<CompactObject> {
+        let redis = json!({"urlSecretKeyRef": {"name": "s", "key": "url"}});
+        let spec = json!({"queue": {"names": ["q"], "redis": redis}, "worker": {"image": "w:1"}});
+        let metadata = json!({"name": "q", "namespace": "shop", "uid": "u", "generation": generation});
+        let object =
+            json!({"apiVersion": "jobqueue.dev/v1alpha1", "kind": "JobQueue", "metadata": metadata, "spec": spec});
+        Arc::new(serde_json::from_value(object).expect("an object"))
+    }
+
+    /// Thousands that fail must not take the reconciles that are reserved for new ones.
+    #[tokio::test(start_paused = true)]
+    async fn a_queue_that_failed_is_no_longer_new() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let context = term(&asked).context;
+        let others: Vec<_> =
+            std::iter::repeat_with(|| context.admission.admit(false, 0.0)).take_while(Result::is_ok).collect();
+        assert!(controller::admitted(object(1), context.clone()).await.is_err(), "new, and admitted");
+        assert!(asked.swap(0, Ordering::SeqCst) > 0);
+        // What makes another attempt due at once.
+        controller::admitted(object(2), context.clone()).await.expect("it comes back");
+        assert_eq!(asked.load(Ordering::SeqCst), 0);
+        drop(others);
+        assert!(controller::admitted(object(2), context.clone()).await.is_err());
+        assert!(asked.load(Ordering::SeqCst) > 0);
+    }
+
+    /// As a mistake of ours would be: with the state locked.
+    #[tokio::test(start_paused = true)]
+    async fn panics_in_the_polls_of_one_redis_leave_the_loop_and_the_other_queues_as_they_were() {
+        let Term { context, autoscaler, .. } = term(&Arc::default());
+        for name in ["bad", "good"] {
+            let spec = spec(&format!("redis://{name}:6379/0"));
+            context.state.serve(&Key::new(name), Uid::from(name), spec, Initial::default());
+        }
+        let (state, polls) = (autoscaler.state.clone(), Arc::new([const { AtomicUsize::new(0) }; 2]));
+        let counted = polls.clone();
+        let poll = move |_, queues: Vec<PollTarget>| {
+            let (state, counted) = (state.clone(), counted.clone());
+            async move {
+                for target in queues {
+                    let is_bad = target.key.name == "bad";
+                    counted[usize::from(is_bad)].fetch_add(1, Ordering::SeqCst);
+                    let served = state.update(&target.key, |_| assert!(!is_bad, "a panic on purpose"));
+                    assert!(served.is_some());
+                }
+            }
+        };
+        let stop = CancellationToken::new();
+        let running = autoscaler.take_turns(poll, stop.clone());
+        let (_, ended) = tokio::join!(running, async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let hung = context.liveness.hung();
+            stop.cancel();
+            hung
+        });
+        assert_eq!(ended, None, "the loop beats");
+        let polls = polls.each_ref().map(|polls| polls.load(Ordering::SeqCst));
+        assert!(polls.iter().all(|polls| (40..=41).contains(polls)), "every 250 ms, good and bad: {polls:?}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_wake_does_not_bypass_the_wait_after_a_failure() {
         let asked = Arc::new(AtomicUsize::new(0));
         let context = term(&asked).context;
-        let object = |generation: i64| {
-            let redis = json!({"urlSecretKeyRef": {"name": "s", "key": "url"}});
-            let spec = json!({"queue": {"names": ["q"], "redis": redis}, "worker": {"image": "w:1"}});
-            let metadata = json!({"name": "q", "namespace": "shop", "uid": "u", "generation": generation});
-            let object =
-                json!({"apiVersion": "jobqueue.dev/v1alpha1", "kind": "JobQueue", "metadata": metadata, "spec": spec});
-            Arc::new(serde_json::from_value::<CompactObject>(object).expect("an object"))
-        };
         let wake = |generation| controller::admitted(object(generation), context.clone());
         assert!(wake(1).await.is_err());
         let first = asked.swap(0, Ordering::SeqCst);

@@ -25,7 +25,7 @@ use crate::{
     metrics::OutcomeLabels,
     names,
     reconciler::{admission, compact_object::CompactObject, context::Context, error::Error, reconcile, watches::watch},
-    state::{key::Key, owned_objects::OwnedKind},
+    state::{key::Key, owned_objects::OwnedKind, registry::Registry},
     status::writer::{FIRST_POLL, Next},
 };
 
@@ -132,8 +132,8 @@ pub(crate) async fn admitted(object: Arc<CompactObject>, context: Arc<Context>) 
     if let Some(wait) = context.state.until_retry(&key, object.meta().generation) {
         return Ok(Action::requeue(wait));
     }
-    let served = context.state.serves(&key);
-    let _permit = match context.admission.admit(served, rand::random()) {
+    let is_new = !context.state.serves(&key) && !context.state.is_failing(&key);
+    let _permit = match context.admission.admit(is_new, rand::random()) {
         Ok(permit) => permit,
         Err(wait) => return Ok(Action::requeue(wait)),
     };
@@ -144,16 +144,17 @@ pub(crate) async fn admitted(object: Arc<CompactObject>, context: Arc<Context>) 
     context.metrics.reconcile_seconds.observe(began.elapsed().as_secs_f64());
     let next = outcome?;
     let repairs = context.state.record_repair(&key, next == Next::Repair);
-    Ok(requeue(next, context.state.len(), repairs))
+    Ok(requeue(next, &context.state, repairs))
 }
 
 /// When to come back. Secrets are not watched: the fewer queues there are, the sooner a change of one is noticed. `repairs`
 /// reconciles in a row found that a person must act, or a server come back.
-fn requeue(next: Next, queues: usize, repairs: u32) -> Action {
+fn requeue(next: Next, state: &Registry, repairs: u32) -> Action {
+    let queues = state.len();
     let pause = match next {
         Next::Change => return Action::await_change(),
         // What a server says is followed by the autoscaler; a reconcile only checks whether a person changed something.
-        Next::Repair => repair_pause(queues, repairs),
+        Next::Repair => repair_pause(state.failing(), repairs),
         // No sooner than they are listed again: the jitter takes up to a quarter off.
         Next::Pods(left) => left.max(DEBOUNCE).mul_f64(4.0 / 3.0).min(resync(queues)),
         Next::Poll => FIRST_POLL,
@@ -164,10 +165,10 @@ fn requeue(next: Next, queues: usize, repairs: u32) -> Action {
 }
 
 /// The longer it waits already, the later: thousands of queues that nobody repairs must not be in the way of one that was
-/// broken a moment ago.
-fn repair_pause(queues: usize, repairs: u32) -> Duration {
+/// broken a moment ago. So many are `failing`, served or not.
+fn repair_pause(failing: usize, repairs: u32) -> Duration {
     const FIRST: Duration = Duration::from_secs(4);
-    let longest = per_queue(queues, 20).clamp(FIRST, Duration::from_secs(300));
+    let longest = backoff::longest_among(failing, FIRST);
     FIRST.saturating_mul(1 << repairs.saturating_sub(1).min(8)).min(longest)
 }
 
@@ -193,7 +194,7 @@ mod tests {
 
     #[test]
     fn what_nobody_repairs_is_looked_at_less_and_less_often() {
-        let seconds = |queues, repairs| repair_pause(queues, repairs).as_secs();
+        let seconds = |failing, repairs| repair_pause(failing, repairs).as_secs();
         assert_eq!([1, 2, 3, 100].map(|repairs| seconds(10_000, repairs)), [4, 8, 16, 200]);
         assert_eq!([1, 2, 100].map(|repairs| seconds(10, repairs)), [4, 4, 4], "few may be looked at often");
     }

@@ -122,7 +122,7 @@ impl ReconcilerState {
             let tables = self.lock();
             let reconciled = |object: &ObjectState| {
                 let reported = object.written_status.is_some() || object.conditions.is_some();
-                reported || object.failures.retry.is_some() || object.repairs > 0
+                reported || object.failures.retry.is_some() || object.is_failing()
             };
             let known = tables.objects.iter().filter(|(_, object)| reconciled(object));
             known.map(|(key, _)| key).chain(tables.served.keys()).cloned().collect()
@@ -210,7 +210,8 @@ impl ReconcilerState {
     }
 
     /// After a failed reconcile of an object of this `generation`: returns how many failed in a row, and how long the queue
-    /// waits now, whatever wakes it; for one that `waits_for_event`, unless something does. `random` is in [0, 1).
+    /// waits now, whatever wakes it: the more queues fail, the longer. One that `waits_for_event` waits unless something does.
+    /// `random` is in [0, 1).
     pub(crate) fn schedule_retry(
         &self,
         key: &Key,
@@ -218,8 +219,10 @@ impl ReconcilerState {
         waits_for_event: bool,
         random: f64,
     ) -> (u32, Duration) {
-        self.lock().change_object(key, |object| {
-            let wait = backoff::wait(object.failures.in_a_row, random);
+        let mut tables = self.lock();
+        let failing = tables.failing;
+        tables.change_object(key, |object| {
+            let wait = backoff::wait_among(failing, object.failures.in_a_row, random);
             let retry = Retry { not_before: Instant::now() + wait, generation };
             object.failures.retry = (!waits_for_event).then_some(retry);
             (object.failures.in_a_row, wait)
