@@ -65,6 +65,8 @@ conformance! {
     outages::a_commit_on_a_half_open_connection_is_not_repeated,
     outages::a_write_that_ends_the_connection_is_told_from_an_absent_database,
     outages::a_silent_network_is_an_absent_database,
+    outages::a_transaction_whose_worker_is_silent_ends,
+    outages::a_large_statement_over_a_slow_network_is_awaited,
     outages::deadlocks_are_tried_again,
     maintenance::the_ledger_can_be_ensured_again_and_is_what_the_ddl_says,
     maintenance::a_probe_writes_and_leaves_nothing,

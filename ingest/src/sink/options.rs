@@ -17,6 +17,9 @@ pub struct SinkOptions {
     pub contention_attempts: u32,
     /// How long a transaction may take in all before the database counts as away.
     pub answer_timeout: Duration,
+    /// How long the server lets a transaction wait for its next statement. Within one, statements follow each other at once: a
+    /// worker that is silent for longer is gone, or stopped, and holds its locks for nothing.
+    pub idle_timeout: Duration,
     /// The zone of every session. `None` means what the `options` of a PostgreSQL URL say, or UTC.
     pub time_zone: Option<TimeZone>,
 }
@@ -37,6 +40,8 @@ impl Default for SinkOptions {
             lock_timeout: Duration::from_secs(5),
             contention_attempts: 6,
             answer_timeout: Duration::from_secs(120),
+            // Locks are gone before the lease of the worker's jobs, by default 30 s, lets another worker write the same rows.
+            idle_timeout: Duration::from_secs(15),
             time_zone: None,
         }
     }

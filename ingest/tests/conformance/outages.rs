@@ -16,7 +16,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::fixture::{Database, applied, companies, company, company_as, key, rejected};
+use crate::fixture::{Database, applied, companies, company, company_as, key, recipe, rejected, row, text};
 
 /// A transaction of somebody else that keeps everybody from writing partners.
 enum Blocker {
@@ -141,6 +141,10 @@ const CUT_POISON: u8 = 3;
 const HANG_UP: u8 = 4;
 /// A COMMIT arrives, and from then on nothing does, in neither direction; nobody is told.
 const HALF_OPEN: u8 = 5;
+/// The same for whoever sends the word.
+const HALF_OPEN_AT_POISON: u8 = 6;
+/// What is sent arrives at a megabyte a second.
+const SLOW: u8 = 7;
 
 async fn proxy(server: u16, mode: Arc<AtomicU8>) -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -156,7 +160,7 @@ async fn proxy(server: u16, mode: Arc<AtomicU8>) -> u16 {
 
 async fn relay(mut client: TcpStream, mut server: TcpStream, mode: Arc<AtomicU8>) {
     let (mut from_client, mut from_server) = (vec![0; 1 << 16], vec![0; 1 << 16]);
-    let mut committing = false;
+    let (mut committing, mut vanishing) = (false, false);
     loop {
         tokio::select! {
             read = client.read(&mut from_client) => {
@@ -167,6 +171,8 @@ async fn relay(mut client: TcpStream, mut server: TcpStream, mode: Arc<AtomicU8>
                 match mode.load(Ordering::SeqCst) {
                     CUT_POISON if poison() => return,
                     HANG_UP => return,
+                    HALF_OPEN_AT_POISON => vanishing = poison(),
+                    SLOW => tokio::time::sleep(Duration::from_micros(u64::try_from(length).unwrap())).await,
                     _ => {}
                 }
                 committing = commit && matches!(mode.load(Ordering::SeqCst), SWALLOW_COMMIT | HALF_OPEN);
@@ -175,7 +181,7 @@ async fn relay(mut client: TcpStream, mut server: TcpStream, mode: Arc<AtomicU8>
             read = server.read(&mut from_server) => {
                 let Ok(length @ 1..) = read else { return };
                 // The server has answered, so that it has committed.
-                if committing && mode.load(Ordering::SeqCst) == HALF_OPEN {
+                if vanishing || committing && mode.load(Ordering::SeqCst) == HALF_OPEN {
                     mode.store(SILENT, Ordering::SeqCst);
                 }
                 if silent(&mode).await || committing { return }
@@ -276,6 +282,48 @@ pub(crate) async fn a_commit_on_a_half_open_connection_is_not_repeated(db: Datab
     let outcomes = sink.write(&recipe, &units).await.unwrap();
     assert!(outcomes.iter().all(|outcome| *outcome == UnitOutcome::AlreadyApplied), "{outcomes:?}");
     assert_eq!(db.counts().await, [10, 20, 10]);
+}
+
+/// A worker that vanished holds its locks no longer than a lease lasts: another one writes the same rows then.
+pub(crate) async fn a_transaction_whose_worker_is_silent_ends(db: Database) {
+    let options = SinkOptions {
+        answer_timeout: Duration::from_secs(1),
+        idle_timeout: Duration::from_secs(3),
+        ..SinkOptions::default()
+    };
+    let Some((sink, mode)) = through_proxy(&db, options).await else { return };
+    let recipe = companies(&json!({}));
+    let units = [company(&recipe, "poison", 2)];
+    sink.write(&recipe, &[company(&recipe, "before", 0)]).await.unwrap();
+    mode.store(HALF_OPEN_AT_POISON, Ordering::SeqCst);
+    let error = sink.write(&recipe, &units).await.unwrap_err();
+    assert!(matches!(error, SinkError::Unavailable { .. }), "{error}");
+    let waits =
+        |lock_timeout, contention_attempts| SinkOptions { lock_timeout, contention_attempts, ..Default::default() };
+    let soon = db.second_sink(waits(Duration::from_millis(200), 1)).await;
+    let (message, may_pass) = rejected(&soon.write(&recipe, &units).await.unwrap()[0]);
+    assert!(may_pass, "its locks are held: {message}");
+    let later = db.second_sink(waits(Duration::from_secs(6), 1)).await;
+    assert_eq!(later.write(&recipe, &units).await.unwrap(), [applied(3)]);
+    assert_eq!(db.counts().await, [2, 2, 2]);
+    assert!(SinkOptions::default().idle_timeout <= Duration::from_secs(15), "half of a lease");
+}
+
+/// While a statement arrives, its worker is not silent.
+pub(crate) async fn a_large_statement_over_a_slow_network_is_awaited(db: Database) {
+    let options = SinkOptions { idle_timeout: Duration::from_secs(1), ..SinkOptions::default() };
+    let Some((sink, mode)) = through_proxy(&db, options).await else { return };
+    let kind = if db.kind == DatabaseKind::Mysql { "LONGTEXT" } else { "text" };
+    db.run(&format!("CREATE TABLE note (words {kind})")).await;
+    let recipe = recipe(&json!([{"table": "note", "columns": {"words": "record.words"}}]));
+    let note = |job: &str, words: String| {
+        let row = row(&recipe, 0, &[("words", text(words))], Vec::new());
+        [Unit { key: key(job), rows: RowTree { rows: vec![row] } }]
+    };
+    sink.write(&recipe, &note("before", "short".into())).await.unwrap();
+    mode.store(SLOW, Ordering::SeqCst);
+    assert_eq!(sink.write(&recipe, &note("large", "x".repeat(3 << 20))).await.unwrap(), [applied(1)]);
+    assert_eq!(db.sink.count("note").await.unwrap(), 2);
 }
 
 /// Two workers update the same rows in opposite order, one row at a time: they deadlock, and neither job fails for it.

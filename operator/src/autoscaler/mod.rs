@@ -56,6 +56,9 @@ const POLL_DEADLINE: Duration = Duration::from_secs(10);
 /// How much later a poll may be while many numbers of workers are being written.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
 
+/// The connection to a Redis, or why there is none.
+type Connected = Result<Arc<Connection>, Arc<QueueError>>;
+
 /// Polls the queues and scales their workers.
 #[derive(Clone)]
 pub(crate) struct Autoscaler {
@@ -78,12 +81,24 @@ pub(crate) struct Autoscaler {
 impl Autoscaler {
     /// Polls until `stop`.
     pub(crate) async fn run(self, stop: CancellationToken) {
+        let began = Instant::now();
+        let poll = |connection, queues| {
+            let autoscaler = self.clone();
+            async move { autoscaler.poll(connection, queues, began).await }
+        };
+        self.take_turns(poll, stop).await;
+    }
+
+    /// Begins a `poll` of each Redis as often as it has its turn, until `stop`.
+    pub(crate) async fn take_turns<P>(&self, poll: impl Fn(Connected, Vec<PollTarget>) -> P, stop: CancellationToken)
+    where
+        P: Future<Output = ()> + Send + 'static,
+    {
         let mut endpoints = Endpoints::new(self.guard.clone());
         let pace = Pace::default();
         let mut polls = JoinSet::new();
         let mut ticks = tokio::time::interval(self.interval);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
-        let began = Instant::now();
         let pulse = self.liveness.begin("poll", self.interval);
         loop {
             pulse.beat();
@@ -100,12 +115,13 @@ impl Autoscaler {
                     continue;
                 }
                 let connection = endpoints.get(&endpoint).map_err(Arc::new);
-                let (autoscaler, turn) = (self.clone(), OneTurn { pace: pace.clone(), endpoint, queues: queues.len() });
+                let turn = OneTurn { pace: pace.clone(), endpoint, queues: queues.len() };
+                let (metrics, poll) = (self.metrics.clone(), poll(connection.clone(), queues));
                 polls.spawn(async move {
                     let polled_at = Instant::now();
                     let answered = || connection.as_ref().map_or(0, |connection| connection.answered());
-                    turn.take(answered, autoscaler.poll(connection.clone(), queues, began)).await;
-                    autoscaler.metrics.sweep_seconds.observe(polled_at.elapsed().as_secs_f64());
+                    turn.take(answered, poll).await;
+                    metrics.sweep_seconds.observe(polled_at.elapsed().as_secs_f64());
                 });
             }
         }
@@ -113,12 +129,7 @@ impl Autoscaler {
     }
 
     /// One poll of all queues of one Redis, a bounded number in each round trip, and what follows from it.
-    async fn poll(
-        &self,
-        connection: Result<Arc<Connection>, Arc<QueueError>>,
-        queues: Vec<PollTarget>,
-        began: Instant,
-    ) {
+    async fn poll(&self, connection: Connected, queues: Vec<PollTarget>, began: Instant) {
         let deadline = Instant::now() + POLL_DEADLINE;
         // While some answers are taken in, Redis is at work on the next.
         let portions: Vec<_> = portions(&queues).into_iter().map(|some| ask(&connection, some, deadline)).collect();
@@ -223,11 +234,7 @@ fn portions(mut queues: &[PollTarget]) -> Vec<&[PollTarget]> {
 }
 
 /// One round trip, over at `deadline`.
-async fn ask<'a>(
-    connection: &Result<Arc<Connection>, Arc<QueueError>>,
-    queues: &'a [PollTarget],
-    deadline: Instant,
-) -> PollAnswer<'a> {
+async fn ask<'a>(connection: &Connected, queues: &'a [PollTarget], deadline: Instant) -> PollAnswer<'a> {
     let asked_at = Instant::now();
     let queries: Vec<Arc<StatsQuery>> = queues.iter().map(|target| target.query.clone()).collect();
     let answers = match connection {

@@ -219,6 +219,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::state::{key::Uid, owners::PollTarget, spec::Initial, testing::spec};
 
     /// A term with an API server that answers nothing but errors, and counts the requests.
     fn term(asked: &Arc<AtomicUsize>) -> Term {
@@ -245,18 +246,53 @@ mod tests {
         })
     }
 
+    fn object(generation: i64) -> GuardedJobQueue {
+        let redis = json!({"urlSecretKeyRef": {"name": "s", "key": "url"}});
+        let spec = json!({"queue": {"names": ["q"], "redis": redis}, "worker": {"image": "w:1"}});
+        let metadata = json!({"name": "q", "namespace": "shop", "uid": "u", "generation": generation});
+        let object =
+            json!({"apiVersion": "jobqueue.dev/v1alpha1", "kind": "JobQueue", "metadata": metadata, "spec": spec});
+        serde_json::from_value(object).expect("an object")
+    }
+
+    /// As a mistake of ours would be: with the state locked.
+    #[tokio::test(start_paused = true)]
+    async fn panics_in_the_polls_of_one_redis_leave_the_loop_and_the_other_queues_as_they_were() {
+        let Term { context, autoscaler, .. } = term(&Arc::default());
+        for name in ["bad", "good"] {
+            let spec = spec(&format!("redis://{name}:6379/0"));
+            context.state.serve(&Key::new(name), Uid::from(name), spec, Initial::default());
+        }
+        let (state, polls) = (autoscaler.state.clone(), Arc::new([const { AtomicUsize::new(0) }; 2]));
+        let counted = polls.clone();
+        let poll = move |_, queues: Vec<PollTarget>| {
+            let (state, counted) = (state.clone(), counted.clone());
+            async move {
+                for target in queues {
+                    let is_bad = target.key.name == "bad";
+                    counted[usize::from(is_bad)].fetch_add(1, Ordering::SeqCst);
+                    let served = state.update(&target.key, |_| assert!(!is_bad, "a panic on purpose"));
+                    assert!(served.is_some());
+                }
+            }
+        };
+        let stop = CancellationToken::new();
+        let running = autoscaler.take_turns(poll, stop.clone());
+        let (_, ended) = tokio::join!(running, async {
+            tokio::time::sleep(Duration::from_secs(10)).await;
+            let hung = context.liveness.hung();
+            stop.cancel();
+            hung
+        });
+        assert_eq!(ended, None, "the loop beats");
+        let polls = polls.each_ref().map(|polls| polls.load(Ordering::SeqCst));
+        assert!(polls.iter().all(|polls| (40..=41).contains(polls)), "every 250 ms, good and bad: {polls:?}");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn a_wake_does_not_bypass_the_wait_after_a_failure() {
         let asked = Arc::new(AtomicUsize::new(0));
         let context = term(&asked).context;
-        let object = |generation: i64| {
-            let redis = json!({"urlSecretKeyRef": {"name": "s", "key": "url"}});
-            let spec = json!({"queue": {"names": ["q"], "redis": redis}, "worker": {"image": "w:1"}});
-            let metadata = json!({"name": "q", "namespace": "shop", "uid": "u", "generation": generation});
-            let object =
-                json!({"apiVersion": "jobqueue.dev/v1alpha1", "kind": "JobQueue", "metadata": metadata, "spec": spec});
-            serde_json::from_value::<GuardedJobQueue>(object).expect("an object")
-        };
         let wake = async |generation| {
             let pause = controller::visit(object(generation), &context).await.expect("it comes back by itself");
             (asked.swap(0, Ordering::SeqCst) > 0, pause)

@@ -36,7 +36,7 @@ use crate::{
         watches::watch,
         work_queue::WorkQueue,
     },
-    state::{key::Key, owned_objects::OwnedKind},
+    state::{key::Key, owned_objects::OwnedKind, registry::Registry},
     status::writer::{FIRST_POLL, Next},
 };
 
@@ -221,7 +221,7 @@ pub(crate) async fn visit(object: GuardedJobQueue, context: &Context) -> Option<
     match outcome {
         Ok(next) => {
             let repairs = context.state.record_repair(&key, next == Next::Repair);
-            pause(next, context.state.len(), repairs)
+            pause(next, &context.state, repairs)
         }
         Err(error) => Some(retry_later(&key, generation, &error, context)),
     }
@@ -229,11 +229,12 @@ pub(crate) async fn visit(object: GuardedJobQueue, context: &Context) -> Option<
 
 /// When to come back. Secrets are not watched: the fewer queues there are, the sooner a change of one is noticed. `repairs`
 /// reconciles in a row found that a person must act, or a server come back.
-fn pause(next: Next, queues: usize, repairs: u32) -> Option<Duration> {
+fn pause(next: Next, state: &Registry, repairs: u32) -> Option<Duration> {
+    let queues = state.len();
     let pause = match next {
         Next::Change => return None,
         // What a server says is followed by the autoscaler; a reconcile only checks whether a person changed something.
-        Next::Repair => repair_pause(queues, repairs),
+        Next::Repair => repair_pause(state.failing(), repairs),
         // No sooner than they are listed again: the jitter takes up to a quarter off.
         Next::Pods(left) => left.max(SHORTEST).mul_f64(4.0 / 3.0).min(resync(queues)),
         Next::Poll => FIRST_POLL,
@@ -244,10 +245,10 @@ fn pause(next: Next, queues: usize, repairs: u32) -> Option<Duration> {
 }
 
 /// The longer it waits already, the later: thousands of queues that nobody repairs must not be in the way of one that was
-/// broken a moment ago.
-fn repair_pause(queues: usize, repairs: u32) -> Duration {
+/// broken a moment ago. So many are `failing`, served or not.
+fn repair_pause(failing: usize, repairs: u32) -> Duration {
     const FIRST: Duration = Duration::from_secs(4);
-    let longest = per_queue(queues, 20).clamp(FIRST, Duration::from_secs(300));
+    let longest = backoff::longest_among(failing, FIRST);
     FIRST.saturating_mul(1 << repairs.saturating_sub(1).min(8)).min(longest)
 }
 
@@ -271,7 +272,7 @@ mod tests {
 
     #[test]
     fn what_nobody_repairs_is_looked_at_less_and_less_often() {
-        let seconds = |queues, repairs| repair_pause(queues, repairs).as_secs();
+        let seconds = |failing, repairs| repair_pause(failing, repairs).as_secs();
         assert_eq!([1, 2, 3, 100].map(|repairs| seconds(10_000, repairs)), [4, 8, 16, 200]);
         assert_eq!([1, 2, 100].map(|repairs| seconds(10, repairs)), [4, 4, 4], "few may be looked at often");
     }

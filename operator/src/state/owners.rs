@@ -226,7 +226,8 @@ impl ReconcilerState {
     }
 
     /// After a failed reconcile of an object of this `generation`: returns how many failed in a row, and how long the queue
-    /// waits now, whatever wakes it; for one that `waits_for_event`, unless something does. `random` is in [0, 1).
+    /// waits now, whatever wakes it: the more queues fail, the longer. One that `waits_for_event` waits unless something does.
+    /// `random` is in [0, 1).
     pub(crate) fn schedule_retry(
         &self,
         key: &Key,
@@ -234,9 +235,11 @@ impl ReconcilerState {
         waits_for_event: bool,
         random: f64,
     ) -> (u32, Duration) {
-        self.lock().change_object(key, |object| {
+        let mut tables = self.lock();
+        let failing = tables.failing;
+        tables.change_object(key, |object| {
             let failures = object.failures.get_or_insert_default();
-            let wait = backoff::wait(failures.in_a_row, random);
+            let wait = backoff::wait_among(failing, failures.in_a_row, random);
             let retry = Retry { not_before: Instant::now() + wait, generation };
             failures.retry = (!waits_for_event).then_some(retry);
             (failures.in_a_row, wait)

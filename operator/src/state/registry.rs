@@ -39,6 +39,8 @@ pub(super) struct Tables {
     pub(super) served: ByQueue<QueueState>,
     /// What is known of objects whether they are served or not.
     pub(super) objects: ByQueue<ObjectState>,
+    /// How many of these objects have a row of reconciles that came to nothing.
+    pub(super) failing: usize,
     /// The objects of queues beside their Deployments: the reconciler's.
     pub(super) owned: OwnedObjects,
     /// The watch of the Deployments has brought all that there are.
@@ -87,6 +89,11 @@ pub(super) struct Retry {
 }
 
 impl ObjectState {
+    /// True if the last reconcile failed, or found that somebody must repair something.
+    pub(super) fn is_failing(&self) -> bool {
+        self.failures.is_some() || self.repairs > 0
+    }
+
     /// True if there is nothing to remember.
     pub(super) fn is_empty(&self) -> bool {
         let Self { failures, repairs, deployment, written_status, conditions } = self;
@@ -161,19 +168,26 @@ impl Tables {
 
     /// Changes what is known of an object; if nothing is left of it, it is dropped.
     pub(super) fn change_object<T>(&mut self, key: &Key, change: impl FnOnce(&mut ObjectState) -> T) -> T {
-        if let Some(object) = self.objects.get_mut(key) {
+        let mut before = false;
+        let (result, after) = if let Some(object) = self.objects.get_mut(key) {
+            before = object.is_failing();
             let result = change(object);
+            let after = object.is_failing();
             if object.is_empty() {
                 self.objects.remove(key);
             }
-            return result;
-        }
-        let mut object = ObjectState::default();
-        let result = change(&mut object);
-        if !object.is_empty() {
-            let key = self.shared_key(key);
-            self.objects.insert(key, Box::new(object));
-        }
+            (result, after)
+        } else {
+            let mut object = ObjectState::default();
+            let result = change(&mut object);
+            let after = object.is_failing();
+            if !object.is_empty() {
+                let key = self.shared_key(key);
+                self.objects.insert(key, Box::new(object));
+            }
+            (result, after)
+        };
+        self.failing = self.failing + usize::from(after) - usize::from(before);
         result
     }
 }
@@ -250,8 +264,36 @@ impl Registry {
         self.lock().served.contains_key(key)
     }
 
+    /// Queues whose last reconcile failed, or found that somebody must repair something, whether they are served or not.
+    pub(crate) fn failing(&self) -> usize {
+        self.lock().failing
+    }
+
     /// How many queues are served.
     pub(crate) fn len(&self) -> usize {
         self.lock().served.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::owners::Owners;
+
+    #[test]
+    fn the_more_queues_fail_the_longer_each_waits() {
+        let reconciler = Owners::new().reconciler;
+        let key = |number: u32| Key::new(&number.to_string());
+        for number in 0..5_000 {
+            reconciler.record_failure(&key(2 * number));
+            reconciler.record_repair(&key(2 * number + 1), true);
+        }
+        (0..20).for_each(|_| _ = reconciler.record_failure(&key(0)));
+        let wait = || reconciler.schedule_retry(&key(0), Some(1), false, 0.5).1.as_secs();
+        assert_eq!((reconciler.failing(), wait()), (10_000, 200));
+        (0..5_000).for_each(|number| _ = reconciler.record_repair(&key(2 * number + 1), false));
+        assert_eq!((reconciler.failing(), wait()), (5_000, 100), "half of them were repaired");
+        (1..5_000).for_each(|number| reconciler.forget(&key(2 * number)));
+        assert_eq!((reconciler.failing(), wait()), (1, 60), "and the others deleted");
     }
 }

@@ -40,6 +40,8 @@ struct State {
     fault: Option<(usize, Fault)>,
     /// Which paths are refused, and with which words.
     refusal: Option<(&'static str, &'static str)>,
+    /// The same for paths with the first part in them that end with the second.
+    refused_within: Vec<(&'static str, &'static str, &'static str)>,
     /// Every request is answered with 429, and this `Retry-After` in seconds.
     busy: Option<u64>,
     /// The client is dead: nothing gets through any more.
@@ -76,6 +78,17 @@ impl ApiServer {
     /// Refuses every write to paths that end so with a status of 500 and these words, until there are others; `None`: no longer.
     pub(crate) fn refuse(&self, refusal: Option<(&'static str, &'static str)>) {
         self.lock().refusal = refusal;
+    }
+
+    /// Refuses every write to paths that have `part` in them and end so, for good.
+    pub(crate) fn refuse_within(&self, part: &'static str, end: &'static str, words: &'static str) {
+        self.lock().refused_within.push((part, end, words));
+    }
+
+    /// How many requests arrived so far.
+    pub(crate) fn requests(&self) -> usize {
+        let state = self.lock();
+        state.writes.len() + state.reads.len()
     }
 
     /// Answers every request with 429 and this `Retry-After`; `None`: no longer.
@@ -174,7 +187,7 @@ impl ApiServer {
                 _ => None,
             }
         };
-        if let Some((_, words)) = self.lock().refusal.filter(|(end, _)| path.ends_with(end)) {
+        if let Some(words) = self.refusal(&path) {
             return Ok(failure_saying(500, words));
         }
         let write = || self.write(&method, &path, parts.headers.get("content-type"), &body);
@@ -191,6 +204,15 @@ impl ApiServer {
                 std::future::pending().await
             }
         }
+    }
+
+    /// With which words a write to a path is refused, if it is.
+    fn refusal(&self, path: &str) -> Option<&'static str> {
+        let state = self.lock();
+        let of_all = state.refusal.filter(|(end, _)| path.ends_with(end)).map(|(_, words)| words);
+        let is_within =
+            |(part, end, _): &&(&str, &'static str, &'static str)| path.contains(part) && path.ends_with(end);
+        of_all.or_else(|| state.refused_within.iter().find(is_within).map(|(_, _, words)| *words))
     }
 
     /// For how long the client is asked to wait, if it is; the request counts.

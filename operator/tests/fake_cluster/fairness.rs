@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{
     api_server::ApiServer,
-    fixture::{DEPLOYMENT, QUEUE, cluster_with_generation},
+    fixture::{DEPLOYMENT, QUEUE, cluster_with_generation, queue},
     live::Live,
 };
 
@@ -34,7 +34,7 @@ async fn the_pause_that_the_api_server_asks_for_is_made_by_all() {
     let live = Live::start(&server);
     live.until(Duration::from_secs(10), |server| server.get(DEPLOYMENT).is_some()).await;
     server.be_busy(Some(25));
-    let requests = || server.writes().len() + server.reads("");
+    let requests = || server.requests();
     tokio::time::sleep(Duration::from_secs(60)).await;
     let (before, began) = (requests(), tokio::time::Instant::now());
     let mut moments = Vec::new();
@@ -57,4 +57,62 @@ async fn the_pause_that_the_api_server_asks_for_is_made_by_all() {
         server.get(DEPLOYMENT).unwrap()["spec"]["template"]["spec"]["containers"][0]["image"] == "worker:2"
     })
     .await;
+}
+
+/// Queues that never become ready: most want a Secret, of some the Deployment is refused, of others the status.
+const BROKEN: usize = 1_000;
+
+fn of_queue(name: &str) -> String {
+    format!("/apis/jobqueue.dev/v1alpha1/namespaces/shop/jobqueues/{name}")
+}
+
+fn named(name: &str, secret: &str) -> Value {
+    let mut object = queue();
+    object["metadata"]["name"] = name.into();
+    object["metadata"]["uid"] = name.into();
+    object["metadata"]["generation"] = 1.into();
+    object["spec"]["queue"]["redis"]["urlSecretKeyRef"]["name"] = secret.into();
+    object
+}
+
+/// The small form of ten thousand.
+#[tokio::test(start_paused = true)]
+async fn queues_that_never_become_ready_cost_little_and_others_are_served_meanwhile() {
+    let server = cluster_with_generation();
+    server.refuse_within("/deployments/refused-", "-worker", "admission webhook denied the request");
+    server.refuse_within("/jobqueues/mute-", "/status", "etcdserver: request timed out");
+    for number in 0..BROKEN {
+        let (kind, secret) = match number % 12 {
+            0 => ("refused", "warehouse".into()),
+            1 => ("mute", "warehouse".into()),
+            _ => ("lost", format!("of-{number}")),
+        };
+        let name = format!("{kind}-{number}");
+        server.put(&of_queue(&name), named(&name, &secret));
+    }
+    let live = Live::start(&server);
+    let (mut a_second, mut delays) = (Vec::new(), Vec::new());
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    for minute in 0..2 {
+        let before = server.requests();
+        // One that is made meanwhile, and one that is changed.
+        let (name, image) = (format!("well-{minute}"), format!("worker:{minute}"));
+        live.apply(&of_queue(&name), named(&name, "warehouse"));
+        let deployment = DEPLOYMENT.replace("lines", &name);
+        delays.push(live.until(Duration::from_secs(30), |server| server.get(&deployment).is_some()).await);
+        let mut object = server.get(QUEUE).unwrap();
+        object["spec"]["worker"] = json!({"image": image});
+        live.apply(QUEUE, object);
+        let is_changed = |server: &ApiServer| {
+            let deployment = server.get(DEPLOYMENT).unwrap_or_default();
+            deployment["spec"]["template"]["spec"]["containers"][0]["image"] == image.as_str()
+        };
+        delays.push(live.until(Duration::from_secs(30), is_changed).await);
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        a_second.push((server.requests() - before) / 60);
+    }
+    println!("{a_second:?} requests a second, minute by minute; delays of the others: {delays:?}");
+    // However many there are: fifty reconciles of two requests each.
+    assert!(a_second[1] <= 125, "{a_second:?}");
+    assert!(delays.iter().all(|delay| *delay <= Duration::from_secs(1)), "{delays:?}");
 }

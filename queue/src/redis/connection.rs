@@ -10,20 +10,16 @@ use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
 use redis::cluster_async::ClusterConnection;
 use redis::{Cmd, ErrorKind, FromRedisValue, Pipeline, RedisError, ServerError, ServerErrorKind, Value};
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use crate::QueueError;
 use crate::redis::connector::Connector;
 use crate::redis::error::{breaks_connection, queue_error};
+use crate::redis::guard::Guard;
 use crate::redis::guard::cluster::GuardedCluster;
 use crate::redis::guard::dialer::{self, GuardedNode};
-use crate::redis::guard::{Guard, redial_after};
+use crate::redis::redial::Redial;
 use crate::redis::script::Invocation;
 use crate::redis::url::ConnectionUrl;
-
-/// After a failed attempt to connect, others that ask within this time are told the same, so that a burst of callers
-/// does not queue up one time-out behind the other.
-const REFUSE_AGAIN: Duration = Duration::from_millis(200);
 
 /// The waits, in milliseconds, before asking again for a slot that has moved. Not every node knows of it at once.
 const SLOT_MOVED: [u64; 5] = [0, 20, 50, 100, 200];
@@ -83,11 +79,7 @@ struct State {
     live: Option<Live>,
     /// Counts connections, so that a caller that saw an old one break does not close its successor.
     generation: u64,
-    refused: Option<(Instant, RedisError)>,
-    /// Attempts to connect in a row that failed.
-    failures: u32,
-    /// Answers beyond a limit, less those that were not.
-    excesses: u32,
+    redial: Redial,
 }
 
 /// What commands are sent through.
@@ -118,7 +110,7 @@ impl Connection {
         Ok(Self::from_connector(Connector::new(url, tls)?.guarded(guard, timeouts)?, timeouts))
     }
 
-    fn from_connector(connector: Connector, timeouts: Timeouts) -> Self {
+    pub(super) fn from_connector(connector: Connector, timeouts: Timeouts) -> Self {
         Self { shared: Arc::new(Shared { connector, timeouts, state: Mutex::default() }) }
     }
 
@@ -272,9 +264,7 @@ impl Connection {
         if let Some(live) = &state.live {
             return Ok((live.clone(), state.generation));
         }
-        if let Some((when, error)) = &state.refused
-            && when.elapsed() < self.pause(&state)
-        {
+        if let Some(error) = state.redial.refusal(!self.shared.connector.is_guarded()) {
             return Err(queue_error(self.endpoint(), error));
         }
         let connect = self.shared.connector.connect(self.shared.timeouts);
@@ -284,40 +274,29 @@ impl Connection {
         };
         match connected {
             Ok(live) => {
-                (state.refused, state.failures) = (None, 0);
+                state.redial.record_connection();
                 state.generation += 1;
                 state.live = Some(live.clone());
                 Ok((live, state.generation))
             }
             Err(error) => {
                 let told = queue_error(self.endpoint(), &error);
-                state.failures = state.failures.saturating_add(1);
-                if dialer::excess(&error).is_some() {
-                    state.excesses = state.excesses.saturating_add(1);
-                }
-                state.refused = Some((Instant::now(), error));
+                state.redial.record_failure(error);
                 Err(told)
             }
         }
     }
 
-    /// After a failed attempt to connect, others that ask within this time are told the same.
-    fn pause(&self, state: &State) -> Duration {
-        if self.shared.connector.is_guarded() { redial_after(state.failures, state.excesses) } else { REFUSE_AGAIN }
-    }
-
     /// Forgets the connection if `error` says that it is of no more use, and turns the error into ours.
     async fn failed(&self, error: RedisError, generation: u64) -> QueueError {
-        let excess = dialer::excess(&error).is_some();
         // The guarded client of a cluster does not heal by itself.
-        let broken = excess
+        let broken = dialer::excess(&error).is_some()
             || breaks_connection(&error, self.is_cluster())
             || (self.shared.connector.is_guarded() && !matches!(error.kind(), ErrorKind::Server(_)));
         if broken {
             let mut state = self.shared.state.lock().await;
-            if state.generation == generation && state.live.take().is_some() && excess {
-                state.excesses = state.excesses.saturating_add(1);
-                state.refused = Some((Instant::now(), error.clone()));
+            if state.generation == generation && state.live.take().is_some() {
+                state.redial.record_loss(&error);
             }
         }
         queue_error(self.endpoint(), &error)

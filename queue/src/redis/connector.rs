@@ -78,6 +78,12 @@ impl Connector {
         Ok(self)
     }
 
+    /// Dials in a test's own way.
+    #[cfg(test)]
+    pub(crate) fn dialling_with(self, change: impl FnOnce(Dialer) -> Dialer) -> Self {
+        Self { dialer: self.dialer.map(change), ..self }
+    }
+
     /// What the answers of servers that are not trusted cost so far.
     pub(crate) fn answered(&self) -> u64 {
         self.dialer.as_ref().map_or(0, Dialer::answered)

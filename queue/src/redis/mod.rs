@@ -6,6 +6,7 @@ mod connector;
 pub(crate) mod error;
 pub(crate) mod guard;
 mod password_file;
+mod redial;
 pub(crate) mod script;
 pub(crate) mod server_check;
 pub(crate) mod url;

@@ -6,6 +6,7 @@
 mod addresses;
 #[path = "../shared/certificates.rs"]
 mod certificates;
+mod limits;
 mod replies;
 mod server;
 mod trusted;
@@ -29,8 +30,12 @@ fn guarded_with_tls(url: &str, tls: &TlsOptions, guard: Guard) -> Connection {
 
 /// What a scaler asks for one queue.
 async fn poll(connection: &Connection) -> Result<QueueStats, QueueError> {
+    poll_as(Protocol::Rq, connection).await
+}
+
+async fn poll_as(protocol: Protocol, connection: &Connection) -> Result<QueueStats, QueueError> {
     let query = StatsQuery {
-        protocol: Protocol::Rq,
+        protocol,
         names: vec!["q".into()],
         key_prefix: if connection.is_cluster() { "{rq}" } else { "rq" }.into(),
         consumer_group: String::new(),

@@ -104,11 +104,10 @@ impl MysqlSink {
         // A zone that the server may not know is no part of the first connection.
         let first = if asked == TimeZone::Server { asked } else { TimeZone::default() };
         let (hosts, target) = servers(url, first)?;
-        let lock_timeout = options.lock_timeout.as_secs().max(1);
-        let statement_timeout = options.statement_timeout();
+        let limits = options.clone();
         let pool = pool_options::<MySql>(options.max_connections, MAX_AGE)
             .acquire_timeout(options.acquire_timeout)
-            .after_connect(move |connection, _| Box::pin(set_up(connection, lock_timeout, statement_timeout)));
+            .after_connect(move |connection, _| Box::pin(set_up(connection, limits.clone())));
         let endpoint = url.to_string();
         let away = |failure: Failure| failure.into_error(&endpoint);
         let (mut connection, packet) = first_look(&hosts, target).await.map_err(away)?;
@@ -190,22 +189,20 @@ async fn own(hosts: &[Host<MySql>], target: Option<Target>) -> Result<TimeZone, 
 
 /// Strict mode makes a value that does not fit an error instead of a truncation. A stopped worker must not hold its
 /// locks for ever; only MariaDB can see to that.
-async fn set_up(
-    connection: &mut MySqlConnection,
-    lock_timeout: u64,
-    statement_timeout: Duration,
-) -> Result<(), sqlx::Error> {
+async fn set_up(connection: &mut MySqlConnection, limits: SinkOptions) -> Result<(), sqlx::Error> {
+    let lock_timeout = limits.lock_timeout.as_secs().max(1);
     let settings = format!(
         "SET SESSION sql_mode = CONCAT(@@sql_mode, ',STRICT_TRANS_TABLES,STRICT_ALL_TABLES,ERROR_FOR_DIVISION_BY_ZERO'), \
          SESSION innodb_lock_wait_timeout = {lock_timeout}, SESSION lock_wait_timeout = {lock_timeout}, SESSION autocommit = 1"
     );
     connection.execute(sqlx::raw_sql(AssertSqlSafe(settings))).await?;
-    if let Err(error) = connection.execute("SET SESSION idle_transaction_timeout = 60").await {
+    let limit = format!("SET SESSION idle_transaction_timeout = {}", limits.idle_timeout.as_secs().max(1));
+    if let Err(error) = connection.execute(sqlx::raw_sql(AssertSqlSafe(limit))).await {
         tracing::debug!(%error, "the server has no idle_transaction_timeout");
     }
     let limit = format!(
         "SET SESSION max_statement_time = IF(@@max_statement_time = 0, {}, @@max_statement_time)",
-        statement_timeout.as_secs_f64()
+        limits.statement_timeout().as_secs_f64()
     );
     if let Err(error) = connection.execute(sqlx::raw_sql(AssertSqlSafe(limit))).await {
         tracing::debug!(%error, "the server has no max_statement_time");

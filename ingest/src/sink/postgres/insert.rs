@@ -5,7 +5,7 @@
 
 use std::{collections::HashSet, fmt::Write as _};
 
-use sqlx::{AssertSqlSafe, Connection as _, PgConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _};
 
 use super::{error::classify, statement::statement};
 use crate::{
@@ -146,10 +146,30 @@ async fn unnest(
     if let Some((_, ids)) = ids {
         query = query.bind(ids);
     }
+    allow_for_transfer(connection, rows.iter().map(BoundRow::size).sum()).await?;
     if returned.is_none() {
         return query.execute(connection).await.map(|_| Vec::new());
     }
     query.fetch_all(connection).await?.iter().map(|row| row.try_get(0)).collect()
+}
+
+/// Bytes of rows that arrive in time over any network that is of use.
+const SMALL: usize = 1 << 20;
+/// Bytes a second of the slowest network that larger statements are given time for.
+const SLOWEST: usize = 512 << 10;
+
+/// While a statement arrives, the server takes the transaction for idle. One with `bytes` of rows is given as much longer as
+/// they may need.
+async fn allow_for_transfer(connection: &mut PgConnection, bytes: usize) -> Result<(), sqlx::Error> {
+    if bytes <= SMALL {
+        return Ok(());
+    }
+    let longer = format!(
+        "SELECT set_config('idle_in_transaction_session_timeout', (1000 * (extract(epoch FROM \
+         current_setting('idle_in_transaction_session_timeout')::interval) + {}))::bigint::text, true)",
+        bytes.div_ceil(SLOWEST),
+    );
+    connection.execute(sqlx::raw_sql(AssertSqlSafe(longer))).await.map(drop)
 }
 
 fn text_of(id: &Id) -> String {

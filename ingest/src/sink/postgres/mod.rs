@@ -105,10 +105,11 @@ impl PostgresSink {
 /// others after it.
 fn begin(options: &SinkOptions, zone: TimeZone) -> String {
     format!(
-        "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = 60000; {}; \
+        "BEGIN; SET LOCAL lock_timeout = {}; SET LOCAL idle_in_transaction_session_timeout = {}; {}; \
          SELECT set_config('statement_timeout', '{}', true) WHERE current_setting('statement_timeout') = '0'; \
          SELECT set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off'",
         options.lock_timeout.as_millis(),
+        options.idle_timeout.as_millis(),
         set_zone("LOCAL", zone),
         options.statement_timeout().as_millis(),
     )

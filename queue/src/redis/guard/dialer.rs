@@ -19,7 +19,8 @@ use tokio::task::AbortHandle;
 use tokio_rustls::TlsConnector;
 
 use super::meter::{Meter, Metered};
-use super::{Guard, addresses, resolver, tls};
+use super::resolver::Resolver;
+use super::{Guard, addresses, tls};
 use crate::redis::connection::Timeouts;
 use crate::redis::url::{Node, full_name};
 
@@ -32,6 +33,7 @@ pub(crate) struct Dialer {
     /// `None` without TLS.
     tls: Option<Tls>,
     timeouts: Timeouts,
+    resolver: Arc<Resolver>,
     /// What the answers of all nodes cost so far.
     answered: Arc<AtomicU64>,
 }
@@ -81,7 +83,13 @@ impl Dialer {
             Transport::Plain => None,
             Transport::Tls(certificates) => Some(Tls { certificates, config: Arc::default() }),
         };
-        Self { guard, domain, tls, timeouts, answered: Arc::default() }
+        Self { guard, domain, tls, timeouts, resolver: Resolver::system(), answered: Arc::default() }
+    }
+
+    /// Looks names up with a resolver of the test's own.
+    #[cfg(test)]
+    pub(super) fn with_resolver(self, resolver: &Arc<Resolver>) -> Self {
+        Self { resolver: resolver.clone(), ..self }
     }
 
     /// What the answers of all nodes cost so far, in bytes of memory or so.
@@ -116,7 +124,7 @@ impl Dialer {
             vec![SocketAddr::new(address, node.port)]
         } else {
             let name = self.domain.as_deref().map_or_else(|| node.host.clone(), |domain| full_name(&node.host, domain));
-            resolver::lookup(name, node.port).await?
+            self.resolver.lookup(name, node.port).await?
         };
         if found.is_empty() {
             return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "the host has no address").into());
@@ -179,11 +187,16 @@ fn explained(meter: &Meter, error: RedisError) -> RedisError {
     let excess = meter.excess();
     let large = meter.is_large() && error.is_timeout();
     let excess = excess.or_else(|| large.then(|| "answered much, and did not come to an end in time".to_owned()));
-    excess.map_or(error, |excess| RedisError::from((ErrorKind::Extension, EXCESS, excess)))
+    excess.map_or(error, exceeded)
 }
 
 /// Marks an error that says that a limit was exceeded.
 const EXCESS: &str = "a limit was exceeded";
+
+/// The error that says what a server did.
+pub(crate) fn exceeded(excess: String) -> RedisError {
+    RedisError::from((ErrorKind::Extension, EXCESS, excess))
+}
 
 /// What a server did that exceeds a limit, if that is what the error says.
 pub(crate) fn excess(error: &RedisError) -> Option<&str> {

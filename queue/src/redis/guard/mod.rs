@@ -10,7 +10,6 @@ mod scanner;
 mod tls;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 pub use addresses::{AddressPolicy, Network};
 
@@ -40,27 +39,4 @@ pub struct Guard {
     pub addresses: Arc<AddressPolicy>,
     /// How much the server may answer.
     pub limits: ReplyLimits,
-}
-
-/// How long after the `failures`th failed attempt in a row to connect, and the `excesses`th answer beyond a limit, the next
-/// attempt may begin. A server that is down is tried often at first; one that answered too much may not try again soon.
-pub(crate) fn redial_after(failures: u32, excesses: u32) -> Duration {
-    let doubled = |first: u64, times: u32, longest: u64| {
-        Duration::from_millis(first.saturating_mul(1 << times.min(16)).min(longest))
-    };
-    let after_failure = doubled(200, failures.saturating_sub(10), 5_000);
-    if excesses == 0 { after_failure } else { after_failure.max(doubled(1_000, excesses - 1, 60_000)) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_server_that_is_down_is_tried_often_and_one_that_floods_is_not() {
-        let down = [1, 10, 11, 12, 100].map(|failures| redial_after(failures, 0).as_millis());
-        assert_eq!(down, [200, 200, 400, 800, 5_000]);
-        let floods = [1, 2, 3, 100].map(|excesses| redial_after(1, excesses).as_millis());
-        assert_eq!(floods, [1_000, 2_000, 4_000, 60_000]);
-    }
 }
