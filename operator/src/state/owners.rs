@@ -119,6 +119,8 @@ impl ReconcilerState {
 
     /// Forgets the queues that `exists` does not know; returns them.
     pub(crate) fn retain(&self, exists: impl Fn(&Key) -> bool) -> Vec<Arc<Key>> {
+        // What was forgotten the last time is used by nobody now.
+        self.lock().drop_unused();
         let known: HashSet<Arc<Key>> = {
             let tables = self.lock();
             let reconciled = |object: &ObjectState| {
@@ -132,7 +134,6 @@ impl ReconcilerState {
         for key in &gone {
             self.forget(key);
         }
-        self.lock().drop_unused();
         gone
     }
 
@@ -450,6 +451,7 @@ mod tests {
         assert!(Arc::ptr_eq(served, known));
         drop(tables);
         assert!(Arc::ptr_eq(&reconciler.shared_key(&key), &reconciler.shared_key(&Key::new("a"))));
+        assert_eq!(reconciler.retain(|_| false).len(), 1);
         reconciler.retain(|_| false);
         let tables = registry.lock();
         assert!(tables.keys.is_empty(), "nothing is kept of a queue that is gone");
