@@ -2,12 +2,15 @@
 
 use jobqueue_operator::LeaseGuard;
 use jobqueue_queue::QueueStats;
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::{reflector::ObjectRef, watcher::Event};
 use serde_json::{Value, json};
 
 use crate::{
     api_server::ApiServer,
-    fixture::{DEPLOYMENT, Operator, QUEUE, cluster_with_generation, queue, reconcile_and_poll, waiting, working},
+    fixture::{
+        DEPLOYMENT, Operator, QUEUE, cluster_with_generation, pods_become_ready, queue, reconcile_and_poll, waiting,
+        watch_tells, working,
+    },
 };
 
 /// A queue whose database has so many connections; a worker takes four.
@@ -75,6 +78,12 @@ async fn the_surge_follows_the_number_of_workers_and_what_other_queues_of_the_bu
     assert_eq!(surge(&server), json!("25%"), "none are there");
     reconcile_and_poll(&server, &operator, Ok(&waiting(500))).await;
     assert_eq!((server.replicas(), surge(&server)), (vec![0, 5], json!(1)), "one of four is left of 24");
+    pods_become_ready(&server, 5);
+    watch_tells(&server, &operator, Event::Apply);
+    assert!(operator.reconcile(&server).await);
+    let reads = server.reads(DEPLOYMENT);
+    assert!(operator.reconcile(&server).await);
+    assert_eq!(server.reads(DEPLOYMENT), reads, "what was applied is as the watch has it");
     while operator.term.next_request().is_some() {}
     // Another queue takes what is left. The first is asked nothing but its numbers.
     let mut other = queue();
