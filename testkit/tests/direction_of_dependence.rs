@@ -10,7 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may build on.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
     ("jobqueue-api", &[]),
     ("jobqueue-crds", &["jobqueue-api"]),
     ("jobqueue-json", &[]),
@@ -25,13 +25,15 @@ const LAYERS: [(&str, &[&str]); 15] = [
         "jobqueue-operator",
         &["jobqueue-crds", "jobqueue-listen", "jobqueue-queue", "jobqueue-scaling", "jobqueue-scaling-input"],
     ),
-    ("jobqueue-dashboard", &["jobqueue-crds", "jobqueue-json", "jobqueue-queue"]),
+    ("jobqueue-inspect", &["jobqueue-crds", "jobqueue-queue"]),
+    ("jobqueue-dashboard", &["jobqueue-crds", "jobqueue-inspect", "jobqueue-json", "jobqueue-queue"]),
     (
         "jobqueue-cli",
         &[
             "jobqueue-api",
             "jobqueue-crds",
             "jobqueue-dashboard",
+            "jobqueue-inspect",
             "jobqueue-json",
             "jobqueue-queue",
             "jobqueue-ingest",
@@ -50,8 +52,8 @@ const LAYERS: [(&str, &[&str]); 15] = [
 const FENCES: [(&str, &[&str]); 4] = [
     ("redis", &["jobqueue-queue"]),
     ("sqlx", &["jobqueue-ingest"]),
-    ("kube", &["jobqueue-crds", "jobqueue-operator", "jobqueue-dashboard", "jobqueue-cli"]),
-    ("k8s-openapi", &["jobqueue-crds", "jobqueue-operator", "jobqueue-dashboard", "jobqueue-cli"]),
+    ("kube", &["jobqueue-crds", "jobqueue-operator", "jobqueue-inspect", "jobqueue-cli"]),
+    ("k8s-openapi", &["jobqueue-crds", "jobqueue-operator", "jobqueue-inspect", "jobqueue-cli"]),
 ];
 
 /// What a pure crate cannot have: anything that waits, reads a clock or talks to somebody.
