@@ -103,6 +103,15 @@ impl Output {
         Ok(self.data(&text)?)
     }
 
+    /// One of several documents: JSON on one line, YAML after `---`.
+    pub(crate) fn document_of_several<T: Serialize>(self, value: &T) -> anyhow::Result<()> {
+        let text = match self.format {
+            Format::Yaml => format!("---\n{}", serde_yaml::to_string(value)?),
+            Format::Json | Format::Text | Format::Wide => format!("{}\n", serde_json::to_string(value)?),
+        };
+        Ok(self.data(&text)?)
+    }
+
     /// Whether data is for a program (JSON, YAML).
     pub(crate) fn is_machine(self) -> bool {
         matches!(self.format, Format::Json | Format::Yaml)
