@@ -32,9 +32,9 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Colour only where stderr is a terminal and `NO_COLOR` (<https://no-color.org>) is not set.
+    /// Colour only where stderr is a terminal and nobody refuses it.
     pub(crate) fn for_process(format: Format) -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let refused = Self::refuses_colour();
         let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         Self { format, colour: !refused && !dumb && io::stderr().is_terminal() }
     }
@@ -110,6 +110,11 @@ impl Output {
             Format::Json | Format::Text | Format::Wide => format!("{}\n", serde_json::to_string(value)?),
         };
         Ok(self.data(&text)?)
+    }
+
+    /// Whether colours were refused: `NO_COLOR` (<https://no-color.org>).
+    pub(crate) fn refuses_colour() -> bool {
+        std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
     }
 
     /// Whether data is for a program (JSON, YAML).
