@@ -12,7 +12,7 @@ use std::process::ExitCode;
 use clap::{CommandFactory, FromArgMatches};
 
 use crate::commands::{
-    acl, completion, dashboard, enqueue, explain, failed, local, schema, simulate, status, stop, try_recipe,
+    acl, completion, dashboard, enqueue, explain, failed, local, schema, simulate, status, stop, top, try_recipe,
 };
 use crate::common::exit::{self, Exit};
 use crate::common::output::Output;
@@ -48,6 +48,7 @@ async fn run(cli: &Cli, output: Output) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(&cli.global, args, output).await,
         Command::Explain(args) => explain::run(&cli.global, args, output).await,
         Command::Dashboard(args) => dashboard::run(&cli.global, args, output).await,
+        Command::Top(args) => top::run(&cli.global, args, output).await,
         Command::Failed(args) => failed::run(&cli.global, args, output).await,
         Command::Stop(args) => stop::run(&cli.global, args, output).await,
         Command::Try(args) => try_recipe::run(&cli.global, args, output).await,

@@ -15,6 +15,7 @@ use crate::commands::schema::SchemaArgs;
 use crate::commands::simulate::SimulateArgs;
 use crate::commands::status::StatusArgs;
 use crate::commands::stop::StopArgs;
+use crate::commands::top::TopArgs;
 use crate::commands::try_recipe::TryArgs;
 use crate::common::exit::EXIT_HELP;
 use crate::common::global_args::GlobalArgs;
@@ -44,6 +45,8 @@ pub(crate) enum Command {
     Explain(ExplainArgs),
     /// Serve a page for the browser: queues, workers and failed jobs, here or in a cluster
     Dashboard(DashboardArgs),
+    /// Watch queues, workers and failed jobs in the terminal, here or in a cluster
+    Top(TopArgs),
     /// List, show, requeue, export or remove failed jobs
     Failed(FailedArgs),
     /// Stop running jobs: they end in the failed registry

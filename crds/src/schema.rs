@@ -3,6 +3,8 @@
 //! The API server prunes unknown fields in silence unless asked; here they are problems with a suggestion, because a
 //! mistyped field is the most common mistake in a manifest.
 
+use std::sync::LazyLock;
+
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSON, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool, ValidationRule,
 };
@@ -103,15 +105,18 @@ pub(crate) fn no_link_local() -> Value {
 /// Compares `spec` with the schema: every problem, by path. Fields that are null and have a default are removed, as
 /// the API server does.
 pub(crate) fn check_spec(spec: &mut Value) -> Vec<Problem> {
-    let crd = crd();
-    let root = crd.spec.versions.into_iter().next().and_then(|v| v.schema).and_then(|s| s.open_api_v3_schema);
-    let schema = root.and_then(|root| root.properties).and_then(|mut fields| fields.remove("spec"));
     let mut problems = Vec::new();
-    let schema = schema.expect("the definition describes spec");
-    remove_defaulted_nulls(spec, &schema);
-    check("spec", spec, &schema, &mut problems);
+    remove_defaulted_nulls(spec, &SPEC);
+    check("spec", spec, &SPEC, &mut problems);
     problems
 }
+
+/// The schema of `spec`: to make it takes longer than to read a manifest.
+static SPEC: LazyLock<JSONSchemaProps> = LazyLock::new(|| {
+    let root = crd().spec.versions.into_iter().next().and_then(|v| v.schema).and_then(|s| s.open_api_v3_schema);
+    let schema = root.and_then(|root| root.properties).and_then(|mut fields| fields.remove("spec"));
+    schema.expect("the definition describes spec")
+});
 
 fn remove_defaulted_nulls(value: &mut Value, schema: &JSONSchemaProps) {
     match value {

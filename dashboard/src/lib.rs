@@ -9,26 +9,20 @@ mod pages;
 mod plans;
 mod prometheus;
 mod routes;
-mod samples;
-mod source;
-mod survey;
-mod text;
 
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 
+// Found here by all modules.
+use jobqueue_inspect::{samples, source, survey, text, workers};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
 use self::access::Access;
 use self::plans::Plans;
 pub use self::prometheus::Prometheus;
-pub use self::samples::{Sample, Series};
-pub use self::source::{
-    Backlog, ClusterSettings, ClusterSource, LocalQueue, LocalSource, Numbers, Overview, Pod, Problem, QueueKey,
-    QueueView, Row, Source, Standing,
-};
+use self::source::Source;
 use self::survey::Surveys;
 
 /// How it is served.

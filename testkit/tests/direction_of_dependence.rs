@@ -10,7 +10,7 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may build on.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 17] = [
     ("jobqueue-api", &[]),
     ("jobqueue-crds", &["jobqueue-api"]),
     ("jobqueue-json", &[]),
@@ -25,19 +25,23 @@ const LAYERS: [(&str, &[&str]); 15] = [
         "jobqueue-operator",
         &["jobqueue-crds", "jobqueue-listen", "jobqueue-queue", "jobqueue-scaling", "jobqueue-scaling-input"],
     ),
-    ("jobqueue-dashboard", &["jobqueue-crds", "jobqueue-json", "jobqueue-queue"]),
+    ("jobqueue-inspect", &["jobqueue-crds", "jobqueue-queue"]),
+    ("jobqueue-dashboard", &["jobqueue-crds", "jobqueue-inspect", "jobqueue-json", "jobqueue-queue"]),
+    ("jobqueue-top", &["jobqueue-crds", "jobqueue-inspect", "jobqueue-queue"]),
     (
         "jobqueue-cli",
         &[
             "jobqueue-api",
             "jobqueue-crds",
             "jobqueue-dashboard",
+            "jobqueue-inspect",
             "jobqueue-json",
             "jobqueue-queue",
             "jobqueue-ingest",
             "jobqueue-scaling",
             "jobqueue-scaling-input",
             "jobqueue-simulator",
+            "jobqueue-top",
             "jobqueue-worker",
         ],
     ),
@@ -47,11 +51,12 @@ const LAYERS: [(&str, &[&str]); 15] = [
 ];
 
 /// Libraries that must stay behind one door: the library, and the crates of ours that may open it.
-const FENCES: [(&str, &[&str]); 4] = [
+const FENCES: [(&str, &[&str]); 5] = [
     ("redis", &["jobqueue-queue"]),
     ("sqlx", &["jobqueue-ingest"]),
-    ("kube", &["jobqueue-crds", "jobqueue-operator", "jobqueue-dashboard", "jobqueue-cli"]),
-    ("k8s-openapi", &["jobqueue-crds", "jobqueue-operator", "jobqueue-dashboard", "jobqueue-cli"]),
+    ("kube", &["jobqueue-crds", "jobqueue-operator", "jobqueue-inspect", "jobqueue-cli"]),
+    ("k8s-openapi", &["jobqueue-crds", "jobqueue-operator", "jobqueue-inspect", "jobqueue-cli"]),
+    ("ratatui", &["jobqueue-top"]),
 ];
 
 /// What a pure crate cannot have: anything that waits, reads a clock or talks to somebody.

@@ -11,4 +11,5 @@ pub(crate) mod schema;
 pub(crate) mod simulate;
 pub(crate) mod status;
 pub(crate) mod stop;
+pub(crate) mod top;
 pub(crate) mod try_recipe;

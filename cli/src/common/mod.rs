@@ -6,6 +6,7 @@ pub(crate) mod global_args;
 pub(crate) mod lines;
 pub(crate) mod output;
 pub(crate) mod private_redis;
+pub(crate) mod queue_source;
 pub(crate) mod sink;
 pub(crate) mod state_dir;
 pub(crate) mod target;

@@ -32,9 +32,9 @@ pub(crate) struct Output {
 }
 
 impl Output {
-    /// Colour only where stderr is a terminal and `NO_COLOR` (<https://no-color.org>) is not set.
+    /// Colour only where stderr is a terminal and nobody refuses it.
     pub(crate) fn for_process(format: Format) -> Self {
-        let refused = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+        let refused = Self::refuses_colour();
         let dumb = std::env::var_os("TERM").is_some_and(|value| value == "dumb");
         Self { format, colour: !refused && !dumb && io::stderr().is_terminal() }
     }
@@ -101,6 +101,20 @@ impl Output {
             Format::Json | Format::Text | Format::Wide => format!("{}\n", serde_json::to_string_pretty(value)?),
         };
         Ok(self.data(&text)?)
+    }
+
+    /// One of several documents: JSON on one line, YAML after `---`.
+    pub(crate) fn document_of_several<T: Serialize>(self, value: &T) -> anyhow::Result<()> {
+        let text = match self.format {
+            Format::Yaml => format!("---\n{}", serde_yaml::to_string(value)?),
+            Format::Json | Format::Text | Format::Wide => format!("{}\n", serde_json::to_string(value)?),
+        };
+        Ok(self.data(&text)?)
+    }
+
+    /// Whether colours were refused: `NO_COLOR` (<https://no-color.org>).
+    pub(crate) fn refuses_colour() -> bool {
+        std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
     }
 
     /// Whether data is for a program (JSON, YAML).

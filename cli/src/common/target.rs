@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use jobqueue_api::QueueSettings;
-use jobqueue_crds::{JobQueue, SecretKeyRef};
+use jobqueue_crds::{JobQueue, ManifestError, SecretKeyRef};
 use jobqueue_ingest::{IngestSpec, Recipe};
 use jobqueue_queue::{Connection, ConnectionUrl, Protocol, StatsQuery, Timeouts};
 
@@ -35,8 +35,25 @@ pub(crate) struct Target {
 impl Target {
     /// Reads the manifest, if there is one, and lets the flags win.
     pub(crate) fn from_args(args: &GlobalArgs) -> anyhow::Result<Self> {
-        let path = args.manifest()?;
-        let manifest = path.map(|path| read_manifest(path, None)).transpose()?;
+        let manifest = args.manifest()?.map(|path| Ok::<_, anyhow::Error>((read_manifest(path, None)?, path)));
+        Ok(Self::new(args, manifest.transpose()?))
+    }
+
+    /// The same for every JobQueue of every manifest; without a manifest, what the flags say.
+    pub(crate) fn all_from_args(args: &GlobalArgs) -> anyhow::Result<Vec<Self>> {
+        if args.filename.is_empty() {
+            return Ok(vec![Self::new(args, None)]);
+        }
+        let mut targets = Vec::new();
+        for path in &args.filename {
+            let queues = read_manifests(path, JobQueue::from_yaml)?;
+            targets.extend(queues.into_iter().map(|queue| Self::new(args, Some((queue, path)))));
+        }
+        Ok(targets)
+    }
+
+    fn new(args: &GlobalArgs, manifest: Option<(JobQueue, &Path)>) -> Self {
+        let (manifest, path) = manifest.unzip();
         let mut queue = manifest.as_ref().map_or_else(
             || QueueSettings::new(Protocol::default(), Vec::new()),
             |manifest| manifest.spec.queue.settings.clone(),
@@ -59,7 +76,7 @@ impl Target {
         let private = if given.is_none() { private() } else { None };
         // Our own Redis is on the loopback, without TLS.
         let tls = if private.is_some() { TlsFiles::default() } else { args.tls.clone() };
-        Ok(Self {
+        Self {
             protocol: queue.protocol,
             queues: queue.names,
             key_prefix: queue.key_prefix,
@@ -68,7 +85,13 @@ impl Target {
             tls,
             database: args.database.clone(),
             manifest,
-        })
+        }
+    }
+
+    /// Whether both have one Redis, and the same account there.
+    pub(crate) fn has_redis_of(&self, other: &Self) -> bool {
+        let named = |target: &Self| target.manifest.as_ref().map(|manifest| manifest.spec.queue.redis.clone());
+        self.redis == other.redis && (self.redis.is_some() || named(self) == named(other))
     }
 
     /// The queue that new jobs go to: of several, the last, since the earlier ones are for what is more urgent.
@@ -139,6 +162,10 @@ impl Target {
 
 /// The JobQueue called `name`, or the only one in the file.
 pub(crate) fn read_manifest(path: &Path, name: Option<&str>) -> anyhow::Result<JobQueue> {
+    read_manifests(path, |text| JobQueue::one_from_yaml(text, name))
+}
+
+fn read_manifests<T>(path: &Path, read: impl Fn(&str) -> Result<T, ManifestError>) -> anyhow::Result<T> {
     let shown = path.display();
     let text = std::fs::read_to_string(path).map_err(|error| {
         let exit = if error.kind() == std::io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failure };
@@ -147,9 +174,7 @@ pub(crate) fn read_manifest(path: &Path, name: Option<&str>) -> anyhow::Result<J
     for warning in JobQueue::yaml_warnings(&text) {
         Output::for_process(Format::Text).warn(&format!("{shown}: {warning}"));
     }
-    JobQueue::one_from_yaml(&text, name)
-        .map_err(|error| Failure::new(Exit::Usage, error.to_string()))
-        .with_context(|| format!("{shown}"))
+    read(&text).map_err(|error| Failure::new(Exit::Usage, error.to_string())).with_context(|| format!("{shown}"))
 }
 
 /// The URL that was given, or what to do about its absence.

@@ -6,12 +6,23 @@ use crate::support::{file, jobqueue, jobqueue_with, text};
 fn help_goes_to_stdout_and_names_commands_and_exit_codes() {
     let ran = jobqueue(&["--help"]);
     assert_eq!((ran.code, ran.err.as_str()), (0, ""));
-    for word in
-        ["local", "enqueue", "status", "failed", "stop", "try", "schema", "acl", "completion", "Exit codes:", "130"]
-    {
+    for word in [
+        "local",
+        "enqueue",
+        "status",
+        "top",
+        "failed",
+        "stop",
+        "try",
+        "schema",
+        "acl",
+        "completion",
+        "Exit codes:",
+        "130",
+    ] {
         assert!(ran.out.contains(word), "{word}: {}", ran.out);
     }
-    for command in ["local", "enqueue", "status", "failed", "stop", "try", "schema", "acl", "completion"] {
+    for command in ["local", "enqueue", "status", "top", "failed", "stop", "try", "schema", "acl", "completion"] {
         let ran = jobqueue(&[command, "--help"]);
         assert_eq!(ran.code, 0);
         assert!(ran.out.contains("--redis") && ran.out.contains("Usage:"), "{}", ran.out);
@@ -31,9 +42,9 @@ fn as_a_plugin_its_help_speaks_of_kubectl() {
     let directory = tempfile::tempdir().unwrap();
     let plugin = directory.path().join("kubectl-jobqueue");
     std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_jobqueue"), &plugin).unwrap();
-    let output = std::process::Command::new(plugin).args(["status", "--help"]).output().unwrap();
+    let output = std::process::Command::new(plugin).args(["top", "--help"]).output().unwrap();
     let help = String::from_utf8(output.stdout).unwrap();
-    assert!(help.contains("Usage: kubectl jobqueue status"), "{help}");
+    assert!(help.contains("Usage: kubectl jobqueue top"), "{help}");
 }
 
 #[test]
@@ -47,13 +58,15 @@ fn completion_scripts_know_the_commands() {
 
 #[test]
 fn mistakes_on_the_command_line_are_code_2_with_a_hint_on_stderr() {
-    let cases: [(&[&str], &str); 10] = [
+    let cases: [(&[&str], &str); 11] = [
         (&["frobnicate"], "unrecognized subcommand"),
         (&["enqueue", "x", "--retry", "none"], "is not a number of retries"),
         (&["status", "--redis", "http://x"], "http"),
         (&["status"], "JOBQUEUE_REDIS_URL"),
         (&["enqueue", "-", "--resume", "--queue", "q"], "write it to a file first"),
         (&["schema"], "--dialect"),
+        // Its output is no terminal here.
+        (&["top", "--redis", "redis://h"], "jobqueue status prints the queues"),
         (&["stop"], "<JOB>"),
         (&["stop", "1-0", "--protocol", "stream", "--redis", "redis://h"], "no queue is named"),
         (&["try", "--record", "x"], "-f FILE"),

@@ -20,7 +20,7 @@ pub(crate) fn failed(frame: &Frame<'_>, key: &QueueKey, survey: &Survey, now: Da
     let here = format!("{at}/failed");
     let groups = survey.groups();
     let main = html! {
-        div #summary data-swap aria-live="polite" { (summary(survey, groups.len())) }
+        div #summary data-swap aria-live="polite" { (summary(survey)) }
         div #all data-swap {
             @if survey.total > 0 { p.actions { (actions(frame, &here, "scope=all", survey.total)) } }
         }
@@ -34,18 +34,10 @@ pub(crate) fn failed(frame: &Frame<'_>, key: &QueueKey, survey: &Survey, now: Da
     frame.page(&format!("Failed jobs of {name}"), &[(&name, &at), ("Failed jobs", &here)], &main)
 }
 
-fn summary(survey: &Survey, causes: usize) -> Markup {
+fn summary(survey: &Survey) -> Markup {
     html! {
         @if let Some(problem) = &survey.problem { p.problem role="alert" { (text::line(problem, 500)) } }
-        p {
-            @if survey.total == 0 && survey.finished { "No job has failed." }
-            @else if survey.counted >= survey.total && survey.finished {
-                (text::jobs(survey.total)) " of " (text::count(causes as u64)) @if causes == 1 { " cause." } @else { " causes." }
-            } @else {
-                "Causes of the newest " (text::count(survey.counted)) " of " (text::jobs(survey.total)) "."
-                @if !survey.finished { " Counting goes on." }
-            }
-        }
+        p { (survey.sentence()) }
     }
 }
 
@@ -77,7 +69,7 @@ fn table(frame: &Frame<'_>, here: &str, groups: &[&Counted], now: DateTime<Utc>)
                         @let scope = format!("scope=cause&cause={}", group.digest);
                         tr {
                             th scope="row" {
-                                a href={ (here) "/cause/" (group.digest) } { (cause(group)) }
+                                a href={ (here) "/cause/" (group.digest) } { (group.cause()) }
                                 @if let Some(function) = &group.function { br; span.message { (text::line(function, 100)) } }
                             }
                             (number(group.ids.len() as u64))
@@ -90,13 +82,6 @@ fn table(frame: &Frame<'_>, here: &str, groups: &[&Counted], now: DateTime<Utc>)
             }
         }
     }
-}
-
-/// The cause in words.
-pub(crate) fn cause(group: &Counted) -> String {
-    let text = if group.example.is_empty() { "(no error is kept)" } else { &group.example };
-    let shown = text::line(text, 300);
-    if group.alike { shown } else { format!("such as: {shown}") }
 }
 
 /// A page of the jobs of one cause.
@@ -117,7 +102,7 @@ pub(crate) fn group(frame: &Frame<'_>, shown: &Group<'_>, now: DateTime<Utc>) ->
     let scope = format!("scope=cause&cause={}", shown.counted.digest);
     let count = shown.counted.ids.len() as u64;
     let main = html! {
-        p { (cause(shown.counted)) }
+        p { (shown.counted.cause()) }
         p.actions { (actions(frame, &here, &scope, count)) }
         div #jobs data-swap {
             table {

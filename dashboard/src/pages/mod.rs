@@ -12,10 +12,10 @@ use axum::response::{Html, IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-pub(crate) use self::failed::{Group as GroupPage, cause, failed, group};
+pub(crate) use self::failed::{Group as GroupPage, failed, group};
 pub(crate) use self::job::{JobPage, job};
 pub(crate) use self::plan::{confirm, progress};
-pub(crate) use self::queue::{QueuePage, Worker, queue};
+pub(crate) use self::queue::{QueuePage, queue};
 pub(crate) use self::queues::{PAGE, queues};
 use crate::source::QueueKey;
 use crate::text;

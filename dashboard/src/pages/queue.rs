@@ -12,6 +12,7 @@ use super::{Frame, address, name_of, number};
 use crate::samples::{Sample, Series};
 use crate::source::{Numbers, QueueView};
 use crate::text;
+use crate::workers::Worker;
 
 /// What is shown of a queue.
 pub(crate) struct QueuePage {
@@ -21,22 +22,6 @@ pub(crate) struct QueuePage {
     pub(crate) workers_problem: Option<String>,
     /// Samples of Prometheus, where it was asked, and why there are none.
     pub(crate) more_samples: Option<Result<Vec<Sample>, String>>,
-}
-
-/// A worker.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Worker {
-    pub(crate) name: String,
-    pub(crate) host: String,
-    pub(crate) state: String,
-    pub(crate) draining: bool,
-    pub(crate) running: u64,
-    pub(crate) job: Option<String>,
-    pub(crate) description: Option<String>,
-    pub(crate) busy_for: Option<u64>,
-    pub(crate) succeeded: u64,
-    pub(crate) failed: u64,
-    pub(crate) silent_for: Option<u64>,
 }
 
 /// The page.

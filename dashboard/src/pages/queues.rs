@@ -24,7 +24,7 @@ pub(crate) fn queues(frame: &Frame<'_>, overview: &Overview, query: &str, page: 
         div #summary data-swap aria-live="polite" { (summary(overview, query)) }
         div #queues data-swap {
             @if overview.rows.is_empty() {
-                @if !is_unknown(overview) {
+                @if !overview.is_unknown() {
                     p { @if overview.total == 0 { "There are no queues." } @else { "No queue matches." } }
                 }
             } @else { (table(&overview.rows)) }
@@ -34,20 +34,12 @@ pub(crate) fn queues(frame: &Frame<'_>, overview: &Overview, query: &str, page: 
     frame.page("Queues", &[], &main)
 }
 
-/// Whether nothing is known of any queue, since none could be asked for.
-fn is_unknown(overview: &Overview) -> bool {
-    overview.total == 0 && overview.problem.is_some()
-}
-
 fn summary(overview: &Overview, query: &str) -> Markup {
-    let [stalled, not_ready, degraded, failures] = overview.troubled.map(|count| text::count(count as u64));
-    let total = text::count(overview.total as u64);
     html! {
         @if let Some(problem) = &overview.problem { p.problem role="alert" { (text::line(problem, 500)) } }
-        @if !is_unknown(overview) {
+        @if !overview.is_unknown() {
             p {
-                (total) @if overview.total == 1 { " queue: " } @else { " queues: " }
-                (stalled) " stalled, " (not_ready) " not ready, " (degraded) " degraded, " (failures) " with failed jobs."
+                (overview.sentence())
                 @if !query.is_empty() { " " (text::count(overview.matching as u64)) " match." }
             }
         }
@@ -102,15 +94,13 @@ fn line(row: &Row) -> Markup {
 
 /// The state in words; colour says nothing that they do not.
 pub(super) fn state(row: &Row) -> Markup {
-    let (class, word) = match row.standing {
-        Standing::Stalled => ("bad", "Stalled"),
-        Standing::NotReady => ("bad", "Not ready"),
-        Standing::Degraded => ("warn", "Degraded"),
-        Standing::Failures => ("warn", "Failures"),
-        Standing::Fine => ("good", "Well"),
+    let class = match row.standing {
+        Standing::Stalled | Standing::NotReady => "bad",
+        Standing::Degraded | Standing::Failures => "warn",
+        Standing::Fine => "good",
     };
     html! {
-        span.state.(class) { (word) } " "
+        span.state.(class) { (row.standing.word()) } " "
         span.reason { (text::line(&row.reason, 60)) }
         @if !row.message.is_empty() { br; span.message { (text::line(&row.message, text::SHORT)) } }
     }

@@ -9,21 +9,17 @@ use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use futures::stream::{self, StreamExt};
 use jobqueue_queue::PayloadLimits;
-use jobqueue_queue::admin::{FailedJobs, Failure};
 
 use super::{field, fields, frame, key, page_of, refused};
 use crate::App;
 use crate::pages::{self, GroupPage, JobPage};
-use crate::source::{Problem, QueueKey};
+use crate::source::{Problem, QueueKey, Registry};
 use crate::survey::{Group, JobId};
 
 /// Jobs of a page.
 const PAGE: usize = 50;
 /// Jobs in a step of an export.
 const STEP: usize = 200;
-
-/// The failed registry of a name.
-type Registry = (String, FailedJobs);
 
 pub(super) async fn causes(State(app): State<Arc<App>>, Path(path): Path<(String, String)>) -> Response {
     let key = key(path);
@@ -50,12 +46,7 @@ pub(super) async fn cause(
     let answer = async {
         let registries = app.source.backlog(&key).await?.registries()?;
         let group = group(&app, &key, &digest).await?;
-        let mut jobs = Vec::new();
-        for (registry, id) in group.ids.iter().skip((page - 1) * PAGE).take(PAGE) {
-            let Some((queue, failed)) = registries.get(*registry) else { continue };
-            let mut failures: Vec<Failure> = failed.failures(std::slice::from_ref(id)).await?;
-            jobs.extend(failures.pop().map(|failure| (queue.clone(), failure)));
-        }
+        let jobs = group.failures(&registries, (page - 1) * PAGE, PAGE).await?;
         Ok::<_, Problem>((group, jobs))
     };
     match answer.await {

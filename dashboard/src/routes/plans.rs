@@ -13,6 +13,7 @@ use crate::App;
 use crate::pages;
 use crate::plans::{Action, Jobs, Plan};
 use crate::source::{Problem, QueueKey};
+use crate::survey::Group;
 use crate::text;
 
 /// The answer to a form waits so long for a short change to end.
@@ -52,7 +53,7 @@ async fn planned(app: &App, key: &QueueKey, fields: &[(String, String)]) -> Resu
     let which = match field(fields, "scope") {
         "cause" => {
             let survey = app.surveys.known(key);
-            let cause = survey.group(field(fields, "cause")).map(pages::cause).unwrap_or_default();
+            let cause = survey.group(field(fields, "cause")).map(Group::cause).unwrap_or_default();
             let bound = if survey.counted < survey.total {
                 format!(
                     " They are those among the newest {} of {}.",

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use jobqueue_dashboard::{Backlog, Dashboard, LocalQueue, LocalSource, Settings};
+use jobqueue_dashboard::{Dashboard, Settings};
+use jobqueue_inspect::source::{Backlog, LocalQueue, LocalSource};
 use jobqueue_queue::{
     Completion, Connection, ConnectionUrl, Outcome, Protocol, QueueConfig, Retry, StatsQuery, Timeouts, TlsOptions,
 };

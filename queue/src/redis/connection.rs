@@ -127,6 +127,11 @@ impl Connection {
         self.shared.connector.endpoint()
     }
 
+    /// Whether both are one, cloned: the same server, by the same account.
+    pub fn is_shared_with(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.shared, &other.shared)
+    }
+
     /// Whether keys are spread over nodes.
     pub fn is_cluster(&self) -> bool {
         self.shared.connector.is_cluster()

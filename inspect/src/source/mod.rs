@@ -2,6 +2,7 @@
 
 mod cluster;
 mod local;
+mod order;
 
 use async_trait::async_trait;
 use jobqueue_crds::JobQueueSpec;
@@ -12,7 +13,9 @@ use tokio::sync::watch;
 
 pub use self::cluster::{ClusterSettings, ClusterSource};
 pub use self::local::{LocalQueue, LocalSource};
+pub use self::order::{Order, SortBy};
 use crate::samples::Sample;
+use crate::text;
 
 /// Which queue.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,6 +39,19 @@ pub enum Standing {
     Failures,
     /// All is well.
     Fine,
+}
+
+impl Standing {
+    /// In a word or two, for people.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Stalled => "Stalled",
+            Self::NotReady => "Not ready",
+            Self::Degraded => "Degraded",
+            Self::Failures => "Failures",
+            Self::Fine => "Well",
+        }
+    }
 }
 
 /// One queue in the list.
@@ -89,8 +105,27 @@ pub struct Overview {
     pub matching: usize,
     /// How many of all are not well, by their standing: stalled, not ready, degraded, with failed jobs.
     pub troubled: [usize; 4],
+    /// The sums over all of them; of the waits, the longest.
+    pub totals: Numbers,
     /// Why the list may be old or incomplete.
     pub problem: Option<String>,
+}
+
+impl Overview {
+    /// Whether nothing is known of any queue, since none could be asked for.
+    pub fn is_unknown(&self) -> bool {
+        self.total == 0 && self.problem.is_some()
+    }
+
+    /// How many queues there are, and how many of them are not well.
+    pub fn sentence(&self) -> String {
+        let [stalled, not_ready, degraded, failures] = self.troubled.map(|count| text::count(count as u64));
+        let queues = if self.total == 1 { "queue" } else { "queues" };
+        let total = text::count(self.total as u64);
+        format!(
+            "{total} {queues}: {stalled} stalled, {not_ready} not ready, {degraded} degraded, {failures} with failed jobs."
+        )
+    }
 }
 
 /// One queue.
@@ -122,6 +157,9 @@ pub struct Pod {
     pub draining: bool,
 }
 
+/// The failed registry of a name.
+pub type Registry = (String, FailedJobs);
+
 /// The Redis of a queue.
 #[derive(Clone)]
 pub struct Backlog {
@@ -133,7 +171,7 @@ pub struct Backlog {
 
 impl Backlog {
     /// The failed registry of each name.
-    pub(crate) fn registries(&self) -> Result<Vec<(String, FailedJobs)>, QueueError> {
+    pub fn registries(&self) -> Result<Vec<Registry>, QueueError> {
         let StatsQuery { protocol, names, key_prefix, consumer_group } = &self.query;
         let registry = |name: &String| {
             let jobs = FailedJobs::of(self.connection.clone(), *protocol, key_prefix, consumer_group, name)?;
@@ -166,8 +204,8 @@ pub trait Source: Send + Sync {
     /// What is shown, in a few words for the top of each page.
     fn title(&self) -> String;
 
-    /// The queues whose name, state or reason has `query` in it: `count` of them after `skip`, the worst first.
-    async fn overview(&self, query: &str, skip: usize, count: usize) -> Overview;
+    /// The queues whose name, state or reason has `query` in it: `count` of them after `skip`, in this order.
+    async fn overview(&self, query: &str, order: Order, skip: usize, count: usize) -> Overview;
 
     /// One queue. It is watched more closely for a while.
     async fn queue(&self, key: &QueueKey) -> Result<QueueView, Problem>;
@@ -179,8 +217,14 @@ pub trait Source: Send + Sync {
     fn changes(&self) -> watch::Receiver<u64>;
 }
 
-/// A page of the rows that match, the worst first, then those with the longest backlog.
-pub(crate) fn select<'a>(rows: impl Iterator<Item = &'a Row>, query: &str, skip: usize, count: usize) -> Overview {
+/// A page of the rows that match.
+pub(crate) fn select<'a>(
+    rows: impl Iterator<Item = &'a Row>,
+    query: &str,
+    order: Order,
+    skip: usize,
+    count: usize,
+) -> Overview {
     let query = query.trim().to_lowercase();
     let mut overview = Overview::default();
     let mut found: Vec<&Row> = Vec::new();
@@ -189,16 +233,13 @@ pub(crate) fn select<'a>(rows: impl Iterator<Item = &'a Row>, query: &str, skip:
         if let Some(troubled) = overview.troubled.get_mut(row.standing as usize) {
             *troubled += 1;
         }
+        overview.totals.add(&row.numbers);
         if matches(row, &query) {
             found.push(row);
         }
     }
     overview.matching = found.len();
-    let order = |row: &&Row| {
-        let backlog = row.numbers.waiting.saturating_add(row.numbers.running);
-        (row.standing, std::cmp::Reverse(backlog))
-    };
-    found.sort_unstable_by(|one, other| order(one).cmp(&order(other)).then_with(|| one.key.cmp(&other.key)));
+    found.sort_unstable_by(|one, other| order.compare(one, other));
     overview.rows = found.into_iter().skip(skip).take(count).cloned().collect();
     overview
 }
@@ -216,7 +257,7 @@ fn matches(row: &Row, query: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn row(name: &str, standing: Standing, waiting: u64) -> Row {
+    pub(super) fn row(name: &str, standing: Standing, waiting: u64) -> Row {
         Row {
             key: QueueKey { namespace: "shop".into(), name: name.into() },
             standing,
@@ -226,7 +267,7 @@ mod tests {
         }
     }
 
-    fn names(overview: &Overview) -> Vec<&str> {
+    pub(super) fn names(overview: &Overview) -> Vec<&str> {
         overview.rows.iter().map(|row| row.key.name.as_str()).collect()
     }
 
@@ -239,12 +280,12 @@ mod tests {
             row("broken", Standing::Stalled, 0),
             row("away", Standing::NotReady, 50),
         ];
-        let all = select(rows.iter(), "", 0, 10);
+        let all = select(rows.iter(), "", Order::default(), 0, 10);
         assert_eq!(names(&all), ["broken", "away", "failed", "long", "calm"]);
         assert_eq!((all.total, all.matching, all.troubled), (5, 5, [1, 1, 0, 1]));
-        assert_eq!(names(&select(rows.iter(), "", 1, 2)), ["away", "failed"]);
-        let some = select(rows.iter(), " SHOP/Lo ", 0, 10);
+        assert_eq!(names(&select(rows.iter(), "", Order::default(), 1, 2)), ["away", "failed"]);
+        let some = select(rows.iter(), " SHOP/Lo ", Order::default(), 0, 10);
         assert_eq!((names(&some), some.total, some.matching), (vec!["long"], 5, 1));
-        assert_eq!(names(&select(rows.iter(), "stalled", 0, 10)), ["broken"], "a reason");
+        assert_eq!(names(&select(rows.iter(), "stalled", Order::default(), 0, 10)), ["broken"], "a reason");
     }
 }

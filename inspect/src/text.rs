@@ -1,22 +1,22 @@
 //! Text from Redis or the cluster, which anybody may have written: cut to a length, with what cannot be seen made visible.
-//! Escaping for HTML is the template library's.
+//! Escaping for HTML is left to who writes HTML.
 
 use std::fmt::Write as _;
 
 use chrono::{DateTime, Utc};
 
 /// Characters of a name or a reason.
-pub(crate) const SHORT: usize = 200;
+pub const SHORT: usize = 200;
 /// Characters of an error or a record.
-pub(crate) const LONG: usize = 20_000;
+pub const LONG: usize = 20_000;
 
 /// At most `most` characters on one line.
-pub(crate) fn line(text: &str, most: usize) -> String {
+pub fn line(text: &str, most: usize) -> String {
     visible(text, most, false)
 }
 
 /// At most `most` characters; breaks of lines and tabs stay.
-pub(crate) fn block(text: &str, most: usize) -> String {
+pub fn block(text: &str, most: usize) -> String {
     visible(text, most, true)
 }
 
@@ -46,7 +46,7 @@ fn is_invisible(c: char) -> bool {
 }
 
 /// A length of time in its largest unit, as the other commands print it.
-pub(crate) fn span(seconds: u64) -> String {
+pub fn span(seconds: u64) -> String {
     match seconds {
         0..=119 => format!("{seconds} s"),
         120..=7_199 => format!("{} min", seconds / 60),
@@ -56,7 +56,7 @@ pub(crate) fn span(seconds: u64) -> String {
 }
 
 /// How long ago.
-pub(crate) fn ago(moment: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+pub fn ago(moment: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
     moment.map_or_else(
         || "–".to_owned(),
         |moment| format!("{} ago", span(u64::try_from((now - moment).num_seconds()).unwrap_or(0))),
@@ -64,7 +64,7 @@ pub(crate) fn ago(moment: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
 }
 
 /// A count with its thousands apart.
-pub(crate) fn count(number: u64) -> String {
+pub fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::new();
     for (index, digit) in digits.chars().enumerate() {
@@ -77,7 +77,7 @@ pub(crate) fn count(number: u64) -> String {
 }
 
 /// `1 job`, `2 jobs`.
-pub(crate) fn jobs(number: u64) -> String {
+pub fn jobs(number: u64) -> String {
     if number == 1 { "1 job".to_owned() } else { format!("{} jobs", count(number)) }
 }
 

@@ -6,12 +6,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
+use jobqueue_queue::QueueError;
 use jobqueue_queue::admin::error_groups::{cause, normalised};
 use jobqueue_queue::admin::{FailedJobs, Failure};
 use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
-use crate::source::{Backlog, Problem, QueueKey};
+use crate::source::{Backlog, Problem, QueueKey, Registry};
+use crate::text;
 
 /// Jobs counted at most, the newest of each registry.
 const MOST_JOBS: usize = 100_000;
@@ -30,55 +32,108 @@ const ENOUGH: usize = 10_000;
 const PAUSE: Duration = Duration::from_secs(3);
 const SHARE: u32 = 10;
 /// Parts of the last hour in a trend.
-pub(crate) const PARTS: usize = 12;
+pub const PARTS: usize = 12;
 
 /// A job, by the number of its registry.
-pub(crate) type JobId = (usize, String);
+pub type JobId = (usize, String);
 
 /// The jobs that failed for one cause.
 #[derive(Debug, Clone)]
-pub(crate) struct Group {
+pub struct Group {
     /// Short and safe in a URL.
-    pub(crate) digest: String,
+    pub digest: String,
     /// The cause of the newest, as it was written.
-    pub(crate) example: String,
+    pub example: String,
     /// Whether all read as `example` does.
-    pub(crate) alike: bool,
-    pub(crate) newest: Option<DateTime<Utc>>,
-    pub(crate) function: Option<String>,
+    pub alike: bool,
+    /// When the newest failed.
+    pub newest: Option<DateTime<Utc>>,
+    /// The function of the newest, where jobs have one.
+    pub function: Option<String>,
     /// Jobs that failed in each twelfth of the last hour, the latest last.
-    pub(crate) trend: [u64; PARTS],
+    pub trend: [u64; PARTS],
     /// The newest first.
-    pub(crate) ids: Vec<JobId>,
+    pub ids: Vec<JobId>,
+}
+
+impl Group {
+    /// The cause in words.
+    pub fn cause(&self) -> String {
+        let text = if self.example.is_empty() { "(no error is kept)" } else { &self.example };
+        let shown = text::line(text, 300);
+        if self.alike { shown } else { format!("such as: {shown}") }
+    }
+
+    /// `count` of its jobs after `skip`, each with the name of its queue; those that are gone are left out.
+    pub async fn failures(
+        &self,
+        registries: &[Registry],
+        skip: usize,
+        count: usize,
+    ) -> Result<Vec<(String, Failure)>, QueueError> {
+        let mut jobs = Vec::new();
+        for (registry, id) in self.ids.iter().skip(skip).take(count) {
+            let Some((queue, failed)) = registries.get(*registry) else { continue };
+            let mut failures = failed.failures(std::slice::from_ref(id)).await?;
+            jobs.extend(failures.pop().map(|failure| (queue.clone(), failure)));
+        }
+        Ok(jobs)
+    }
 }
 
 /// What was counted.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Survey {
+pub struct Survey {
     /// Jobs in the registries.
-    pub(crate) total: u64,
+    pub total: u64,
     /// Of these, the newest that were counted.
-    pub(crate) counted: u64,
+    pub counted: u64,
     /// Whether no more will be.
-    pub(crate) finished: bool,
-    pub(crate) problem: Option<String>,
+    pub finished: bool,
+    /// Why they could not be counted.
+    pub problem: Option<String>,
     groups: HashMap<String, Group>,
     bytes: usize,
 }
 
 impl Survey {
+    /// Whether there are older jobs that are not counted: of each cause there are as many as were counted, or more.
+    pub fn is_partial(&self) -> bool {
+        self.counted < self.total
+    }
+
     /// The most frequent first.
-    pub(crate) fn groups(&self) -> Vec<&Group> {
+    pub fn groups(&self) -> Vec<&Group> {
         let mut groups: Vec<&Group> = self.groups.values().collect();
         groups.sort_by(|one, other| other.ids.len().cmp(&one.ids.len()).then_with(|| one.digest.cmp(&other.digest)));
         groups
     }
 
-    pub(crate) fn group(&self, digest: &str) -> Option<&Group> {
+    /// The jobs of this cause.
+    pub fn group(&self, digest: &str) -> Option<&Group> {
         self.groups.values().find(|group| group.digest == digest)
     }
 
-    fn add(&mut self, registry: usize, failure: Failure, now: DateTime<Utc>) {
+    /// How many jobs of how many causes there are, or how many were counted so far.
+    pub fn sentence(&self) -> String {
+        if self.total == 0 && self.finished {
+            return "No job has failed.".to_owned();
+        }
+        if self.counted >= self.total && self.finished {
+            let causes = self.groups.len();
+            let word = if causes == 1 { "cause" } else { "causes" };
+            return format!("{} of {} {word}.", text::jobs(self.total), text::count(causes as u64));
+        }
+        let goes_on = if self.finished {
+            " Older ones are not counted: of each cause there may be more, and there may be other causes."
+        } else {
+            " Counting goes on."
+        };
+        format!("Causes of the newest {} of {}.{goes_on}", text::count(self.counted), text::jobs(self.total))
+    }
+
+    /// Counts a job of the registry with this number.
+    pub fn add(&mut self, registry: usize, failure: Failure, now: DateTime<Utc>) {
         self.counted += 1;
         self.bytes += failure.id.len() + 48;
         let reason = cause(&failure.error);
@@ -113,7 +168,7 @@ fn digest(pattern: &str) -> String {
 
 /// The surveys of the queues that were opened last.
 #[derive(Clone)]
-pub(crate) struct Surveys {
+pub struct Surveys {
     entries: Arc<Mutex<Vec<Entry>>>,
     changed: watch::Sender<u64>,
 }
@@ -128,7 +183,7 @@ struct Entry {
 
 impl Surveys {
     /// `changed` is told of what is new.
-    pub(crate) fn new(changed: watch::Sender<u64>) -> Self {
+    pub fn new(changed: watch::Sender<u64>) -> Self {
         Self { entries: Arc::default(), changed }
     }
 
@@ -137,7 +192,7 @@ impl Surveys {
     }
 
     /// What is known; counts where that is old. Waits a moment for the first count.
-    pub(crate) async fn of(&self, key: &QueueKey, backlog: &Backlog) -> Result<Arc<Survey>, Problem> {
+    pub async fn of(&self, key: &QueueKey, backlog: &Backlog) -> Result<Arc<Survey>, Problem> {
         let registries: Vec<FailedJobs> = backlog.registries()?.into_iter().map(|(_, jobs)| jobs).collect();
         if self.begins(key) {
             let (surveys, key) = (self.clone(), key.clone());
@@ -155,12 +210,12 @@ impl Surveys {
     }
 
     /// What is known, without a new count.
-    pub(crate) fn known(&self, key: &QueueKey) -> Arc<Survey> {
+    pub fn known(&self, key: &QueueKey) -> Arc<Survey> {
         self.entries().iter().find(|entry| entry.key == *key).map(|entry| Arc::clone(&entry.shown)).unwrap_or_default()
     }
 
     /// After a change: the next page counts again.
-    pub(crate) fn expire(&self, key: &QueueKey) {
+    pub fn expire(&self, key: &QueueKey) {
         for entry in self.entries().iter_mut().filter(|entry| entry.key == *key) {
             entry.next = Instant::now();
         }

@@ -41,7 +41,8 @@ pub enum Series {
 
 impl Sample {
     #[expect(clippy::cast_possible_truncation, reason = "a chart is a few hundred points wide")]
-    pub(crate) fn new(at: i64, numbers: &Numbers) -> Self {
+    /// The numbers of this moment.
+    pub fn new(at: i64, numbers: &Numbers) -> Self {
         let known = |value: Option<f64>| value.map_or(f32::NAN, |value| value as f32);
         let backlog = numbers.waiting.saturating_add(numbers.running) as f32;
         let trouble = if numbers.database_trouble { 1.0 } else { 0.0 };

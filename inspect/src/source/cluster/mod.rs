@@ -25,7 +25,7 @@ use tokio::sync::watch;
 
 use self::redis_of::Connections;
 use self::row::{numbers, row};
-use super::{Backlog, Overview, Pod, Problem, QueueKey, QueueView, Row, Source, select};
+use super::{Backlog, Order, Overview, Pod, Problem, QueueKey, QueueView, Row, Source, select};
 use crate::samples::Samples;
 use crate::text;
 
@@ -242,13 +242,13 @@ impl Source for ClusterSource {
         self.title.clone()
     }
 
-    async fn overview(&self, query: &str, skip: usize, count: usize) -> Overview {
+    async fn overview(&self, query: &str, order: Order, skip: usize, count: usize) -> Overview {
         let state = self.state();
         let problem = state.problem.clone();
         let overview = if state.rows.is_empty() {
-            select(state.listed.values(), query, skip, count)
+            select(state.listed.values(), query, order, skip, count)
         } else {
-            select(state.rows.values(), query, skip, count)
+            select(state.rows.values(), query, order, skip, count)
         };
         Overview { problem, ..overview }
     }

@@ -1,10 +1,12 @@
 //! `jobqueue status`: what waits, runs and failed, and who works on it.
 
+mod watch;
+
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use clap::Args;
-use jobqueue_queue::{Protocol, QueueError, QueueStats, StatsQuery, WorkerStats, admin, stats};
+use jobqueue_queue::{Connection, Protocol, QueueError, QueueStats, StatsQuery, WorkerStats, admin, stats};
 use serde::Serialize;
 
 use crate::common::exit::{Exit, Failure, queue_failure};
@@ -16,11 +18,18 @@ use crate::common::target::Target;
 #[derive(Debug, Args)]
 #[command(
     after_help = "Without --queue and -f, all RQ queues are shown. RUNNING counts the jobs of dead workers too, \
-    until they are given to others."
+    until they are given to others.\n\n\
+    With --watch a terminal shows the tables until Ctrl-C, each second anew. A pipe or a file gets them whenever something \
+    changed, after the time; with -o json one document a line, with -o yaml a document each. The age of heartbeats and of \
+    waiting jobs alone is no change. See also `jobqueue top`."
 )]
-pub(crate) struct StatusArgs {}
+pub(crate) struct StatusArgs {
+    /// Go on, and show what changes
+    #[arg(short, long)]
+    watch: bool,
+}
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Report {
     observed_at: Option<DateTime<Utc>>,
@@ -28,7 +37,7 @@ struct Report {
     workers: Vec<WorkerRow>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct QueueRow {
     name: String,
@@ -40,7 +49,7 @@ struct QueueRow {
     oldest_wait_seconds: Option<u64>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct WorkerRow {
     name: String,
@@ -56,27 +65,37 @@ struct WorkerRow {
 }
 
 /// Shows the state.
-pub(crate) async fn run(global: &GlobalArgs, _args: &StatusArgs, output: Output) -> anyhow::Result<Exit> {
+pub(crate) async fn run(global: &GlobalArgs, args: &StatusArgs, output: Output) -> anyhow::Result<Exit> {
     let target = Target::from_args(global)?;
     let connection = target.redis()?;
+    if args.watch {
+        return watch::watch(&target, &connection, output).await;
+    }
+    let (report, unreadable) = read(&target, &connection).await?;
+    print(&report, output)?;
+    match unreadable.as_slice() {
+        [] => Ok(Exit::Ok),
+        [(name, error), ..] => Err(Failure::new(Exit::from(error), unread(name, error)).into()),
+    }
+}
+
+/// Asks Redis for the state, and says which queues cannot be read.
+async fn read(target: &Target, connection: &Connection) -> anyhow::Result<(Report, Vec<(String, QueueError)>)> {
     let names = if target.queues.is_empty() && target.protocol == Protocol::Rq {
-        admin::queue_names(&connection, &target.key_prefix).await.map_err(queue_failure)?
+        admin::queue_names(connection, &target.key_prefix).await.map_err(queue_failure)?
     } else {
         target.some_queues()?.to_vec()
     };
     // The last one is about all queues together, since a worker may serve several.
     let mut queries: Vec<StatsQuery> = names.iter().map(|name| target.stats_query(vec![name.clone()])).collect();
     queries.push(target.stats_query(names.clone()));
-    let mut answers = stats(&connection, &queries).await.map_err(queue_failure)?;
+    let mut answers = stats(connection, &queries).await.map_err(queue_failure)?;
     let together = answers.pop().expect("one answer for each query");
-    let (report, unreadable) = report(names, answers, together);
-    print(&report, output)?;
-    match unreadable.as_slice() {
-        [] => Ok(Exit::Ok),
-        [(name, error), ..] => {
-            Err(Failure::new(Exit::from(error), format!("queue {name} cannot be read: {error}")).into())
-        }
-    }
+    Ok(report(names, answers, together))
+}
+
+fn unread(name: &str, error: &QueueError) -> String {
+    format!("queue {name} cannot be read: {error}")
 }
 
 type Answer = Result<QueueStats, QueueError>;
@@ -137,21 +156,26 @@ fn print(report: &Report, output: Output) -> anyhow::Result<()> {
     if output.is_machine() {
         return output.document(report);
     }
-    let wide = output.format == Format::Wide;
     if report.queues.is_empty() {
         output.say("no queues");
         return Ok(());
     }
+    output.data(&tables(report, output))?;
+    if report.workers.is_empty() {
+        output.say("no workers");
+    }
+    Ok(())
+}
+
+/// The queues and, where there are any, the workers.
+fn tables(report: &Report, output: Output) -> String {
+    let wide = output.format == Format::Wide;
     let mut text = queue_table(report, wide);
     if !report.workers.is_empty() {
         text.push('\n');
         text.push_str(&worker_table(report, wide));
     }
-    output.data(&text)?;
-    if report.workers.is_empty() {
-        output.say("no workers");
-    }
-    Ok(())
+    text
 }
 
 fn queue_table(report: &Report, wide: bool) -> String {

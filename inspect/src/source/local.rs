@@ -10,7 +10,7 @@ use jobqueue_queue::admin::queue_names;
 use jobqueue_queue::{Connection, FaultKind, Protocol, QueueError, QueueStats, StatsQuery, stats};
 use tokio::sync::watch;
 
-use super::{Backlog, Numbers, Overview, Problem, QueueKey, QueueView, Row, Source, Standing, select};
+use super::{Backlog, Numbers, Order, Overview, Problem, QueueKey, QueueView, Row, Source, Standing, select};
 use crate::samples::Samples;
 use crate::text;
 
@@ -92,11 +92,11 @@ impl LocalSource {
         let found = self.discover().await;
         let queues: Vec<Arc<LocalQueue>> = self.state().queues.values().cloned().collect();
         let mut answers = Vec::with_capacity(queues.len());
-        // Queues of one Redis have one connection, and one round trip.
+        // Queues with one connection have one round trip.
         let mut groups: Vec<(&Connection, Vec<usize>)> = Vec::new();
         for (index, queue) in queues.iter().enumerate() {
             let connection = &queue.backlog.connection;
-            match groups.iter_mut().find(|(known, _)| known.endpoint() == connection.endpoint()) {
+            match groups.iter_mut().find(|(known, _)| known.is_shared_with(connection)) {
                 Some((_, members)) => members.push(index),
                 None => groups.push((connection, vec![index])),
             }
@@ -225,9 +225,9 @@ impl Source for LocalSource {
         self.title.clone()
     }
 
-    async fn overview(&self, query: &str, skip: usize, count: usize) -> Overview {
+    async fn overview(&self, query: &str, order: Order, skip: usize, count: usize) -> Overview {
         let state = self.state();
-        Overview { problem: state.problem.clone(), ..select(state.rows.values(), query, skip, count) }
+        Overview { problem: state.problem.clone(), ..select(state.rows.values(), query, order, skip, count) }
     }
 
     async fn queue(&self, wanted: &QueueKey) -> Result<QueueView, Problem> {
