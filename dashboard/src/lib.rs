@@ -10,6 +10,7 @@ mod plans;
 mod prometheus;
 mod routes;
 mod samples;
+mod simulation;
 mod source;
 mod survey;
 mod text;
@@ -25,6 +26,7 @@ use self::access::Access;
 use self::plans::Plans;
 pub use self::prometheus::Prometheus;
 pub use self::samples::{Sample, Series};
+use self::simulation::Simulator;
 pub use self::source::{
     Backlog, ClusterSettings, ClusterSource, LocalQueue, LocalSource, Numbers, Overview, Pod, Problem, QueueKey,
     QueueView, Row, Source, Standing,
@@ -57,6 +59,7 @@ struct App {
     prometheus: Option<Prometheus>,
     surveys: Surveys,
     plans: Plans,
+    simulator: Simulator,
     /// Of surveys and plans.
     changed: watch::Sender<u64>,
 }
@@ -84,6 +87,7 @@ impl Dashboard {
             prometheus: settings.prometheus,
             surveys: Surveys::new(changed.clone()),
             plans: Plans::default(),
+            simulator: Simulator::default(),
             changed,
         };
         Ok(Self { listener, address, app: Arc::new(app) })

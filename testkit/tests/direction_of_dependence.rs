@@ -25,7 +25,10 @@ const LAYERS: [(&str, &[&str]); 15] = [
         "jobqueue-operator",
         &["jobqueue-crds", "jobqueue-listen", "jobqueue-queue", "jobqueue-scaling", "jobqueue-scaling-input"],
     ),
-    ("jobqueue-dashboard", &["jobqueue-crds", "jobqueue-json", "jobqueue-queue"]),
+    (
+        "jobqueue-dashboard",
+        &["jobqueue-crds", "jobqueue-json", "jobqueue-queue", "jobqueue-scaling-input", "jobqueue-simulator"],
+    ),
     (
         "jobqueue-cli",
         &[

@@ -6,6 +6,7 @@ mod job;
 mod plan;
 mod queue;
 mod queues;
+mod simulation;
 
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
@@ -17,6 +18,7 @@ pub(crate) use self::job::{JobPage, job};
 pub(crate) use self::plan::{confirm, progress};
 pub(crate) use self::queue::{QueuePage, Worker, queue};
 pub(crate) use self::queues::{PAGE, queues};
+pub(crate) use self::simulation::{SimulationPage, simulation};
 use crate::source::QueueKey;
 use crate::text;
 

@@ -3,6 +3,7 @@
 mod failed;
 mod plans;
 mod queues;
+mod simulation;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -34,6 +35,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
     Router::new()
         .route("/", get(queues::list))
         .route("/q/{namespace}/{name}", get(queues::one))
+        .route("/q/{namespace}/{name}/simulate", get(simulation::simulate))
         .route("/q/{namespace}/{name}/failed", get(failed::causes))
         .route("/q/{namespace}/{name}/failed/cause/{digest}", get(failed::cause))
         .route("/q/{namespace}/{name}/failed/job", get(failed::job))

@@ -18,7 +18,7 @@ use crate::source::{Backlog, Pod};
 /// Workers that a page lists.
 const MOST_WORKERS: usize = 500;
 /// Redis is waited for so long before a page goes without the workers.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
 pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
     let fields = fields(query.as_deref().unwrap_or_default());
