@@ -10,7 +10,8 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may build on.
-const LAYERS: [(&str, &[&str]); 15] = [
+const LAYERS: [(&str, &[&str]); 16] = [
+    ("jobqueue-access", &[]),
     ("jobqueue-api", &[]),
     ("jobqueue-crds", &["jobqueue-api"]),
     ("jobqueue-json", &[]),
@@ -23,11 +24,26 @@ const LAYERS: [(&str, &[&str]); 15] = [
     ("jobqueue-worker", &["jobqueue-api", "jobqueue-json", "jobqueue-listen", "jobqueue-queue", "jobqueue-ingest"]),
     (
         "jobqueue-operator",
-        &["jobqueue-crds", "jobqueue-listen", "jobqueue-queue", "jobqueue-scaling", "jobqueue-scaling-input"],
+        &[
+            "jobqueue-access",
+            "jobqueue-crds",
+            "jobqueue-listen",
+            "jobqueue-queue",
+            "jobqueue-scaling",
+            "jobqueue-scaling-input",
+        ],
     ),
     (
         "jobqueue-dashboard",
-        &["jobqueue-crds", "jobqueue-json", "jobqueue-queue", "jobqueue-scaling-input", "jobqueue-simulator"],
+        &[
+            "jobqueue-access",
+            "jobqueue-crds",
+            "jobqueue-json",
+            "jobqueue-listen",
+            "jobqueue-queue",
+            "jobqueue-scaling-input",
+            "jobqueue-simulator",
+        ],
     ),
     (
         "jobqueue-cli",
@@ -53,8 +69,8 @@ const LAYERS: [(&str, &[&str]); 15] = [
 const FENCES: [(&str, &[&str]); 4] = [
     ("redis", &["jobqueue-queue"]),
     ("sqlx", &["jobqueue-ingest"]),
-    ("kube", &["jobqueue-crds", "jobqueue-operator", "jobqueue-dashboard", "jobqueue-cli"]),
-    ("k8s-openapi", &["jobqueue-crds", "jobqueue-operator", "jobqueue-dashboard", "jobqueue-cli"]),
+    ("kube", &["jobqueue-access", "jobqueue-crds", "jobqueue-operator", "jobqueue-dashboard", "jobqueue-cli"]),
+    ("k8s-openapi", &["jobqueue-access", "jobqueue-crds", "jobqueue-operator", "jobqueue-dashboard", "jobqueue-cli"]),
 ];
 
 /// What a pure crate cannot have: anything that waits, reads a clock or talks to somebody.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use chrono::Utc;
@@ -12,6 +13,7 @@ use jobqueue_queue::{Protocol, QueueError, WorkerStats, stats};
 
 use super::{field, fields, frame, key, page_of, refused};
 use crate::App;
+use crate::access::Visitor;
 use crate::pages::{self, PAGE, QueuePage, Worker};
 use crate::source::{Backlog, Pod};
 
@@ -20,22 +22,34 @@ const MOST_WORKERS: usize = 500;
 /// Redis is waited for so long before a page goes without the workers.
 pub(super) const PATIENCE: Duration = Duration::from_secs(3);
 
-pub(super) async fn list(State(app): State<Arc<App>>, RawQuery(query): RawQuery) -> Response {
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
+    RawQuery(query): RawQuery,
+) -> Response {
     let fields = fields(query.as_deref().unwrap_or_default());
     let (wanted, page) = (field(&fields, "q"), page_of(&fields));
-    let overview = app.source.overview(wanted, (page - 1) * PAGE, PAGE).await;
+    let visible = match app.access.visible(&visitor, &*app.source).await {
+        Ok(visible) => visible,
+        Err(problem) => return refused(&app, &visitor, &problem),
+    };
+    let overview = app.source.overview(wanted, (page - 1) * PAGE, PAGE, &visible).await;
     let source = app.source.title();
-    pages::queues(&frame(&app, &source, true), &overview, wanted, page)
+    pages::queues(&frame(&app, &visitor, &source, true), &overview, wanted, page)
 }
 
-pub(super) async fn one(State(app): State<Arc<App>>, Path(path): Path<(String, String)>) -> Response {
+pub(super) async fn one(
+    State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
+    Path(path): Path<(String, String)>,
+) -> Response {
     let key = key(path);
-    let view = match app.source.queue(&key).await {
+    let view = match app.queue(&visitor, &key).await {
         Ok(view) => view,
-        Err(problem) => return refused(&app, &problem),
+        Err(problem) => return refused(&app, &visitor, &problem),
     };
     let read = async {
-        let backlog = app.source.backlog(&key).await.map_err(|problem| problem.to_string())?;
+        let backlog = app.backlog(&visitor, &key).await.map_err(|problem| problem.to_string())?;
         let read = tokio::time::timeout(PATIENCE, workers(&backlog)).await;
         let late = |_| format!("Redis did not answer within {} s.", PATIENCE.as_secs());
         read.map_err(late)?.map_err(|error| error.to_string())
@@ -54,7 +68,7 @@ pub(super) async fn one(State(app): State<Arc<App>>, Path(path): Path<(String, S
     let workers = with_pods(workers, &view.pods);
     let page = QueuePage { view, workers, workers_problem, more_samples };
     let source = app.source.title();
-    pages::queue(&frame(&app, &source, true), &page, Utc::now())
+    pages::queue(&frame(&app, &visitor, &source, true), &page, Utc::now())
 }
 
 /// The workers as their records say, the busy ones first.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use chrono::Utc;
@@ -12,6 +13,7 @@ use serde_json::json;
 use super::queues::PATIENCE;
 use super::{field, fields, frame, key, refused};
 use crate::App;
+use crate::access::Visitor;
 use crate::pages::{self, SimulationPage};
 use crate::simulation::{Dials, Recent};
 use crate::source::{Problem, QueueKey, QueueView};
@@ -22,19 +24,23 @@ const START_SECONDS: f64 = 5.0;
 
 pub(super) async fn simulate(
     State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
     Path(path): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let key = key(path);
-    let view = match app.source.queue(&key).await {
+    let view = match app.queue(&visitor, &key).await {
         Ok(view) => view,
-        Err(problem) => return refused(&app, &problem),
+        Err(problem) => return refused(&app, &visitor, &problem),
     };
-    let (measured, (recent, prometheus_problem)) = tokio::join!(job_seconds(&app, &key), recent(&app, &key, &view));
+    let (measured, (recent, prometheus_problem)) =
+        tokio::join!(job_seconds(&app, &visitor, &key), recent(&app, &key, &view));
     let has_manifest = view.spec.is_some();
     let spec = match view.spec.map_or_else(|| defaults(&key.name), Ok) {
         Ok(spec) => spec,
-        Err(error) => return refused(&app, &Problem::Unavailable(format!("There are no default settings: {error}"))),
+        Err(error) => {
+            return refused(&app, &visitor, &Problem::Unavailable(format!("There are no default settings: {error}")));
+        }
     };
     let fields = fields(query.as_deref().unwrap_or_default());
     let dials = Dials::new(&spec, measured.unwrap_or(JOB_SECONDS), START_SECONDS, |name| field(&fields, name));
@@ -53,7 +59,7 @@ pub(super) async fn simulate(
         result,
     };
     let source = app.source.title();
-    pages::simulation(&frame(&app, &source, false), &page)
+    pages::simulation(&frame(&app, &visitor, &source, false), &page)
 }
 
 /// What was seen of the queue, by Prometheus if there is one, and why it did not tell.
@@ -67,9 +73,9 @@ async fn recent(app: &App, key: &QueueKey, view: &QueueView) -> (Option<Recent>,
 }
 
 /// How long a slot of the workers took for a job, on average since they started; `None` where none has done any.
-async fn job_seconds(app: &App, key: &QueueKey) -> Option<f64> {
+async fn job_seconds(app: &App, visitor: &Visitor, key: &QueueKey) -> Option<f64> {
     let read = async {
-        let backlog = app.source.backlog(key).await.ok()?;
+        let backlog = app.backlog(visitor, key).await.ok()?;
         stats(&backlog.connection, &[&backlog.query]).await.ok()?.pop()?.ok()
     };
     let workers = tokio::time::timeout(PATIENCE, read).await.ok()??.workers;

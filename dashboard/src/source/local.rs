@@ -10,7 +10,7 @@ use jobqueue_queue::admin::queue_names;
 use jobqueue_queue::{Connection, FaultKind, Protocol, QueueError, QueueStats, StatsQuery, stats};
 use tokio::sync::watch;
 
-use super::{Backlog, Numbers, Overview, Problem, QueueKey, QueueView, Row, Source, Standing, select};
+use super::{Backlog, Numbers, Overview, Problem, QueueKey, QueueView, Row, Source, Standing, Visible, select};
 use crate::samples::Samples;
 use crate::text;
 
@@ -231,9 +231,13 @@ impl Source for LocalSource {
         self.title.clone()
     }
 
-    async fn overview(&self, query: &str, skip: usize, count: usize) -> Overview {
+    async fn overview(&self, query: &str, skip: usize, count: usize, visible: &Visible) -> Overview {
         let state = self.state();
-        Overview { problem: state.problem.clone(), ..select(state.rows.values(), query, skip, count) }
+        Overview { problem: state.problem.clone(), ..select(state.rows.values(), query, skip, count, visible) }
+    }
+
+    fn namespaces(&self) -> Vec<String> {
+        vec![NAMESPACE.to_owned()]
     }
 
     async fn queue(&self, wanted: &QueueKey) -> Result<QueueView, Problem> {
