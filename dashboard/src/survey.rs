@@ -67,6 +67,11 @@ pub(crate) struct Survey {
 }
 
 impl Survey {
+    /// Whether there are older jobs that are not counted: of each cause there are as many as were counted, or more.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.counted < self.total
+    }
+
     /// The most frequent first.
     pub(crate) fn groups(&self) -> Vec<&Group> {
         let mut groups: Vec<&Group> = self.groups.values().collect();
