@@ -53,5 +53,5 @@ def test_axe_finds_nothing_serious(dashboard, opened, scheme, size, pytestconfig
         assert wide[0] <= wide[1], f"{name} is wider than the screen: {wide}"
         if pytestconfig.getoption("--pictures") and name in PICTURED and (size, scheme) == ("desk", "light"):
             PICTURES.mkdir(exist_ok=True)
-            page.screenshot(path=PICTURES / f"{name}.png")
+            page.screenshot(path=PICTURES / f"{name}.png", full_page=name == "simulator")
     assert not found, found

@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::chart::compared;
 use super::{Frame, address, name_of};
-use crate::simulation::{Dials, Position, Recent, Simulated, SimulationError, seconds};
+use crate::simulation::{Dials, Position, Recent, Simulated, SimulationError, Source, seconds};
 use crate::source::QueueKey;
 use crate::text;
 
@@ -18,11 +18,10 @@ pub(crate) struct SimulationPage<'a> {
     pub(crate) has_manifest: bool,
     pub(crate) spec: &'a JobQueueSpec,
     pub(crate) dials: &'a Dials,
-    pub(crate) recent: Option<&'a Recent>,
+    pub(crate) recent: &'a Recent,
     pub(crate) is_job_measured: bool,
     pub(crate) prometheus_problem: Option<String>,
-    /// `None` without a load.
-    pub(crate) result: Option<Result<Simulated, SimulationError>>,
+    pub(crate) result: Result<Simulated, SimulationError>,
 }
 
 /// The page.
@@ -44,19 +43,23 @@ pub(crate) fn simulation(frame: &Frame<'_>, page: &SimulationPage<'_>) -> Respon
 
 /// What the simulation knows, and what it assumes.
 fn load(page: &SimulationPage<'_>) -> Markup {
+    let recent = page.recent;
     html! {
         p {
-            @match page.recent {
-                Some(recent) if recent.is_seen => {
+            @match recent.source {
+                Source::Seen => {
                     "What arrived in the last " (seconds(recent.seconds)) " arrives once more: "
                     (text::jobs(text::whole(recent.jobs()))) ", " (text::count(recent.waiting)) " of them at the start."
                 }
-                Some(recent) => {
+                Source::Present => {
                     "Too little was seen so far: a load takes samples of five minutes. Instead the present rate of "
                     (format!("{:.1}", recent.arrivals.first().map_or(0.0, |rate| rate.per_second)))
                     " jobs/s goes on for " (seconds(recent.seconds)) ", with " (text::jobs(recent.waiting)) " at the start."
                 }
-                None => "How many jobs arrive is not known yet. Load the page again in a moment."
+                Source::Unknown => {
+                    "How many jobs arrive is not known yet, so none do, with " (text::jobs(recent.waiting)) " at the start. "
+                    "Load the page again in a moment."
+                }
             }
             " There are no workers at first. "
             @if page.is_job_measured { "How long a job takes is what the present workers took on average." }
@@ -85,9 +88,8 @@ fn dial(position: &Position) -> Markup {
 
 fn result(page: &SimulationPage<'_>) -> Markup {
     match &page.result {
-        None => html! {},
-        Some(Err(error)) => html! { p.problem role="alert" { (text::line(&error.to_string(), 500)) } },
-        Some(Ok(simulated)) => html! {
+        Err(error) => html! { p.problem role="alert" { (text::line(&error.to_string(), 500)) } },
+        Ok(simulated) => html! {
             (figures(simulated))
             (charts(simulated))
             (manifest(page))
@@ -101,7 +103,7 @@ fn figures(simulated: &Simulated) -> Markup {
         html! { tr { th scope="row" { (name) } @for run in &runs { td.number { (of(run)) } } } }
     };
     html! {
-        table {
+        div.scroll tabindex="0" role="region" aria-label="What came of it" { table {
             caption { "What came of it" }
             thead {
                 tr {
@@ -119,7 +121,7 @@ fn figures(simulated: &Simulated) -> Markup {
                 (row("Jobs done", &|run| text::count(run.done)))
                 (row("Jobs left at the end", &|run| text::count(run.left)))
             }
-        }
+        } }
         @if simulated.changed.is_none() { p { "Move a slider, and other settings stand beside the present ones." } }
     }
 }

@@ -44,16 +44,13 @@ pub(super) async fn simulate(
     };
     let fields = fields(query.as_deref().unwrap_or_default());
     let dials = Dials::new(&spec, measured.unwrap_or(JOB_SECONDS), START_SECONDS, |name| field(&fields, name));
-    let result = match &recent {
-        Some(recent) => Some(app.simulator.run(&spec, &dials, recent, Utc::now()).await),
-        None => None,
-    };
+    let result = app.simulator.run(&spec, &dials, &recent, Utc::now()).await;
     let page = SimulationPage {
         key: &key,
         has_manifest,
         spec: &spec,
         dials: &dials,
-        recent: recent.as_ref(),
+        recent: &recent,
         is_job_measured: measured.is_some(),
         prometheus_problem,
         result,
@@ -63,7 +60,7 @@ pub(super) async fn simulate(
 }
 
 /// What was seen of the queue, by Prometheus if there is one, and why it did not tell.
-async fn recent(app: &App, key: &QueueKey, view: &QueueView) -> (Option<Recent>, Option<String>) {
+async fn recent(app: &App, key: &QueueKey, view: &QueueView) -> (Recent, Option<String>) {
     let numbers = &view.row.numbers;
     let Some(prometheus) = &app.prometheus else { return (Recent::new(&view.samples, numbers), None) };
     match prometheus.samples(key).await {

@@ -18,13 +18,23 @@ pub(crate) struct Recent {
     pub(crate) arrivals: Vec<ArrivalRate>,
     /// How long it lasts.
     pub(crate) seconds: f64,
-    /// Whether it was seen, and is not the present rates gone on.
-    pub(crate) is_seen: bool,
+    pub(crate) source: Source,
+}
+
+/// Where a load is from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Samples.
+    Seen,
+    /// The present rate, gone on.
+    Present,
+    /// Nothing is known of arrivals: there are none.
+    Unknown,
 }
 
 impl Recent {
-    /// Of these samples, or of the present numbers where they are too few; `None` where no rate is known at all.
-    pub(crate) fn new(samples: &[Sample], now: &Numbers) -> Option<Self> {
+    /// Of these samples, or of the present numbers where they are too few.
+    pub(crate) fn new(samples: &[Sample], now: &Numbers) -> Self {
         let known: Vec<(i64, &Sample, f32)> =
             samples.iter().filter_map(|sample| Some((sample.at, sample, sample.value(Series::Arrivals)?))).collect();
         if let (Some((first, begins, _)), Some((last, ..))) = (known.first(), known.last())
@@ -36,11 +46,12 @@ impl Recent {
             let arrivals = known.iter().zip(ends);
             let arrivals = arrivals.map(|(from, per_second)| ArrivalRate { at: at(from), per_second }).collect();
             let waiting = whole(begins.value(Series::Backlog).unwrap_or_default().into());
-            return Some(Self { waiting, arrivals, seconds: (last - first) as f64, is_seen: true });
+            return Self { waiting, arrivals, seconds: (last - first) as f64, source: Source::Seen };
         }
-        let present = now.arrivals.or_else(|| known.last().map(|(_, _, rate)| f64::from(*rate)))?;
-        let arrivals = vec![ArrivalRate { at: 0.0, per_second: present }];
-        Some(Self { waiting: now.waiting, arrivals, seconds: STEADY, is_seen: false })
+        let present = now.arrivals.or_else(|| known.last().map(|(_, _, rate)| f64::from(*rate)));
+        let source = if present.is_some() { Source::Present } else { Source::Unknown };
+        let arrivals = vec![ArrivalRate { at: 0.0, per_second: present.unwrap_or_default() }];
+        Self { waiting: now.waiting, arrivals, seconds: STEADY, source }
     }
 
     /// So many times as much.
@@ -71,10 +82,10 @@ mod tests {
     fn samples_are_the_load_where_there_are_enough() {
         let samples =
             [sample(1000, 4, None), sample(1100, 9, Some(1.0)), sample(1200, 0, Some(2.0)), sample(1400, 0, Some(3.0))];
-        let recent = Recent::new(&samples, &Numbers::default()).expect("a load");
+        let recent = Recent::new(&samples, &Numbers::default());
         let rates: Vec<_> = recent.arrivals.iter().map(|rate| (rate.at, rate.per_second)).collect();
         assert_eq!((rates, recent.waiting, recent.seconds), (vec![(0.0, 2.0), (100.0, 3.0)], 9, 300.0));
-        assert!(recent.is_seen && (recent.jobs() - 809.0).abs() < 1e-9);
+        assert!(recent.source == Source::Seen && (recent.jobs() - 809.0).abs() < 1e-9);
         assert!((recent.times(2.0).jobs() - 1609.0).abs() < 1e-9);
     }
 
@@ -82,10 +93,11 @@ mod tests {
     fn the_present_rates_go_on_where_too_little_was_seen() {
         let samples = [sample(1000, 4, Some(7.0)), sample(1010, 9, None)];
         let now = Numbers { waiting: 3, ..Numbers::default() };
-        let recent = Recent::new(&samples, &now).expect("a load");
-        assert_eq!((recent.is_seen, recent.waiting, recent.arrivals[0].per_second), (false, 3, 7.0));
-        let recent = Recent::new(&samples, &Numbers { arrivals: Some(2.0), ..now }).expect("a load");
+        let recent = Recent::new(&samples, &now);
+        assert_eq!((recent.source, recent.waiting, recent.arrivals[0].per_second), (Source::Present, 3, 7.0));
+        let recent = Recent::new(&samples, &Numbers { arrivals: Some(2.0), ..now });
         assert!((recent.arrivals[0].per_second - 2.0).abs() < 1e-9);
-        assert_eq!(Recent::new(&[], &now), None);
+        let recent = Recent::new(&[], &now);
+        assert_eq!((recent.source, recent.waiting, recent.arrivals[0].per_second), (Source::Unknown, 3, 0.0));
     }
 }

@@ -14,7 +14,7 @@ use jobqueue_simulator::{Circumstances, Comparison, ManifestScaling, Outcome, Po
 use tokio::sync::Semaphore;
 
 pub(crate) use self::dials::{Dial, Dials, Position, seconds};
-pub(crate) use self::load::Recent;
+pub(crate) use self::load::{Recent, Source};
 
 /// A run may take so long, and one waits so long for another to end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -167,7 +167,7 @@ mod tests {
     }
 
     fn recent(seconds: f64) -> Recent {
-        Recent { waiting: 3, arrivals: vec![ArrivalRate { at: 0.0, per_second: 1.0 }], seconds, is_seen: true }
+        Recent { waiting: 3, arrivals: vec![ArrivalRate { at: 0.0, per_second: 1.0 }], seconds, source: Source::Seen }
     }
 
     async fn run(simulator: &Simulator, spec: &JobQueueSpec, seconds: f64) -> Result<Simulated, SimulationError> {

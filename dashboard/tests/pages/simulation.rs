@@ -19,8 +19,8 @@ async fn other_settings_stand_beside_the_present_ones() {
     }
     let served = Served::list(&queue, false).await;
     let own = served.address("/simulate");
-    let page = served.wait_for(&own, "Half of the jobs").await;
-    assert!(page.contains("Too little was seen so far") && page.contains("with 50 jobs at the start"), "{page}");
+    let page = served.wait_for(&own, "Too little was seen so far").await;
+    assert!(page.contains("Half of the jobs") && page.contains("with 50 jobs at the start"), "{page}");
     assert!(page.contains("the present settings are the defaults"), "{page}");
     assert!(!page.contains("These settings") && !page.contains("manifest-title"), "{page}");
     let (most, jobs) = (position(&page, "maxReplicas", "1 worker"), position(&page, "jobSeconds", "2 s"));
