@@ -57,10 +57,11 @@ class Rendered:
         return {each["kind"] for each in self.objects}
 
 
-def container(rendered):
-    [found] = rendered.one("Deployment")["spec"]["template"]["spec"]["containers"]
+def container(rendered, name="operator"):
+    pods = [each["spec"]["template"]["spec"] for each in rendered.all("Deployment")]
+    [found] = [each for pod in pods for each in pod["containers"] if each["name"] == name]
     return found
 
 
-def environment(rendered):
-    return {each["name"]: each.get("value") for each in container(rendered)["env"]}
+def environment(rendered, name="operator"):
+    return {each["name"]: each.get("value") for each in container(rendered, name)["env"]}

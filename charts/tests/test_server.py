@@ -21,14 +21,8 @@ def test_dry_run(render, namespace, served, values):
     foreign = {each["kind"] for each in rendered.objects if each["apiVersion"].startswith("monitoring.coreos.com/")}
     known = [each for each in rendered.objects if each["kind"] not in foreign - served]
     # The pod of `helm test` is refused while its account is not there.
-    run(
-        "kubectl",
-        "create",
-        "serviceaccount",
-        rendered.one("ServiceAccount")["metadata"]["name"],
-        "--namespace",
-        namespace,
-    )
+    for account in rendered.all("ServiceAccount"):
+        run("kubectl", "create", "serviceaccount", account["metadata"]["name"], "--namespace", namespace)
     # kubectl takes no object of another namespace than the one that it is told.
     elsewhere = [each for each in known if each["metadata"].get("namespace", namespace) != namespace]
     here = [each for each in known if each not in elsewhere]

@@ -47,7 +47,8 @@ def test_artifact_hub_shows_what_the_chart_has(render):
     rendered = render()
     images = {each["name"]: each["image"] for each in shown["artifacthub.io/images"]}
     worker = environment(rendered)["JOBQUEUE_WORKER_IMAGE"]
-    assert images == {"operator": container(rendered)["image"], "worker": worker}
+    dashboard = container(render({"dashboard": {"enabled": True}}), "dashboard")["image"]
+    assert images == {"operator": container(rendered)["image"], "worker": worker, "dashboard": dashboard}
     crd = rendered.one("CustomResourceDefinition")
     [listed] = shown["artifacthub.io/crds"]
     served = [each["name"] for each in crd["spec"]["versions"] if each["served"]]
@@ -155,7 +156,8 @@ def test_roles_for_people_are_aggregated(render):
 @pytest.mark.parametrize("values", VALUES, ids=lambda path: path.stem)
 def test_pods_are_restricted(render, values):
     rendered = render(file=values)
-    for pod in (rendered.one("Deployment")["spec"]["template"]["spec"], rendered.one("Pod")["spec"]):
+    deployments = [each["spec"]["template"]["spec"] for each in rendered.all("Deployment")]
+    for pod in (*deployments, rendered.one("Pod")["spec"]):
         assert pod["securityContext"]["runAsNonRoot"] is True
         assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
         for each in pod["containers"]:

@@ -8,6 +8,7 @@ use serde::Deserialize;
 
 use crate::samples::Sample;
 use crate::source::{Numbers, QueueKey};
+use crate::text::whole;
 
 /// Seconds that are asked for, and between two of their samples.
 pub(crate) const WINDOW: i64 = 6 * 3_600;
@@ -44,18 +45,15 @@ struct Line {
 type Set = fn(&mut Numbers, f64);
 
 /// Each metric of the operator, and the number that it is.
-const METRICS: [(&str, Set); 5] = [
+const METRICS: [(&str, Set); 7] = [
     ("jobqueue_operator_queue_waiting", |numbers, value| numbers.waiting = whole(value)),
     ("jobqueue_operator_queue_running", |numbers, value| numbers.running = whole(value)),
     ("jobqueue_operator_queue_failed", |numbers, value| numbers.failed = whole(value)),
     ("jobqueue_operator_queue_oldest_wait_seconds", |numbers, value| numbers.oldest_wait = Some(whole(value))),
+    ("jobqueue_operator_queue_arrivals_per_second", |numbers, value| numbers.arrivals = Some(value)),
+    ("jobqueue_operator_queue_completions_per_second", |numbers, value| numbers.completions = Some(value)),
     ("jobqueue_operator_queue_desired_workers", |numbers, value| numbers.workers = whole(value)),
 ];
-
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a gauge of a count")]
-fn whole(value: f64) -> u64 {
-    value.max(0.0) as u64
-}
 
 impl Prometheus {
     /// The server at this URL, such as `http://localhost:9090`.

@@ -1,9 +1,8 @@
-// Follows what the page shows: the server says that something is new, and the parts that are marked are swapped, without
+// Follows what the page shows, and its sliders: the server says that something is new, and the parts that are marked are swapped, without
 // moving the focus. Without this script the page is loaded again by the browser, or by hand.
 "use strict";
 
 (() => {
-  if (!("live" in document.body.dataset)) return;
   const connection = document.getElementById("connection");
   let busy = false;
   let waiting = false;
@@ -46,6 +45,23 @@
     if (connection && connection.textContent !== text) connection.textContent = text;
   }
 
+  // Sliders say where they stand, and the page follows them without being loaded again.
+  for (const form of document.querySelectorAll("form[data-follow]")) {
+    form.addEventListener("input", ({ target }) => {
+      const word = (target.dataset.words || "").split("|")[target.value];
+      target.setAttribute("aria-valuetext", word);
+      form.querySelector(`output[for="${target.id}"]`).value = word;
+    });
+    const follow = (event) => {
+      event.preventDefault();
+      history.replaceState(null, "", `${form.action}?${new URLSearchParams(new FormData(form))}`);
+      refresh();
+    };
+    form.addEventListener("change", follow);
+    form.addEventListener("submit", follow);
+  }
+
+  if (!("live" in document.body.dataset)) return;
   const events = new EventSource("/events");
   events.addEventListener("open", () => { say("Live."); refresh(); });
   events.addEventListener("changed", refresh);

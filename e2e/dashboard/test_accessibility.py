@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 PICTURES = Path(__file__).resolve().parents[2] / "docs" / "dashboard"
-PICTURED = ("queues", "queue", "failed")
+PICTURED = ("queues", "queue", "failed", "simulator")
 SIZES = {"desk": {"width": 1280, "height": 900}, "phone": {"width": 390, "height": 844}}
 
 
@@ -17,6 +17,10 @@ def pages(page, base):
     page.get_by_role("link", name="local/orders", exact=True).click()
     expect(page.locator(".chart svg").first).to_be_visible()
     yield "queue"
+    page.get_by_role("link", name="Simulator", exact=True).click()
+    page.get_by_label("The most workers").press("ArrowLeft")
+    expect(page.get_by_role("region", name="The manifest's lines")).to_contain_text("maxReplicas: 8")
+    yield "simulator"
     page.goto(f"{base}/q/local/companies/failed")
     expect(page.get_by_text("52 jobs of 2 causes.")).to_be_visible()
     yield "failed"
@@ -49,5 +53,5 @@ def test_axe_finds_nothing_serious(dashboard, opened, scheme, size, pytestconfig
         assert wide[0] <= wide[1], f"{name} is wider than the screen: {wide}"
         if pytestconfig.getoption("--pictures") and name in PICTURED and (size, scheme) == ("desk", "light"):
             PICTURES.mkdir(exist_ok=True)
-            page.screenshot(path=PICTURES / f"{name}.png")
+            page.screenshot(path=PICTURES / f"{name}.png", full_page=name == "simulator")
     assert not found, found

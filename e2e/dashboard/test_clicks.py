@@ -70,6 +70,38 @@ def test_the_list_is_filtered_and_shows_who_works(dashboard, opened):
     expect(worker).to_contain_text("1,234")
 
 
+def test_sliders_of_the_simulator_are_followed_without_a_reload(dashboard, opened):
+    page = opened(dashboard)
+    page.get_by_role("link", name="local/orders", exact=True).click()
+    page.get_by_role("link", name="Simulator", exact=True).click()
+    expect(page.get_by_text("Half of the jobs waited at most")).to_be_visible()
+    expect(page.get_by_text("with 250 jobs at the start")).to_be_visible()
+    page.evaluate("window.sameDocument = true")
+    slider = page.get_by_label("Every job begins within")
+    slider.focus()
+    for _ in range(3):
+        page.keyboard.press("ArrowRight")
+    assert slider.get_attribute("aria-valuetext") == "3 s"
+    expect(page.locator("output[for=maxWaitSeconds]")).to_have_text("3 s")
+    lines = page.get_by_role("region", name="The manifest's lines")
+    expect(lines).to_have_text("spec:\n  scaling:\n    targets:\n      maxWaitSeconds: 3\n")
+    expect(page.get_by_role("columnheader", name="These settings")).to_be_visible()
+    assert page.evaluate("window.sameDocument"), "the document was loaded again"
+    expect(slider).to_be_focused()
+    # The address has the settings: it can be passed on.
+    page.reload()
+    expect(lines).to_contain_text("maxWaitSeconds: 3")
+
+
+def test_the_simulator_works_without_scripts(dashboard, opened):
+    page = opened(dashboard, java_script_enabled=False)
+    page.goto(f"{dashboard.base}/q/local/orders/simulate")
+    page.get_by_label("The most workers").press("ArrowLeft")
+    page.get_by_role("button", name="Simulate").click()
+    expect(page.get_by_role("region", name="The manifest's lines")).to_contain_text("maxReplicas: 8")
+    expect(page.locator("output[for=maxReplicas]")).to_have_text("8 workers")
+
+
 def test_read_only_offers_no_change(read_only, opened):
     page = opened(read_only)
     expect(page.get_by_text("read only")).to_be_visible()

@@ -97,16 +97,17 @@ impl Samples {
         }
     }
 
-    /// Adds the numbers of a moment, if the queue is watched and the last ones are not of the same.
-    pub(crate) fn add(&mut self, key: &QueueKey, at: i64, numbers: &Numbers) {
-        let Some(ring) = self.rings.get_mut(key) else { return };
+    /// Adds the numbers of a moment, if the queue is watched and the last ones are not of the same. Returns whether it did.
+    pub(crate) fn add(&mut self, key: &QueueKey, at: i64, numbers: &Numbers) -> bool {
+        let Some(ring) = self.rings.get_mut(key) else { return false };
         if ring.samples.back().is_some_and(|last| at < last.at + SPACING) {
-            return;
+            return false;
         }
         while ring.samples.front().is_some_and(|first| first.at < at - KEPT) {
             ring.samples.pop_front();
         }
         ring.samples.push_back(Sample::new(at, numbers));
+        true
     }
 
     /// The samples of a queue, the oldest first.

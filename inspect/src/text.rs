@@ -45,6 +45,12 @@ fn is_invisible(c: char) -> bool {
         | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
+/// A number that is a count, such as a gauge of one.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; not a number is 0")]
+pub(crate) fn whole(value: f64) -> u64 {
+    value.round() as u64
+}
+
 /// A length of time in its largest unit, as the other commands print it.
 pub fn span(seconds: u64) -> String {
     match seconds {

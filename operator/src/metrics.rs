@@ -63,7 +63,7 @@ type Read = fn(&QueueState) -> Option<f64>;
 /// One of the gauges that every queue has.
 type Registered = (&'static str, &'static str, Option<Unit>, Read);
 
-fn gauges() -> [Registered; 6] {
+fn gauges() -> [Registered; 8] {
     fn register(name: &'static str, help: &'static str, read: Read) -> Registered {
         (name, help, None, read)
     }
@@ -82,6 +82,8 @@ fn gauges() -> [Registered; 6] {
     let running: Read = |queue| seen(queue, |snapshot| snapshot.backlog.running as f64);
     let failed: Read = |queue| seen(queue, |snapshot| snapshot.failed as f64);
     let oldest: Read = |queue| seen(queue, |snapshot| snapshot.backlog.oldest_wait_seconds.unwrap_or(0.0));
+    let arrivals: Read = |queue| queue.observed.snapshot.as_ref()?.rates.arrivals_per_second;
+    let completions: Read = |queue| queue.observed.snapshot.as_ref()?.rates.completions_per_second;
     let desired: Read = |queue| queue.scaling.decision.as_ref().map(|decision| f64::from(decision.replicas));
     [
         register("queue_reachable", "1 while the Redis of the queue answers", reachable),
@@ -89,6 +91,8 @@ fn gauges() -> [Registered; 6] {
         register("queue_running", "Jobs that run", running),
         register("queue_failed", "Jobs in the failed registry", failed),
         register_with_unit("queue_oldest_wait", "How long the oldest job has waited", Unit::Seconds, oldest),
+        register("queue_arrivals_per_second", "Jobs that arrive, per second", arrivals),
+        register("queue_completions_per_second", "Jobs that end, per second", completions),
         register("queue_desired_workers", "Workers asked for", desired),
     ]
 }

@@ -11,10 +11,10 @@ die() { printf 'release: %s\n' "$*" >&2; exit 1; }
 
 host() { rustc -vV | sed -n 's/^host: //p'; }
 
-# The operator runs on Linux.
+# Operator and dashboard run on Linux, in a cluster.
 programs_of() { # TARGET
     case $1 in
-        *-linux-*) echo jobqueue jobqueue-worker jobqueue-operator ;;
+        *-linux-*) echo jobqueue jobqueue-worker jobqueue-operator jobqueue-dashboard ;;
         *) echo jobqueue jobqueue-worker ;;
     esac
 }

@@ -1,7 +1,7 @@
 //! Runs every scenario with every policy.
 
 use std::str::FromStr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 
 use chrono::{DateTime, FixedOffset};
@@ -93,6 +93,11 @@ impl FromStr for PolicyName {
 impl Comparison {
     /// Runs all of them, on as many threads as there are cores; the order of the report does not depend on that.
     pub fn run(&self) -> Report {
+        self.run_unless(&AtomicBool::new(false)).expect("nobody stops it")
+    }
+
+    /// The same; `None` if it was told to stop meanwhile. A bound is computed to its end.
+    pub fn run_unless(&self, stop: &AtomicBool) -> Option<Report> {
         let manifests =
             |policy: PolicyName| if policy == PolicyName::Ours { &self.manifests[..] } else { &self.manifests[..1] };
         let rules =
@@ -105,28 +110,35 @@ impl Comparison {
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 let Some((scenario, (policy, manifest))) = runs.get(number) else { return rows };
-                rows.push((number, self.row(scenario, *policy, manifest)));
+                rows.push((number, self.row(scenario, *policy, manifest, stop)));
             }
         };
         let cores = thread::available_parallelism().map_or(1, usize::from).min(runs.len().max(1));
-        let mut rows: Vec<(usize, Row)> = thread::scope(|scope| {
+        let mut rows: Vec<(usize, Option<Row>)> = thread::scope(|scope| {
             let threads: Vec<_> = (0..cores).map(|_| scope.spawn(work)).collect();
             threads.into_iter().flat_map(|thread| thread.join().expect("a run does not panic")).collect()
         });
         rows.sort_by_key(|(number, _)| *number);
-        let rows = rows.into_iter().map(|(_, row)| row).collect();
-        Report { seed: self.seed, start: self.start, rows }
+        let rows = rows.into_iter().map(|(_, row)| row).collect::<Option<Vec<Row>>>()?;
+        Some(Report { seed: self.seed, start: self.start, rows })
     }
 
-    fn row(&self, scenario: &Scenario, policy: PolicyName, manifest: &ManifestScaling) -> Row {
+    /// What came of one; `None` if it was stopped.
+    fn row(
+        &self,
+        scenario: &Scenario,
+        policy: PolicyName,
+        manifest: &ManifestScaling,
+        stop: &AtomicBool,
+    ) -> Option<Row> {
         let Scenario { name, simulation, list_length, target } = scenario;
         let (policy, finding) = if let Some((title, mut policy)) = self.policy(policy, manifest, *list_length) {
-            (title, Finding::Run(Box::new(simulation.run(policy.as_mut()))))
+            (title, Finding::Run(Box::new(simulation.run_unless(policy.as_mut(), stop)?)))
         } else {
             let bound = bound(simulation, *target, manifest.policy.max_replicas);
             ("bound".into(), Finding::Bound(BoundSummary::new(bound, *target)))
         };
-        Row { load: name.clone(), policy, seconds: simulation.seconds, list_length: *list_length, finding }
+        Some(Row { load: name.clone(), policy, seconds: simulation.seconds, list_length: *list_length, finding })
     }
 
     /// The policy's name in the report, and the policy in its first state; `None` for the bound, which is no policy.
@@ -163,7 +175,23 @@ impl Comparison {
 
 #[cfg(test)]
 mod tests {
+    use super::super::scenario::{ArrivalRate, Circumstances};
     use super::*;
+
+    #[test]
+    fn a_run_ends_when_it_is_told_to() {
+        let policy = Policy::default();
+        let circumstances = Circumstances::new(&policy, 1, 30);
+        let rates = [ArrivalRate { at: 0.0, per_second: 1.0 }];
+        // Of a length that no test would wait for.
+        let scenario = Scenario::of_arrivals("seen".into(), 5, &rates, 1e9, &circumstances);
+        let calendar = Calendar::new(Vec::new());
+        let manifest = ManifestScaling { title: "ours".into(), policy, calendar, protect_busy: false };
+        let (manifests, policies) = (vec![manifest], vec![PolicyName::Ours]);
+        let start = DateTime::parse_from_rfc3339("2026-01-05T00:00:00Z").unwrap();
+        let comparison = Comparison { manifests, policies, scenarios: vec![scenario], start, seed: 1 };
+        assert!(comparison.run_unless(&AtomicBool::new(true)).is_none());
+    }
 
     #[test]
     fn policies_have_names() {

@@ -25,7 +25,7 @@ mod work;
 pub use comparison::{Comparison, ManifestScaling, PolicyName};
 pub use explained::Explained;
 pub use report::{BoundSummary, Finding, Report, Row};
-pub use scenario::{Circumstances, Scenario};
+pub use scenario::{ArrivalRate, Circumstances, Scenario};
 pub use series::{Point, Series};
 pub use shape::Shape;
 pub use simulation::{Outcome, ScalingChange};

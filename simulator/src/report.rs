@@ -90,6 +90,14 @@ impl Row {
         }
     }
 
+    /// The same, taken out.
+    pub fn into_outcome(self) -> Option<Outcome> {
+        match self.finding {
+            Finding::Run(outcome) => Some(*outcome),
+            Finding::Bound(_) => None,
+        }
+    }
+
     /// The bound in worker-seconds; `None` if the row is a run.
     pub fn bound(&self) -> Option<f64> {
         match &self.finding {

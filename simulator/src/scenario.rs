@@ -1,8 +1,9 @@
 //! What a run is made of, before a policy is chosen: a load, and what jobs, pods and database are like.
 
-use jobqueue_scaling::Targets;
+use jobqueue_scaling::{Policy, Targets};
 
 use super::bound::Target;
+use super::load::{Burst, Load, Stretch};
 use super::shape::{Case, Shape};
 use super::simulation::Simulation;
 use super::trace::{self, TraceError};
@@ -18,6 +19,11 @@ const STARTS_WAITED: f64 = 2.0;
 const START_VARIATION: f64 = 0.2;
 /// Waiting jobs per worker where nothing says how many.
 const LIST_LENGTH: f64 = 100.0;
+/// A pod is killed so many seconds after its worker should have drained.
+const AFTER_DRAIN_SECONDS: f64 = 5.0;
+/// How long a job takes where nobody says, in seconds, and how much that varies.
+const JOB_SECONDS: f64 = 1.0;
+const JOB_VARIATION: f64 = 0.5;
 
 /// What all scenarios have in common.
 #[derive(Debug, Clone, PartialEq)]
@@ -46,6 +52,15 @@ pub struct Circumstances {
     pub seed: u64,
     /// The moment whose decision is to be explained, in seconds since the start; `None`: nothing is explained.
     pub explain: Option<f64>,
+}
+
+/// What was seen to arrive: at random, so many on average, until the next.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ArrivalRate {
+    /// Seconds since the start.
+    pub at: f64,
+    /// Jobs per second.
+    pub per_second: f64,
 }
 
 /// A load with everything but the policy.
@@ -81,6 +96,27 @@ impl Scenario {
         Ok(Self::new(case, circumstances))
     }
 
+    /// What was seen of a queue: `waiting` jobs at its start, and these arrivals, in the order of time, for `seconds`.
+    pub fn of_arrivals(
+        name: String,
+        waiting: u64,
+        arrivals: &[ArrivalRate],
+        seconds: f64,
+        circumstances: &Circumstances,
+    ) -> Self {
+        let ends = arrivals.iter().skip(1).map(|next| next.at).chain([seconds]);
+        let stretches = arrivals.iter().zip(ends).filter(|(rate, to)| rate.at < *to).map(|(rate, to)| Stretch {
+            from: rate.at,
+            to,
+            first: rate.per_second,
+            last: rate.per_second,
+        });
+        let bursts = if waiting > 0 { vec![Burst { at: 0.0, jobs: waiting }] } else { Vec::new() };
+        let load = Load { stretches: stretches.collect(), bursts, ..Load::default() };
+        let case = Case { name, load, seconds, slumps: Vec::new(), start_seconds: None, job_seconds: None };
+        Self::new(case, circumstances)
+    }
+
     fn new(case: Case, circumstances: &Circumstances) -> Self {
         let start = circumstances.pod_start_seconds.or(case.start_seconds).unwrap_or(START_SECONDS);
         let simulation = Simulation {
@@ -112,6 +148,24 @@ impl Scenario {
 }
 
 impl Circumstances {
+    /// Those of a manifest, and for the rest what is usual.
+    pub fn new(policy: &Policy, concurrency: u32, drain_seconds: u32) -> Self {
+        Self {
+            max_replicas: policy.max_replicas,
+            targets: policy.targets,
+            concurrency,
+            job_seconds: JOB_SECONDS,
+            job_variation: JOB_VARIATION,
+            pod_start_seconds: None,
+            grace_seconds: f64::from(drain_seconds) + AFTER_DRAIN_SECONDS,
+            database_ceiling: None,
+            list_length: None,
+            bound_wait: None,
+            seed: 1,
+            explain: None,
+        }
+    }
+
     fn work(&self, job_seconds: f64) -> Work {
         Work::new(self.concurrency, Spread { mean: job_seconds, variation: self.job_variation })
     }
@@ -131,4 +185,20 @@ fn target(targets: &Targets, rate: f64, start: f64) -> Target {
     let behind = || jobs_per_worker.map(|jobs| jobs / rate);
     let begun = max_wait_seconds.or(drain_seconds).or_else(behind).unwrap_or(STARTS_WAITED * start);
     Target { begun, done: drain_seconds }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_seen_arrives_again() {
+        let circumstances = Circumstances::new(&Policy::default(), 2, 30);
+        assert!((circumstances.grace_seconds - 35.0).abs() < 1e-9);
+        let rates = [(0.0, 2.0), (60.0, 0.0), (90.0, 4.0)].map(|(at, per_second)| ArrivalRate { at, per_second });
+        let Scenario { simulation, .. } = Scenario::of_arrivals("seen".into(), 7, &rates, 100.0, &circumstances);
+        let stretches: Vec<_> = simulation.load.stretches.iter().map(|one| (one.from, one.to, one.first)).collect();
+        assert_eq!(stretches, [(0.0, 60.0, 2.0), (60.0, 90.0, 0.0), (90.0, 100.0, 4.0)]);
+        assert_eq!(simulation.load.bursts, [Burst { at: 0.0, jobs: 7 }]);
+    }
 }

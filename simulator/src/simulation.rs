@@ -1,5 +1,7 @@
 //! One run: a load, a fleet of workers, and a policy that decides four times a second as the operator does.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use rand::SeedableRng;
 use rand::rngs::ChaCha8Rng;
 use serde::Serialize;
@@ -133,8 +135,9 @@ impl Simulation {
         Incoming::new(&self.load, self.work, chance(self.seed, ARRIVALS), chance(self.seed, JOBS))
     }
 
-    /// Runs it with this policy. The same seed gives the same outcome; the jobs are the same for every policy.
-    pub(crate) fn run(&self, policy: &mut dyn ScalingPolicy) -> Outcome {
+    /// Runs it with this policy. The same seed gives the same outcome; the jobs are the same for every policy. `None` if
+    /// it was told to stop.
+    pub(crate) fn run_unless(&self, policy: &mut dyn ScalingPolicy, stop: &AtomicBool) -> Option<Outcome> {
         let mut run = Run {
             simulation: self,
             incoming: self.incoming(),
@@ -156,13 +159,21 @@ impl Simulation {
         let polls = self.seconds / POLL_SECONDS;
         let mut poll = 0.0;
         while poll < polls {
+            if stop.load(Ordering::Relaxed) {
+                return None;
+            }
             let now = poll * POLL_SECONDS;
             run.poll(now, policy);
             let next = run.next_poll(poll, policy).min(polls);
             run.pass(now, next * POLL_SECONDS);
             poll = next;
         }
-        run.outcome()
+        Some(run.outcome())
+    }
+
+    #[cfg(test)]
+    pub(crate) fn run(&self, policy: &mut dyn ScalingPolicy) -> Outcome {
+        self.run_unless(policy, &AtomicBool::new(false)).expect("nobody stops it")
     }
 }
 

@@ -10,7 +10,8 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may build on.
-const LAYERS: [(&str, &[&str]); 17] = [
+const LAYERS: [(&str, &[&str]); 18] = [
+    ("jobqueue-access", &[]),
     ("jobqueue-api", &[]),
     ("jobqueue-crds", &["jobqueue-api"]),
     ("jobqueue-json", &[]),
@@ -23,10 +24,29 @@ const LAYERS: [(&str, &[&str]); 17] = [
     ("jobqueue-worker", &["jobqueue-api", "jobqueue-json", "jobqueue-listen", "jobqueue-queue", "jobqueue-ingest"]),
     (
         "jobqueue-operator",
-        &["jobqueue-crds", "jobqueue-listen", "jobqueue-queue", "jobqueue-scaling", "jobqueue-scaling-input"],
+        &[
+            "jobqueue-access",
+            "jobqueue-crds",
+            "jobqueue-listen",
+            "jobqueue-queue",
+            "jobqueue-scaling",
+            "jobqueue-scaling-input",
+        ],
+    ),
+    (
+        "jobqueue-dashboard",
+        &[
+            "jobqueue-access",
+            "jobqueue-crds",
+            "jobqueue-inspect",
+            "jobqueue-json",
+            "jobqueue-listen",
+            "jobqueue-queue",
+            "jobqueue-scaling-input",
+            "jobqueue-simulator",
+        ],
     ),
     ("jobqueue-inspect", &["jobqueue-crds", "jobqueue-queue"]),
-    ("jobqueue-dashboard", &["jobqueue-crds", "jobqueue-inspect", "jobqueue-json", "jobqueue-queue"]),
     ("jobqueue-top", &["jobqueue-crds", "jobqueue-inspect", "jobqueue-queue"]),
     (
         "jobqueue-cli",
@@ -54,8 +74,28 @@ const LAYERS: [(&str, &[&str]); 17] = [
 const FENCES: [(&str, &[&str]); 5] = [
     ("redis", &["jobqueue-queue"]),
     ("sqlx", &["jobqueue-ingest"]),
-    ("kube", &["jobqueue-crds", "jobqueue-operator", "jobqueue-inspect", "jobqueue-cli"]),
-    ("k8s-openapi", &["jobqueue-crds", "jobqueue-operator", "jobqueue-inspect", "jobqueue-cli"]),
+    (
+        "kube",
+        &[
+            "jobqueue-access",
+            "jobqueue-crds",
+            "jobqueue-operator",
+            "jobqueue-inspect",
+            "jobqueue-dashboard",
+            "jobqueue-cli",
+        ],
+    ),
+    (
+        "k8s-openapi",
+        &[
+            "jobqueue-access",
+            "jobqueue-crds",
+            "jobqueue-operator",
+            "jobqueue-inspect",
+            "jobqueue-dashboard",
+            "jobqueue-cli",
+        ],
+    ),
     ("ratatui", &["jobqueue-top"]),
 ];
 

@@ -18,7 +18,9 @@ pub(crate) enum Loaded {
 /// Reads it.
 pub(crate) async fn load(source: Arc<dyn Source>, surveys: Surveys, need: Need) -> Loaded {
     match need {
-        Need::Queues { query, order, skip, count } => Loaded::Queues(source.overview(&query, order, skip, count).await),
+        Need::Queues { query, order, skip, count } => {
+            Loaded::Queues(source.overview(&query, order, skip, count, &Visible::All).await)
+        }
         Need::Queue { key, causes } => {
             // Boxed: together they would be one type that is too deep for the compiler.
             let read = Box::pin(queue(source.as_ref(), &surveys, &key, causes)).await;

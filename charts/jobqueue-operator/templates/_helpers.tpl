@@ -26,6 +26,25 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 
+{{/* The dashboard has a name of its own in its labels: the operator's selectors must not match its pods. */}}
+{{- define "jobqueue.dashboard" -}}
+{{- include "jobqueue.fullname" . }}-dashboard
+{{- end }}
+
+{{- define "jobqueue.dashboardSelector" -}}
+app.kubernetes.io/name: {{ include "jobqueue.name" . | trunc 53 | trimSuffix "-" }}-dashboard
+app.kubernetes.io/instance: {{ .Release.Name }}
+{{- end }}
+
+{{- define "jobqueue.dashboardLabels" -}}
+{{ include "jobqueue.dashboardSelector" . }}
+app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
+app.kubernetes.io/component: dashboard
+app.kubernetes.io/part-of: jobqueue
+app.kubernetes.io/managed-by: {{ .Release.Service }}
+helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
+{{- end }}
+
 {{/* The namespaces that are served, joined by commas; empty for all. */}}
 {{- define "jobqueue.namespaces" -}}
 {{- if eq .Values.scope "Namespace" -}}

@@ -6,6 +6,7 @@ use maud::{Markup, html};
 
 use crate::samples::{Sample, Series};
 use crate::survey::PARTS;
+use crate::text;
 
 /// In units of the picture.
 const WIDTH: f32 = 600.0;
@@ -37,6 +38,27 @@ pub(super) fn chart(name: &str, unit: &str, samples: &[Sample], series: Series) 
                 path.line d=(path(&points, most)) {}
             }
             p.axis { span { (minutes) " min ago" } span { "now" } }
+        }
+    }
+}
+
+/// Lines of one simulated time, named: the first is the one that others are compared with.
+pub(super) fn compared(name: &str, unit: &str, seconds: f64, lines: &[(&str, Vec<(i64, f32)>)]) -> Markup {
+    let highest = |points: &[(i64, f32)]| points.iter().fold(0.0_f32, |most, (_, value)| most.max(*value));
+    let most = lines.iter().map(|(_, points)| highest(points)).fold(0.0, f32::max);
+    let each: Vec<String> =
+        lines.iter().map(|(line, points)| format!("{line} at most {}{unit}", short(highest(points)))).collect();
+    let length = text::span(text::whole(seconds));
+    html! {
+        figure.chart {
+            figcaption { (name) span.range { " (" (each.join("; ")) ")" } }
+            svg viewBox="0 0 600 100" preserveAspectRatio="none" role="img" aria-label={ (name) " over " (length) ": " (each.join("; ")) } {
+                path.grid d="M0 0.5H600M0 50H600M0 99.5H600" {}
+                @for (index, (_, points)) in lines.iter().enumerate() {
+                    @if !points.is_empty() { path.line.other[index > 0] d=(path(points, most)) {} }
+                }
+            }
+            p.axis { span { "start" } span { (length) } }
         }
     }
 }

@@ -6,7 +6,7 @@ use jobqueue_queue::admin::Failure;
 use maud::{Markup, html};
 
 use super::chart::trend;
-use super::{Frame, address, encoded, name_of, number, pager};
+use super::{Frame, address, encoded, name_of, pager};
 use crate::source::QueueKey;
 use crate::survey::{Group as Counted, Survey};
 use crate::text;
@@ -25,7 +25,7 @@ pub(crate) fn failed(frame: &Frame<'_>, key: &QueueKey, survey: &Survey, now: Da
             @if survey.total > 0 { p.actions { (actions(frame, &here, "scope=all", survey.total)) } }
         }
         div #causes data-swap {
-            @if !groups.is_empty() { (table(frame, &here, &groups, now)) }
+            @if !groups.is_empty() { (table(frame, &here, &groups, survey.is_partial(), now)) }
             @if groups.len() > MOST_SHOWN {
                 p { "The " (MOST_SHOWN) " most frequent of " (text::count(groups.len() as u64)) " causes." }
             }
@@ -53,7 +53,7 @@ fn actions(frame: &Frame<'_>, here: &str, scope: &str, count: u64) -> Markup {
     }
 }
 
-fn table(frame: &Frame<'_>, here: &str, groups: &[&Counted], now: DateTime<Utc>) -> Markup {
+fn table(frame: &Frame<'_>, here: &str, groups: &[&Counted], is_partial: bool, now: DateTime<Utc>) -> Markup {
     html! {
         div.scroll tabindex="0" role="region" aria-label="Causes" {
             table {
@@ -72,7 +72,7 @@ fn table(frame: &Frame<'_>, here: &str, groups: &[&Counted], now: DateTime<Utc>)
                                 a href={ (here) "/cause/" (group.digest) } { (group.cause()) }
                                 @if let Some(function) = &group.function { br; span.message { (text::line(function, 100)) } }
                             }
-                            (number(group.ids.len() as u64))
+                            td.number { @if is_partial { "at least " } (text::count(group.ids.len() as u64)) }
                             td { (trend(&group.trend)) }
                             td.number { (text::ago(group.newest, now)) }
                             td.actions { (actions(frame, here, &scope, group.ids.len() as u64)) }

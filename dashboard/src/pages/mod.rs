@@ -3,9 +3,11 @@
 mod chart;
 mod failed;
 mod job;
+mod login;
 mod plan;
 mod queue;
 mod queues;
+mod simulation;
 
 use axum::http::StatusCode;
 use axum::response::{Html, IntoResponse, Response};
@@ -14,9 +16,12 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 pub(crate) use self::failed::{Group as GroupPage, failed, group};
 pub(crate) use self::job::{JobPage, job};
+pub(crate) use self::login::login;
 pub(crate) use self::plan::{confirm, progress};
 pub(crate) use self::queue::{QueuePage, queue};
 pub(crate) use self::queues::{PAGE, queues};
+pub(crate) use self::simulation::{SimulationPage, simulation};
+use crate::access::LOGOUT;
 use crate::source::QueueKey;
 use crate::text;
 
@@ -24,6 +29,8 @@ use crate::text;
 pub(crate) struct Frame<'a> {
     /// Of the source.
     pub(crate) source: &'a str,
+    /// Who is logged in, in a cluster.
+    pub(crate) account: Option<&'a str>,
     /// Whether changes are refused.
     pub(crate) read_only: bool,
     /// Whether the page is to follow what it shows.
@@ -36,16 +43,7 @@ impl Frame<'_> {
         let page = html! {
             (DOCTYPE)
             html lang="en" {
-                head {
-                    meta charset="utf-8";
-                    meta name="viewport" content="width=device-width, initial-scale=1";
-                    meta name="color-scheme" content="light dark";
-                    title { (title) " – JobQueue" }
-                    link rel="stylesheet" href="/static/dashboard.css";
-                    link rel="icon" href="/static/icon.svg" type="image/svg+xml";
-                    script src="/static/dashboard.js" defer {}
-                    @if self.live { noscript { meta http-equiv="refresh" content="15"; } }
-                }
+                (head(title, self.live))
                 body data-live[self.live] {
                     a.skip href="#main" { "Skip to the content" }
                     header {
@@ -65,13 +63,33 @@ impl Frame<'_> {
                         (main)
                     }
                     footer {
-                        p { "Served from your own machine with your own rights." }
+                        @if let Some(account) = self.account {
+                            form method="post" action=(LOGOUT) {
+                                span { "Logged in as " (text::line(account, text::SHORT)) "." } " "
+                                button { "Log out" }
+                            }
+                        } @else { p { "Served from your own machine with your own rights." } }
                         @if self.live { p #connection role="status" { "This page is loaded again by itself where scripts run." } }
                     }
                 }
             }
         };
         Html(page.into_string()).into_response()
+    }
+}
+
+fn head(title: &str, live: bool) -> Markup {
+    html! {
+        head {
+            meta charset="utf-8";
+            meta name="viewport" content="width=device-width, initial-scale=1";
+            meta name="color-scheme" content="light dark";
+            title { (title) " – JobQueue" }
+            link rel="stylesheet" href="/static/dashboard.css";
+            link rel="icon" href="/static/icon.svg" type="image/svg+xml";
+            script src="/static/dashboard.js" defer {}
+            @if live { noscript { meta http-equiv="refresh" content="15"; } }
+        }
     }
 }
 

@@ -35,7 +35,8 @@ pub(crate) fn queue(frame: &Frame<'_>, page: &QueuePage, now: DateTime<Utc>) -> 
             (sentence(view.explanation.as_ref()))
         }
         nav.sections aria-label="This queue" {
-            a href={ (at) "/failed" } { "Failed jobs" }
+            a href={ (at) "/failed" } { "Failed jobs" } " "
+            a href={ (at) "/simulate" } { "Simulator" }
         }
         div #facts data-swap {
             (numbers_table(numbers))

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Path, RawQuery, State};
 use axum::http::{HeaderValue, header};
@@ -12,6 +13,7 @@ use jobqueue_queue::PayloadLimits;
 
 use super::{field, fields, frame, key, page_of, refused};
 use crate::App;
+use crate::access::Visitor;
 use crate::pages::{self, GroupPage, JobPage};
 use crate::source::{Problem, QueueKey, Registry};
 use crate::survey::{Group, JobId};
@@ -21,31 +23,36 @@ const PAGE: usize = 50;
 /// Jobs in a step of an export.
 const STEP: usize = 200;
 
-pub(super) async fn causes(State(app): State<Arc<App>>, Path(path): Path<(String, String)>) -> Response {
+pub(super) async fn causes(
+    State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
+    Path(path): Path<(String, String)>,
+) -> Response {
     let key = key(path);
     let answer = async {
-        let backlog = app.source.backlog(&key).await?;
+        let backlog = app.backlog(&visitor, &key).await?;
         app.surveys.of(&key, &backlog).await
     };
     match answer.await {
         Ok(survey) => {
             let source = app.source.title();
-            pages::failed(&frame(&app, &source, true), &key, &survey, Utc::now())
+            pages::failed(&frame(&app, &visitor, &source, true), &key, &survey, Utc::now())
         }
-        Err(problem) => refused(&app, &problem),
+        Err(problem) => refused(&app, &visitor, &problem),
     }
 }
 
 pub(super) async fn cause(
     State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
     Path((namespace, name, digest)): Path<(String, String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let key = key((namespace, name));
     let page = page_of(&fields(query.as_deref().unwrap_or_default()));
     let answer = async {
-        let registries = app.source.backlog(&key).await?.registries()?;
-        let group = group(&app, &key, &digest).await?;
+        let registries = app.backlog(&visitor, &key).await?.registries()?;
+        let group = group(&app, &visitor, &key, &digest).await?;
         let jobs = group.failures(&registries, (page - 1) * PAGE, PAGE).await?;
         Ok::<_, Problem>((group, jobs))
     };
@@ -54,15 +61,15 @@ pub(super) async fn cause(
             let pages = group.ids.len().div_ceil(PAGE).max(1);
             let shown = GroupPage { key: &key, counted: &group, jobs: &jobs, page, pages };
             let source = app.source.title();
-            pages::group(&frame(&app, &source, false), &shown, Utc::now())
+            pages::group(&frame(&app, &visitor, &source, false), &shown, Utc::now())
         }
-        Err(problem) => refused(&app, &problem),
+        Err(problem) => refused(&app, &visitor, &problem),
     }
 }
 
 /// The jobs of one cause, as they were counted.
-pub(super) async fn group(app: &App, key: &QueueKey, digest: &str) -> Result<Group, Problem> {
-    let backlog = app.source.backlog(key).await?;
+pub(super) async fn group(app: &App, visitor: &Visitor, key: &QueueKey, digest: &str) -> Result<Group, Problem> {
+    let backlog = app.backlog(visitor, key).await?;
     let survey = app.surveys.of(key, &backlog).await?;
     survey.group(digest).cloned().ok_or_else(|| {
         Problem::NotFound("No failed job of this cause is left among those that were counted.".to_owned())
@@ -82,6 +89,7 @@ pub(super) async fn registry_of(registries: &[Registry], queue: &str, id: &str) 
 
 pub(super) async fn job(
     State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
     Path(path): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
@@ -89,22 +97,22 @@ pub(super) async fn job(
     let fields = fields(query.as_deref().unwrap_or_default());
     let (queue, id) = (field(&fields, "queue"), field(&fields, "id"));
     let answer = async {
-        let registries = app.source.backlog(&key).await?.registries()?;
+        let registries = app.backlog(&visitor, &key).await?.registries()?;
         let (queue, jobs) = &registries[registry_of(&registries, queue, id).await?];
         let attempts = jobs.attempts(id).await?;
         let job = jobs.fetch(&[id.to_owned()], &PayloadLimits::default()).await?.pop();
         let job = job.ok_or_else(|| Problem::NotFound("This job is gone.".to_owned()))?;
-        let recipe = recipe(&app, &key, job.function()).await;
+        let recipe = recipe(&app, &visitor, &key, job.function()).await;
         let page = JobPage { key: &key, queue, job, attempts, recipe };
         let source = app.source.title();
-        Ok::<_, Problem>(pages::job(&frame(&app, &source, false), &page))
+        Ok::<_, Problem>(pages::job(&frame(&app, &visitor, &source, false), &page))
     };
-    answer.await.unwrap_or_else(|problem| refused(&app, &problem))
+    answer.await.unwrap_or_else(|problem| refused(&app, &visitor, &problem))
 }
 
 /// The section of the manifest that serves this function: the one that names it, else one that names none.
-async fn recipe(app: &App, key: &QueueKey, function: Option<&str>) -> Option<String> {
-    let sections = app.source.queue(key).await.ok()?.spec?.ingest?;
+async fn recipe(app: &App, visitor: &Visitor, key: &QueueKey, function: Option<&str>) -> Option<String> {
+    let sections = app.queue(visitor, key).await.ok()?.spec?.ingest?;
     let named = sections.iter().find(|section| section.functions.iter().any(|name| Some(name.as_str()) == function));
     let section = named.or_else(|| sections.iter().find(|section| section.functions.is_empty()))?;
     serde_yaml::to_string(section).ok()
@@ -113,6 +121,7 @@ async fn recipe(app: &App, key: &QueueKey, function: Option<&str>) -> Option<Str
 /// The jobs that a query means: `scope` is `one`, `cause` or `all`; `None` stands for all.
 pub(super) async fn chosen(
     app: &App,
+    visitor: &Visitor,
     key: &QueueKey,
     registries: &[Registry],
     fields: &[(String, String)],
@@ -123,7 +132,7 @@ pub(super) async fn chosen(
             let registry = registry_of(registries, field(fields, "queue"), id).await?;
             Ok(Some(vec![(registry, id.to_owned())]))
         }
-        "cause" => Ok(Some(group(app, key, field(fields, "cause")).await?.ids)),
+        "cause" => Ok(Some(group(app, visitor, key, field(fields, "cause")).await?.ids)),
         "all" => Ok(None),
         _ => Err(Problem::NotFound("The address does not say which jobs are meant.".to_owned())),
     }
@@ -131,19 +140,20 @@ pub(super) async fn chosen(
 
 pub(super) async fn export(
     State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
     Path(path): Path<(String, String)>,
     RawQuery(query): RawQuery,
 ) -> Response {
     let key = key(path);
     let fields = fields(query.as_deref().unwrap_or_default());
     let answer = async {
-        let registries = app.source.backlog(&key).await?.registries()?;
-        let chosen = chosen(&app, &key, &registries, &fields).await?;
+        let registries = app.backlog(&visitor, &key).await?.registries()?;
+        let chosen = chosen(&app, &visitor, &key, &registries, &fields).await?;
         Ok::<_, Problem>((registries, chosen))
     };
     let (registries, chosen) = match answer.await {
         Ok(answer) => answer,
-        Err(problem) => return refused(&app, &problem),
+        Err(problem) => return refused(&app, &visitor, &problem),
     };
     let export = Export { registries, chosen, registry: 0, skip: 0 };
     let steps = stream::unfold(Some(export), |export| async move {

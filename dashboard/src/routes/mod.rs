@@ -3,23 +3,25 @@
 mod failed;
 mod plans;
 mod queues;
+mod session;
+mod simulation;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use axum::{Extension, Router};
 use futures::{Stream, StreamExt};
 use maud::html;
 use url::form_urlencoded;
 
 use crate::App;
-use crate::access::check;
+use crate::access::{Access, HEALTH, LOGIN, LOGOUT, Visitor, check};
 use crate::pages::Frame;
 use crate::source::{Problem, QueueKey};
 
@@ -30,10 +32,11 @@ const EVENTS: Duration = Duration::from_secs(1);
 
 /// All routes, behind the check of access.
 pub(crate) fn router(app: Arc<App>) -> Router {
-    let access = app.access.clone();
-    Router::new()
+    let access = Arc::clone(&app.access);
+    let pages = Router::new()
         .route("/", get(queues::list))
         .route("/q/{namespace}/{name}", get(queues::one))
+        .route("/q/{namespace}/{name}/simulate", get(simulation::simulate))
         .route("/q/{namespace}/{name}/failed", get(failed::causes))
         .route("/q/{namespace}/{name}/failed/cause/{digest}", get(failed::cause))
         .route("/q/{namespace}/{name}/failed/job", get(failed::job))
@@ -46,12 +49,17 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .route("/static/icon.svg", get(|| asset("image/svg+xml", include_str!("../../static/icon.svg"))))
         // Asked for by browsers on a page without a link to the icon, which the first one is.
         .route("/favicon.ico", get(|| asset("image/svg+xml", include_str!("../../static/icon.svg"))))
-        .fallback(|State(app): State<Arc<App>>| async move {
-            refused(&app, &Problem::NotFound("There is no such page.".to_owned()))
-        })
-        .with_state(app)
-        .layer(DefaultBodyLimit::max(LARGEST_FORM))
-        .layer(from_fn_with_state(access, check))
+        .fallback(|State(app): State<Arc<App>>, Extension(visitor): Extension<Visitor>| async move {
+            refused(&app, &visitor, &Problem::NotFound("There is no such page.".to_owned()))
+        });
+    let pages = match &*access {
+        Access::Loopback(_) => pages,
+        Access::Cluster(_) => pages
+            .route(HEALTH, get(session::health))
+            .route(LOGIN, get(session::form).post(session::log_in))
+            .route(LOGOUT, post(session::log_out)),
+    };
+    pages.with_state(app).layer(DefaultBodyLimit::max(LARGEST_FORM)).layer(from_fn_with_state(access, check))
 }
 
 fn asset(kind: &'static str, content: &'static str) -> std::future::Ready<Response> {
@@ -78,19 +86,20 @@ async fn events(State(app): State<Arc<App>>) -> Sse<impl Stream<Item = Result<Ev
 }
 
 /// The part of all pages that is the same.
-fn frame<'a>(app: &App, source: &'a str, live: bool) -> Frame<'a> {
-    Frame { source, read_only: app.read_only, live }
+fn frame<'a>(app: &App, visitor: &'a Visitor, source: &'a str, live: bool) -> Frame<'a> {
+    Frame { source, account: visitor.name(), read_only: app.read_only, live }
 }
 
 /// A page that says what is missing.
-fn refused(app: &App, problem: &Problem) -> Response {
+fn refused(app: &App, visitor: &Visitor, problem: &Problem) -> Response {
     let (status, title) = match problem {
         Problem::NotFound(_) => (StatusCode::NOT_FOUND, "Not found"),
+        Problem::Forbidden(_) => (StatusCode::FORBIDDEN, "Not allowed"),
         Problem::Unavailable(_) => (StatusCode::BAD_GATEWAY, "Not available"),
     };
     let source = app.source.title();
     let main = html! { p.problem role="alert" { (crate::text::line(&problem.to_string(), 1_000)) } };
-    (status, frame(app, &source, false).page(title, &[], &main)).into_response()
+    (status, frame(app, visitor, &source, false).page(title, &[], &main)).into_response()
 }
 
 fn key((namespace, name): (String, String)) -> QueueKey {

@@ -137,6 +137,7 @@ async fn many_failed_jobs_are_counted_in_the_background() {
     assert!(page.contains("of 120,000 jobs.") || page.contains("Counting goes on"), "{page}");
     let page = served.wait_for(&served.address("/failed"), "Causes of the newest 100,000 of 120,000 jobs.").await;
     assert!(!page.contains("Counting goes on") && page.contains("Requeue 120,000…"), "{page}");
+    assert!(page.contains("at least 100,000") && page.contains("Older ones are not counted"), "{page}");
     let cause = digest(&page, "column n: ");
     let confirm =
         served.page(&served.address(&format!("/failed/confirm?action=purge&scope=cause&cause={cause}"))).await;

@@ -2,4 +2,5 @@
 
 mod access;
 mod failed;
+mod simulation;
 mod support;

@@ -10,7 +10,7 @@ use jobqueue_queue::admin::queue_names;
 use jobqueue_queue::{Connection, FaultKind, Protocol, QueueError, QueueStats, StatsQuery, stats};
 use tokio::sync::watch;
 
-use super::{Backlog, Numbers, Order, Overview, Problem, QueueKey, QueueView, Row, Source, Standing, select};
+use super::{Backlog, Numbers, Order, Overview, Problem, QueueKey, QueueView, Row, Source, Standing, Visible, select};
 use crate::samples::Samples;
 use crate::text;
 
@@ -151,7 +151,11 @@ impl State {
                 let rates = self.rates(name, &stats);
                 let numbers = numbers(&stats, rates);
                 self.samples.open_if_free(&key);
-                self.samples.add(&key, stats.observed_at.timestamp(), &numbers);
+                // The rates of a sample are those since the one before, so that no job of a burst is missed or counted twice.
+                let is_sampled = self.samples.add(&key, stats.observed_at.timestamp(), &numbers);
+                if is_sampled || !self.before.contains_key(name) {
+                    self.before.insert(name.to_owned(), Before::of(&stats));
+                }
                 let (standing, reason, message) = judge(&stats);
                 Row { key, standing, reason: reason.to_owned(), message: text::line(&message, text::SHORT), numbers }
             }
@@ -165,14 +169,9 @@ impl State {
         self.rows.insert(name.to_owned(), row);
     }
 
-    /// Jobs that arrived and ended in a second since the last poll; a worker's counters start at 0 with it.
-    fn rates(&mut self, name: &str, stats: &QueueStats) -> Option<(f64, f64)> {
-        let ended: BTreeMap<String, u64> =
-            stats.workers.iter().map(|worker| (worker.name.clone(), worker.ended())).collect();
-        let present = stats.waiting.saturating_add(stats.running);
-        let now = Before { at: Instant::now(), ended, present };
-        let before = self.before.insert(name.to_owned(), now)?;
-        let now = &self.before[name];
+    /// Jobs that arrived and ended in a second since the last sample; a worker's counters start at 0 with it.
+    fn rates(&self, name: &str, stats: &QueueStats) -> Option<(f64, f64)> {
+        let (before, now) = (self.before.get(name)?, Before::of(stats));
         let seconds = now.at.duration_since(before.at).as_secs_f64();
         if seconds <= 0.0 {
             return None;
@@ -181,6 +180,13 @@ impl State {
         let completions = now.ended.iter().map(fresh).sum::<u64>() as f64;
         let arrivals = (completions + now.present as f64 - before.present as f64).max(0.0);
         Some((arrivals / seconds, completions / seconds))
+    }
+}
+
+impl Before {
+    fn of(stats: &QueueStats) -> Self {
+        let ended = stats.workers.iter().map(|worker| (worker.name.clone(), worker.ended())).collect();
+        Self { at: Instant::now(), ended, present: stats.waiting.saturating_add(stats.running) }
     }
 }
 
@@ -225,9 +231,13 @@ impl Source for LocalSource {
         self.title.clone()
     }
 
-    async fn overview(&self, query: &str, order: Order, skip: usize, count: usize) -> Overview {
+    async fn overview(&self, query: &str, order: Order, skip: usize, count: usize, visible: &Visible) -> Overview {
         let state = self.state();
-        Overview { problem: state.problem.clone(), ..select(state.rows.values(), query, order, skip, count) }
+        Overview { problem: state.problem.clone(), ..select(state.rows.values(), query, order, (skip, count), visible) }
+    }
+
+    fn namespaces(&self) -> Vec<String> {
+        vec![NAMESPACE.to_owned()]
     }
 
     async fn queue(&self, wanted: &QueueKey) -> Result<QueueView, Problem> {

@@ -4,6 +4,8 @@ mod cluster;
 mod local;
 mod order;
 
+use std::collections::BTreeSet;
+
 use async_trait::async_trait;
 use jobqueue_crds::JobQueueSpec;
 use jobqueue_crds::explanation::Explanation;
@@ -11,7 +13,7 @@ use jobqueue_queue::admin::FailedJobs;
 use jobqueue_queue::{Connection, QueueError, StatsQuery};
 use tokio::sync::watch;
 
-pub use self::cluster::{ClusterSettings, ClusterSource};
+pub use self::cluster::{ClusterSettings, ClusterSource, RedisReach};
 pub use self::local::{LocalQueue, LocalSource};
 pub use self::order::{Order, SortBy};
 use crate::samples::Sample;
@@ -187,6 +189,9 @@ pub enum Problem {
     /// There is no such thing.
     #[error("{0}")]
     NotFound(String),
+    /// The visitor may not; the text names the right.
+    #[error("{0}")]
+    Forbidden(String),
     /// Something does not answer, or a right is missing; the text says what to do.
     #[error("{0}")]
     Unavailable(String),
@@ -198,14 +203,41 @@ impl From<QueueError> for Problem {
     }
 }
 
+/// The queues that somebody may see in the list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Visible {
+    /// All.
+    All,
+    /// Those of some namespaces.
+    Namespaces {
+        /// Which.
+        own: BTreeSet<String>,
+        /// Whether there were more than could be asked about.
+        is_cut: bool,
+    },
+}
+
+impl Visible {
+    fn has(&self, row: &Row) -> bool {
+        match self {
+            Self::All => true,
+            Self::Namespaces { own, .. } => own.contains(&row.key.namespace),
+        }
+    }
+}
+
 /// Where queues are looked up.
 #[async_trait]
 pub trait Source: Send + Sync {
     /// What is shown, in a few words for the top of each page.
     fn title(&self) -> String;
 
-    /// The queues whose name, state or reason has `query` in it: `count` of them after `skip`, in this order.
-    async fn overview(&self, query: &str, order: Order, skip: usize, count: usize) -> Overview;
+    /// The queues whose name, state or reason has `query` in it: `count` of them after `skip`, in this order. None is counted
+    /// that is not `visible`.
+    async fn overview(&self, query: &str, order: Order, skip: usize, count: usize, visible: &Visible) -> Overview;
+
+    /// The namespaces that have queues, each once.
+    fn namespaces(&self) -> Vec<String>;
 
     /// One queue. It is watched more closely for a while.
     async fn queue(&self, key: &QueueKey) -> Result<QueueView, Problem>;
@@ -217,18 +249,18 @@ pub trait Source: Send + Sync {
     fn changes(&self) -> watch::Receiver<u64>;
 }
 
-/// A page of the rows that match.
+/// A page of the rows that match, in this order: so many after so many.
 pub(crate) fn select<'a>(
     rows: impl Iterator<Item = &'a Row>,
     query: &str,
     order: Order,
-    skip: usize,
-    count: usize,
+    (skip, count): (usize, usize),
+    visible: &Visible,
 ) -> Overview {
     let query = query.trim().to_lowercase();
     let mut overview = Overview::default();
     let mut found: Vec<&Row> = Vec::new();
-    for row in rows {
+    for row in rows.filter(|row| visible.has(row)) {
         overview.total += 1;
         if let Some(troubled) = overview.troubled.get_mut(row.standing as usize) {
             *troubled += 1;
@@ -240,6 +272,10 @@ pub(crate) fn select<'a>(
     }
     overview.matching = found.len();
     found.sort_unstable_by(|one, other| order.compare(one, other));
+    if matches!(visible, Visible::Namespaces { is_cut: true, .. }) {
+        let text = "There are more namespaces than this page asks about: queues of yours may be missing here. Open them by address.";
+        overview.problem = Some(text.to_owned());
+    }
     overview.rows = found.into_iter().skip(skip).take(count).cloned().collect();
     overview
 }
@@ -280,12 +316,27 @@ mod tests {
             row("broken", Standing::Stalled, 0),
             row("away", Standing::NotReady, 50),
         ];
-        let all = select(rows.iter(), "", Order::default(), 0, 10);
+        let all = select(rows.iter(), "", Order::default(), (0, 10), &Visible::All);
         assert_eq!(names(&all), ["broken", "away", "failed", "long", "calm"]);
         assert_eq!((all.total, all.matching, all.troubled), (5, 5, [1, 1, 0, 1]));
-        assert_eq!(names(&select(rows.iter(), "", Order::default(), 1, 2)), ["away", "failed"]);
-        let some = select(rows.iter(), " SHOP/Lo ", Order::default(), 0, 10);
+        assert_eq!(names(&select(rows.iter(), "", Order::default(), (1, 2), &Visible::All)), ["away", "failed"]);
+        let some = select(rows.iter(), " SHOP/Lo ", Order::default(), (0, 10), &Visible::All);
         assert_eq!((names(&some), some.total, some.matching), (vec!["long"], 5, 1));
-        assert_eq!(names(&select(rows.iter(), "stalled", Order::default(), 0, 10)), ["broken"], "a reason");
+        assert_eq!(
+            names(&select(rows.iter(), "stalled", Order::default(), (0, 10), &Visible::All)),
+            ["broken"],
+            "a reason"
+        );
+    }
+
+    #[test]
+    fn what_is_not_visible_is_not_counted() {
+        let mut other = row("other", Standing::Stalled, 1);
+        other.key.namespace = "mail".into();
+        let rows = [row("own", Standing::Fine, 0), other];
+        let own = BTreeSet::from(["shop".to_owned()]);
+        let seen = select(rows.iter(), "", Order::default(), (0, 10), &Visible::Namespaces { own, is_cut: false });
+        assert_eq!((names(&seen), seen.total, seen.matching, seen.troubled), (vec!["own"], 1, 1, [0; 4]));
+        assert_eq!(seen.problem, None);
     }
 }

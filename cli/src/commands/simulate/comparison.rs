@@ -12,9 +12,6 @@ use crate::common::exit::{Exit, Failure};
 use crate::common::global_args::GlobalArgs;
 use crate::common::target::read_manifest;
 
-/// A pod is killed so many seconds after its worker should have drained.
-const AFTER_DRAIN_SECONDS: f64 = 5.0;
-
 /// Reads the manifests and the traces.
 pub(super) fn read(global: &GlobalArgs, args: &SimulateArgs) -> anyhow::Result<Comparison> {
     let manifests = global.filename.iter().map(|path| read_manifest(path, None)).collect::<Result<Vec<_>, _>>()?;
@@ -55,21 +52,19 @@ fn circumstances(spec: &JobQueueSpec, args: &SimulateArgs) -> Circumstances {
         Instant::After(seconds) => seconds,
         Instant::At(moment) => (moment - args.start).as_seconds_f64(),
     });
+    let usual =
+        Circumstances::new(&jobqueue_scaling_input::policy(spec), concurrency, spec.worker.settings.drain_seconds);
     Circumstances {
-        max_replicas: spec.scaling.max_replicas,
-        targets: jobqueue_scaling_input::policy(spec).targets,
-        concurrency,
         job_seconds: given.jobs_per_second.map_or(given.job_seconds, |rate| f64::from(concurrency) / rate),
         job_variation: given.job_variation,
         pod_start_seconds: given.pod_start_seconds,
-        grace_seconds: given
-            .grace_seconds
-            .unwrap_or(f64::from(spec.worker.settings.drain_seconds) + AFTER_DRAIN_SECONDS),
+        grace_seconds: given.grace_seconds.unwrap_or(usual.grace_seconds),
         database_ceiling: given.database_ceiling,
         list_length: given.list_length,
         bound_wait: given.bound_wait,
         seed: args.seed,
         explain,
+        ..usual
     }
 }
 

@@ -7,7 +7,7 @@ mod row;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -24,8 +24,9 @@ use kube::{Api, Client, Config};
 use tokio::sync::watch;
 
 use self::redis_of::Connections;
+pub use self::redis_of::RedisReach;
 use self::row::{numbers, row};
-use super::{Backlog, Order, Overview, Pod, Problem, QueueKey, QueueView, Row, Source, select};
+use super::{Backlog, Order, Overview, Pod, Problem, QueueKey, QueueView, Row, Source, Visible, select};
 use crate::samples::Samples;
 use crate::text;
 
@@ -41,10 +42,12 @@ const MOST_PODS: u32 = 1_000;
 pub struct ClusterSettings {
     /// A context of the kubeconfig; its present one for `None`.
     pub context: Option<String>,
-    /// A namespace; the context's for `None`.
-    pub namespace: Option<String>,
+    /// Namespaces, each watched for itself; the context's where there is none.
+    pub namespaces: Vec<String>,
     /// All namespaces.
     pub all_namespaces: bool,
+    /// To which Redis it connects.
+    pub reach: RedisReach,
     /// The Redis of all queues, in the place of what their manifests say.
     pub redis: Option<String>,
     /// Certificates for it.
@@ -77,49 +80,78 @@ impl ClusterSource {
     pub async fn start(settings: ClusterSettings) -> Result<Arc<Self>, Problem> {
         let _ = rustls::crypto::ring::default_provider().install_default();
         let config = config(settings.context.as_deref()).await?;
-        let namespace = settings.namespace.clone().unwrap_or_else(|| config.default_namespace.clone());
+        let mut namespaces = settings.namespaces.clone();
+        if namespaces.is_empty() {
+            namespaces.push(config.default_namespace.clone());
+        }
         let server = config.cluster_url.to_string();
         let client = Client::try_from(config).map_err(|error| no_cluster(&error))?;
-        Ok(Self::with_client(client, &server, &namespace, settings))
+        Ok(Self::with_client(client, &server, &namespaces, settings))
     }
 
-    fn with_client(client: Client, server: &str, namespace: &str, settings: ClusterSettings) -> Arc<Self> {
-        let all = settings.all_namespaces;
-        let of = if all { "all namespaces".to_owned() } else { format!("namespace {namespace}") };
-        let api: Api<JobQueue> =
-            if all { Api::all(client.clone()) } else { Api::namespaced(client.clone(), namespace) };
+    pub(crate) fn with_client(
+        client: Client,
+        server: &str,
+        namespaces: &[String],
+        settings: ClusterSettings,
+    ) -> Arc<Self> {
+        let watched: Vec<Option<String>> =
+            if settings.all_namespaces { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
+        let of = match watched.as_slice() {
+            [None] => "all namespaces".to_owned(),
+            [Some(namespace)] => format!("namespace {namespace}"),
+            _ => format!("namespaces {}", namespaces.join(", ")),
+        };
         let source = Arc::new(Self {
             title: format!("{}, {of}", server.trim_end_matches('/')),
-            connections: Connections::new(client.clone(), settings.redis, settings.tls),
+            connections: Connections::new(client.clone(), settings.redis, settings.tls, settings.reach),
             client,
             state: Mutex::default(),
             changed: watch::Sender::new(0),
         });
-        let weak = Arc::downgrade(&source);
+        for namespace in watched {
+            source.watch(namespace);
+        }
+        source
+    }
+
+    /// Follows the queues of a namespace, or of all, as long as this value lives.
+    fn watch(self: &Arc<Self>, namespace: Option<String>) {
+        let (weak, client) = (Arc::downgrade(self), self.client.clone());
+        let api: Api<JobQueue> = match &namespace {
+            Some(namespace) => Api::namespaced(client, namespace),
+            None => Api::all(client),
+        };
         tokio::spawn(async move {
             let mut events = std::pin::pin!(watcher(api, watcher::Config::default().page_size(PAGE)));
             while let Some(event) = events.next().await {
                 let Some(source) = weak.upgrade() else { return };
                 let failed = event.is_err();
-                source.note(event, &of);
+                source.note(event, namespace.as_deref());
                 drop(source);
                 if failed {
                     tokio::time::sleep(RETRY).await;
                 }
             }
         });
-        source
+    }
+
+    /// A client with the rights of this source.
+    pub(crate) fn client(&self) -> Client {
+        self.client.clone()
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn note(&self, event: Result<watcher::Event<JobQueue>, watcher::Error>, of: &str) {
+    /// What a watch says; `of` is its namespace.
+    fn note(&self, event: Result<watcher::Event<JobQueue>, watcher::Error>, of: Option<&str>) {
+        let is_other = |key: &QueueKey| of.is_some_and(|of| of != key.namespace);
         let mut state = self.state();
         match event {
             Ok(watcher::Event::Init) => {
-                state.listed.clear();
+                state.listed.retain(|key, _| is_other(key));
                 return;
             }
             Ok(watcher::Event::InitApply(queue)) => {
@@ -132,7 +164,11 @@ impl ClusterSource {
             }
             Ok(watcher::Event::InitDone) => {
                 let listed = std::mem::take(&mut state.listed);
-                state.rows = listed.into_iter().collect();
+                let (other, listed): (HashMap<_, _>, HashMap<_, _>) =
+                    listed.into_iter().partition(|(key, _)| is_other(key));
+                state.listed = other;
+                state.rows.retain(|key, _| is_other(key));
+                state.rows.extend(listed);
                 state.problem = None;
             }
             Ok(watcher::Event::Apply(queue)) => {
@@ -148,7 +184,8 @@ impl ClusterSource {
                 state.rows.remove(&row(&queue).key);
             }
             Err(error) => {
-                let problem = Some(watch_problem(&error, of));
+                let of = of.map_or_else(|| "all namespaces".to_owned(), |of| format!("namespace {of}"));
+                let problem = Some(watch_problem(&error, &of));
                 if state.problem == problem {
                     return;
                 }
@@ -210,7 +247,7 @@ fn refusal(error: &kube::Error, verb: &str, resource: &str, what: &str, namespac
             Problem::NotFound(format!("There is no {what} in namespace {namespace}."))
         }
         kube::Error::Api(answer) if answer.code == 403 => Problem::Unavailable(format!(
-            "Your account lacks the right to {verb} {resource} in namespace {namespace}, so {what} cannot be read."
+            "The account that asks lacks the right to {verb} {resource} in namespace {namespace}, so {what} cannot be read."
         )),
         kube::Error::Api(answer) => Problem::Unavailable(format!("{what}: the API server says: {}", answer.message)),
         other => Problem::Unavailable(format!("{what}: the API server does not answer: {other}")),
@@ -227,7 +264,7 @@ fn watch_problem(error: &watcher::Error, of: &str) -> String {
     };
     match inner {
         kube::Error::Api(answer) if answer.code == 403 => {
-            format!("Your account lacks the rights to list and watch jobqueues.jobqueue.dev in {of}.")
+            format!("The account that asks lacks the rights to list and watch jobqueues.jobqueue.dev in {of}.")
         }
         kube::Error::Api(answer) if answer.code == 404 => {
             "The cluster knows no JobQueues: the operator is not installed there.".to_owned()
@@ -242,15 +279,23 @@ impl Source for ClusterSource {
         self.title.clone()
     }
 
-    async fn overview(&self, query: &str, order: Order, skip: usize, count: usize) -> Overview {
+    async fn overview(&self, query: &str, order: Order, skip: usize, count: usize, visible: &Visible) -> Overview {
         let state = self.state();
         let problem = state.problem.clone();
         let overview = if state.rows.is_empty() {
-            select(state.listed.values(), query, order, skip, count)
+            select(state.listed.values(), query, order, (skip, count), visible)
         } else {
-            select(state.rows.values(), query, order, skip, count)
+            select(state.rows.values(), query, order, (skip, count), visible)
         };
-        Overview { problem, ..overview }
+        Overview { problem: problem.or(overview.problem.clone()), ..overview }
+    }
+
+    fn namespaces(&self) -> Vec<String> {
+        let state = self.state();
+        let keys =
+            if state.rows.is_empty() { state.listed.keys().collect() } else { state.rows.keys().collect::<Vec<_>>() };
+        let names: BTreeSet<&String> = keys.into_iter().map(|key| &key.namespace).collect();
+        names.into_iter().cloned().collect()
     }
 
     async fn queue(&self, key: &QueueKey) -> Result<QueueView, Problem> {

@@ -1,12 +1,12 @@
 //! The Redis of a JobQueue, as this machine reaches it: what a flag says, else what the manifest says, with its Secrets read
 //! under the person's own rights.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jobqueue_crds::{Connection as Named, JobQueue, SecretKeyRef, SecretRef};
-use jobqueue_queue::{Connection, ConnectionUrl, StatsQuery, Timeouts, TlsOptions};
+use jobqueue_queue::{Connection, ConnectionUrl, Guard, StatsQuery, Timeouts, TlsOptions};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{Api, Client};
 use tokio::net::TcpStream;
@@ -21,11 +21,28 @@ const PATIENCE: Duration = Duration::from_secs(1);
 /// Connections that are kept.
 const MOST: usize = 64;
 
+/// To which Redis a dashboard connects.
+#[derive(Debug, Clone, Default)]
+pub enum RedisReach {
+    /// To what a JobQueue names, by way of the API server where this machine does not reach it: the person's own rights decide.
+    #[default]
+    Person,
+    /// Of the queues of these namespaces, as far as `guard` lets it: whoever writes a JobQueue names a server, and is not
+    /// trusted.
+    Namespaces {
+        /// Which.
+        names: BTreeSet<String>,
+        /// Where a connection may lead.
+        guard: Guard,
+    },
+}
+
 /// The connections that were made.
 pub(super) struct Connections {
     client: Client,
     given: Option<String>,
     tls: TlsOptions,
+    reach: RedisReach,
     made: Mutex<HashMap<QueueKey, Made>>,
 }
 
@@ -38,12 +55,13 @@ struct Made {
 }
 
 impl Connections {
-    pub(super) fn new(client: Client, given: Option<String>, tls: TlsOptions) -> Self {
-        Self { client, given, tls, made: Mutex::default() }
+    pub(super) fn new(client: Client, given: Option<String>, tls: TlsOptions, reach: RedisReach) -> Self {
+        Self { client, given, tls, reach, made: Mutex::default() }
     }
 
     /// The Redis of this queue.
     pub(super) async fn of(&self, key: &QueueKey, queue: &JobQueue) -> Result<Backlog, Problem> {
+        self.check(&key.namespace)?;
         let query = StatsQuery::from(&queue.spec.queue.settings);
         let named = &queue.spec.queue.redis;
         let mut made = self.made.lock().await;
@@ -57,6 +75,17 @@ impl Connections {
         let known = Made { named: named.clone(), connection: connection.clone(), _forward: forward };
         made.insert(key.clone(), known);
         Ok(Backlog { connection, query })
+    }
+
+    /// Whether queues of this namespace may have a connection.
+    fn check(&self, namespace: &str) -> Result<(), Problem> {
+        match &self.reach {
+            RedisReach::Namespaces { names, .. } if !names.contains(namespace) => Err(Problem::Unavailable(format!(
+                "This dashboard does not connect to the Redis of namespace {namespace}: workers and failed jobs are not shown. \
+                     The chart's value dashboard.redis.namespaces lists the namespaces in which it does."
+            ))),
+            RedisReach::Namespaces { .. } | RedisReach::Person => Ok(()),
+        }
     }
 
     async fn connect(&self, namespace: &str, named: &Named) -> Result<(Connection, Option<Arc<Forward>>), Problem> {
@@ -73,6 +102,10 @@ impl Connections {
             (None, None) => return Err(Problem::Unavailable("The manifest names no Redis.".to_owned())),
         };
         let tls = self.tls(namespace, named).await?;
+        if let RedisReach::Namespaces { guard, .. } = &self.reach {
+            // The pod's own resolver would complete a short name with the dashboard's namespace.
+            return Ok((guarded(&text, &tls, namespace, guard.clone())?, None));
+        }
         match self.forwarded(namespace, &text).await? {
             Some((url, forward)) => Ok((connection(&url, &tls)?, Some(forward))),
             None => Ok((connection(&text, &tls)?, None)),
@@ -140,6 +173,14 @@ fn text(bytes: Vec<u8>) -> Result<String, Problem> {
     let text = String::from_utf8(bytes)
         .map_err(|_| Problem::Unavailable("The Secret's URL of Redis is not text.".to_owned()))?;
     Ok(text.trim().to_owned())
+}
+
+/// A connection to a server that nobody vouches for.
+fn guarded(text: &str, tls: &TlsOptions, namespace: &str, guard: Guard) -> Result<Connection, Problem> {
+    let url: ConnectionUrl =
+        text.parse().map_err(|error| Problem::Unavailable(format!("The URL of Redis: {error}")))?;
+    let url = url.within(&format!("{namespace}.svc"));
+    Connection::guarded(&url, tls, Timeouts::default(), guard).map_err(Problem::from)
 }
 
 fn connection(text: &str, tls: &TlsOptions) -> Result<Connection, Problem> {

@@ -51,13 +51,13 @@ fn queue(index: usize) -> Value {
 
 fn started(client: Client) -> Arc<ClusterSource> {
     let settings = ClusterSettings { all_namespaces: true, ..ClusterSettings::default() };
-    ClusterSource::with_client(client, "https://cluster", "default", settings)
+    ClusterSource::with_client(client, "https://cluster", &["default".to_owned()], settings)
 }
 
 async fn until(source: &ClusterSource, wanted: impl Fn(&Overview) -> bool) -> Overview {
     let began = Instant::now();
     loop {
-        let overview = source.overview("", Order::default(), 0, 100).await;
+        let overview = source.overview("", Order::default(), 0, 100, &Visible::All).await;
         if wanted(&overview) {
             return overview;
         }
@@ -90,7 +90,7 @@ async fn ten_thousand_queues_are_listed_in_pages_with_the_worst_first() {
     assert_eq!((names, all.rows.len()), (vec!["q-07777", "q-09999", "q-09998"], 100));
     assert_eq!((all.rows[0].standing, all.troubled), (Standing::NotReady, [0, 1, 0, 0]));
     let began = Instant::now();
-    let some = source.overview("n-3/q-0", Order::default(), 100, 100).await;
+    let some = source.overview("n-3/q-0", Order::default(), 100, 100, &Visible::All).await;
     assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
     assert_eq!((some.matching, some.rows.len()), (1_000, 100));
 }

@@ -1,0 +1,90 @@
+//! The simulator of a queue: its recent load, the dials as the address sets them, and what came of both.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, RawQuery, State};
+use axum::response::Response;
+use chrono::Utc;
+use jobqueue_crds::JobQueueSpec;
+use jobqueue_queue::stats;
+use serde_json::json;
+
+use super::queues::PATIENCE;
+use super::{field, fields, frame, key, refused};
+use crate::App;
+use crate::access::Visitor;
+use crate::pages::{self, SimulationPage};
+use crate::simulation::{Dials, Recent};
+use crate::source::{Problem, QueueKey, QueueView};
+
+/// How long a job takes where it is not known, in seconds; and the start of a pod, which a queue does not say.
+const JOB_SECONDS: f64 = 1.0;
+const START_SECONDS: f64 = 5.0;
+
+pub(super) async fn simulate(
+    State(app): State<Arc<App>>,
+    Extension(visitor): Extension<Visitor>,
+    Path(path): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Response {
+    let key = key(path);
+    let view = match app.queue(&visitor, &key).await {
+        Ok(view) => view,
+        Err(problem) => return refused(&app, &visitor, &problem),
+    };
+    let (measured, (recent, prometheus_problem)) =
+        tokio::join!(job_seconds(&app, &visitor, &key), recent(&app, &key, &view));
+    let has_manifest = view.spec.is_some();
+    let spec = match view.spec.map_or_else(|| defaults(&key.name), Ok) {
+        Ok(spec) => spec,
+        Err(error) => {
+            return refused(&app, &visitor, &Problem::Unavailable(format!("There are no default settings: {error}")));
+        }
+    };
+    let fields = fields(query.as_deref().unwrap_or_default());
+    let dials = Dials::new(&spec, measured.unwrap_or(JOB_SECONDS), START_SECONDS, |name| field(&fields, name));
+    let result = app.simulator.run(&spec, &dials, &recent, Utc::now()).await;
+    let page = SimulationPage {
+        key: &key,
+        has_manifest,
+        spec: &spec,
+        dials: &dials,
+        recent: &recent,
+        is_job_measured: measured.is_some(),
+        prometheus_problem,
+        result,
+    };
+    let source = app.source.title();
+    pages::simulation(&frame(&app, &visitor, &source, false), &page)
+}
+
+/// What was seen of the queue, by Prometheus if there is one, and why it did not tell.
+async fn recent(app: &App, key: &QueueKey, view: &QueueView) -> (Recent, Option<String>) {
+    let numbers = &view.row.numbers;
+    let Some(prometheus) = &app.prometheus else { return (Recent::new(&view.samples, numbers), None) };
+    match prometheus.samples(key).await {
+        Ok(samples) => (Recent::new(&samples, numbers), None),
+        Err(problem) => (Recent::new(&view.samples, numbers), Some(problem)),
+    }
+}
+
+/// How long a slot of the workers took for a job, on average since they started; `None` where none has done any.
+async fn job_seconds(app: &App, visitor: &Visitor, key: &QueueKey) -> Option<f64> {
+    let read = async {
+        let backlog = app.backlog(visitor, key).await.ok()?;
+        stats(&backlog.connection, &[&backlog.query]).await.ok()?.pop()?.ok()
+    };
+    let workers = tokio::time::timeout(PATIENCE, read).await.ok()??.workers;
+    let (busy, ended) = workers.iter().fold((0.0, 0), |(busy, ended): (f64, u64), worker| {
+        (busy + worker.busy_seconds, ended.saturating_add(worker.ended()))
+    });
+    let milliseconds = (busy / ended as f64 * 1000.0).round();
+    (ended > 0 && busy.is_finite()).then(|| (milliseconds / 1000.0).clamp(0.001, 86_400.0))
+}
+
+/// The settings of a queue whose manifest sets none.
+fn defaults(name: &str) -> Result<JobQueueSpec, serde_json::Error> {
+    let queue = json!({"names": [name], "redis": {"url": "redis://localhost"}});
+    serde_json::from_value(json!({ "queue": queue }))
+}
