@@ -24,7 +24,7 @@ use self::access::{Access, Cluster, Loopback, Visitor, Wanted};
 use self::plans::Plans;
 pub use self::prometheus::Prometheus;
 use self::simulation::Simulator;
-use self::source::Source;
+use self::source::{Backlog, ClusterSource, Problem, QueueKey, QueueView, Source};
 use self::survey::Surveys;
 
 /// How it is served.

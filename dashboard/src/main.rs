@@ -5,7 +5,8 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::{ArgAction, Parser};
-use jobqueue_dashboard::{ClusterSettings, ClusterSource, Dashboard, Prometheus, RedisReach, Settings};
+use jobqueue_dashboard::{Dashboard, Prometheus, Settings};
+use jobqueue_inspect::source::{ClusterSettings, ClusterSource, RedisReach};
 use jobqueue_queue::{AddressPolicy, Guard, Network};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;

@@ -47,7 +47,7 @@ fn is_invisible(c: char) -> bool {
 
 /// A number that is a count, such as a gauge of one.
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates; not a number is 0")]
-pub(crate) fn whole(value: f64) -> u64 {
+pub fn whole(value: f64) -> u64 {
     value.round() as u64
 }
 

@@ -11,7 +11,7 @@ use crate::source::{Backlog, Pod, Problem};
 /// Workers of a queue that are read.
 const MOST_WORKERS: usize = 500;
 /// Redis is waited for so long before a page goes without the workers.
-const PATIENCE: Duration = Duration::from_secs(3);
+pub const PATIENCE: Duration = Duration::from_secs(3);
 
 /// A worker, and what it does.
 #[derive(Debug, Clone, PartialEq, Eq)]

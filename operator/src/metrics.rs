@@ -82,8 +82,8 @@ fn gauges() -> [Registered; 8] {
     let running: Read = |queue| seen(queue, |snapshot| snapshot.backlog.running as f64);
     let failed: Read = |queue| seen(queue, |snapshot| snapshot.failed as f64);
     let oldest: Read = |queue| seen(queue, |snapshot| snapshot.backlog.oldest_wait_seconds.unwrap_or(0.0));
-    let arrivals: Read = |queue| queue.observed.snapshot.as_ref()?.rates.arrivals_per_second;
-    let completions: Read = |queue| queue.observed.snapshot.as_ref()?.rates.completions_per_second;
+    let arrivals: Read = |queue| queue.observed.snapshot.as_ref()?.arrivals_per_second;
+    let completions: Read = |queue| queue.observed.snapshot.as_ref()?.completions_per_second;
     let desired: Read = |queue| queue.scaling.decision.as_ref().map(|decision| f64::from(decision.replicas));
     [
         register("queue_reachable", "1 while the Redis of the queue answers", reachable),

@@ -85,17 +85,7 @@ const FENCES: [(&str, &[&str]); 5] = [
             "jobqueue-cli",
         ],
     ),
-    (
-        "k8s-openapi",
-        &[
-            "jobqueue-access",
-            "jobqueue-crds",
-            "jobqueue-operator",
-            "jobqueue-inspect",
-            "jobqueue-dashboard",
-            "jobqueue-cli",
-        ],
-    ),
+    ("k8s-openapi", &["jobqueue-access", "jobqueue-crds", "jobqueue-operator", "jobqueue-inspect", "jobqueue-cli"]),
     ("ratatui", &["jobqueue-top"]),
 ];
 

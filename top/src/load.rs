@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use jobqueue_inspect::source::{Backlog, Overview, Problem, QueueKey, Source};
+use jobqueue_inspect::source::{Backlog, Overview, Problem, QueueKey, Source, Visible};
 use jobqueue_inspect::survey::Surveys;
 use jobqueue_inspect::workers::workers;
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use jobqueue_inspect::source::{Backlog, Order, Overview, Problem, QueueKey, QueueView, Source};
+use jobqueue_inspect::source::{Backlog, Order, Overview, Problem, QueueKey, QueueView, Source, Visible};
 use tokio::sync::watch;
 
 /// A source that panics when it is asked.
@@ -17,7 +17,11 @@ impl Source for Broken {
         "broken".to_owned()
     }
 
-    async fn overview(&self, _: &str, _: Order, _: usize, _: usize) -> Overview {
+    fn namespaces(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    async fn overview(&self, _: &str, _: Order, _: usize, _: usize, _: &Visible) -> Overview {
         panic!("this source is broken on purpose")
     }
 

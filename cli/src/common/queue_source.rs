@@ -39,10 +39,11 @@ pub(crate) async fn source(global: &GlobalArgs, args: &ClusterArgs) -> anyhow::R
     }
     let settings = ClusterSettings {
         context: args.context.clone(),
-        namespace: args.namespace.clone(),
+        namespaces: args.namespace.iter().cloned().collect(),
         all_namespaces: args.all_namespaces,
         redis,
         tls: global.tls.read()?,
+        ..ClusterSettings::default()
     };
     let source = ClusterSource::start(settings).await.map_err(|problem| {
         let exit = if matches!(problem, Problem::NotFound(_)) { Exit::NotFound } else { Exit::Usage };

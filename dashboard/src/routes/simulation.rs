@@ -10,13 +10,13 @@ use jobqueue_crds::JobQueueSpec;
 use jobqueue_queue::stats;
 use serde_json::json;
 
-use super::queues::PATIENCE;
 use super::{field, fields, frame, key, refused};
 use crate::App;
 use crate::access::Visitor;
 use crate::pages::{self, SimulationPage};
 use crate::simulation::{Dials, Recent};
 use crate::source::{Problem, QueueKey, QueueView};
+use crate::workers::PATIENCE;
 
 /// How long a job takes where it is not known, in seconds; and the start of a pod, which a queue does not say.
 const JOB_SECONDS: f64 = 1.0;

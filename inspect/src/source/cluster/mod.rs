@@ -137,7 +137,7 @@ impl ClusterSource {
     }
 
     /// A client with the rights of this source.
-    pub(crate) fn client(&self) -> Client {
+    pub fn client(&self) -> Client {
         self.client.clone()
     }
 
