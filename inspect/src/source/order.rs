@@ -82,7 +82,7 @@ impl Numbers {
 mod tests {
     use super::*;
     use crate::source::tests::{names, row};
-    use crate::source::{Standing, select};
+    use crate::source::{Standing, Visible, select};
 
     #[test]
     fn any_number_can_be_what_queues_are_sorted_by() {
@@ -96,7 +96,7 @@ mod tests {
             with("c", Numbers { oldest_wait: Some(0), arrivals: Some(0.7), failed: 7, ..Numbers::default() }),
         ];
         let sorted = |by, reversed| {
-            let all = select(rows.iter(), "", Order { by, reversed }, 0, 10);
+            let all = select(rows.iter(), "", Order { by, reversed }, (0, 10), &Visible::All);
             names(&all).concat()
         };
         let by = [
@@ -112,7 +112,7 @@ mod tests {
             assert_eq!(sorted(by, false), wanted, "{by:?}");
             assert_eq!(sorted(by, true), wanted.chars().rev().collect::<String>(), "{by:?} reversed");
         }
-        let totals = select(rows.iter(), "no such", Order::default(), 0, 10).totals;
+        let totals = select(rows.iter(), "no such", Order::default(), (0, 10), &Visible::All).totals;
         assert_eq!((totals.waiting, totals.running, totals.failed, totals.oldest_wait), (4, 8, 14, Some(9)));
         assert_eq!((totals.completions, totals.desired), (Some(2.0), None));
         assert!((totals.arrivals.expect("known") - 1.2).abs() < 1e-9);

@@ -89,7 +89,8 @@ impl ClusterSource {
         Ok(Self::with_client(client, &server, &namespaces, settings))
     }
 
-    pub(crate) fn with_client(
+    /// The queues of these namespaces, as this client of `server` sees them.
+    pub fn with_client(
         client: Client,
         server: &str,
         namespaces: &[String],
