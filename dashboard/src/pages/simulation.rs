@@ -1,4 +1,4 @@
-//! The simulator: dials, what came of them beside the present settings, and the manifest's lines.
+//! The simulator: sliders, what came of them beside the present settings, and the manifest's lines.
 
 use axum::response::Response;
 use jobqueue_crds::JobQueueSpec;
@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use super::chart::compared;
 use super::{Frame, address, name_of};
-use crate::simulation::{Dials, Position, Recent, Simulated, SimulationError, Source, seconds};
+use crate::simulation::{Position, Recent, Simulated, SimulationError, Sliders, Source, seconds};
 use crate::source::QueueKey;
 use crate::text;
 
@@ -17,7 +17,7 @@ pub(crate) struct SimulationPage<'a> {
     /// Whether the present settings are of a manifest, and not the defaults.
     pub(crate) has_manifest: bool,
     pub(crate) spec: &'a JobQueueSpec,
-    pub(crate) dials: &'a Dials,
+    pub(crate) sliders: &'a Sliders,
     pub(crate) recent: &'a Recent,
     pub(crate) is_job_measured: bool,
     pub(crate) prometheus_problem: Option<String>,
@@ -28,12 +28,12 @@ pub(crate) struct SimulationPage<'a> {
 pub(crate) fn simulation(frame: &Frame<'_>, page: &SimulationPage<'_>) -> Response {
     let (name, at) = (name_of(page.key), address(page.key));
     let here = format!("{at}/simulate");
-    let (settings, others): (Vec<_>, Vec<_>) = page.dials.0.iter().partition(|position| position.dial.is_setting());
+    let (settings, others): (Vec<_>, Vec<_>) = page.sliders.0.iter().partition(|position| position.slider.is_setting());
     let main = html! {
         (load(page))
-        form.dials method="get" action=(here) data-follow {
-            fieldset { legend { "Targets and limits" } @for position in settings { (dial(position)) } }
-            fieldset { legend { "Jobs, workers and database" } @for position in others { (dial(position)) } }
+        form.sliders method="get" action=(here) data-follow {
+            fieldset { legend { "Targets and limits" } @for position in settings { (slider(position)) } }
+            fieldset { legend { "Jobs, workers and database" } @for position in others { (slider(position)) } }
             p { button { "Simulate" } " " a href=(here) { "Present settings" } }
         }
         div #result data-swap aria-live="polite" { (result(page)) }
@@ -71,17 +71,17 @@ fn load(page: &SimulationPage<'_>) -> Markup {
     }
 }
 
-fn dial(position: &Position) -> Markup {
-    let Position { dial, values, index, .. } = position;
-    let words: Vec<String> = values.iter().map(|value| dial.shown(*value)).collect();
-    let name = dial.name();
+fn slider(position: &Position) -> Markup {
+    let Position { slider, values, index, .. } = position;
+    let words: Vec<String> = values.iter().map(|value| slider.shown(*value)).collect();
+    let name = slider.name();
     html! {
-        div.dial {
-            label for=(name) { (dial.label()) }
+        div.slider {
+            label for=(name) { (slider.label()) }
             input #(name) type="range" name=(name) min="0" max=(values.len().saturating_sub(1)) value=(index)
                 aria-valuetext=(words[*index]) data-words=(words.join("|"));
             output for=(name) { (words[*index]) }
-            span.range { "now " (Dials::now(position)) }
+            span.range { "now " (Sliders::now(position)) }
         }
     }
 }
@@ -152,7 +152,7 @@ fn charts(simulated: &Simulated) -> Markup {
 }
 
 fn manifest(page: &SimulationPage<'_>) -> Markup {
-    let lines = page.dials.manifest(page.spec);
+    let lines = page.sliders.manifest(page.spec);
     html! {
         @if !lines.is_empty() {
             h2 #manifest-title { "The manifest's lines for these settings" }

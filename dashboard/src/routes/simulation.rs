@@ -1,4 +1,4 @@
-//! The simulator of a queue: its recent load, the dials as the address sets them, and what came of both.
+//! The simulator of a queue: its recent load, the sliders as the address sets them, and what came of both.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use super::{field, fields, frame, key, refused};
 use crate::App;
 use crate::access::Visitor;
 use crate::pages::{self, SimulationPage};
-use crate::simulation::{Dials, Recent};
+use crate::simulation::{Recent, Sliders};
 use crate::source::{Problem, QueueKey, QueueView};
 use crate::workers::PATIENCE;
 
@@ -43,13 +43,13 @@ pub(super) async fn simulate(
         }
     };
     let fields = fields(query.as_deref().unwrap_or_default());
-    let dials = Dials::new(&spec, measured.unwrap_or(JOB_SECONDS), START_SECONDS, |name| field(&fields, name));
-    let result = app.simulator.run(&spec, &dials, &recent, Utc::now()).await;
+    let sliders = Sliders::new(&spec, measured.unwrap_or(JOB_SECONDS), START_SECONDS, |name| field(&fields, name));
+    let result = app.simulator.run(&spec, &sliders, &recent, Utc::now()).await;
     let page = SimulationPage {
         key: &key,
         has_manifest,
         spec: &spec,
-        dials: &dials,
+        sliders: &sliders,
         recent: &recent,
         is_job_measured: measured.is_some(),
         prometheus_problem,

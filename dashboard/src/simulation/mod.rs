@@ -1,8 +1,8 @@
-//! The simulator on a queue's own load: the present settings beside those of the page's dials, run as `jobqueue simulate` runs
+//! The simulator on a queue's own load: the present settings beside those of the page's sliders, run as `jobqueue simulate` runs
 //! a manifest. One at a time, off the threads that answer requests, and bounded in time and memory.
 
-mod dials;
 mod load;
+mod sliders;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,8 +13,8 @@ use jobqueue_crds::JobQueueSpec;
 use jobqueue_simulator::{Circumstances, Comparison, ManifestScaling, Outcome, PolicyName, Row, Scenario};
 use tokio::sync::Semaphore;
 
-pub(crate) use self::dials::{Dial, Dials, Position, seconds};
 pub(crate) use self::load::{Recent, Source};
+pub(crate) use self::sliders::{Position, Slider, Sliders, seconds};
 
 /// A run may take so long, and one waits so long for another to end.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ const MOST_IN_HAND: u64 = 100_000;
 #[derive(Debug)]
 pub(crate) struct Simulated {
     pub(crate) present: Outcome,
-    /// With the dials' settings; `None` where they are the present ones.
+    /// With the sliders' settings; `None` where they are the present ones.
     pub(crate) changed: Option<Outcome>,
     /// How long it lasted, in seconds of the simulation.
     pub(crate) seconds: f64,
@@ -71,15 +71,15 @@ impl Drop for Stop {
 }
 
 impl Simulator {
-    /// Runs the present settings, and those of the dials where they are others.
+    /// Runs the present settings, and those of the sliders where they are others.
     pub(crate) async fn run(
         &self,
         spec: &JobQueueSpec,
-        dials: &Dials,
+        sliders: &Sliders,
         recent: &Recent,
         start: DateTime<Utc>,
     ) -> Result<Simulated, SimulationError> {
-        let comparison = comparison(spec, dials, recent, start)?;
+        let comparison = comparison(spec, sliders, recent, start)?;
         let seconds = recent.seconds;
         let permit = tokio::time::timeout(self.patience, Arc::clone(&self.free).acquire_owned()).await;
         let permit = permit.ok().and_then(Result::ok).ok_or(SimulationError::Busy)?;
@@ -101,14 +101,14 @@ impl Simulator {
 
 fn comparison(
     spec: &JobQueueSpec,
-    dials: &Dials,
+    sliders: &Sliders,
     recent: &Recent,
     start: DateTime<Utc>,
 ) -> Result<Comparison, SimulationError> {
-    let recent = recent.clone().times(dials.value(Dial::Arrivals));
-    let changed = dials.applied(spec);
+    let recent = recent.clone().times(sliders.value(Slider::Arrivals));
+    let changed = sliders.applied(spec);
     let named = [("present settings", spec), ("settings of this page", &changed)];
-    let count = if dials.changes_settings() { 2 } else { 1 };
+    let count = if sliders.changes_settings() { 2 } else { 1 };
     let manifests = named.into_iter().take(count).map(|(title, spec)| scaling(title, spec));
     let manifests = manifests.collect::<Result<Vec<_>, _>>()?;
     let settings = &spec.worker.settings;
@@ -118,10 +118,10 @@ fn comparison(
     }
     let usual = Circumstances::new(&manifests[0].policy, settings.concurrency, settings.drain_seconds);
     let circumstances = Circumstances {
-        job_seconds: dials.value(Dial::JobSeconds),
+        job_seconds: sliders.value(Slider::JobSeconds),
         job_variation: if recent.jobs() > MOST_DIFFERENT_JOBS { 0.0 } else { usual.job_variation },
-        pod_start_seconds: Some(dials.value(Dial::StartSeconds)),
-        database_ceiling: Some(dials.value(Dial::Database)).filter(|rate| *rate > 0.0),
+        pod_start_seconds: Some(sliders.value(Slider::StartSeconds)),
+        database_ceiling: Some(sliders.value(Slider::Database)).filter(|rate| *rate > 0.0),
         ..usual
     };
     let name = "recent".to_owned();
@@ -171,7 +171,7 @@ mod tests {
     }
 
     async fn run(simulator: &Simulator, spec: &JobQueueSpec, seconds: f64) -> Result<Simulated, SimulationError> {
-        simulator.run(spec, &Dials::new(spec, 0.5, 5.0, |_| ""), &recent(seconds), Utc::now()).await
+        simulator.run(spec, &Sliders::new(spec, 0.5, 5.0, |_| ""), &recent(seconds), Utc::now()).await
     }
 
     #[tokio::test]

@@ -1,4 +1,4 @@
-//! The dials of the simulator's page: sliders over a list of values that has the present one in it.
+//! The sliders of the simulator's page: sliders over a list of values that has the present one in it.
 
 use jobqueue_crds::{JobQueueSpec, ScalingMode};
 
@@ -22,7 +22,7 @@ const TIMES: [f64; 10] = [0.25, 0.5, 0.75, 1., 1.5, 2., 3., 5., 10., 20.];
 
 /// Which one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Dial {
+pub(crate) enum Slider {
     MaxWait,
     Drain,
     JobsPerWorker,
@@ -44,7 +44,7 @@ enum Unit {
     PerSecond,
 }
 
-impl Dial {
+impl Slider {
     pub(crate) const ALL: [Self; 9] = [
         Self::MaxWait,
         Self::Drain,
@@ -114,10 +114,10 @@ pub(crate) fn seconds(value: f64) -> String {
     }
 }
 
-/// A dial where it stands.
+/// A slider where it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Position {
-    pub(crate) dial: Dial,
+    pub(crate) slider: Slider,
     /// What it can be set to.
     pub(crate) values: Vec<f64>,
     /// Which of them it is set to.
@@ -128,15 +128,15 @@ pub(crate) struct Position {
 
 impl Position {
     /// Its values are the usual ones and the present one, so that nothing changes where nobody moves it.
-    fn new(dial: Dial, present: f64, given: &str) -> Self {
-        let (.., usual) = dial.parts();
-        let least = if dial == Dial::MaxReplicas { 1.0 } else { 0.0 };
+    fn new(slider: Slider, present: f64, given: &str) -> Self {
+        let (.., usual) = slider.parts();
+        let least = if slider == Slider::MaxReplicas { 1.0 } else { 0.0 };
         let mut values: Vec<f64> = usual.iter().copied().chain([present]).filter(|value| *value >= least).collect();
         values.sort_by(f64::total_cmp);
         values.dedup();
         let present = values.iter().position(|value| value.total_cmp(&present).is_eq()).unwrap_or_default();
         let index = given.parse().ok().filter(|index| *index < values.len()).unwrap_or(present);
-        Self { dial, values, index, present }
+        Self { slider, values, index, present }
     }
 
     pub(crate) fn value(&self) -> f64 {
@@ -148,36 +148,41 @@ impl Position {
     }
 }
 
-/// All of them, in the order of [`Dial::ALL`].
+/// All of them, in the order of [`Slider::ALL`].
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Dials(pub(crate) Vec<Position>);
+pub(crate) struct Sliders(pub(crate) Vec<Position>);
 
-impl Dials {
+impl Sliders {
     /// As the present settings say, and as they are given by name.
     pub(crate) fn new<'a>(spec: &JobQueueSpec, jobs: f64, start: f64, given: impl Fn(&str) -> &'a str) -> Self {
         let targets = &spec.scaling.targets;
         let target = |target: Option<u32>| target.map_or(0.0, f64::from);
-        let present = |dial| match dial {
-            Dial::MaxWait => target(targets.max_wait_seconds),
-            Dial::Drain => target(targets.drain_seconds),
-            Dial::JobsPerWorker => target(targets.jobs_per_worker),
-            Dial::MinReplicas => f64::from(spec.scaling.min_replicas),
-            Dial::MaxReplicas => f64::from(spec.scaling.max_replicas),
-            Dial::Arrivals => 1.0,
-            Dial::JobSeconds => jobs,
-            Dial::StartSeconds => start,
-            Dial::Database => 0.0,
+        let present = |slider| match slider {
+            Slider::MaxWait => target(targets.max_wait_seconds),
+            Slider::Drain => target(targets.drain_seconds),
+            Slider::JobsPerWorker => target(targets.jobs_per_worker),
+            Slider::MinReplicas => f64::from(spec.scaling.min_replicas),
+            Slider::MaxReplicas => f64::from(spec.scaling.max_replicas),
+            Slider::Arrivals => 1.0,
+            Slider::JobSeconds => jobs,
+            Slider::StartSeconds => start,
+            Slider::Database => 0.0,
         };
-        Self(Dial::ALL.into_iter().map(|dial| Position::new(dial, present(dial), given(dial.name()))).collect())
+        Self(
+            Slider::ALL
+                .into_iter()
+                .map(|slider| Position::new(slider, present(slider), given(slider.name())))
+                .collect(),
+        )
     }
 
-    pub(crate) fn value(&self, dial: Dial) -> f64 {
-        self.0[dial as usize].value()
+    pub(crate) fn value(&self, slider: Slider) -> f64 {
+        self.0[slider as usize].value()
     }
 
     /// Whether a setting of the manifest is another one than now.
     pub(crate) fn changes_settings(&self) -> bool {
-        self.0.iter().any(|position| position.dial.is_setting() && position.index != position.present)
+        self.0.iter().any(|position| position.slider.is_setting() && position.index != position.present)
     }
 
     /// The manifest with these settings.
@@ -186,16 +191,16 @@ impl Dials {
         if !self.changes_settings() {
             return spec;
         }
-        let count = |dial| u32::try_from(whole(self.value(dial))).unwrap_or(u32::MAX);
-        let target = |dial| Some(count(dial)).filter(|target| *target > 0);
+        let count = |slider| u32::try_from(whole(self.value(slider))).unwrap_or(u32::MAX);
+        let target = |slider| Some(count(slider)).filter(|target| *target > 0);
         let scaling = &mut spec.scaling;
         // A person, or nobody, would decide.
         scaling.mode = ScalingMode::Auto;
-        scaling.targets.max_wait_seconds = target(Dial::MaxWait);
-        scaling.targets.drain_seconds = target(Dial::Drain);
-        scaling.targets.jobs_per_worker = target(Dial::JobsPerWorker);
-        scaling.min_replicas = count(Dial::MinReplicas);
-        scaling.max_replicas = count(Dial::MaxReplicas);
+        scaling.targets.max_wait_seconds = target(Slider::MaxWait);
+        scaling.targets.drain_seconds = target(Slider::Drain);
+        scaling.targets.jobs_per_worker = target(Slider::JobsPerWorker);
+        scaling.min_replicas = count(Slider::MinReplicas);
+        scaling.max_replicas = count(Slider::MaxReplicas);
         spec
     }
 
@@ -222,9 +227,9 @@ impl Dials {
         serde_yaml::to_string::<serde_yaml::Mapping>(&whole).unwrap_or_default()
     }
 
-    /// The present value of a dial in words.
+    /// The present value of a slider in words.
     pub(crate) fn now(position: &Position) -> String {
-        position.dial.shown(position.present())
+        position.slider.shown(position.present())
     }
 }
 
@@ -241,16 +246,16 @@ mod tests {
     }
 
     #[test]
-    fn nothing_changes_where_nobody_moves_a_dial() {
-        let dials = Dials::new(&spec(), 0.4, 5.0, |_| "");
-        assert!(!dials.changes_settings());
-        assert_eq!((dials.applied(&spec()), dials.manifest(&spec()).as_str()), (spec(), ""));
-        assert_eq!([Dial::MaxWait, Dial::MaxReplicas].map(|dial| whole(dials.value(dial))), [33, 7]);
-        assert_eq!(Dial::ALL.map(|dial| dials.0[dial as usize].dial), Dial::ALL);
+    fn nothing_changes_where_nobody_moves_a_slider() {
+        let sliders = Sliders::new(&spec(), 0.4, 5.0, |_| "");
+        assert!(!sliders.changes_settings());
+        assert_eq!((sliders.applied(&spec()), sliders.manifest(&spec()).as_str()), (spec(), ""));
+        assert_eq!([Slider::MaxWait, Slider::MaxReplicas].map(|slider| whole(sliders.value(slider))), [33, 7]);
+        assert_eq!(Slider::ALL.map(|slider| sliders.0[slider as usize].slider), Slider::ALL);
     }
 
     #[test]
-    fn the_lines_of_the_manifest_set_what_the_dials_say() {
+    fn the_lines_of_the_manifest_set_what_the_sliders_say() {
         let moved = |name: &str| match name {
             "maxWaitSeconds" => "0",
             "drainSeconds" => "5",
@@ -258,27 +263,27 @@ mod tests {
             "minReplicas" => "99999",
             _ => "x",
         };
-        let dials = Dials::new(&spec(), 0.4, 5.0, moved);
-        let lines = dials.manifest(&spec());
+        let sliders = Sliders::new(&spec(), 0.4, 5.0, moved);
+        let lines = sliders.manifest(&spec());
         assert_eq!(lines, "spec:\n  scaling:\n    maxReplicas: 10\n    targets:\n      drainSeconds: 7\n");
         let mut whole = serde_json::to_value(spec()).expect("JSON");
         let set: serde_json::Value = serde_yaml::from_str(&lines).expect("YAML");
         whole["scaling"]["maxReplicas"] = set["spec"]["scaling"]["maxReplicas"].clone();
         whole["scaling"]["targets"] = set["spec"]["scaling"]["targets"].clone();
         let whole: JobQueueSpec = serde_json::from_value(whole).expect("a manifest");
-        assert_eq!(whole, dials.applied(&spec()));
+        assert_eq!(whole, sliders.applied(&spec()));
     }
 
     #[test]
     fn values_have_words() {
         let shown = [
-            Dial::MaxWait.shown(0.0),
-            Dial::MaxWait.shown(90.0),
-            Dial::MinReplicas.shown(0.0),
-            Dial::MaxReplicas.shown(1.0),
-            Dial::JobSeconds.shown(0.02),
-            Dial::Database.shown(0.0),
-            Dial::Arrivals.shown(1.5),
+            Slider::MaxWait.shown(0.0),
+            Slider::MaxWait.shown(90.0),
+            Slider::MinReplicas.shown(0.0),
+            Slider::MaxReplicas.shown(1.0),
+            Slider::JobSeconds.shown(0.02),
+            Slider::Database.shown(0.0),
+            Slider::Arrivals.shown(1.5),
         ];
         assert_eq!(shown, ["no target", "90 s", "0 workers", "1 worker", "20 ms", "no limit", "× 1.5"]);
     }

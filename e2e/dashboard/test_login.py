@@ -1,0 +1,112 @@
+"""The dashboard of a cluster in a browser: logging in with a token, what an account sees, and out again."""
+
+import urllib.error
+import urllib.request
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import expect
+
+from e2e.harness.process import Process, free_port
+from e2e.harness.waiting import until
+
+from .api_server import STRANGER, TOKEN, ApiServer
+from .conftest import Watched, program
+from .test_accessibility import SIZES
+
+
+@pytest.fixture
+def base(tmp_path):
+    """The address of `jobqueue-dashboard` beside an API server."""
+    server, port = ApiServer(tmp_path), free_port()
+    process = Process(
+        [program("jobqueue-dashboard"), "--listen", f"127.0.0.1:{port}"],
+        tmp_path / "dashboard.log",
+        env={"KUBECONFIG": str(server.kubeconfig)},
+    )
+    address = f"http://localhost:{port}"
+
+    def answers():
+        try:
+            return urllib.request.urlopen(f"{address}/healthz", timeout=5).status == 200
+        except urllib.error.URLError:
+            return False
+
+    until(answers, lambda: f"the dashboard answers\n{process.output()}")
+    yield address
+    assert process.stop() == 0, process.output()
+    server.stop()
+
+
+@pytest.fixture
+def page(base, chromium, request):
+    settings = {"viewport": SIZES["desk"], **getattr(request, "param", {})}
+    context = chromium.new_context(**settings)
+    context.set_default_timeout(20_000)
+    watched = Watched(context.new_page(), base)
+    watched.page.goto(base + "/")
+    yield watched.page
+    context.close()
+    elsewhere = [url for url in watched.requests if not url.startswith(base + "/")]
+    assert not elsewhere, elsewhere
+
+
+def log_in(page, token):
+    page.get_by_label("Token of this cluster").fill(token)
+    page.keyboard.press("Enter")
+
+
+def test_an_account_logs_in_sees_its_queues_and_logs_out(page, base):
+    expect(page.get_by_role("heading", name="log in")).to_be_visible()
+    log_in(page, "wrong")
+    expect(page.get_by_role("alert")).to_contain_text("no token of this cluster")
+    log_in(page, TOKEN)
+    page.get_by_role("link", name="shop/orders", exact=True).click()
+    expect(page.get_by_text("Logged in as ann.")).to_be_visible()
+    expect(page.get_by_text("Live.")).to_be_visible()
+    page.goto(base + "/q/mail/letters")
+    expect(page.get_by_role("alert")).to_contain_text("lacks the right to get jobqueues in namespace mail")
+    page.get_by_role("button", name="Log out").click()
+    expect(page.get_by_role("heading", name="log in")).to_be_visible()
+    page.goto(base + "/q/shop/orders")
+    expect(page.get_by_role("heading", name="log in")).to_be_visible()
+
+
+def test_an_account_without_rights_sees_nothing(page):
+    log_in(page, STRANGER)
+    expect(page.get_by_text("0 queues: ")).to_be_visible()
+    assert "orders" not in page.inner_text("body")
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        {"viewport": size, "color_scheme": scheme, "bypass_csp": True}
+        for size in SIZES.values()
+        for scheme in ("light", "dark")
+    ],
+    indirect=True,
+    ids=[f"{size}-{scheme}" for size in SIZES for scheme in ("light", "dark")],
+)
+def test_axe_finds_nothing_serious(page, base):
+    axe, found = Axe(), []
+
+    def look(name):
+        violations = axe.run(page).response["violations"]
+        found.extend((name, each["id"]) for each in violations if each["impact"] in ("serious", "critical"))
+        wide = page.evaluate("[document.documentElement.scrollWidth, window.innerWidth]")
+        assert wide[0] <= wide[1], f"{name} is wider than the screen: {wide}"
+
+    look("login")
+    log_in(page, "wrong")
+    expect(page.get_by_role("alert")).to_be_visible()
+    look("login refused")
+    log_in(page, TOKEN)
+    expect(page.get_by_text("Logged in as ann.")).to_be_visible()
+    look("queues")
+    page.goto(base + "/q/shop/orders/simulate")
+    expect(page.get_by_text("Half of the jobs waited at most")).to_be_visible()
+    look("simulator")
+    page.goto(base + "/q/mail/letters")
+    look("not allowed")
+    assert not found, found
