@@ -2,8 +2,8 @@
 
     python -m bench.top --queues 10000
 
-Prints the seconds until the first page, the time until a page after a key, and the resident memory. `JOBQUEUE_BIN` names
-a directory with the program, for a release build.
+Prints the seconds until the first page, the time until a page after a key, and the resident memory. A directory with a
+release build can be named by JOBQUEUE_BIN.
 """
 
 import argparse
