@@ -278,7 +278,7 @@ mod tests {
         };
         let stop = CancellationToken::new();
         let running = autoscaler.take_turns(poll, stop.clone());
-        let (_, ended) = tokio::join!(running, async {
+        let ((), ended) = tokio::join!(running, async {
             tokio::time::sleep(Duration::from_secs(10)).await;
             let hung = context.liveness.hung();
             stop.cancel();
