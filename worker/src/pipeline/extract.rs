@@ -370,6 +370,7 @@ mod tests {
             crashes: 0,
             enqueued_at: None,
             timeout: None,
+            trace_context: None,
             payload: Ok(Payload::Call(call)),
             lease,
         };

@@ -156,6 +156,7 @@ pub(super) mod tests {
             crashes: 0,
             enqueued_at: None,
             timeout: None,
+            trace_context: None,
             payload: Ok(Payload::Call(Call {
                 function: "ParseCompany.parse_company".into(),
                 args: Vec::new(),

@@ -140,6 +140,7 @@ mod tests {
             crashes: *crashes,
             enqueued_at: None,
             timeout: None,
+            trace_context: None,
             payload: Ok(Payload::Record("{}".into())),
             lease: Lease { queue: "q".into(), job: number.to_string(), execution: number.to_string() },
         };
