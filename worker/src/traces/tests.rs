@@ -19,9 +19,9 @@ use crate::pipeline::outcome::{Failure, FailureKind, JobOutcome};
 
 /// Keeps what it gets.
 #[derive(Debug, Clone, Default)]
-struct Kept(Arc<Mutex<Vec<SpanData>>>);
+struct SpanRecorder(Arc<Mutex<Vec<SpanData>>>);
 
-impl SpanProcessor for Kept {
+impl SpanProcessor for SpanRecorder {
     fn on_start(&self, _: &mut opentelemetry_sdk::trace::Span, _: &opentelemetry::Context) {}
 
     fn on_end(&self, span: SpanData) {
@@ -37,16 +37,16 @@ impl SpanProcessor for Kept {
     }
 }
 
-impl Kept {
+impl SpanRecorder {
     fn named(&self, name: &str) -> Vec<SpanData> {
         self.0.lock().unwrap().iter().filter(|span| span.name == name).cloned().collect()
     }
 }
 
-fn traces() -> (Traces, Kept) {
-    let kept = Kept::default();
-    let provider = SdkTracerProvider::builder().with_span_processor(kept.clone()).build();
-    (Traces::new(provider, Protocol::Rq), kept)
+fn traces() -> (Traces, SpanRecorder) {
+    let recorder = SpanRecorder::default();
+    let provider = SdkTracerProvider::builder().with_span_processor(recorder.clone()).build();
+    (Traces::new(provider, Protocol::Rq), recorder)
 }
 
 fn job(id: &str, traceparent: Option<&str>) -> Delivery {
@@ -74,13 +74,13 @@ fn parent(span: &str, flags: &str) -> String {
 
 #[test]
 fn a_job_goes_on_in_the_trace_of_its_producer() {
-    let (traces, kept) = traces();
+    let (traces, recorder) = traces();
     let item = item(&traces, job("j1", Some(&parent("b7ad6b7169203331", "01"))));
     let span = item.span.unwrap();
     span.extract().end(None);
     span.note(&JobOutcome::Applied { rows: 3 });
     span.end();
-    let [job] = kept.named("process companies").try_into().unwrap();
+    let [job] = recorder.named("process companies").try_into().unwrap();
     assert_eq!(job.span_context.trace_id(), TraceId::from_hex(TRACE).unwrap());
     assert_eq!(job.parent_span_id, SpanId::from_hex("b7ad6b7169203331").unwrap());
     assert_eq!(job.span_context.trace_state().header(), "vendor=x");
@@ -100,32 +100,32 @@ fn a_job_goes_on_in_the_trace_of_its_producer() {
     }
     let waited: f64 = text(&job, "jobqueue.wait_seconds").parse().unwrap();
     assert!((7.0..60.0).contains(&waited), "{waited}");
-    let [extract] = kept.named("extract").try_into().unwrap();
+    let [extract] = recorder.named("extract").try_into().unwrap();
     assert_eq!(extract.parent_span_id, job.span_context.span_id());
 }
 
 #[test]
 fn the_producer_decides_whether_its_job_is_traced() {
-    let (traces, kept) = traces();
+    let (traces, recorder) = traces();
     let quiet = item(&traces, job("j1", Some(&parent("b7ad6b7169203331", "00"))));
     assert!(quiet.span.is_none());
     assert!(StageSpan::begin(Stage::Write, &[quiet]).is_none());
     let alone = item(&traces, job("j2", None));
     alone.span.unwrap().end();
-    let [root] = kept.named("process companies").try_into().unwrap();
+    let [root] = recorder.named("process companies").try_into().unwrap();
     assert_eq!(root.parent_span_id, SpanId::INVALID);
 }
 
 #[test]
 fn a_failure_is_told_without_what_the_record_holds() {
-    let (traces, kept) = traces();
+    let (traces, recorder) = traces();
     let failure = Failure::permanent(FailureKind::Record, "table t, column d: \"secret 42\" is no date");
     let span = item(&traces, job("j1", None)).span.unwrap();
     span.extract().end(Some(&failure));
     span.note(&JobOutcome::Failed(failure));
     span.end();
     for name in ["process companies", "extract"] {
-        let [span] = kept.named(name).try_into().unwrap();
+        let [span] = recorder.named(name).try_into().unwrap();
         assert_eq!(text(&span, "error.type"), "record");
         let told = "the recipe does not fit the record; the failed registry has the details";
         assert_eq!(span.status, Status::error(told));
@@ -135,7 +135,7 @@ fn a_failure_is_told_without_what_the_record_holds() {
 
 #[test]
 fn a_write_links_to_all_its_jobs_and_they_to_it() {
-    let (traces, kept) = traces();
+    let (traces, recorder) = traces();
     let parents = ["00000000000000a1", "00000000000000a2"].map(|span| parent(span, "01"));
     let mut items: Vec<BatchItem> = parents.iter().map(|parent| item(&traces, job("j", Some(parent)))).collect();
     items.push(item(&traces, job("quiet", Some(&parent("00000000000000a3", "00")))));
@@ -144,8 +144,8 @@ fn a_write_links_to_all_its_jobs_and_they_to_it() {
     for span in items.iter().filter_map(|item| item.span.as_deref()) {
         span.end();
     }
-    let [write] = kept.named("write").try_into().unwrap();
-    let jobs = kept.named("process companies");
+    let [write] = recorder.named("write").try_into().unwrap();
+    let jobs = recorder.named("process companies");
     let ids: Vec<SpanId> = jobs.iter().map(|job| job.span_context.span_id()).collect();
     let linked: Vec<SpanId> = write.links.iter().map(|link| link.span_context.span_id()).collect();
     assert_eq!(linked, ids);
