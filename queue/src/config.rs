@@ -31,6 +31,8 @@ pub struct QueueConfig {
     pub concurrency: u32,
     /// `Stream` only: the consumer group.
     pub consumer_group: String,
+    /// Whether a claim looks for the producer's [`crate::TraceContext`] in each job.
+    pub with_trace_context: bool,
 }
 
 impl QueueConfig {
@@ -54,6 +56,7 @@ impl QueueConfig {
             worker_name: worker_name.into(),
             concurrency: 1,
             consumer_group: settings.consumer_group,
+            with_trace_context: false,
         }
     }
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use jobqueue_json::{Map, Value};
 
+use crate::TraceContext;
+
 /// One job in our hands. It stays ours while heartbeats renew its [`Lease`], until it is settled.
 #[derive(Debug, Clone)]
 pub struct Delivery {
@@ -31,6 +33,9 @@ pub struct Delivery {
     pub timeout: Option<Duration>,
     /// What to do, or why it cannot be understood.
     pub payload: Result<Payload, PayloadError>,
+    /// The producer's, if [`crate::QueueConfig::with_trace_context`] asks for it; `None` too where there is none, or none
+    /// that can be read.
+    pub trace_context: Option<Box<TraceContext>>,
     /// Proof of the claim.
     pub lease: Lease,
 }

@@ -18,6 +18,7 @@ pub mod rq;
 mod simple;
 mod stats;
 mod stop;
+mod trace_context;
 mod wakeup;
 mod worker_reports;
 
@@ -36,5 +37,6 @@ pub use simple::list::ListBackend;
 pub use simple::stream::StreamBackend;
 pub use stats::{QueueStats, StatsQuery, WorkerStats, stats};
 pub use stop::{Asked, Standing, Stopper};
+pub use trace_context::TraceContext;
 pub use wakeup::Wakeup;
 pub use worker_reports::{FaultKind, FaultReporter, WorkerFault};

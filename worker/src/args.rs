@@ -32,7 +32,9 @@ rest, exits 0); a second one gives back at once.
 
 Exit codes: 0 stopped as asked, after maxJobs or maxIdleSeconds, or --check found nothing; 1 a fault in this program; 2 wrong usage; 69 --check could not
 reach Redis or the database; 78 the config file, a URL or the recipe is wrong. A running worker does not exit because
-Redis or the database is away: it waits, and /readyz says so.";
+Redis or the database is away: it waits, and /readyz says so.
+
+Traces of jobs are sent to a collector of OpenTelemetry if OTEL_EXPORTER_OTLP_ENDPOINT is set (OTLP over HTTP).";
 
 /// Takes jobs from a Redis queue and writes them to a SQL database as rows, exactly once.
 #[derive(Debug, Parser)]

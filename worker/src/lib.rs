@@ -14,6 +14,7 @@ mod slot;
 pub mod startup;
 mod state;
 mod strict;
+mod traces;
 mod worker;
 
 pub use background::status_reporter;
@@ -23,4 +24,5 @@ pub use pipeline::outcome::{Failure, FailureKind};
 pub use state::health::Health;
 pub use state::instruments::Instruments;
 pub use state::shutdown::Shutdown;
+pub use traces::Identity;
 pub use worker::{Worker, WorkerError};

@@ -14,7 +14,9 @@ use jobqueue_queue::{Backend, ConnectionUrl, Protocol, QueueError, TlsOptions};
 use jobqueue_worker::startup::{
     Addresses, Patience, StartError, open_database, open_fault_reporter, open_queue, persist, ping_queue,
 };
-use jobqueue_worker::{Health, Instruments, Settings, Shutdown, Worker, by_recipe, config, http, status_reporter};
+use jobqueue_worker::{
+    Health, Identity, Instruments, Settings, Shutdown, Worker, by_recipe, config, http, status_reporter,
+};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::args::{Args, Listen};
@@ -117,14 +119,17 @@ fn set_up(args: &Args) -> Result<Setup, StartError> {
 
 async fn run(args: &Args) -> anyhow::Result<()> {
     let setup = set_up(args)?;
-    let queue_config = config::queue_config(&setup.config, &setup.worker_name);
+    let mut queue_config = config::queue_config(&setup.config, &setup.worker_name);
     let lease = queue_config.lease;
-    let backend = open_queue(&setup.addresses, queue_config.clone()).map_err(StartError::from)?;
     if args.check {
+        open_queue(&setup.addresses, queue_config).map_err(StartError::from)?;
         return Ok(check(&setup).await?);
     }
     let shutdown = Shutdown::new(Duration::from_secs(setup.config.worker.drain_seconds.into()));
-    let instruments = Instruments::new(Health::new(lease / 3), shutdown.clone());
+    let instruments =
+        Instruments::new(Health::new(lease / 3), shutdown.clone()).with_traces_of_environment(&identity(&setup));
+    queue_config.with_trace_context = instruments.has_traces();
+    let backend = open_queue(&setup.addresses, queue_config.clone()).map_err(StartError::from)?;
     tokio::spawn(follow_signals(shutdown, signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?));
     announce(&setup);
     listen(args.listen, &instruments)?;
@@ -133,9 +138,9 @@ async fn run(args: &Args) -> anyhow::Result<()> {
         let (instruments, reporter) = (instruments.clone(), reporter.clone());
         async move { status_reporter::report(&reporter, &instruments).await }
     });
-    let ended = work(args, &setup, backend, lease, instruments).await;
+    let ended = work(args, &setup, backend, lease, instruments.clone()).await;
     status_task.abort();
-    status_reporter::withdraw(&reporter).await;
+    tokio::join!(status_reporter::withdraw(&reporter), instruments.finish_traces());
     ended
 }
 
@@ -158,6 +163,16 @@ async fn work(
     worker.run().await?;
     tracing::info!("stopped");
     Ok(())
+}
+
+/// What each trace says of this worker.
+fn identity(setup: &Setup) -> Identity {
+    Identity {
+        name: setup.config.name.clone(),
+        worker: setup.worker_name.clone(),
+        protocol: setup.config.queue.protocol,
+        batch_size: usize::try_from(setup.config.worker.batch_size).unwrap_or(usize::MAX),
+    }
 }
 
 fn settings(config: &WorkerConfig, lease: Duration) -> Settings {

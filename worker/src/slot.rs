@@ -47,6 +47,9 @@ async fn write(deps: &Deps, pipeline: &Pipeline, mut batch: Batch, turn: Option<
     let (metrics, jobs) = (deps.metrics(), batch.items.len());
     metrics.in_flight.inc_by(i64::try_from(jobs).unwrap_or(i64::MAX));
     batch.started_at = Utc::now();
+    if let Some(traces) = &deps.instruments.traces {
+        traces.begin(&mut batch);
+    }
     for enqueued_at in batch.items.iter().filter_map(|item| item.delivery.enqueued_at) {
         metrics.queue_wait_seconds.observe((batch.started_at - enqueued_at).as_seconds_f64().max(0.0));
     }

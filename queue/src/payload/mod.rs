@@ -45,6 +45,18 @@ pub fn decode(bytes: &[u8], limits: &PayloadLimits) -> Result<Call, PayloadError
     }
 }
 
+/// Decodes the `meta` field of a job, which RQ's serializers write without zlib.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn decode_meta(bytes: &[u8], limits: &PayloadLimits) -> Result<Value, PayloadError> {
+    match bytes.first() {
+        // Pickles of protocols 0 and 1 open a dict with a MARK or an EMPTY_DICT.
+        Some(0x80 | b'(' | b'}') => pickle::decode(bytes, limits),
+        _ => json::decode(bytes, limits),
+    }
+}
+
 /// RFC 1950: compression method 8 and a header that is a multiple of 31.
 fn looks_like_zlib(bytes: &[u8]) -> bool {
     matches!(bytes, [cmf, flg, ..] if cmf & 0x0f == 8 && (u16::from(*cmf) << 8 | u16::from(*flg)) % 31 == 0)

@@ -44,6 +44,14 @@ impl Answer {
         T::from_redis_value(value).map_err(|error| self.unreadable(field, error))
     }
 
+    /// The next field; the default value where the script sent no further field.
+    ///
+    /// # Errors
+    /// `Data` if it is of another type.
+    pub(crate) fn read_if_sent<T: FromRedisValue + Default>(&mut self, field: &'static str) -> Result<T, QueueError> {
+        if self.fields.len() == 0 { Ok(T::default()) } else { self.read(field) }
+    }
+
     /// The next field, an array of rows with fields of their own.
     ///
     /// # Errors
@@ -114,6 +122,7 @@ mod tests {
         let rows = answer.rows("jobs", |row| Ok((row.read::<String>("id")?, row.read::<u32>("attempt")?))).unwrap();
         assert_eq!(rows, [("a".to_owned(), 2), ("b".to_owned(), 2)]);
         assert!(answer.optional("activity").unwrap().is_none());
+        assert_eq!(answer.read_if_sent::<Vec<u8>>("meta").unwrap(), Vec::<u8>::new());
     }
 
     #[test]

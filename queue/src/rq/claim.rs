@@ -6,7 +6,7 @@ use super::RqQueue;
 use super::lua::claim::{ClaimAnswer, ClaimArguments, ClaimedJob, DroppedJob};
 use super::text::{oversized, parse_iso};
 use crate::payload::decode;
-use crate::{Claim, Delivery, Lease, Payload, QueueError};
+use crate::{Claim, Delivery, Lease, Payload, QueueError, TraceContext};
 
 /// Payload bytes one claim brings at most (a single job may exceed it), whatever the batch size.
 const MAX_BATCH_BYTES: usize = 32 << 20;
@@ -25,6 +25,7 @@ impl RqQueue {
             max_job_bytes: self.config.limits.max_bytes,
             max_total_bytes: MAX_BATCH_BYTES,
             execution_stem: execution_stem(rand::random()),
+            with_meta: self.config.with_trace_context,
             queues: served.collect(),
         };
         let answer = self.connection.invoke(&arguments.call(self.caller())).await.and_then(ClaimAnswer::read);
@@ -41,7 +42,7 @@ impl RqQueue {
 
     fn delivery(&self, job: ClaimedJob) -> Delivery {
         let ClaimedJob { queue, id, execution, data, size, created_at, enqueued_at, timeout, .. } = job;
-        let ClaimedJob { generation, attempt, crashes, run, .. } = job;
+        let ClaimedJob { generation, attempt, crashes, run, meta, .. } = job;
         let limits = &self.config.limits;
         let payload = if size > limits.max_bytes {
             Err(oversized(size, limits.max_bytes))
@@ -62,6 +63,7 @@ impl RqQueue {
             // -1 means no limit.
             timeout: lossy(&timeout).parse().ok().filter(|seconds| *seconds > 0).map(Duration::from_secs),
             payload,
+            trace_context: TraceContext::of_meta(&meta, limits),
         }
     }
 }

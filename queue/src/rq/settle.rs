@@ -162,6 +162,7 @@ mod tests {
             crashes: 0,
             enqueued_at: None,
             timeout: None,
+            trace_context: None,
             payload: Ok(Payload::Record(String::new())),
             lease: Lease { queue: "q".into(), job: "j".into(), execution: "e".into() },
         };

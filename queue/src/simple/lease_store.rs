@@ -20,7 +20,7 @@ use crate::rights::Rights;
 use crate::rq::worker_record::hostname;
 use crate::{
     Backend, Claim, Command, Completion, Connection, Delivery, Lease, Maintenance, Outcome, Payload, PayloadError,
-    PayloadLimits, Protocol, QueueConfig, QueueError, Retry, Settled,
+    PayloadLimits, Protocol, QueueConfig, QueueError, Retry, Settled, TraceContext,
 };
 
 /// The reason of a job that was stopped.
@@ -123,6 +123,12 @@ impl<S: Source> LeaseStore<S> {
     fn delivery(&self, queue: &str, job: ClaimedJob) -> Delivery {
         let ClaimedJob { id, execution, attempt, record, run, .. } = job;
         let limits = &self.config.limits;
+        let payload = if record.len() > limits.max_bytes {
+            Err(PayloadError::TooLarge(format!("{} bytes, {} allowed", record.len(), limits.max_bytes)))
+        } else {
+            S::payload(record, limits)
+        };
+        let traced = payload.as_ref().ok().filter(|_| self.config.with_trace_context);
         Delivery {
             queue: queue.to_owned(),
             created_at: String::new(),
@@ -132,11 +138,8 @@ impl<S: Source> LeaseStore<S> {
             crashes: attempt.saturating_sub(1),
             enqueued_at: S::enqueued_at(&id),
             timeout: None,
-            payload: if record.len() > limits.max_bytes {
-                Err(PayloadError::TooLarge(format!("{} bytes, {} allowed", record.len(), limits.max_bytes)))
-            } else {
-                S::payload(record, limits)
-            },
+            trace_context: traced.and_then(|payload| TraceContext::of_payload(payload, limits)),
+            payload,
             lease: Lease { queue: queue.to_owned(), job: id.clone(), execution },
             id,
         }

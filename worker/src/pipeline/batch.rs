@@ -1,5 +1,7 @@
 //! The jobs that are worked on together, from the claim to the settlement.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use jobqueue_ingest::Unit;
 use jobqueue_queue::Delivery;
@@ -7,6 +9,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use super::outcome::JobOutcome;
 use crate::state::in_flight::LeaseGroup;
+use crate::traces::JobSpan;
 
 /// What one claim took from the queue, at least one job.
 #[derive(Debug)]
@@ -41,4 +44,6 @@ pub(crate) struct BatchItem {
     /// How it ended. [`JobOutcome::Released`] until a stage says otherwise: a job that no stage came to goes back to the
     /// queue.
     pub(crate) outcome: JobOutcome,
+    /// `None` while it is not traced.
+    pub(crate) span: Option<Arc<JobSpan>>,
 }

@@ -1,6 +1,7 @@
 //! Recording in the queue how jobs ended: after the commit, never before. While Redis is away this waits; the leases are kept
 //! as long as heartbeats get through, and a job that went to another worker meanwhile finds its ledger entry.
 
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -13,9 +14,13 @@ use super::batch::{Batch, BatchItem};
 use super::outcome::JobOutcome;
 use crate::backoff::Backoff;
 use crate::deps::{Deps, LAST_MESSAGES};
+use crate::traces::{JobSpan, Stage, StageSpan};
 
 /// Waits between attempts while Redis is away.
 const REDIS_AWAY: (Duration, Duration) = (Duration::from_millis(50), Duration::from_secs(2));
+
+/// What a trace says of outcomes that Redis did not take.
+const NOT_RECORDED: &str = "Redis did not take every outcome; the log of the worker has the cause";
 
 /// Settles jobs.
 pub(crate) struct Completer {
@@ -32,13 +37,21 @@ impl Completer {
         let Batch { items, started_at, leases, permit } = batch;
         let ended_at = Utc::now();
         self.count(&items);
+        let traced = traced(&items);
+        let stage = StageSpan::begin(Stage::Complete, &items);
         let completions = completions(items, started_at, ended_at);
         if !completions.is_empty() {
             let began = Instant::now();
-            self.settle(&completions).await;
+            let recorded = self.settle(&completions).await;
             self.deps.metrics().settle_seconds.observe(began.elapsed().as_secs_f64());
+            if let Some(stage) = stage {
+                stage.end(recorded.is_break().then(|| ("not_recorded", NOT_RECORDED.to_owned())));
+            }
         }
         drop((leases, permit));
+        for span in traced {
+            span.end();
+        }
     }
 
     fn count(&self, items: &[BatchItem]) {
@@ -70,8 +83,8 @@ impl Completer {
         }
     }
 
-    /// Repeats until Redis took it, or until the drain is over.
-    async fn settle(&self, completions: &[Completion]) {
+    /// Repeats until Redis took it, or until the drain is over. `Break` if an outcome is not recorded.
+    async fn settle(&self, completions: &[Completion]) -> ControlFlow<()> {
         let mut backoff = Backoff::new(REDIS_AWAY.0, REDIS_AWAY.1);
         loop {
             let answer = tokio::select! {
@@ -81,7 +94,10 @@ impl Completer {
             };
             self.deps.note_redis(answer.as_ref().err());
             match answer {
-                Ok(settled) => return self.report(completions, &settled),
+                Ok(settled) => {
+                    self.report(completions, &settled);
+                    return ControlFlow::Continue(());
+                }
                 Err(error @ (QueueError::Data(_) | QueueError::Config(_))) => {
                     return self.settle_one_by_one(completions, &error).await;
                 }
@@ -101,15 +117,19 @@ impl Completer {
     }
 
     /// Something in Redis is not as expected: finds the job it concerns, and lets its lease lapse.
-    async fn settle_one_by_one(&self, completions: &[Completion], error: &QueueError) {
+    async fn settle_one_by_one(&self, completions: &[Completion], error: &QueueError) -> ControlFlow<()> {
         if let [alone] = completions {
             let (job, queue) = (&alone.delivery.id, &alone.delivery.queue);
             tracing::error!(job, queue, %error, "the outcome cannot be recorded");
-            return;
+            return ControlFlow::Break(());
         }
+        let mut recorded = ControlFlow::Continue(());
         for completion in completions {
-            Box::pin(self.settle(std::slice::from_ref(completion))).await;
+            if Box::pin(self.settle(std::slice::from_ref(completion))).await.is_break() {
+                recorded = ControlFlow::Break(());
+            }
         }
+        recorded
     }
 
     /// Counts and logs what the queue recorded.
@@ -134,8 +154,19 @@ impl Completer {
     }
 }
 
-fn log_given_up(jobs: usize) {
+fn log_given_up(jobs: usize) -> ControlFlow<()> {
     tracing::warn!(jobs, "Redis did not take the outcomes before the end; their leases lapse and the ledger is found");
+    ControlFlow::Break(())
+}
+
+/// The spans of jobs that are traced, which now know how their jobs ended.
+fn traced(items: &[BatchItem]) -> Vec<Arc<JobSpan>> {
+    let noted = |item: &BatchItem| {
+        let span = item.span.clone()?;
+        span.note(&item.outcome);
+        Some(span)
+    };
+    items.iter().filter_map(noted).collect()
 }
 
 /// What to record for a batch that ran from `started_at` to `ended_at`. Each job gets its share of that time, one after the
@@ -161,7 +192,9 @@ mod tests {
     use super::*;
 
     fn items(size: usize, outcome: &JobOutcome) -> Vec<BatchItem> {
-        (0..size).map(|_| BatchItem { delivery: delivery(), unit: None, outcome: outcome.clone() }).collect()
+        (0..size)
+            .map(|_| BatchItem { delivery: delivery(), unit: None, outcome: outcome.clone(), span: None })
+            .collect()
     }
 
     #[test]

@@ -21,6 +21,7 @@ use super::batch::{Batch, BatchItem};
 use super::outcome::{Failure, FailureKind, JobOutcome};
 use crate::deps::Deps;
 use crate::state::in_flight::LeaseState;
+use crate::traces::JobSpan;
 
 /// Fewer jobs than this are not worth a thread of their own.
 const SMALLEST_CHUNK: usize = 32;
@@ -225,7 +226,7 @@ impl Run {
 
     /// The thread's side: all jobs in order, or until stopped.
     fn work(&self, extractor: &Extractor, now: DateTime<Utc>) {
-        for BatchItem { delivery, .. } in &self.items[self.first..] {
+        for BatchItem { delivery, span, .. } in &self.items[self.first..] {
             {
                 let mut progress = self.lock();
                 if progress.stopped {
@@ -233,8 +234,12 @@ impl Run {
                 }
                 progress.since = Some(Instant::now());
             }
+            let span = span.as_deref().map(JobSpan::extract);
             let caught = catch_unwind(AssertUnwindSafe(|| extractor(&self.interrupt, delivery, now)));
             let result = caught.unwrap_or_else(|panic| Err(panicked(&*panic)));
+            if let Some(span) = span {
+                span.end(result.as_ref().err());
+            }
             let mut progress = self.lock();
             progress.since = None;
             if progress.stopped {
@@ -370,6 +375,7 @@ mod tests {
             crashes: 0,
             enqueued_at: None,
             timeout: None,
+            trace_context: None,
             payload: Ok(Payload::Call(call)),
             lease,
         };
@@ -390,7 +396,7 @@ mod tests {
     #[test]
     fn a_result_at_the_last_moment_counts_and_the_job_behind_it_is_not_cut_off() {
         let delivery = super::super::outcome::tests::delivery;
-        let item = || BatchItem { delivery: delivery(), unit: None, outcome: JobOutcome::Released };
+        let item = || BatchItem { delivery: delivery(), unit: None, outcome: JobOutcome::Released, span: None };
         let cut = Cut { index: 0, outcome: JobOutcome::Stopped, overdue: false };
         let mut items = [item(), item()];
         let failure = Failure::permanent(FailureKind::Record, "no date");

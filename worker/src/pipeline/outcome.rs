@@ -60,6 +60,17 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// What this kind of failure means, without anything of the record.
+    pub(crate) const fn meaning(self) -> &'static str {
+        match self {
+            Self::Payload => "the payload cannot be read",
+            Self::Record => "the recipe does not fit the record",
+            Self::Rejected => "the database refused the rows",
+            Self::Timeout => "the job's time limit passed",
+            Self::Panic => "the worker panicked on this job",
+        }
+    }
+
     /// The last line's prefix in the failed registry; tools of RQ group by that line.
     pub(crate) const fn exception(self) -> &'static str {
         match self {
@@ -140,7 +151,7 @@ impl JobOutcome {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
     use jobqueue_queue::{Call, Lease, Serializer};
 
     use super::*;
@@ -156,6 +167,7 @@ pub(super) mod tests {
             crashes: 0,
             enqueued_at: None,
             timeout: None,
+            trace_context: None,
             payload: Ok(Payload::Call(Call {
                 function: "ParseCompany.parse_company".into(),
                 args: Vec::new(),

@@ -94,7 +94,7 @@ fn sort(deliveries: Vec<Delivery>, max_attempts: u32, suspects_allowed: bool) ->
     sorted.fresh.reserve(deliveries.len());
     let mut room = usize::from(suspects_allowed).saturating_mul(AFTER_ONE_CRASH);
     for delivery in deliveries {
-        let item = BatchItem { delivery, unit: None, outcome: JobOutcome::Released };
+        let item = BatchItem { delivery, unit: None, outcome: JobOutcome::Released, span: None };
         match most_together(item.delivery.crashes, max_attempts) {
             None => sorted.fresh.push(item),
             Some(limit) if room > 0 && sorted.suspects.len() < limit => {
@@ -140,6 +140,7 @@ mod tests {
             crashes: *crashes,
             enqueued_at: None,
             timeout: None,
+            trace_context: None,
             payload: Ok(Payload::Record("{}".into())),
             lease: Lease { queue: "q".into(), job: number.to_string(), execution: number.to_string() },
         };

@@ -16,6 +16,8 @@ use super::outage::{Outage, Waited};
 use super::outcome::{Failure, JobOutcome};
 use crate::deps::Deps;
 use crate::state::in_flight::LeaseState;
+use crate::state::metrics::class_of;
+use crate::traces::{Stage, StageSpan};
 
 /// Writes batches, so many at once.
 pub(crate) struct Writer {
@@ -34,6 +36,18 @@ enum NotWritten {
     Overdue,
     /// A person stopped one of the jobs; the others are to be written without it.
     Interrupted,
+}
+
+impl NotWritten {
+    /// What a trace says of it.
+    fn class_and_cause(&self) -> (&'static str, String) {
+        match self {
+            Self::TimedOut(limit) => ("timeout", Failure::timed_out(*limit).message),
+            Self::Away(error) => (class_of(error), error.to_string()),
+            Self::Overdue => ("overdue", "the worker has to end".into()),
+            Self::Interrupted => ("stopped", "one of the jobs was stopped; the others are written without it".into()),
+        }
+    }
 }
 
 /// Jobs that are written together, each with its rows.
@@ -105,6 +119,17 @@ impl Writer {
             permit = self.permits.acquire() => permit.expect("the semaphore is never closed"),
         };
         deps.metrics().batch_jobs.observe(units.len() as f64);
+        let span = StageSpan::begin(Stage::Write, &part.items);
+        let answer = self.send_now(part, units).await;
+        drop(permit);
+        if let Some(span) = span {
+            span.end(answer.as_ref().err().map(NotWritten::class_and_cause));
+        }
+        answer
+    }
+
+    async fn send_now(&self, part: &Part, units: &[Unit]) -> Result<Vec<UnitOutcome>, NotWritten> {
+        let deps = &self.deps;
         let deliveries = part.items.iter().map(|item| &item.delivery);
         let limit = deliveries.clone().filter_map(|delivery| delivery.timeout).min();
         let began = Instant::now();
@@ -118,7 +143,6 @@ impl Writer {
             }
             answer = within(limit, writing) => answer,
         };
-        drop(permit);
         deps.metrics().write_seconds.observe(began.elapsed().as_secs_f64());
         match answer {
             Ok(outcomes) => outcomes.map_err(NotWritten::Away),

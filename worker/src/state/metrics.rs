@@ -63,6 +63,8 @@ pub(crate) struct Metrics {
     maintained: Family<ActionLabel, Counter>,
     ledger_pruned: Counter,
     callbacks_skipped: Counter,
+    /// Spans that no collector got.
+    pub(crate) spans_dropped: Counter,
 }
 
 impl fmt::Debug for Metrics {
@@ -105,6 +107,7 @@ impl Metrics {
             maintained: Family::default(),
             ledger_pruned: Counter::default(),
             callbacks_skipped: Counter::default(),
+            spans_dropped: Counter::default(),
         };
         metrics.register();
         metrics
@@ -144,6 +147,8 @@ impl Metrics {
         to.register("ledger_entries_pruned", "Old ledger entries removed", self.ledger_pruned.clone());
         let help = "Callbacks of jobs that were skipped because they are code in another language";
         to.register("callbacks_skipped", help, self.callbacks_skipped.clone());
+        let help = "Spans of traces that were dropped: the collector was away, or too slow";
+        to.register("spans_dropped", help, self.spans_dropped.clone());
     }
 
     /// Counts what the queue recorded for a job.
@@ -190,15 +195,7 @@ impl Metrics {
 
     /// Counts a failure of the database.
     pub(crate) fn database_failed(&self, error: &SinkError) {
-        let class = match error {
-            SinkError::Unavailable { .. } => "unavailable",
-            SinkError::Unwritable { .. } => "unwritable",
-            SinkError::Disconnected { .. } => "disconnected",
-            SinkError::Denied { .. } => "denied",
-            SinkError::SchemaMismatch { .. } => "misfit",
-            SinkError::Config(_) => "config",
-        };
-        self.database_errors.get_or_create(&ClassLabel { class }).inc();
+        self.database_errors.get_or_create(&ClassLabel { class: class_of(error) }).inc();
     }
 
     /// Counts a failed operation on Redis.
@@ -236,6 +233,18 @@ impl Metrics {
         let mut text = String::new();
         encode(&mut text, &self.registry).expect("writing to a string does not fail");
         text
+    }
+}
+
+/// The label of a failure of the database.
+pub(crate) const fn class_of(error: &SinkError) -> &'static str {
+    match error {
+        SinkError::Unavailable { .. } => "unavailable",
+        SinkError::Unwritable { .. } => "unwritable",
+        SinkError::Disconnected { .. } => "disconnected",
+        SinkError::Denied { .. } => "denied",
+        SinkError::SchemaMismatch { .. } => "misfit",
+        SinkError::Config(_) => "config",
     }
 }
 

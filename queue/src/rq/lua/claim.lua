@@ -3,7 +3,7 @@
 -- ARGV and answer: claim.rs.
 local worker_ttl, lease, max = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local max_job_bytes, max_bytes = tonumber(ARGV[6]), tonumber(ARGV[7])
-local stem = ARGV[8]
+local stem, with_meta = ARGV[8], ARGV[9] == '1'
 local score = int(OURS + math.ceil(now + micros / 1e6 + lease))
 local record_ttl, executions_score, lease_text = int(lease + RECORD_OF_A_RUN), int(now + lease + 60), int(lease)
 
@@ -16,6 +16,12 @@ local jobs, dropped, bytes, cap = {}, {}, 0, max
 local taken, held, mine, before, kept = {}, {}, {}, {}, {}
 local gone, served, head = {}, {}, ''
 local waits_aside = false
+-- A longer `meta` is not sent: it is asked for because of a trace context, which is short.
+local LONGEST_META = 16384
+-- Each field costs.
+local FIELDS = {'status', 'data', 'created_at', 'enqueued_at', 'timeout', 'retries_left', 'ttl', 'worker_name',
+  'jobqueue_attempts'}
+if with_meta then FIELDS[#FIELDS + 1] = 'meta' end
 -- Stale ids cost no place in the batch, but a flood of them must not hold up the server.
 local budget = max * 4 + 400
 
@@ -85,15 +91,16 @@ local function begin(J, Q, f, own)
   bytes = bytes + #data
   local created_at, enqueued_at = f.created_at, f.enqueued_at
   if not created_at then created_at, enqueued_at = string.match(f.of, '^(%S*) (.*)$') end
-  jobs[#jobs + 1] = {Q, J, E, data, size, created_at, enqueued_at or '', f.timeout or '', f.generation or '0', attempts,
+  local row = {Q, J, E, data, size, created_at, enqueued_at or '', f.timeout or '', f.generation or '0', attempts,
     f.crashes, f.run}
+  if with_meta then row[#row + 1] = f.meta and #f.meta <= LONGEST_META and f.meta or '' end
+  jobs[#jobs + 1] = row
   return true
 end
 
--- What ours have written is asked for only where one of ours had the job before: each field costs.
+-- What ours have written is asked for only where one of ours had the job before.
 local function read(J)
-  local f = redis.call('HMGET', job_key(J), 'status', 'data', 'created_at', 'enqueued_at', 'timeout', 'retries_left', 'ttl',
-    'worker_name', 'jobqueue_attempts')
+  local f = redis.call('HMGET', job_key(J), unpack(FIELDS))
   local touched, o = f[9] and true or false, {}
   if touched then
     o = redis.call('HMGET', job_key(J), 'jobqueue_generation', 'jobqueue_crashes', 'jobqueue_execution', 'jobqueue_run',
@@ -102,7 +109,7 @@ local function read(J)
   return {status = f[1] or nil, data = f[2] or nil, created_at = f[3] or nil,
     enqueued_at = f[4] or nil, timeout = f[5] or nil, retries = f[6] or nil, ttl = f[7] or nil, worker = f[8] or nil,
     attempts = tonumber(f[9] or '') or 0, touched = touched, generation = o[1] or nil, crashes = tonumber(o[2] or '') or 0,
-    execution = o[3] or nil, run = o[4] or nil, of = o[5] or nil}
+    execution = o[3] or nil, run = o[4] or nil, of = o[5] or nil, meta = f[10] or nil}
 end
 
 -- A producer that writes no times wrote over a record that waits aside, or is in hand as `live`: what it holds tells the
@@ -206,7 +213,7 @@ local function take_aside(J, Q)
       drop(J, 'its status is ' .. f.status)
     else
       if own then
-        x.status, x.execution, x.worker, x.generation = f.status, f.execution, f.worker, f.generation
+        x.status, x.execution, x.worker, x.generation, x.meta = f.status, f.execution, f.worker, f.generation, f.meta
       end
       if not begin(J, Q, x, own) then return false end
     end
@@ -309,7 +316,7 @@ if redis.call('EXISTS', P .. ':suspended') == 1 then
 end
 
 local trouble
-for i = 9, #ARGV do
+for i = 10, #ARGV do
   local Q = ARGV[i]
   while #jobs < cap and budget > 0 do
     local begun, said = #jobs, #dropped

@@ -27,6 +27,8 @@ pub(in crate::rq) struct ClaimArguments<'a> {
     pub(in crate::rq) max_total_bytes: usize,
     /// The first 24 digits of the executions' ids.
     pub(in crate::rq) execution_stem: String,
+    /// Whether each job's `meta` is sent too.
+    pub(in crate::rq) with_meta: bool,
     /// Names of the queues, in the order in which they are served.
     pub(in crate::rq) queues: Vec<&'a str>,
 }
@@ -76,12 +78,15 @@ pub(in crate::rq) struct ClaimedJob {
     /// What the ledger knows the run by; `None` for a run that a worker of an older version began, which it knows by queue,
     /// job and generation.
     pub(in crate::rq) run: Option<String>,
+    /// As the producer's serializer wrote it; empty if it was not asked for, is not there, or is long.
+    pub(in crate::rq) meta: Vec<u8>,
 }
 
 impl ClaimArguments<'_> {
     /// The call.
     pub(in crate::rq) fn call(&self, caller: Caller<'_>) -> Invocation<'static> {
-        let Self { worker_ttl, lease, max_jobs, max_job_bytes, max_total_bytes, execution_stem, queues } = self;
+        let Self { worker_ttl, lease, max_jobs, max_job_bytes, max_total_bytes, execution_stem, with_meta, queues } =
+            self;
         caller
             .call(&CLAIM)
             .arg(worker_ttl)
@@ -90,6 +95,7 @@ impl ClaimArguments<'_> {
             .arg(max_job_bytes)
             .arg(max_total_bytes)
             .arg(execution_stem)
+            .arg(if *with_meta { "1" } else { "" })
             .arg(queues)
     }
 }
@@ -129,6 +135,7 @@ impl ClaimedJob {
             attempt: row.read("attempt")?,
             crashes: row.read("crashes")?,
             run: Some(row.read("run")?),
+            meta: row.read_if_sent("meta")?,
         };
         if let Some(generation) = job.run.as_deref().and_then(|run| run.strip_prefix(BY_NAMES)) {
             job.generation = number(generation.as_bytes());

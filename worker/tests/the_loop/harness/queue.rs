@@ -170,6 +170,7 @@ impl Backend for Queue {
                 crashes: job.crashes,
                 enqueued_at: None,
                 timeout: job.timeout,
+                trace_context: None,
                 payload: Ok(Payload::Record(job.body.clone())),
                 lease: Lease { queue: "q".into(), job: job.id.clone(), execution: execution.clone() },
             });
