@@ -5,6 +5,7 @@ A marker is an HTML comment on the line above a block; a reader of the page does
     run                     the block is run in a shell, from the top of a clone, after the blocks above it
     run: cluster            ... in the tests with a cluster
     run: both               ... in the tests without a cluster and in those with one
+    run: bare               ... on a bare Debian only (`e2e/stranger`), which also runs what needs no cluster
     file: NAME              the block is saved under that name, for the blocks below it
     output                  what the block above it that was run prints; see `printed.py`
     output: NUMBER ...      ... and these numbers are the same in every run
@@ -34,7 +35,7 @@ ITEM = re.compile(r"\s*([-*+]|\d+[.)])\s")
 
 KINDS = {"run", "file", "output", "merged into", "values of", "rules of", "parsed", "tested by", "not run"}
 WITHOUT_ARGUMENT = {"run", "output"}
-HIDDEN = {"check": "local", "check in the cluster": "cluster"}
+HIDDEN = {"check": ("local", "bare"), "check in the cluster": ("cluster",)}
 # Whatever looks like a marker and is none is a mistake; other comments are none of ours.
 LOOKS_LIKE = re.compile(r"\s*<!--\s*(" + "|".join(sorted(KINDS | set(HIDDEN))) + r")\b")
 
@@ -62,7 +63,7 @@ class Block:
         return f"{self.page}:{self.line}"
 
     def runs(self, where):
-        """Whether it is part of the tests called `where`: local or cluster."""
+        """Whether it is part of the tests called `where`: local, bare or cluster."""
         return self.kind == "file" or where in self.where
 
 
@@ -108,7 +109,7 @@ def blocks_of(page, text):
                 raise Mistake(f"{page}:{number}: there is no block below this marker")
             if comment and comment["kind"] in HIDDEN:
                 where = HIDDEN[comment["kind"]]
-                found.append(Block(page, number + 1, "", comment["argument"] or "", "check", where=(where,)))
+                found.append(Block(page, number + 1, "", comment["argument"] or "", "check", where=where))
             elif comment and comment["kind"] in KINDS:
                 marker = comment["kind"], comment["argument"] or ""
             elif LOOKS_LIKE.match(line):
@@ -134,7 +135,7 @@ def _marked(page, line, language, body, marker):
 
 
 def _conditions(block):
-    block.where = ("local",)
+    block.where = ("local", "bare")
     rest = block.argument
     while rest:
         if rest.startswith("until "):
@@ -144,7 +145,9 @@ def _conditions(block):
         if condition == "cluster":
             block.where = ("cluster",)
         elif condition == "both":
-            block.where = ("local", "cluster")
+            block.where = ("local", "bare", "cluster")
+        elif condition == "bare":
+            block.where = ("bare",)
         elif re.fullmatch(r"exit \d+", condition):
             block.code = int(condition.removeprefix("exit "))
         elif condition in ("on kind", "on containerd"):

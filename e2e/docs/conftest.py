@@ -16,6 +16,7 @@ import pytest
 from e2e.harness import ROOT
 
 from .reader import Reader, clone, environment, free_port_6379, programs
+from .shell import Shell
 
 CLONE_NEWNET, SIOCSIFFLAGS, IFF_UP = 0x40000000, 0x8914, 1
 
@@ -46,13 +47,9 @@ def reader(installed, tmp_path):
     started = []
 
     def start(where, conditions=(), **variables):
-        each = Reader(
-            where,
-            clone(tmp_path / f"clone-{len(started)}"),
-            environment(installed, **variables),
-            tmp_path / f"notes-{len(started)}",
-            conditions,
-        )
+        directory = clone(tmp_path / f"clone-{len(started)}")
+        shell = Shell(directory, environment(installed, **variables), tmp_path / f"notes-{len(started)}")
+        each = Reader(where, directory, shell, conditions)
         started.append(each)
         return each
 

@@ -16,7 +16,6 @@ from e2e.harness.workers import binary
 
 from .blocks import Block
 from .printed import difference
-from .shell import Shell
 
 MADE = {ROOT / "target", ROOT / ".git", ROOT / "demo", ROOT / "queue" / "fuzz" / "target"}
 MADE_ANYWHERE = shutil.ignore_patterns(".venv", ".jobqueue", "__pycache__", "*.sqlite*")
@@ -68,11 +67,11 @@ def free_port_6379():
 
 
 class Reader:
-    """Follows a page in the tests called `where`."""
+    """Follows a page in the tests called `where`, with a shell that is in `directory`. A block has so many seconds."""
 
-    def __init__(self, where, directory, variables, notes, conditions=()):
+    def __init__(self, where, directory, shell, conditions=(), seconds=120):
         self.where, self.directory, self.conditions = where, Path(directory), conditions
-        self.shell = Shell(directory, variables, notes)
+        self.shell, self.seconds = shell, seconds
         self.output_of_last = None  # of the block that was run last, where that was here
 
     def follow(self, blocks):
@@ -88,7 +87,7 @@ class Reader:
         """One block."""
         if block.kind in ("run", "check"):
             runs = block.runs(self.where) and all(condition in self.conditions for condition in block.conditions)
-            output = self.shell.run(block.text, block.code, block.until) if runs else None
+            output = self.shell.run(block.text, block.code, block.until, self.seconds) if runs else None
             if block.kind == "run":
                 self.output_of_last = output
         elif block.kind == "file":

@@ -16,21 +16,23 @@ trap 'code=$?
 [ -e {interrupted} ] || [ $code = {code} ] || {{ echo "[$BASH_COMMAND] ended with $code" >&2; exit $code; }}' ERR
 {commands}"""
 
+BASH = ("env", "--default-signal=INT", "bash", "--norc", "--noprofile")
+
 
 class Failed(AssertionError):
     """A block that did not end as its page says."""
 
 
 class Shell:
-    """Bash in `directory`; scripts and outputs go to `notes`."""
+    """Bash in `directory`; scripts and outputs go to `notes`. `command`: what starts it, if it is not here."""
 
-    def __init__(self, directory, environment, notes):
+    def __init__(self, directory, environment, notes, command=BASH):
         self.directory, self.notes, self.count = Path(directory), Path(notes), 0
         self.notes.mkdir(parents=True, exist_ok=True)
         with open(self.notes / "shell", "wb") as log:
             # Tests that were begun in the background ignore Ctrl-C, and so would all that they begin.
             self.child = subprocess.Popen(
-                ["env", "--default-signal=INT", "bash", "--norc", "--noprofile"],
+                [str(part) for part in command],
                 stdin=subprocess.PIPE,
                 stdout=log,
                 stderr=log,

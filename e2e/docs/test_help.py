@@ -1,20 +1,12 @@
 """What the programs say with `--help`: it is on the page, and keeps to the rule book of the prose."""
 
 import re
-from importlib.machinery import SourceFileLoader
-from importlib.util import module_from_spec, spec_from_loader
 
 from e2e.harness import ROOT
+from e2e.harness.script import loaded
 from e2e.harness.workers import binary
 
 DIRECTORY = binary("jobqueue").parent
-
-
-def loaded(path):
-    loader = SourceFileLoader(path.stem.replace("-", "_"), str(path))
-    module = module_from_spec(spec_from_loader(loader.name, loader))
-    loader.exec_module(module)
-    return module
 
 
 prose = loaded(ROOT / "site" / "prose.py")

@@ -92,20 +92,24 @@ PAGE = textwrap.dedent("""\
     <!-- check: true -->
     <!-- run: cluster, until Done -->
         watch
+
+    <!-- run: bare -->
+        install
     """)
 
 
 def test_blocks_are_found_with_their_markers():
-    file, both, hidden, watch = blocks_of("page", PAGE)
+    file, both, hidden, watch, bare = blocks_of("page", PAGE)
     assert (file.kind, file.argument, file.language, file.text, file.line) == ("file", "a.yaml", "yaml", "a: 1\n", 5)
     assert (both.where, both.code, both.text.splitlines()[-1], both.line) == (
-        ("local", "cluster"),
+        ("local", "bare", "cluster"),
         3,
         "after an empty line",
         9,
     )
-    assert (hidden.kind, hidden.text, hidden.where) == ("check", "true", ("local",))
+    assert (hidden.kind, hidden.text, hidden.where) == ("check", "true", ("local", "bare"))
     assert (watch.where, watch.until) == (("cluster",), "Done")
+    assert (bare.where, bare.text) == (("bare",), "install\n")
 
 
 @pytest.mark.parametrize(

@@ -8,10 +8,10 @@ use clap::Args;
 use jobqueue_dashboard::{Dashboard, Prometheus, Settings};
 use serde_json::json;
 use tempfile::NamedTempFile;
-use tokio::signal::unix::{SignalKind, signal};
 
 use crate::common::exit::{Exit, Failure};
 use crate::common::global_args::GlobalArgs;
+use crate::common::interruption::interruption;
 use crate::common::output::Output;
 use crate::common::queue_source::{ClusterArgs, source};
 
@@ -60,13 +60,22 @@ pub(crate) async fn run(global: &GlobalArgs, args: &DashboardArgs, output: Outpu
     output.say("Open this address in a browser on this machine. Ctrl-C ends the dashboard.");
     // The file lives as long as the dashboard.
     let _page = if args.open { Some(open(&url).await?) } else { None };
-    let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     tokio::select! {
         served = dashboard.serve() => served.context("the dashboard cannot go on")?,
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminated.recv() => {}
+        () = interruption() => {}
     }
     Ok(Exit::Ok)
+}
+
+/// What opens a file in its own program, and its arguments before the file.
+fn opener() -> (&'static str, &'static [&'static str]) {
+    if cfg!(target_os = "macos") {
+        ("open", &[])
+    } else if cfg!(windows) {
+        ("rundll32", &["url.dll,FileProtocolHandler"])
+    } else {
+        ("xdg-open", &[])
+    }
 }
 
 /// Opens a file that leads to the address: as an argument of a program, the token would be seen by all users.
@@ -76,8 +85,9 @@ async fn open(url: &str) -> anyhow::Result<NamedTempFile> {
         page,
         "<!DOCTYPE html><meta http-equiv=\"refresh\" content=\"0; url={url}\"><a href=\"{url}\">JobQueue</a>"
     )?;
-    let program = if cfg!(target_os = "macos") { "open" } else { "xdg-open" };
+    let (program, arguments) = opener();
     let mut command = tokio::process::Command::new(program);
+    command.args(arguments);
     command.arg(page.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let ended = command.status().await;
     if !ended.as_ref().is_ok_and(std::process::ExitStatus::success) {

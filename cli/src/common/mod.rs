@@ -3,6 +3,7 @@
 pub(crate) mod decision;
 pub(crate) mod exit;
 pub(crate) mod global_args;
+pub(crate) mod interruption;
 pub(crate) mod lines;
 pub(crate) mod output;
 pub(crate) mod private_redis;

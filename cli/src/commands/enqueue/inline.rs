@@ -8,8 +8,9 @@ use jobqueue_json::{Map, Value};
 
 use super::feed::{BatchSize, Feed, Then};
 use super::meter::Meter;
-use super::{EnqueueArgs, Summary, input_failure, interruption};
+use super::{EnqueueArgs, Summary, input_failure};
 use crate::common::exit::{Exit, Failure};
+use crate::common::interruption::interruption;
 use crate::common::lines::Line;
 use crate::common::output::Output;
 use crate::common::sink::{self, sink_failure};
@@ -39,6 +40,7 @@ pub(super) async fn run(target: &Target, args: &EnqueueArgs, output: Output) -> 
         failed: 0,
     };
     let mut feed = Feed::start(args.open()?, BatchSize { lines: usize::from(args.batch).min(200), bytes: 4 << 20 });
+    // The batch under way is finished, then the run stops.
     let interrupted = interruption();
     tokio::pin!(interrupted);
     let skipped = loop {

@@ -11,7 +11,6 @@ use std::time::Instant;
 use clap::Args;
 use jobqueue_queue::producer::ProducerRetry;
 use serde::Serialize;
-use tokio::signal::unix::{SignalKind, signal};
 
 use self::feed::BatchSize;
 use crate::common::exit::{Exit, Failure};
@@ -155,15 +154,6 @@ fn closing(summary: &Summary, args: &EnqueueArgs) -> String {
         parts.push(format!("{} line(s) skipped, not UTF-8", summary.skipped_lines));
     }
     parts.join("; ")
-}
-
-/// Resolves at Ctrl-C or SIGTERM: the batch under way is finished, then the run stops.
-async fn interruption() {
-    let mut terminate = signal(SignalKind::terminate()).expect("a signal handler can be installed in the runtime");
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = terminate.recv() => {}
-    }
 }
 
 fn input_failure(args: &EnqueueArgs, error: &LineError) -> Failure {

@@ -8,8 +8,9 @@ use jobqueue_queue::{Protocol, QueueError, Serializer};
 
 use super::feed::{Feed, Gathered, Then};
 use super::meter::Meter;
-use super::{EnqueueArgs, Summary, input_failure, interruption};
+use super::{EnqueueArgs, Summary, input_failure};
 use crate::common::exit::{Exit, Failure, queue_failure};
+use crate::common::interruption::interruption;
 use crate::common::lines::Lines;
 use crate::common::output::Output;
 use crate::common::target::Target;
@@ -41,6 +42,7 @@ pub(super) async fn run(target: &Target, args: &EnqueueArgs, output: Output) -> 
     let run = producer.begin(source.as_deref(), &from).await.map_err(queue_failure)?;
     let mut sending = Sending { producer: &producer, run: &run, progress: from, meter: Meter::new(args, output) };
     let mut feed = Feed::start(lines, args.batch_size());
+    // The batch under way is finished, then the run stops.
     let interrupted = interruption();
     tokio::pin!(interrupted);
     loop {

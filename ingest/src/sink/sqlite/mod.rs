@@ -11,7 +11,6 @@ mod schema;
 use std::{collections::HashSet, path::PathBuf, time::Duration};
 
 use async_trait::async_trait;
-use nix::sys::statvfs::statvfs;
 use sqlx::{
     AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, Row as _, Sqlite, SqliteConnection, SqlitePool,
     Transaction,
@@ -50,8 +49,7 @@ const SCARCE: u64 = 64 << 20;
 
 impl SqliteStore {
     fn is_short_of_room(&self) -> bool {
-        statvfs(self.options.get_filename())
-            .is_ok_and(|disk| disk.blocks_available().saturating_mul(disk.fragment_size()) < SCARCE)
+        fs4::available_space(self.options.get_filename()).is_ok_and(|room| room < SCARCE)
     }
 
     /// Moves the write-ahead log into the file. A log that fills the disk leaves no room to do that later, so that no commit

@@ -90,12 +90,7 @@ impl ClusterSource {
     }
 
     /// The queues of these namespaces, as this client of `server` sees them.
-    pub fn with_client(
-        client: Client,
-        server: &str,
-        namespaces: &[String],
-        settings: ClusterSettings,
-    ) -> Arc<Self> {
+    pub fn with_client(client: Client, server: &str, namespaces: &[String], settings: ClusterSettings) -> Arc<Self> {
         let watched: Vec<Option<String>> =
             if settings.all_namespaces { vec![None] } else { namespaces.iter().cloned().map(Some).collect() };
         let of = match watched.as_slice() {
