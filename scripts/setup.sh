@@ -3,6 +3,8 @@
 RQ_VERSIONS=(2.12.0 3.0.0)
 RUFF=0.17.6
 VENVS=e2e/.venv
+CARGO_ZIGBUILD=0.24.1
+ZIG=0.17.1
 KIND=sigs.k8s.io/kind@v0.33.0
 CARGO_DENY=0.20.2
 
@@ -101,6 +103,11 @@ browser_tests() { environment dashboard "$(cat e2e/dashboard/requirements.txt)" 
 ruff() {
     environment ruff "ruff==$RUFF" "ruff==$RUFF"
     "$VENVS/ruff/bin/ruff" "$@"
+}
+
+# Compiles for other systems.
+zig_environment() {
+    environment zig "$CARGO_ZIGBUILD $ZIG" "cargo-zigbuild==$CARGO_ZIGBUILD" "ziglang==$ZIG"
 }
 
 # Builds the documentation's site.

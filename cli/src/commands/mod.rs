@@ -6,6 +6,10 @@ pub(crate) mod dashboard;
 pub(crate) mod enqueue;
 pub(crate) mod explain;
 pub(crate) mod failed;
+#[cfg(unix)]
+pub(crate) mod local;
+#[cfg(not(unix))]
+#[path = "local_elsewhere.rs"]
 pub(crate) mod local;
 pub(crate) mod schema;
 pub(crate) mod simulate;

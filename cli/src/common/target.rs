@@ -11,8 +11,15 @@ use jobqueue_queue::{Connection, ConnectionUrl, Protocol, StatsQuery, Timeouts};
 use crate::common::exit::{Exit, Failure};
 use crate::common::global_args::{GlobalArgs, ProtocolArg};
 use crate::common::output::{Format, Output};
+#[cfg(unix)]
 use crate::common::private_redis::private_redis_url;
 use crate::common::tls::TlsFiles;
+
+/// Local mode, which starts a Redis of its own, is for Unix.
+#[cfg(not(unix))]
+fn private_redis_url(_: &str, _: &Path) -> Option<String> {
+    None
+}
 
 /// What the command line and the manifest say together.
 // No Debug: the URLs may hold passwords.
