@@ -5,9 +5,7 @@ use std::sync::LazyLock;
 
 use crossterm::terminal::enable_raw_mode;
 use crossterm::{execute, terminal};
-use nix::sys::signal::{Signal, raise};
 use ratatui::{DefaultTerminal, Frame};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 
 /// Whether a thread or a task panicked. The hook of panics is the process's, and so is this.
@@ -15,15 +13,14 @@ static PANICKED: LazyLock<watch::Sender<bool>> = LazyLock::new(|| watch::Sender:
 
 /// What ends the page besides a key.
 pub(crate) struct Ended {
-    signals: Vec<tokio::signal::unix::Signal>,
+    signals: Vec<Signal>,
     panicked: watch::Receiver<bool>,
 }
 
 impl Ended {
     /// From now on signals end the page, not the process.
     pub(crate) fn watch() -> io::Result<Self> {
-        let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()];
-        let signals = kinds.into_iter().map(signal).collect::<io::Result<_>>()?;
+        let signals = signals()?;
         PANICKED.send_replace(false);
         Ok(Self { signals, panicked: PANICKED.subscribe() })
     }
@@ -41,6 +38,25 @@ impl Ended {
     pub(crate) fn by_panic(&self) -> bool {
         *self.panicked.borrow()
     }
+}
+
+#[cfg(unix)]
+type Signal = tokio::signal::unix::Signal;
+#[cfg(windows)]
+type Signal = tokio::signal::windows::CtrlClose;
+
+/// Those by which a person or the system ends a program.
+#[cfg(unix)]
+fn signals() -> io::Result<Vec<Signal>> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup(), SignalKind::quit()];
+    kinds.into_iter().map(signal).collect()
+}
+
+/// The console is closed. Ctrl-C is a key.
+#[cfg(windows)]
+fn signals() -> io::Result<Vec<Signal>> {
+    Ok(vec![tokio::signal::windows::ctrl_close()?])
 }
 
 /// The terminal while it is ours.
@@ -87,7 +103,8 @@ impl Screen {
     pub(crate) fn suspend(&mut self) -> io::Result<()> {
         self.terminal.show_cursor()?;
         ratatui::restore();
-        raise(Signal::SIGTSTP)?;
+        #[cfg(unix)]
+        nix::sys::signal::raise(nix::sys::signal::Signal::SIGTSTP)?;
         enable_raw_mode()?;
         execute!(io::stdout(), terminal::EnterAlternateScreen)?;
         self.clear()

@@ -1,19 +1,16 @@
 //! `jobqueue status --watch`: the tables in place on a terminal; elsewhere again whenever something changed.
 
 use std::io::{self, IsTerminal};
-use std::os::fd::AsFd;
 use std::time::Duration;
 
-use anyhow::Context;
 use chrono::SecondsFormat;
 use console::{Term, truncate_str};
 use jobqueue_queue::Connection;
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use super::{Report, read, tables, unread};
 use crate::common::exit::Exit;
+use crate::common::interruption::interruption;
 use crate::common::output::{Output, printable};
 use crate::common::target::Target;
 
@@ -24,7 +21,6 @@ const SHARE: u32 = 5;
 
 /// Shows what changes until it is interrupted, or nobody reads it any more.
 pub(super) async fn watch(target: &Target, connection: &Connection, output: Output) -> anyhow::Result<Exit> {
-    let mut terminated = signal(SignalKind::terminate()).context("cannot wait for SIGTERM")?;
     let mut watched = Watched::new(output);
     // Of a Redis that was never reached, the error is the answer.
     watched.show(read(target, connection).await?)?;
@@ -41,17 +37,27 @@ pub(super) async fn watch(target: &Target, connection: &Connection, output: Outp
     };
     tokio::select! {
         followed = follow => followed,
-        _ = tokio::signal::ctrl_c() => Ok(Exit::Ok),
-        _ = terminated.recv() => Ok(Exit::Ok),
+        () = interruption() => Ok(Exit::Ok),
     }
 }
 
 /// Whether the other end of a pipe is closed: otherwise that would be noticed at the next change only.
+#[cfg(unix)]
 fn nobody_reads() -> bool {
+    use std::os::fd::AsFd;
+
+    use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+
     let out = io::stdout();
     let mut asked = [PollFd::new(out.as_fd(), PollFlags::empty())];
     poll(&mut asked, PollTimeout::ZERO).is_ok_and(|count| count > 0)
         && asked[0].revents().is_some_and(|events| events.contains(PollFlags::POLLERR))
+}
+
+/// Elsewhere it is noticed at the next change.
+#[cfg(not(unix))]
+fn nobody_reads() -> bool {
+    false
 }
 
 /// What was shown.
