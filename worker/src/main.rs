@@ -27,6 +27,7 @@ const UNAVAILABLE: u8 = 69;
 const CONFIG: u8 = 78;
 
 /// Batches are many small values that one thread makes and another drops: with the C library's a fifth of a worker's time.
+#[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 

@@ -377,7 +377,11 @@ impl AsyncDNSResolver for Within {
 
 fn tcp_settings() -> TcpSettings {
     let keepalive = TcpKeepalive::new().with_time(PEER_GONE / 2).with_interval(PEER_GONE / 6);
-    TcpSettings::default().set_nodelay(true).set_keepalive(keepalive).set_user_timeout(PEER_GONE)
+    let settings = TcpSettings::default().set_nodelay(true).set_keepalive(keepalive);
+    // Elsewhere the keepalive alone notices that a peer is gone.
+    #[cfg(target_os = "linux")]
+    let settings = settings.set_user_timeout(PEER_GONE);
+    settings
 }
 
 fn certificates(url: &ConnectionUrl, tls: &TlsOptions) -> Result<Option<TlsCertificates>, QueueError> {
