@@ -9,26 +9,26 @@ use crate::deps::Deps;
 use crate::pipeline::Pipeline;
 use crate::pipeline::batch::Batch;
 use crate::pipeline::quarantine::Admitted;
-use crate::pipeline::turn::Turn;
+use crate::pipeline::write_order::WriteTicket;
 
 /// Works until the worker drains.
 pub(crate) async fn run(deps: &Deps, pipeline: &Pipeline) {
-    while let Some((batches, mut turn)) = next(deps, pipeline).await {
+    while let Some((batches, mut ticket)) = next(deps, pipeline).await {
         let mut batches = VecDeque::from(batches);
         while let Some(batch) = batches.pop_front() {
             let is_last = batches.is_empty();
-            let batch = write(deps, pipeline, batch, turn.as_mut()).await;
+            let batch = write(deps, pipeline, batch, ticket.as_mut()).await;
             if is_last {
-                turn = None;
+                ticket = None;
             }
             settle(deps, pipeline, batch).await;
         }
     }
 }
 
-/// The next batches, in the order in which they are to be worked on, and their turn to be written if that is to come in order,
-/// too; `None` once the worker drains.
-async fn next(deps: &Deps, pipeline: &Pipeline) -> Option<(Vec<Batch>, Option<Turn>)> {
+/// The next batches, in the order in which they are to be worked on, and their ticket if they are to be written in that
+/// order; `None` once the worker drains.
+async fn next(deps: &Deps, pipeline: &Pipeline) -> Option<(Vec<Batch>, Option<WriteTicket>)> {
     let mut token = pipeline.claimer.token().await?;
     loop {
         let claimed = pipeline.claimer.claim(&mut token).await?;
@@ -37,13 +37,13 @@ async fn next(deps: &Deps, pipeline: &Pipeline) -> Option<(Vec<Batch>, Option<Tu
             pipeline.completer.complete(batch).await;
         }
         if !batches.is_empty() {
-            return Some((batches, (deps.settings.concurrency == 1).then(|| token.turns.give())));
+            return Some((batches, (deps.settings.concurrency == 1).then(|| token.write_order.ticket())));
         }
     }
 }
 
 /// From claimed jobs to rows in the database.
-async fn write(deps: &Deps, pipeline: &Pipeline, mut batch: Batch, turn: Option<&mut Turn>) -> Batch {
+async fn write(deps: &Deps, pipeline: &Pipeline, mut batch: Batch, ticket: Option<&mut WriteTicket>) -> Batch {
     let (metrics, jobs) = (deps.metrics(), batch.items.len());
     metrics.in_flight.inc_by(i64::try_from(jobs).unwrap_or(i64::MAX));
     batch.started_at = Utc::now();
@@ -57,8 +57,8 @@ async fn write(deps: &Deps, pipeline: &Pipeline, mut batch: Batch, turn: Option<
     pipeline.extraction.extract(&mut batch).await;
     metrics.extract_seconds.observe(began.elapsed().as_secs_f64());
     tracing::trace!(jobs, "extracted");
-    if let Some(turn) = turn {
-        turn.comes().await;
+    if let Some(ticket) = ticket {
+        ticket.admitted().await;
     }
     pipeline.writer.write(&mut batch).await;
     tracing::trace!(jobs, "written");

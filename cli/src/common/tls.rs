@@ -36,6 +36,7 @@ impl TlsFiles {
     }
 
     /// As a worker process takes them. A variable without a file is to be removed from the environment of the worker.
+    #[cfg(unix)]
     pub(crate) fn environment(&self) -> [(&'static str, Option<&Path>); 3] {
         [
             ("JOBQUEUE_REDIS_CA", self.ca.as_deref()),

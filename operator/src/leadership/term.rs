@@ -294,7 +294,8 @@ mod tests {
         let asked = Arc::new(AtomicUsize::new(0));
         let context = term(&asked).context;
         let wake = async |generation| {
-            let pause = controller::visit(object(generation), &context).await.expect("it comes back by itself");
+            let pause =
+                controller::reconcile_object(object(generation), &context).await.expect("it comes back by itself");
             (asked.swap(0, Ordering::SeqCst) > 0, pause)
         };
         assert!(wake(1).await.0, "the API server is asked");

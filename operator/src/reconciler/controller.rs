@@ -128,7 +128,7 @@ struct Controller {
 }
 
 /// A reconcile that is over: of which queue, and when it comes back by itself.
-type Visited = (Arc<Key>, Option<Duration>);
+type Reconciled = (Arc<Key>, Option<Duration>);
 
 impl Controller {
     async fn run(
@@ -137,7 +137,7 @@ impl Controller {
         mut wakes: impl Stream<Item = Key> + Unpin,
         stop: CancellationToken,
     ) {
-        let mut running: FuturesUnordered<BoxFuture<'static, Visited>> = FuturesUnordered::new();
+        let mut running: FuturesUnordered<BoxFuture<'static, Reconciled>> = FuturesUnordered::new();
         let mut tidy = interval(TIDY);
         tidy.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -156,7 +156,7 @@ impl Controller {
     }
 
     /// Begins the reconciles that are due.
-    fn begin(&mut self) -> Vec<BoxFuture<'static, Visited>> {
+    fn begin(&mut self) -> Vec<BoxFuture<'static, Reconciled>> {
         let mut begun = Vec::new();
         while let Some(key) = self.objects.is_complete().then(|| self.work.pop(Instant::now())).flatten() {
             let Some(object) = self.objects.get(&key).map(PackedObject::unpack) else {
@@ -164,8 +164,8 @@ impl Controller {
                 continue;
             };
             let (context, span) = (self.context.clone(), tracing::info_span!("reconcile", queue = %key));
-            let visit = async move { (key, visit(object, &context).await) };
-            begun.push(Box::pin(visit.instrument(span)) as BoxFuture<'static, Visited>);
+            let reconciled = async move { (key, reconcile_object(object, &context).await) };
+            begun.push(Box::pin(reconciled.instrument(span)) as BoxFuture<'static, Reconciled>);
         }
         begun
     }
@@ -206,7 +206,7 @@ impl Controller {
 }
 
 /// One reconcile, unless the last one failed a moment ago; returns when to come back, `None` for when something happens.
-pub(crate) async fn visit(object: GuardedJobQueue, context: &Context) -> Option<Duration> {
+pub(crate) async fn reconcile_object(object: GuardedJobQueue, context: &Context) -> Option<Duration> {
     let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
     let (key, generation) = (Key::new(&name).within(&namespace), object.meta().generation);
     // Whatever woke it: a reconcile that failed comes again when its time has come, or the object has changed.

@@ -22,6 +22,7 @@ pub(crate) mod owners;
 pub(crate) mod queue_state;
 pub(crate) mod registry;
 pub(crate) mod reported_conditions;
+mod retries;
 pub(crate) mod scaling;
 pub(crate) mod spec;
 pub(crate) mod status_cursor;

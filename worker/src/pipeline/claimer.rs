@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::batch::{Claimed, SuspectPermit};
 use super::quarantine::Quarantine;
-use super::turn::Turns;
+use super::write_order::WriteOrder;
 use crate::backoff::Backoff;
 use crate::deps::Deps;
 use crate::state::circuit_breaker::{Allowance, HALF_OPEN_JOBS};
@@ -38,7 +38,7 @@ pub(crate) struct ClaimToken {
     redis: Backoff,
     for_nothing: Backoff,
     /// The order of the claims, for a worker that writes one batch at a time.
-    pub(crate) turns: Turns,
+    pub(crate) write_order: WriteOrder,
     /// Since when nothing was claimed and nothing is in flight; `None` while the worker is busy.
     idle: Option<Instant>,
 }
@@ -62,7 +62,7 @@ impl Claimer {
     pub(crate) fn new(deps: Arc<Deps>, quarantine: Arc<Quarantine>) -> Self {
         let token = ClaimToken {
             careful: None,
-            turns: Turns::default(),
+            write_order: WriteOrder::default(),
             redis: Backoff::new(REDIS_AWAY.0, REDIS_AWAY.1),
             for_nothing: Backoff::new(WOKEN_FOR_NOTHING.0, WOKEN_FOR_NOTHING.1),
             idle: None,

@@ -10,7 +10,7 @@ mod isolation;
 mod outage;
 pub(crate) mod outcome;
 pub(crate) mod quarantine;
-pub(crate) mod turn;
+pub(crate) mod write_order;
 pub(crate) mod writer;
 
 use std::sync::Arc;
