@@ -14,21 +14,18 @@ use k8s_openapi::{api::apps::v1::Deployment, apimachinery::pkg::apis::meta::v1::
 use kube::{Resource, core::PartialObjectMeta, runtime::watcher::Event};
 use tokio::{sync::Mutex, time::Instant};
 
-use crate::{
-    backoff,
-    state::{
-        budgets::Share,
-        deployment_cache::CachedDeployment,
-        endpoint_key::EndpointKey,
-        fair_share::FairShare,
-        key::{Key, Uid},
-        owned_objects::{OwnedKind, OwnedNews, OwnedObject},
-        queue_state::{AutoscalerView, Connections, QueueState, ReconcilerView},
-        registry::{Failures, ObjectState, Registry, Retry},
-        reported_conditions::ReportedConditions,
-        spec::{Initial, Spec},
-        status_cursor::{NUMBERS_EVERY, StatusDigest, WrittenStatus},
-    },
+use crate::state::{
+    budgets::Share,
+    deployment_cache::CachedDeployment,
+    endpoint_key::EndpointKey,
+    fair_share::FairShare,
+    key::{Key, Uid},
+    owned_objects::{OwnedKind, OwnedNews, OwnedObject},
+    queue_state::{AutoscalerView, Connections, QueueState, ReconcilerView},
+    registry::{ObjectState, Registry},
+    reported_conditions::ReportedConditions,
+    spec::{Initial, Spec},
+    status_cursor::{StatusDigest, WrittenStatus},
 };
 
 /// The handles of one registry. Each is made once, here.
