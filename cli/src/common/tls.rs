@@ -1,6 +1,6 @@
 //! Certificates for `rediss://`, from files: the Secrets that a manifest names for them exist in a cluster only.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
@@ -37,7 +37,7 @@ impl TlsFiles {
 
     /// As a worker process takes them. A variable without a file is to be removed from the environment of the worker.
     #[cfg(unix)]
-    pub(crate) fn environment(&self) -> [(&'static str, Option<&Path>); 3] {
+    pub(crate) fn environment(&self) -> [(&'static str, Option<&std::path::Path>); 3] {
         [
             ("JOBQUEUE_REDIS_CA", self.ca.as_deref()),
             ("JOBQUEUE_REDIS_CERT", self.certificate.as_deref()),
