@@ -148,7 +148,7 @@ impl Tables {
 
     /// The same rules, as the other queues have them: most queues have few of their own.
     pub(super) fn shared_policy(&mut self, policy: Arc<Policy>) -> Arc<Policy> {
-        let place = self.policies.entry(Digest::of_json(&policy)).or_default();
+        let place = self.policies.entry(Digest::of_json(&*policy)).or_default();
         match place.upgrade() {
             Some(known) if known == policy => known,
             // Digests may be the same by chance.
