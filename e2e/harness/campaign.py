@@ -51,7 +51,7 @@ class Campaign:
     def halt(self):
         """SIGSTOP for one of them, another in its place. It continues when its leases have been reclaimed."""
         slot = self.rng.randrange(len(self.workers))
-        self.workers[slot].send(signal.SIGSTOP)
+        self.workers[slot].freeze()
         self.halted.append((time.monotonic() + self.lease * 2.5, self.workers[slot]))
         self.workers[slot] = self.starters[slot]()
 

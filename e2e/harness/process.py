@@ -7,6 +7,7 @@ import random
 import signal
 import socket
 import subprocess
+from pathlib import Path
 
 from .waiting import until
 
@@ -24,6 +25,16 @@ def _claim(port):
         return False
     _claims.append(claim)
     return True
+
+
+def states_of_threads(pid):
+    """A letter each, as in proc(5): one may run on for a moment when the process counts as stopped."""
+    states = []
+    for thread in Path(f"/proc/{pid}/task").glob("*"):
+        # A thread that ended meanwhile does nothing.
+        with contextlib.suppress(OSError):
+            states.append((thread / "stat").read_text(encoding="utf-8").rsplit(")", 1)[1].split()[0])
+    return states
 
 
 def free_port():
@@ -77,9 +88,9 @@ class Process:
             os.kill(self.pid, number)
 
     def freeze(self):
-        """SIGSTOP; returns once it has stopped. What it had sent to a server before may still be on its way there."""
+        """SIGSTOP; returns once all its threads have stopped. What it had sent before may still be on its way."""
         self.send(signal.SIGSTOP)
-        until(lambda: processes().get(self.pid, ["T"])[0] in "TZ", f"{self.command[0]} has stopped")
+        until(lambda: set(states_of_threads(self.pid)) <= set("TZX"), f"{self.command[0]} has stopped")
 
     def wait(self, seconds=30):
         return self._child.wait(timeout=seconds)
