@@ -20,7 +20,11 @@ use crate::{
         secrets::RecentSecrets, worker_defaults::WorkerDefaults,
     },
     scope::Scope,
-    state::{key::Key, owned_objects::OwnedKind, owners::Owners},
+    state::{
+        key::{self, Key},
+        owned_objects::OwnedKind,
+        owners::Owners,
+    },
     status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
 };
 
@@ -167,7 +171,7 @@ impl Term {
 impl Term {
     /// Reconciles one object.
     pub async fn reconcile(&self, object: &GuardedJobQueue) -> Result<(), Error> {
-        reconcile(object, &self.context).await.map(drop)
+        reconcile(&key::of(object), object, &self.context).await.map(drop)
     }
 
     /// Takes in what Redis answers for one queue, `now` seconds after any fixed moment. Returns the change of the number of
@@ -294,8 +298,9 @@ mod tests {
         let asked = Arc::new(AtomicUsize::new(0));
         let context = term(&asked).context;
         let wake = async |generation| {
-            let pause =
-                controller::reconcile_object(object(generation), &context).await.expect("it comes back by itself");
+            let object = object(generation);
+            let pause = controller::reconcile_object(&key::of(&object), object, &context).await;
+            let pause = pause.expect("it comes back by itself");
             (asked.swap(0, Ordering::SeqCst) > 0, pause)
         };
         assert!(wake(1).await.0, "the API server is asked");

@@ -14,7 +14,7 @@ use k8s_openapi::api::{
     apps::v1::Deployment, core::v1::ConfigMap, networking::v1::NetworkPolicy, policy::v1::PodDisruptionBudget,
 };
 use kube::{
-    Resource, ResourceExt,
+    Resource,
     core::PartialObjectMeta,
     runtime::watcher::{self, Event},
 };
@@ -164,7 +164,10 @@ impl Controller {
                 continue;
             };
             let (context, span) = (self.context.clone(), tracing::info_span!("reconcile", queue = %key));
-            let reconciled = async move { (key, reconcile_object(object, &context).await) };
+            let reconciled = async move {
+                let pause = reconcile_object(&key, object, &context).await;
+                (key, pause)
+            };
             begun.push(Box::pin(reconciled.instrument(span)) as BoxFuture<'static, Reconciled>);
         }
         begun
@@ -206,24 +209,23 @@ impl Controller {
 }
 
 /// One reconcile, unless the last one failed a moment ago; returns when to come back, `None` for when something happens.
-pub(crate) async fn reconcile_object(object: GuardedJobQueue, context: &Context) -> Option<Duration> {
-    let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
-    let (key, generation) = (Key::new(&name).within(&namespace), object.meta().generation);
+pub(crate) async fn reconcile_object(key: &Key, object: GuardedJobQueue, context: &Context) -> Option<Duration> {
+    let generation = object.meta().generation;
     // Whatever woke it: a reconcile that failed comes again when its time has come, or the object has changed.
-    if let Some(wait) = context.state.until_retry(&key, generation) {
+    if let Some(wait) = context.state.until_retry(key, generation) {
         return Some(wait);
     }
     let began = Instant::now();
-    let outcome = Box::pin(reconcile(&object, context)).await;
+    let outcome = Box::pin(reconcile(key, &object, context)).await;
     let label = outcome.as_ref().map_or_else(Error::category, |_| "ok");
     context.metrics.reconciles.get_or_create(&OutcomeLabels { outcome: label }).inc();
     context.metrics.reconcile_seconds.observe(began.elapsed().as_secs_f64());
     match outcome {
         Ok(next) => {
-            let repairs = context.state.record_repair(&key, next == Next::Repair);
+            let repairs = context.state.record_repair(key, next == Next::Repair);
             pause(next, &context.state, repairs)
         }
-        Err(error) => Some(retry_later(&key, generation, &error, context)),
+        Err(error) => Some(retry_later(key, generation, &error, context)),
     }
 }
 

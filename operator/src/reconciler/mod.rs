@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use jobqueue_crds::{JobQueue, Reason};
 use k8s_openapi::{api::apps::v1::Deployment, jiff::Timestamp};
-use kube::{Resource, ResourceExt, core::error_boundary::InvalidObject, runtime::reflector::ObjectRef};
+use kube::{Resource, ResourceExt, core::error_boundary::InvalidObject};
 
 use crate::{
     reconciler::{
@@ -56,14 +56,13 @@ use crate::{
 const STARTING: Duration = Duration::from_secs(5);
 
 /// One reconcile; returns when the next one is due. One that failed is counted, and after some in a row the status says why.
-pub(crate) async fn reconcile(object: &GuardedJobQueue, context: &Context) -> Result<Next, Error> {
-    let key = ObjectRef::new(&object.name_any()).within(&object.namespace().unwrap_or_default());
-    let outcome = Box::pin(attempt(object, &key, context)).await;
+pub(crate) async fn reconcile(key: &Key, object: &GuardedJobQueue, context: &Context) -> Result<Next, Error> {
+    let outcome = Box::pin(attempt(object, key, context)).await;
     match &outcome {
-        Ok(_) => context.state.record_success(&key),
+        Ok(_) => context.state.record_success(key),
         Err(error) => {
-            if context.state.record_failure(&key) {
-                report_retry(object, &key, context, error).await;
+            if context.state.record_failure(key) {
+                report_retry(object, key, context, error).await;
             }
         }
     }

@@ -2,11 +2,11 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use kube::{ResourceExt, runtime::watcher::Event};
+use kube::runtime::watcher::Event;
 
 use crate::{
     reconciler::compact_object::{CompactObject, PackedObject},
-    state::key::Key,
+    state::key::{self, Key},
 };
 
 /// All of them.
@@ -47,14 +47,14 @@ impl Objects {
                 None
             }
             Event::InitApply(object) | Event::Apply(object) => {
-                let key = key_of(&object);
+                let key = key::of(&object);
                 let known = self.by_key.get_key_value(&key).map(|(key, _)| key.clone());
                 let key = known.unwrap_or_else(|| shared(key));
                 self.by_key.insert(key.clone(), Listed { list: self.list, object: object.into() });
                 Some(key)
             }
             Event::Delete(object) => {
-                self.by_key.remove(&key_of(&object));
+                self.by_key.remove(&key::of(&object));
                 None
             }
         }
@@ -74,10 +74,6 @@ impl Objects {
     pub(super) fn get(&self, key: &Key) -> Option<&PackedObject> {
         self.by_key.get(key).map(|listed| &listed.object)
     }
-}
-
-fn key_of(object: &CompactObject) -> Key {
-    Key::new(&object.name_any()).within(&object.namespace().unwrap_or_default())
 }
 
 #[cfg(test)]

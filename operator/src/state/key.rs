@@ -5,7 +5,7 @@ use k8s_openapi::{
     api::core::v1::ObjectReference,
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use kube::{Resource, runtime::reflector::ObjectRef};
+use kube::{Resource, ResourceExt, runtime::reflector::ObjectRef};
 
 /// Namespace and name of a JobQueue.
 pub type Key = ObjectRef<JobQueue>;
@@ -58,6 +58,11 @@ fn parse(text: &str) -> Option<[u8; 16]> {
 /// `metadata.resourceVersion`; `None` if it is not a number.
 pub(crate) fn version(queue: &JobQueue) -> Option<u64> {
     queue.metadata.resource_version.as_deref()?.parse().ok()
+}
+
+/// The key of a JobQueue, in whatever form.
+pub(crate) fn of(queue: &impl Resource) -> Key {
+    Key::new(&queue.name_any()).within(queue.meta().namespace.as_deref().unwrap_or_default())
 }
 
 /// The JobQueue that an object belongs to, and the reference that says so; `None` if it is no queue's.
