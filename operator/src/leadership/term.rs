@@ -223,6 +223,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::reconciler::work_queue::Return;
     use crate::state::{key::Uid, owners::PollTarget, spec::Initial, testing::spec};
 
     /// A term with an API server that answers nothing but errors, and counts the requests.
@@ -299,14 +300,14 @@ mod tests {
         let context = term(&asked).context;
         let wake = async |generation| {
             let object = object(generation);
-            let pause = controller::reconcile_object(&key::of(&object), object, &context).await;
-            let pause = pause.expect("it comes back by itself");
-            (asked.swap(0, Ordering::SeqCst) > 0, pause)
+            let next = controller::reconcile_object(&key::of(&object), object, &context).await;
+            (asked.swap(0, Ordering::SeqCst) > 0, next.expect("it comes back by itself"))
         };
         assert!(wake(1).await.0, "the API server is asked");
         assert!(!wake(1).await.0, "whatever woke it");
-        let (is_asked, wait) = wake(2).await;
+        let (is_asked, next) = wake(2).await;
         assert!(is_asked, "a changed object does not wait");
+        let Return::Retry(wait) = next else { panic!("{next:?}") };
         assert!(!wake(2).await.0);
         tokio::time::advance(wait).await;
         assert!(wake(2).await.0, "its time has come");

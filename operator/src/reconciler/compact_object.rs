@@ -87,13 +87,13 @@ impl PackedObject {
 
 /// What the watch tells one object from another by.
 fn identity(metadata: &ObjectMeta) -> ObjectMeta {
-    let ObjectMeta { name, namespace, uid, resource_version, .. } = metadata;
-    let (name, namespace) = (name.clone(), namespace.clone());
+    let ObjectMeta { name, namespace, uid, resource_version, generation, .. } = metadata;
     ObjectMeta {
-        name,
-        namespace,
+        name: name.clone(),
+        namespace: namespace.clone(),
         uid: uid.clone(),
         resource_version: resource_version.clone(),
+        generation: *generation,
         ..ObjectMeta::default()
     }
 }

@@ -31,10 +31,10 @@ use crate::{
         compact_object::{CompactObject, GuardedJobQueue, PackedObject},
         context::Context,
         error::Error,
-        objects::Objects,
+        objects::{Objects, Observed},
         reconcile,
         watches::watch,
-        work_queue::WorkQueue,
+        work_queue::{Return, WorkQueue},
     },
     state::{key::Key, owned_objects::OwnedKind, registry::Registry},
     status::writer::{FIRST_POLL, Next},
@@ -128,7 +128,7 @@ struct Controller {
 }
 
 /// A reconcile that is over: of which queue, and when it comes back by itself.
-type Reconciled = (Arc<Key>, Option<Duration>);
+type Reconciled = (Arc<Key>, Option<Return>);
 
 impl Controller {
     async fn run(
@@ -147,7 +147,7 @@ impl Controller {
                 () = stop.cancelled() => break,
                 Some(event) = queues.next() => self.observe(event),
                 Some(key) = wakes.next() => self.wake(&key),
-                Some((key, pause)) = running.next() => self.work.finish(&key, pause.map(|pause| Instant::now() + pause)),
+                Some((key, next)) = running.next() => self.work.finish(&key, next, Instant::now()),
                 () = sleep_until(next_due.unwrap_or_else(Instant::now)), if next_due.is_some() => {}
                 _ = tidy.tick() => self.tidy(),
             }
@@ -160,13 +160,13 @@ impl Controller {
         let mut begun = Vec::new();
         while let Some(key) = self.objects.is_complete().then(|| self.work.pop(Instant::now())).flatten() {
             let Some(object) = self.objects.get(&key).map(PackedObject::unpack) else {
-                self.work.finish(&key, None);
+                self.work.finish(&key, None, Instant::now());
                 continue;
             };
             let (context, span) = (self.context.clone(), tracing::info_span!("reconcile", queue = %key));
             let reconciled = async move {
-                let pause = reconcile_object(&key, object, &context).await;
-                (key, pause)
+                let next = reconcile_object(&key, object, &context).await;
+                (key, next)
             };
             begun.push(Box::pin(reconciled.instrument(span)) as BoxFuture<'static, Reconciled>);
         }
@@ -178,7 +178,11 @@ impl Controller {
         match event {
             Ok(event) => {
                 let state = &self.context.state;
-                if let Some(key) = self.objects.observe(event, |key| state.shared_key(&key)) {
+                let observed = self.objects.observe(event, |key| state.shared_key(&key));
+                let Some(Observed { key, generation, is_changed }) = observed else { return };
+                if is_changed {
+                    self.work.request_changed(&key, Instant::now());
+                } else if !state.is_to_retry(&key, generation) {
                     self.work.request(&key, Instant::now());
                 }
             }
@@ -188,9 +192,12 @@ impl Controller {
 
     /// Something that belongs to a queue, or that it goes by, has changed.
     fn wake(&mut self, key: &Key) {
-        // One that is not listed yet is reconciled when it is.
-        if self.objects.has(key) {
-            self.work.request(&self.context.state.shared_key(key), Instant::now());
+        let state = &self.context.state;
+        // One that is not listed yet is reconciled when it is; one that failed, when it is its turn among those that did.
+        if let Some(generation) = self.objects.generation(key)
+            && !state.is_to_retry(key, generation)
+        {
+            self.work.request(&state.shared_key(key), Instant::now());
         }
     }
 
@@ -209,11 +216,11 @@ impl Controller {
 }
 
 /// One reconcile, unless the last one failed a moment ago; returns when to come back, `None` for when something happens.
-pub(crate) async fn reconcile_object(key: &Key, object: GuardedJobQueue, context: &Context) -> Option<Duration> {
+pub(crate) async fn reconcile_object(key: &Key, object: GuardedJobQueue, context: &Context) -> Option<Return> {
     let generation = object.meta().generation;
     // Whatever woke it: a reconcile that failed comes again when its time has come, or the object has changed.
     if let Some(wait) = context.state.until_retry(key, generation) {
-        return Some(wait);
+        return Some(Return::Retry(wait));
     }
     let began = Instant::now();
     let outcome = Box::pin(reconcile(key, &object, context)).await;
@@ -225,13 +232,13 @@ pub(crate) async fn reconcile_object(key: &Key, object: GuardedJobQueue, context
             let repairs = context.state.record_repair(key, next == Next::Repair);
             pause(next, &context.state, repairs)
         }
-        Err(error) => Some(retry_later(key, generation, &error, context)),
+        Err(error) => Some(Return::Retry(retry_later(key, generation, &error, context))),
     }
 }
 
 /// When to come back. Secrets are not watched: the fewer queues there are, the sooner a change of one is noticed. `repairs`
 /// reconciles in a row found that a person must act, or a server come back.
-fn pause(next: Next, state: &Registry, repairs: u32) -> Option<Duration> {
+fn pause(next: Next, state: &Registry, repairs: u32) -> Option<Return> {
     let queues = state.len();
     let pause = match next {
         Next::Change => return None,
@@ -243,7 +250,8 @@ fn pause(next: Next, state: &Registry, repairs: u32) -> Option<Duration> {
         Next::Report(early) => early.mul_f64(4.0 / 3.0),
         Next::Resync => resync(queues),
     };
-    Some(backoff::jittered(pause, rand::random()))
+    let pause = backoff::jittered(pause, rand::random());
+    Some(if next == Next::Repair { Return::Retry(pause) } else { Return::After(pause) })
 }
 
 /// The longer it waits already, the later: thousands of queues that nobody repairs must not be in the way of one that was

@@ -16,7 +16,7 @@ pub(crate) mod rollouts;
 pub(crate) mod secrets;
 mod validate;
 mod watches;
-mod work_queue;
+pub(crate) mod work_queue;
 pub(crate) mod worker_defaults;
 
 use std::time::Duration;

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use kube::runtime::watcher::Event;
+use kube::{Resource, runtime::watcher::Event};
 
 use crate::{
     reconciler::compact_object::{CompactObject, PackedObject},
@@ -23,17 +23,29 @@ pub(super) struct Objects {
 #[derive(Debug)]
 struct Listed {
     list: u32,
+    generation: Option<i64>,
     object: PackedObject,
 }
 
+/// An event of the watch that a queue is to be reconciled for.
+#[derive(Debug)]
+pub(super) struct Observed {
+    /// The queue.
+    pub(super) key: Arc<Key>,
+    /// Its `metadata.generation`.
+    pub(super) generation: Option<i64>,
+    /// The generation is another than before: a person changed what is wanted.
+    pub(super) is_changed: bool,
+}
+
 impl Objects {
-    /// Takes in an event of the watch; returns the queue that is new or has changed. `shared` returns the one key of a queue
+    /// Takes in an event of the watch; returns the queue that it is about, unless it is gone. `shared` returns the one key of a queue
     /// that all tables have.
     pub(super) fn observe(
         &mut self,
         event: Event<CompactObject>,
         shared: impl FnOnce(Key) -> Arc<Key>,
-    ) -> Option<Arc<Key>> {
+    ) -> Option<Observed> {
         match event {
             Event::Init => {
                 self.list = self.list.wrapping_add(1);
@@ -50,8 +62,11 @@ impl Objects {
                 let key = key::of(&object);
                 let known = self.by_key.get_key_value(&key).map(|(key, _)| key.clone());
                 let key = known.unwrap_or_else(|| shared(key));
-                self.by_key.insert(key.clone(), Listed { list: self.list, object: object.into() });
-                Some(key)
+                let generation = object.meta().generation;
+                let listed = Listed { list: self.list, generation, object: object.into() };
+                let before = self.by_key.insert(key.clone(), listed);
+                let is_changed = before.is_some_and(|before| before.generation != generation);
+                Some(Observed { key, generation, is_changed })
             }
             Event::Delete(object) => {
                 self.by_key.remove(&key::of(&object));
@@ -70,6 +85,11 @@ impl Objects {
         self.by_key.contains_key(key)
     }
 
+    /// The `metadata.generation` of the object, if it has one; `None` if it was deleted.
+    pub(super) fn generation(&self, key: &Key) -> Option<Option<i64>> {
+        self.by_key.get(key).map(|listed| listed.generation)
+    }
+
     /// The object; `None` if it was deleted.
     pub(super) fn get(&self, key: &Key) -> Option<&PackedObject> {
         self.by_key.get(key).map(|listed| &listed.object)
@@ -78,7 +98,6 @@ impl Objects {
 
 #[cfg(test)]
 mod tests {
-    use kube::Resource;
     use serde_json::json;
 
     use super::*;
@@ -95,7 +114,7 @@ mod tests {
     #[test]
     fn what_a_new_list_does_not_have_is_gone_and_not_before_the_list_is_complete() {
         let mut objects = Objects::default();
-        let tell = |objects: &mut Objects, event| objects.observe(event, Arc::new).map(|key| key.name.clone());
+        let tell = |objects: &mut Objects, event| objects.observe(event, Arc::new).map(|told| told.key.name.clone());
         assert_eq!(tell(&mut objects, Event::Init), None);
         assert_eq!(tell(&mut objects, Event::InitApply(object("a", 1))).as_deref(), Some("a"));
         assert_eq!(tell(&mut objects, Event::InitApply(object("b", 1))).as_deref(), Some("b"));
@@ -112,5 +131,10 @@ mod tests {
         assert!(objects.has(&key("b")) && !objects.has(&key("c")));
         let generation = objects.get(&key("b")).map(|object| object.unpack().meta().generation);
         assert_eq!(generation, Some(Some(2)));
+        let is_changed = [2, 3].map(|generation| {
+            let told = objects.observe(Event::Apply(object("b", generation)), Arc::new).expect("it is there");
+            (told.generation, told.is_changed)
+        });
+        assert_eq!(is_changed, [(Some(2), false), (Some(3), true)], "a status alone is no change");
     }
 }
