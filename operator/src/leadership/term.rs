@@ -22,6 +22,7 @@ use crate::{
     scope::Scope,
     state::{key::Key, owned_objects::OwnedKind, owners::Owners},
     status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
+    traces::Traces,
 };
 
 /// How long what is under way at the end of a term may take.
@@ -54,6 +55,8 @@ pub struct Settings {
     pub guard: Guard,
     /// Whether the loops of the term go on.
     pub liveness: Liveness,
+    /// Where spans are made.
+    pub traces: Traces,
 }
 
 impl Settings {
@@ -111,6 +114,7 @@ impl Term {
             max_rollouts,
             guard,
             liveness,
+            traces,
         } = settings.clone();
         let Owners { reconciler, autoscaler, status, registry } = Owners::new();
         metrics.follow(&registry);
@@ -124,6 +128,7 @@ impl Term {
             metrics: metrics.clone(),
             write_priority: write_priority.clone(),
             requests: request,
+            traces: traces.clone(),
         };
         let autoscaler = Autoscaler {
             state: autoscaler,
@@ -148,6 +153,7 @@ impl Term {
             secrets: RecentSecrets::default(),
             liveness,
             rollouts: Rollouts::new(max_rollouts),
+            traces,
         };
         Self { context: Arc::new(context), autoscaler, requests }
     }
@@ -243,6 +249,7 @@ mod tests {
             in_cluster: false,
             guard: Guard::default(),
             liveness: Liveness::default(),
+            traces: Traces::default(),
         })
     }
 

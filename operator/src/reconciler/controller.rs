@@ -218,6 +218,10 @@ pub(crate) async fn reconcile_object(object: GuardedJobQueue, context: &Context)
     let label = outcome.as_ref().map_or_else(Error::category, |_| "ok");
     context.metrics.reconciles.get_or_create(&OutcomeLabels { outcome: label }).inc();
     context.metrics.reconcile_seconds.observe(began.elapsed().as_secs_f64());
+    if context.traces.is_on() {
+        let failure = outcome.as_ref().err().map(|error| (error.category(), error.to_string()));
+        context.traces.reconciled(&key, began, failure);
+    }
     match outcome {
         Ok(next) => {
             let repairs = context.state.record_repair(&key, next == Next::Repair);
