@@ -59,23 +59,9 @@ where
     K: Resource<DynamicType = ()> + 'static,
 {
     let context = context.clone();
-    let woken = events.map(move |event| match event {
-        Ok(event) => observe(&context, &event),
-        Err(error) => {
-            report_interruption(&K::kind(&()), &error);
-            Vec::new()
-        }
-    });
+    // A watch that fails begins anew by itself.
+    let woken = events.map(move |event| event.map(|event| observe(&context, &event)).unwrap_or_default());
     woken.flat_map(stream::iter).boxed()
-}
-
-/// A watch begins anew by itself.
-fn report_interruption(kind: &str, error: &watcher::Error) {
-    match error {
-        // The API server forgets old versions: no news.
-        watcher::Error::WatchError(answer) if answer.code == 410 => {}
-        error => tracing::warn!(kind, %error, "the watch was interrupted; it goes on by itself"),
-    }
 }
 
 /// The queues whose Deployments changed or went.
@@ -172,14 +158,11 @@ impl Controller {
 
     /// Takes in an event of the watch of JobQueues.
     fn observe(&mut self, event: watcher::Result<Event<CompactObject>>) {
-        match event {
-            Ok(event) => {
-                let state = &self.context.state;
-                if let Some(key) = self.objects.observe(event, |key| state.shared_key(&key)) {
-                    self.work.request(&key, Instant::now());
-                }
-            }
-            Err(error) => report_interruption(&CompactObject::kind(&()), &error),
+        // A watch that fails begins anew by itself.
+        let Ok(event) = event else { return };
+        let state = &self.context.state;
+        if let Some(key) = self.objects.observe(event, |key| state.shared_key(&key)) {
+            self.work.request(&key, Instant::now());
         }
     }
 
