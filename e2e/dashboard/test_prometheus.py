@@ -37,6 +37,11 @@ def history(now):
         # Another queue, which is not shown.
         other = 'namespace="mail",jobqueue="orders",pod="operator-a"'
         text += [f"{metric}{{{other}}} 77777 {at}" for at in range(begins, now, STEP)]
+    condition = "jobqueue_operator_queue_condition"
+    text.append(f"# TYPE {condition} gauge")
+    for reason, value, start, end in (("Unreachable", 0, begins, changes), ("Reachable", 1, changes, now)):
+        labels = f'namespace="shop",jobqueue="orders",condition="DatabaseReachable",reason="{reason}"'
+        text += [f"{condition}{{{labels}}} {value} {at}" for at in range(start, end, STEP)]
     return "\n".join(text) + "\n# EOF\n"
 
 
@@ -69,6 +74,7 @@ def test_charts_show_hours_across_a_change_of_the_leader(prometheus, base, chrom
     assert shown("End") == (1.4, 1.4, 44)
     assert shown("Workers") == (2, 2, 12)
     assert shown("Failed") == (3, 3, 17)
+    assert shown("Database trouble") == (0, 0, 1)
     prometheus.stop()
     page.reload()
     expect(page.get_by_text("Prometheus: it does not answer")).to_be_visible()
