@@ -1,5 +1,6 @@
 """The alerts of the chart, tried with Prometheus's own tool: `alerts.yaml` has the series."""
 
+import copy
 import re
 import shutil
 from pathlib import Path
@@ -11,15 +12,16 @@ import yaml
 from e2e.harness import ROOT
 
 from .queries import assert_registered
-from .rendering import Refused, run
+from .rendering import Refused, run, template
 
 SERIES = Path(__file__).with_name("alerts.yaml")
 
 
-@pytest.fixture
-def rules(render):
+@pytest.fixture(scope="module")
+def rules(helm):
     """The groups of the chart's PrometheusRule, which are a rule file of Prometheus."""
-    return {"groups": render({"prometheusRule": {"enabled": True}}).one("PrometheusRule")["spec"]["groups"]}
+    rendered = template(helm, {"prometheusRule": {"enabled": True}})
+    return {"groups": rendered.one("PrometheusRule")["spec"]["groups"]}
 
 
 @pytest.fixture
@@ -51,6 +53,7 @@ def test_each_alert_is_raised_by_a_series_and_not_by_another(rules):
 
 def test_a_rule_that_takes_the_reason_along_is_found(rules, checked):
     """That promtool's verdict is heard: with the former expression the alert begins anew with each reason."""
+    rules = copy.deepcopy(rules)
     [stalled] = [rule for rule in rules["groups"][0]["rules"] if rule["alert"] == "JobQueueStalled"]
     stalled["expr"] = 'jobqueue_operator_queue_condition{condition="Stalled"} == 1'
     (checked / "rules.yaml").write_text(yaml.safe_dump(rules), encoding="utf-8")
