@@ -47,6 +47,7 @@ CERTIFICATES=(/etc/ssl/certs/ca-certificates.crt ca-certificates)
 SERVERS=(redis-server redis-server mariadbd mariadb-server '/usr/lib/postgresql/*/bin/postgres' postgresql
     pgbouncer pgbouncer)
 BROWSER=(chromium chromium /usr/share/fonts/truetype/dejavu/DejaVuSans.ttf fonts-dejavu-core)
+PROMETHEUS=(prometheus prometheus promtool prometheus)
 BARE=(mmdebstrap mmdebstrap dpkg-deb dpkg strip binutils)
 NODE=(containerd containerd runc runc nft nftables conntrack conntrack buildah buildah openssl openssl ip iproute2
     /usr/lib/cni/ptp containernetworking-plugins)
@@ -75,7 +76,7 @@ packages() {
     need_rust
     local wanted
     read -ra wanted <<<"$(python_packages)"
-    wanted+=("${CERTIFICATES[@]}" "${SERVERS[@]}" "${BROWSER[@]}")
+    wanted+=("${CERTIFICATES[@]}" "${SERVERS[@]}" "${BROWSER[@]}" "${PROMETHEUS[@]}")
     [ "$(id -u)" != 0 ] || wanted+=("${BARE[@]}")
     [ "$1" = without-cluster ] || others_cluster || wanted+=("${NODE[@]}")
     need "${wanted[@]}"

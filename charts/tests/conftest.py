@@ -1,13 +1,13 @@
 """Rendering the chart with helm, as its users do."""
 
+import functools
 import os
 
 import pytest
-import yaml
 
 from e2e.harness import check_times
 
-from .rendering import CHART, Rendered, run
+from .rendering import run, template
 
 
 def pytest_configure(config):
@@ -24,13 +24,7 @@ def helm(request):
 def render(helm):
     """`helm template jobs CHART`, with values as a dict or a file."""
 
-    def template(values=None, file=None, release="jobs", namespace="batch"):
-        command = [helm, "template", release, CHART, "--namespace", namespace]
-        command += ["--values", file] if file else []
-        command += ["--values", "-"] if values else []
-        return Rendered(run(*command, stdin=yaml.safe_dump(values) if values else None).stdout)
-
-    return template
+    return functools.partial(template, helm)
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,14 @@ class Rendered:
         return {each["kind"] for each in self.objects}
 
 
+def template(helm, values=None, file=None, release="jobs", namespace="batch"):
+    """`helm template jobs CHART`, with values as a dict or a file."""
+    command = [helm, "template", release, CHART, "--namespace", namespace]
+    command += ["--values", file] if file else []
+    command += ["--values", "-"] if values else []
+    return Rendered(run(*command, stdin=yaml.safe_dump(values) if values else None).stdout)
+
+
 def container(rendered, name="operator"):
     pods = [each["spec"]["template"]["spec"] for each in rendered.all("Deployment")]
     [found] = [each for pod in pods for each in pod["containers"] if each["name"] == name]

@@ -44,15 +44,40 @@ struct Line {
 
 type Set = fn(&mut Numbers, f64);
 
-/// Each metric of the operator, and the number that it is.
-const METRICS: [(&str, Set); 7] = [
-    ("jobqueue_operator_queue_waiting", |numbers, value| numbers.waiting = whole(value)),
-    ("jobqueue_operator_queue_running", |numbers, value| numbers.running = whole(value)),
-    ("jobqueue_operator_queue_failed", |numbers, value| numbers.failed = whole(value)),
-    ("jobqueue_operator_queue_oldest_wait_seconds", |numbers, value| numbers.oldest_wait = Some(whole(value))),
-    ("jobqueue_operator_queue_arrivals_per_second", |numbers, value| numbers.arrivals = Some(value)),
-    ("jobqueue_operator_queue_completions_per_second", |numbers, value| numbers.completions = Some(value)),
-    ("jobqueue_operator_queue_desired_workers", |numbers, value| numbers.workers = whole(value)),
+/// A metric of the operator, and the number that it is.
+struct Metric {
+    /// Its name, and the labels that it is asked with beside those of the queue.
+    name: &'static str,
+    labels: &'static str,
+    /// What makes one number of several series: one ends and another begins when another operator leads.
+    aggregate: &'static str,
+    set: Set,
+}
+
+impl Metric {
+    const fn largest(name: &'static str, set: Set) -> Self {
+        Self { name, labels: "", aggregate: "max", set }
+    }
+}
+
+const METRICS: [Metric; 8] = [
+    Metric::largest("jobqueue_operator_queue_waiting", |numbers, value| numbers.waiting = whole(value)),
+    Metric::largest("jobqueue_operator_queue_running", |numbers, value| numbers.running = whole(value)),
+    Metric::largest("jobqueue_operator_queue_failed", |numbers, value| numbers.failed = whole(value)),
+    Metric::largest("jobqueue_operator_queue_oldest_wait_seconds", |numbers, value| {
+        numbers.oldest_wait = Some(whole(value));
+    }),
+    Metric::largest("jobqueue_operator_queue_arrivals_per_second", |numbers, value| numbers.arrivals = Some(value)),
+    Metric::largest("jobqueue_operator_queue_completions_per_second", |numbers, value| {
+        numbers.completions = Some(value);
+    }),
+    Metric::largest("jobqueue_operator_queue_desired_workers", |numbers, value| numbers.workers = whole(value)),
+    Metric {
+        name: "jobqueue_operator_queue_condition",
+        labels: ",condition=\"DatabaseReachable\"",
+        aggregate: "min",
+        set: |numbers, value| numbers.database_trouble = value < 1.0,
+    },
 ];
 
 impl Prometheus {
@@ -74,8 +99,8 @@ impl Prometheus {
     /// What it knows of this queue.
     pub(crate) async fn samples(&self, key: &QueueKey) -> Result<Vec<Sample>, String> {
         let mut moments: BTreeMap<i64, Numbers> = BTreeMap::new();
-        let answers = futures::future::join_all(METRICS.iter().map(|(metric, _)| self.ask(metric, key))).await;
-        for ((_, set), line) in METRICS.iter().zip(answers) {
+        let answers = futures::future::join_all(METRICS.iter().map(|metric| self.ask(metric, key))).await;
+        for (Metric { set, .. }, line) in METRICS.iter().zip(answers) {
             for (at, value) in line? {
                 set(moments.entry(at).or_default(), value);
             }
@@ -89,9 +114,11 @@ impl Prometheus {
         Ok(moments.into_iter().map(|(at, numbers)| Sample::new(at, &numbers)).collect())
     }
 
-    async fn ask(&self, metric: &str, key: &QueueKey) -> Result<Vec<(i64, f64)>, String> {
+    async fn ask(&self, metric: &Metric, key: &QueueKey) -> Result<Vec<(i64, f64)>, String> {
         let quoted = |text: &str| serde_json::Value::from(text).to_string();
-        let query = format!("max({metric}{{namespace={},jobqueue={}}})", quoted(&key.namespace), quoted(&key.name));
+        let Metric { name, labels, aggregate, .. } = metric;
+        let (namespace, queue) = (quoted(&key.namespace), quoted(&key.name));
+        let query = format!("{aggregate}({name}{{namespace={namespace},jobqueue={queue}{labels}}})");
         let end = Utc::now().timestamp() / STEP * STEP;
         let mut url = self.url.clone();
         let path = format!("{}/api/v1/query_range", url.path().trim_end_matches('/'));

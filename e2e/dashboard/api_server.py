@@ -31,6 +31,12 @@ def queue(namespace, name):
     }
 
 
+def log_in(page, token):
+    """As a person does, on the page of a dashboard that asks for a token."""
+    page.get_by_label("Token of this cluster").fill(token)
+    page.keyboard.press("Enter")
+
+
 QUEUES = [queue("shop", "orders"), queue("mail", "letters")]
 
 

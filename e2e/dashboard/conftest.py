@@ -3,15 +3,18 @@
 import json
 import os
 import shutil
+import urllib.error
+import urllib.request
 from pathlib import Path
 
 import pytest
 from playwright.sync_api import expect, sync_playwright
 
-from e2e.harness.process import Process
+from e2e.harness.process import Process, free_port
 from e2e.harness.redis_server import RedisServer
 from e2e.harness.waiting import until
 
+from .api_server import ApiServer
 from .failures import fail, wait, work
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -96,6 +99,32 @@ def read_only(queues, redis, tmp_path):
     served = Dashboard(tmp_path, redis, "--read-only")
     yield served
     assert served.process.stop() == 0, served.process.output()
+
+
+@pytest.fixture
+def base(tmp_path, request):
+    """The address of `jobqueue-dashboard` beside an API server, and of the test's Prometheus, if it has one."""
+    server, port = ApiServer(tmp_path), free_port()
+    flags = []
+    if "prometheus" in request.fixturenames:
+        flags = ["--prometheus", request.getfixturevalue("prometheus").url]
+    process = Process(
+        [program("jobqueue-dashboard"), "--listen", f"127.0.0.1:{port}", *flags],
+        tmp_path / "dashboard.log",
+        env={"KUBECONFIG": str(server.kubeconfig)},
+    )
+    address = f"http://localhost:{port}"
+
+    def answers():
+        try:
+            return urllib.request.urlopen(f"{address}/healthz", timeout=5).status == 200
+        except urllib.error.URLError:
+            return False
+
+    until(answers, lambda: f"the dashboard answers\n{process.output()}")
+    yield address
+    assert process.stop() == 0, process.output()
+    server.stop()
 
 
 @pytest.fixture(scope="session")

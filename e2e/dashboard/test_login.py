@@ -1,41 +1,12 @@
 """The dashboard of a cluster in a browser: logging in with a token, what an account sees, and out again."""
 
-import urllib.error
-import urllib.request
-
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
-from e2e.harness.process import Process, free_port
-from e2e.harness.waiting import until
-
-from .api_server import STRANGER, TOKEN, ApiServer
-from .conftest import Watched, program
+from .api_server import STRANGER, TOKEN, log_in
+from .conftest import Watched
 from .test_accessibility import SIZES
-
-
-@pytest.fixture
-def base(tmp_path):
-    """The address of `jobqueue-dashboard` beside an API server."""
-    server, port = ApiServer(tmp_path), free_port()
-    process = Process(
-        [program("jobqueue-dashboard"), "--listen", f"127.0.0.1:{port}"],
-        tmp_path / "dashboard.log",
-        env={"KUBECONFIG": str(server.kubeconfig)},
-    )
-    address = f"http://localhost:{port}"
-
-    def answers():
-        try:
-            return urllib.request.urlopen(f"{address}/healthz", timeout=5).status == 200
-        except urllib.error.URLError:
-            return False
-
-    until(answers, lambda: f"the dashboard answers\n{process.output()}")
-    yield address
-    assert process.stop() == 0, process.output()
-    server.stop()
 
 
 @pytest.fixture
@@ -49,11 +20,6 @@ def page(base, chromium, request):
     context.close()
     elsewhere = [url for url in watched.requests if not url.startswith(base + "/")]
     assert not elsewhere, elsewhere
-
-
-def log_in(page, token):
-    page.get_by_label("Token of this cluster").fill(token)
-    page.keyboard.press("Enter")
 
 
 def test_an_account_logs_in_sees_its_queues_and_logs_out(page, base):

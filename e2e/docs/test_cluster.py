@@ -12,10 +12,8 @@ import subprocess
 from pathlib import Path
 
 import pytest
-import yaml
 
 from e2e.harness import ROOT, installation, kube, python_image
-from e2e.harness.manifests import Loader
 
 from . import stand_ins
 from .blocks import pages, read
@@ -195,30 +193,3 @@ def test_page_of_the_first_queue(page, follow, warehouse):
 def test_every_page_is_followed():
     followed = [page for page in pages() if any(block.kind == "run" and block.runs("cluster") for block in read(page))]
     assert sorted(followed) == sorted(BEFORE + IN_WAREHOUSE)
-
-
-def fragments(kind):
-    return [pytest.param(block, id=str(block)) for page in pages() for block in read(page) if block.kind == kind]
-
-
-def rendered(values):
-    done = subprocess.run(
-        ["helm", "template", "jobs", CHART, "--values", "-"], input=values, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-@pytest.mark.parametrize("block", fragments("values of"))
-def test_values_are_those_of_the_chart(block):
-    assert ROOT / block.argument == CHART
-    with_values, without = (yaml.load_all(rendered(values), Loader) for values in (block.text, ""))
-    assert list(with_values) != list(without), "the values change nothing"
-
-
-@pytest.mark.parametrize("block", fragments("rules of"))
-def test_rules_are_those_of_the_chart(block):
-    assert ROOT / block.argument == CHART
-    objects = yaml.load_all(rendered("prometheusRule: {enabled: true}"), Loader)
-    [rule] = [each for each in objects if each and each["kind"] == "PrometheusRule"]
-    assert yaml.load(block.text, Loader)["groups"] == rule["spec"]["groups"]

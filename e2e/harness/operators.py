@@ -131,9 +131,10 @@ class Release:
 
 
 class OperatorProcess(Process):
-    """One `jobqueue-operator run` on this machine, for a namespace, which has its Lease, and for `further` ones."""
+    """One `jobqueue-operator run` on this machine, for a namespace, which has its Lease, and for `further` ones;
+    `environment` is more of its environment."""
 
-    def __init__(self, namespace, directory, name="operator", further=()):
+    def __init__(self, namespace, directory, name="operator", further=(), environment=None):
         self.name, self.port = name, free_port()
         super().__init__(
             [binary("jobqueue-operator"), "run"],
@@ -145,6 +146,7 @@ class OperatorProcess(Process):
                 "JOBQUEUE_LISTEN": f"127.0.0.1:{self.port}",
                 "JOBQUEUE_LOG_FORMAT": "text",
                 "JOBQUEUE_WORKER_IMAGE": os.environ.get("E2E_WORKER_IMAGE", "jobqueue/worker:0.1.0"),
+                **(environment or {}),
             },
         )
 

@@ -4,19 +4,21 @@ import fractions
 import json
 import re
 import socket
+import subprocess
 import time
 import urllib.request
 
 import pytest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span as Kind
 from opentelemetry.proto.trace.v1.trace_pb2 import Status
-from rq.job import JobStatus
+from rq.job import Job, JobStatus
+from rq.serializers import JSONSerializer
 
 from e2e.harness import backlog, certificates, companies
 from e2e.harness.collector import Collector
 from e2e.harness.companies import FUNCTION
 from e2e.harness.waiting import until
-from e2e.harness.workers import JobQueueWorker, wait_until_registered, worker_config
+from e2e.harness.workers import JobQueueWorker, binary, wait_until_registered, worker_config
 
 pytestmark = pytest.mark.ours
 
@@ -230,3 +232,107 @@ def test_settings_that_cannot_be_followed_are_told_and_stop_nothing(queue, worke
     worker = start("http://127.0.0.1:4317", {"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"})
     workers.reaches(queue.enqueue(FUNCTION, lines[0]), JobStatus.FINISHED)
     assert "only http/protobuf" in worker.output()
+
+
+class TestEnqueue:
+    """`jobqueue enqueue` as the producer: a job's trace begins with it."""
+
+    @pytest.fixture
+    def enqueue(self, redis_server, tmp_path):
+        def run(lines, *flags, **environment):
+            (tmp_path / "records.jsonl").write_text("\n".join(lines), encoding="utf-8")
+            command = [binary("jobqueue"), "enqueue", tmp_path / "records.jsonl", "--redis", redis_server.url]
+            environment = {"KUBECONFIG": "/nowhere", **environment}
+            began = time.monotonic()
+            done = subprocess.run([*command, *flags], env=environment, capture_output=True, text=True, check=False)
+            assert done.returncode == 0, done.stdout + done.stderr
+            return done, time.monotonic() - began
+
+        return run
+
+    RQ = ("--queue", "companies", "--function", FUNCTION)
+
+    @pytest.mark.parametrize("serializer", ["pickle", "json"])
+    def test_the_trace_of_a_job_begins_with_the_command(self, serializer, redis, collector, enqueue, start, lines):
+        is_json = serializer == "json"
+        done, _ = enqueue(
+            lines[:3],
+            *self.RQ,
+            *(["--json-serializer"] if is_json else []),
+            OTEL_EXPORTER_OTLP_ENDPOINT=collector.url,
+            OTEL_RESOURCE_ATTRIBUTES="deployment.environment.name=test",
+        )
+        ids = [line.split(" : ")[1] for line in done.stdout.splitlines()]
+        sent = {span.attributes["messaging.message.id"]: span for span in collector.named("send companies")}
+        assert sorted(sent) == sorted(ids) and len(ids) == 3
+        assert len({span.trace for span in sent.values()}) == 3, "each job has a trace of its own"
+        for job_id, span in sent.items():
+            assert span.kind == Kind.SPAN_KIND_PRODUCER and not span.parent
+            assert span.resource["service.name"] == "jobqueue-enqueue"
+            assert span.resource["deployment.environment.name"] == "test"
+            job = Job.fetch(job_id, connection=redis, serializer=JSONSerializer if is_json else None)
+            assert job.meta == {"traceparent": f"00-{span.trace}-{span.id}-01"}, "rq reads it"
+            assert list(job.args) == [lines[ids.index(job_id)]]
+        start(collector.url)
+        done = of_jobs(collector, 3)
+        assert {job_id: (span.trace, span.parent) for job_id, span in done.items()} == {
+            job_id: (span.trace, span.id) for job_id, span in sent.items()
+        }
+
+    def test_an_entry_of_a_stream_has_it_as_a_field(self, redis, collector, enqueue, lines):
+        done, _ = enqueue(
+            lines[:2], "--protocol", "stream", "--queue", "records", OTEL_EXPORTER_OTLP_ENDPOINT=collector.url
+        )
+        ids = [line.split(" : ")[1] for line in done.stdout.splitlines()]
+        entries = {entry_id.decode(): fields for entry_id, fields in redis.xrange("records")}
+        assert sorted(entries) == sorted(ids)
+        for span in collector.named("send records"):
+            fields = entries[span.attributes["messaging.message.id"]]
+            assert fields[b"traceparent"].decode() == f"00-{span.trace}-{span.id}-01"
+            assert fields[b"record"].decode() in lines[:2]
+
+    @pytest.mark.parametrize("protocol", ["list", "rq"])
+    def test_without_a_collector_jobs_carry_nothing(self, protocol, redis, collector, enqueue, lines):
+        """Nor does the element of a list, which is the record, with one."""
+        if protocol == "rq":
+            done, _ = enqueue(lines[:1], *self.RQ)
+            assert not redis.hexists("rq:job:" + done.stdout.split(" : ")[1].strip(), "meta")
+        else:
+            traced = {"OTEL_EXPORTER_OTLP_ENDPOINT": collector.url}
+            enqueue(lines[:1], "--protocol", "list", "--queue", "records", **traced)
+            assert redis.lrange("records", 0, -1) == [lines[0].encode()]
+        assert not collector.spans
+
+    def test_what_is_not_sampled_says_so_to_the_worker(self, redis, collector, enqueue, start, lines):
+        done, _ = enqueue(
+            lines[:1], *self.RQ, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_TRACES_SAMPLER="always_off"
+        )
+        job = Job.fetch(done.stdout.split(" : ")[1].strip(), connection=redis)
+        assert re.fullmatch(r"00-[0-9a-f]{32}-[0-9a-f]{16}-00", job.meta["traceparent"])
+        worker = start(collector.url)
+        until(lambda: not backlog.unfinished(redis, "companies"), worker.output)
+        assert worker.stop() == 0
+        assert not collector.spans, "its decision holds"
+
+    @pytest.mark.parametrize("kind", ["refuses", "hangs"])
+    def test_a_dead_collector_keeps_no_job_waiting(self, kind, redis, enqueue, lines):
+        with socket.socket() as listener:
+            listener.bind(("127.0.0.1", 0))
+            if kind == "hangs":
+                listener.listen(64)
+            url = f"http://user:hidden@127.0.0.1:{listener.getsockname()[1]}"
+            done, took = enqueue(lines, *self.RQ, OTEL_EXPORTER_OTLP_ENDPOINT=url, OTEL_BSP_MAX_QUEUE_SIZE="10")
+        assert redis.llen("rq:queue:companies") == len(lines)
+        assert took < 4, f"{took:.1f} s"
+        assert re.search(r"\d+ span\(s\) of traces were dropped", done.stderr), done.stderr
+        assert "hidden" not in done.stderr
+
+    def test_a_setting_that_cannot_be_followed_is_told_and_stops_nothing(self, redis, enqueue, lines):
+        done, _ = enqueue(
+            lines[:1],
+            *self.RQ,
+            OTEL_EXPORTER_OTLP_ENDPOINT="http://127.0.0.1:4317",
+            OTEL_EXPORTER_OTLP_PROTOCOL="grpc",
+        )
+        assert "no traces are sent: OTEL_EXPORTER_OTLP_PROTOCOL" in done.stderr
+        assert redis.llen("rq:queue:companies") == 1

@@ -302,8 +302,8 @@ def start_operator(request, namespace, tmp_path, no_release):
     """Starts operators as processes, for the test's namespace and `further` ones."""
     request.node.logs = started = []
 
-    def start(name, further=()):
-        process = operators.OperatorProcess(namespace, tmp_path, name, further)
+    def start(name, further=(), environment=None):
+        process = operators.OperatorProcess(namespace, tmp_path, name, further, environment)
         started.append(process)
         return process
 

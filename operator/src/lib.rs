@@ -21,6 +21,7 @@ mod reconciler;
 mod scope;
 mod state;
 mod status;
+mod traces;
 
 pub use autoscaler::Change;
 pub use healthcheck::{Unwell, check};
@@ -38,3 +39,4 @@ pub use reconciler::worker_defaults::{DNS_PORT, UnusableTemplate, WorkerDefaults
 pub use reconciler::{compact_object::GuardedJobQueue, error::Error, secrets::SecretError};
 pub use scope::Scope;
 pub use state::{key::Key, owned_objects::OwnedKind};
+pub use traces::Traces;

@@ -8,7 +8,7 @@ use std::{process::ExitCode, time::Duration};
 use anyhow::Context as _;
 use clap::Parser;
 use jobqueue_operator::{
-    Elector, Health, LeaseGuard, Liveness, Metrics, MetricsAccess, Settings, check, client, serve,
+    Elector, Health, LeaseGuard, Liveness, Metrics, MetricsAccess, Settings, Traces, check, client, serve,
 };
 use kube::{Client, Config};
 use tokio::{
@@ -101,7 +101,9 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     let liveness = Liveness::default();
     let access = args.metrics_authentication.then(|| Client::try_from(config.clone()).map(MetricsAccess::new));
     let access = access.transpose()?;
+    let traces = Traces::from_environment(&identity, &metrics);
     let settings = Settings {
+        traces: traces.clone(),
         liveness: liveness.clone(),
         guard,
         scaling_client: client(config.clone(), lease.clone(), metrics.clone(), liveness.clone())?,
@@ -137,6 +139,7 @@ async fn operate(args: RunArgs) -> anyhow::Result<()> {
     }
     resign.cancel();
     election.await?;
+    traces.finish().await;
     tracing::info!("stopped");
     Ok(())
 }

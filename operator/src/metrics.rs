@@ -156,6 +156,8 @@ pub struct Metrics {
     pub(crate) scalings: Family<DecisionLabels, Counter>,
     /// 1 while this operator leads.
     pub(crate) leading: Gauge,
+    /// Spans of traces that no collector received.
+    pub(crate) spans_dropped: Counter,
     of_queues: OfQueues,
 }
 
@@ -172,6 +174,7 @@ impl Metrics {
             reaction_seconds: seconds(),
             scalings: Family::default(),
             leading: Gauge::default(),
+            spans_dropped: Counter::default(),
             of_queues: OfQueues::default(),
         };
         metrics.register();
@@ -190,6 +193,8 @@ impl Metrics {
         registry.register_with_unit("reaction", help, unit(), self.reaction_seconds.clone());
         registry.register("scalings", "Changes of the number of workers by reason", self.scalings.clone());
         registry.register("leading", "1 while this operator leads", self.leading.clone());
+        let help = "Spans of traces that were dropped: the collector was away, or too slow";
+        registry.register("spans_dropped", help, self.spans_dropped.clone());
         registry.register_collector(Box::new(self.of_queues.clone()));
     }
 

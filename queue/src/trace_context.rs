@@ -6,7 +6,7 @@ use jobqueue_json::{Map, Value};
 use crate::{Payload, PayloadLimits, payload};
 
 /// The name of the field that says which span a job belongs to.
-const TRACEPARENT: &str = "traceparent";
+pub(crate) const TRACEPARENT: &str = "traceparent";
 /// The name of the field in which tracing systems keep what is theirs.
 const TRACESTATE: &str = "tracestate";
 /// A `traceparent` of version 00, which later versions only append to.

@@ -10,18 +10,22 @@ use std::process::Command;
 use serde_json::Value;
 
 /// Each crate of ours, and those of ours that it may build on.
-const LAYERS: [(&str, &[&str]); 18] = [
+const LAYERS: [(&str, &[&str]); 19] = [
     ("jobqueue-access", &[]),
     ("jobqueue-api", &[]),
     ("jobqueue-crds", &["jobqueue-api"]),
     ("jobqueue-json", &[]),
     ("jobqueue-listen", &[]),
+    ("jobqueue-traces", &[]),
     ("jobqueue-queue", &["jobqueue-api", "jobqueue-json"]),
     ("jobqueue-ingest", &["jobqueue-api", "jobqueue-json"]),
     ("jobqueue-scaling", &[]),
     ("jobqueue-scaling-input", &["jobqueue-crds", "jobqueue-queue", "jobqueue-scaling"]),
     ("jobqueue-simulator", &["jobqueue-scaling"]),
-    ("jobqueue-worker", &["jobqueue-api", "jobqueue-json", "jobqueue-listen", "jobqueue-queue", "jobqueue-ingest"]),
+    (
+        "jobqueue-worker",
+        &["jobqueue-api", "jobqueue-json", "jobqueue-listen", "jobqueue-queue", "jobqueue-ingest", "jobqueue-traces"],
+    ),
     (
         "jobqueue-operator",
         &[
@@ -31,6 +35,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "jobqueue-queue",
             "jobqueue-scaling",
             "jobqueue-scaling-input",
+            "jobqueue-traces",
         ],
     ),
     (
@@ -62,6 +67,7 @@ const LAYERS: [(&str, &[&str]); 18] = [
             "jobqueue-scaling-input",
             "jobqueue-simulator",
             "jobqueue-top",
+            "jobqueue-traces",
             "jobqueue-worker",
         ],
     ),
@@ -93,7 +99,7 @@ const FENCES: [(&str, &[&str]); 5] = [
 const IMPURE: [&str; 7] = ["tokio", "async-trait", "futures", "rand", "reqwest", "axum", "uuid"];
 
 /// The files and folders of `operator/src`. Each uses those before it only; `main` and `lib` put all together.
-const OPERATOR: [&str; 18] = [
+const OPERATOR: [&str; 19] = [
     "backoff",
     "digest",
     "lease_guard",
@@ -102,6 +108,7 @@ const OPERATOR: [&str; 18] = [
     "scope",
     "state",
     "metrics",
+    "traces",
     "kube_client",
     "metrics_access",
     "status",

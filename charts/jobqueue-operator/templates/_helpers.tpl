@@ -118,3 +118,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
   value: {{ include "jobqueue.namespaces" . | quote }}
 {{- end }}
 {{- end }}
+
+{{/* A series as one number for each queue, on two lines: list FUNCTION SERIES. A Prometheus of several clusters tells them
+apart by the label cluster. */}}
+{{- define "jobqueue.ofQueue" -}}
+({{ first . }} by (cluster, namespace, jobqueue) ({{ last . }})
+  or {{ first . }} by (cluster, namespace, jobqueue) (last_over_time({{ last . }}[5m])))
+{{- end }}
+
+{{/* For the text of an alert: ": REASON" of a condition that is True, or nothing while no operator says it. */}}
+{{- define "jobqueue.reason" -}}
+{{ printf `{{ with printf "jobqueue_operator_queue_condition{condition='%s',cluster='%%s',namespace='%%s',jobqueue='%%s'} == 1" $labels.cluster $labels.namespace $labels.jobqueue | query }}: {{ . | first | label "reason" }}{{ end }}` . }}
+{{- end }}

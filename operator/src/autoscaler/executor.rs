@@ -25,6 +25,7 @@ use crate::{
         owners::AutoscalerState,
     },
     status::events::Events,
+    traces::{Scale, Traces},
 };
 
 /// When a scale-down is tried again after no pod could be removed.
@@ -45,12 +46,15 @@ pub(crate) struct Executor {
     pub(crate) write_priority: Arc<WritePriority>,
     /// Where a reconcile is requested.
     pub(crate) requests: UnboundedSender<Key>,
+    /// Where spans are made.
+    pub(crate) traces: Traces,
 }
 
 impl Executor {
     /// Writes a change that a poll begun at `polled_at` called for.
     pub(crate) async fn execute(&self, key: &Key, change: Change, polled_at: Instant) {
-        let priority = self.write_priority.begin_write();
+        let (priority, decided_at) = (self.write_priority.begin_write(), Instant::now());
+        let seen = self.traces.is_on().then(|| self.state.read(key, |queue| queue.observed.snapshot.clone())).flatten();
         let Some(lock) = self.state.deployment_lock(key) else { return };
         let deployment_lock = lock.lock().await;
         let change = self.within_removable(key, change).await;
@@ -62,6 +66,12 @@ impl Executor {
         let outcome = patch_scale(&self.client, namespace, &change.deployment, change.to).await;
         self.measure(key, &change, &outcome, polled_at);
         self.record(key, &change, &outcome);
+        if self.traces.is_on() {
+            let Change { from, to, reason, message, .. } = &change;
+            let (seen, problem) = (seen.flatten(), outcome.as_ref().err().map(ToString::to_string));
+            let (from, to) = (*from, *to);
+            self.traces.scaled(&Scale { key, from, to, reason, message, seen, polled_at, decided_at, problem });
+        }
         self.request_reconcile(key);
         drop(deployment_lock);
         drop(priority);

@@ -26,6 +26,7 @@ use crate::{
         owners::Owners,
     },
     status::{competing_scalers::CompetingScalers, events::Events, writer::StatusWriter},
+    traces::Traces,
 };
 
 /// How long what is under way at the end of a term may take.
@@ -58,6 +59,8 @@ pub struct Settings {
     pub guard: Guard,
     /// Whether the loops of the term go on.
     pub liveness: Liveness,
+    /// Where spans are made.
+    pub traces: Traces,
 }
 
 impl Settings {
@@ -115,6 +118,7 @@ impl Term {
             max_rollouts,
             guard,
             liveness,
+            traces,
         } = settings.clone();
         let Owners { reconciler, autoscaler, status, registry } = Owners::new();
         metrics.follow(&registry);
@@ -128,6 +132,7 @@ impl Term {
             metrics: metrics.clone(),
             write_priority: write_priority.clone(),
             requests: request,
+            traces: traces.clone(),
         };
         let autoscaler = Autoscaler {
             state: autoscaler,
@@ -152,6 +157,7 @@ impl Term {
             secrets: RecentSecrets::default(),
             liveness,
             rollouts: Rollouts::new(max_rollouts),
+            traces,
         };
         Self { context: Arc::new(context), autoscaler, requests }
     }
@@ -248,6 +254,7 @@ mod tests {
             in_cluster: false,
             guard: Guard::default(),
             liveness: Liveness::default(),
+            traces: Traces::default(),
         })
     }
 

@@ -12,6 +12,7 @@ use crate::{
     scope::Scope,
     state::owners::ReconcilerState,
     status::{competing_scalers::CompetingScalers, writer::StatusWriter},
+    traces::Traces,
 };
 
 /// What every reconcile uses.
@@ -42,4 +43,6 @@ pub(crate) struct Context {
     pub(crate) liveness: Liveness,
     /// Ownership workers are replaced because the operator changed.
     pub(crate) rollouts: Rollouts,
+    /// Where spans are made.
+    pub(crate) traces: Traces,
 }

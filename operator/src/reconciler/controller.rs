@@ -59,23 +59,9 @@ where
     K: Resource<DynamicType = ()> + 'static,
 {
     let context = context.clone();
-    let woken = events.map(move |event| match event {
-        Ok(event) => observe(&context, &event),
-        Err(error) => {
-            report_interruption(&K::kind(&()), &error);
-            Vec::new()
-        }
-    });
+    // A watch that fails begins anew by itself.
+    let woken = events.map(move |event| event.map(|event| observe(&context, &event)).unwrap_or_default());
     woken.flat_map(stream::iter).boxed()
-}
-
-/// A watch begins anew by itself.
-fn report_interruption(kind: &str, error: &watcher::Error) {
-    match error {
-        // The API server forgets old versions: no news.
-        watcher::Error::WatchError(answer) if answer.code == 410 => {}
-        error => tracing::warn!(kind, %error, "the watch was interrupted; it goes on by itself"),
-    }
 }
 
 /// The queues whose Deployments changed or went.
@@ -175,18 +161,15 @@ impl Controller {
 
     /// Takes in an event of the watch of JobQueues.
     fn observe(&mut self, event: watcher::Result<Event<CompactObject>>) {
-        match event {
-            Ok(event) => {
-                let state = &self.context.state;
-                let observed = self.objects.observe(event, |key| state.shared_key(&key));
-                let Some(Observed { key, generation, is_changed }) = observed else { return };
-                if is_changed {
-                    self.work.request_changed(&key, Instant::now());
-                } else if !state.is_to_retry(&key, generation) {
-                    self.work.request(&key, Instant::now());
-                }
-            }
-            Err(error) => report_interruption(&CompactObject::kind(&()), &error),
+        // A watch that fails begins anew by itself.
+        let Ok(event) = event else { return };
+        let state = &self.context.state;
+        let observed = self.objects.observe(event, |key| state.shared_key(&key));
+        let Some(Observed { key, generation, is_changed }) = observed else { return };
+        if is_changed {
+            self.work.request_changed(&key, Instant::now());
+        } else if !state.is_to_retry(&key, generation) {
+            self.work.request(&key, Instant::now());
         }
     }
 
@@ -227,6 +210,10 @@ pub(crate) async fn reconcile_object(key: &Key, object: GuardedJobQueue, context
     let label = outcome.as_ref().map_or_else(Error::category, |_| "ok");
     context.metrics.reconciles.get_or_create(&OutcomeLabels { outcome: label }).inc();
     context.metrics.reconcile_seconds.observe(began.elapsed().as_secs_f64());
+    if context.traces.is_on() {
+        let failure = outcome.as_ref().err().map(|error| (error.category(), error.to_string()));
+        context.traces.reconciled(key, began, failure);
+    }
     match outcome {
         Ok(next) => {
             let repairs = context.state.record_repair(key, next == Next::Repair);

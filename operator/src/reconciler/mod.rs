@@ -8,6 +8,7 @@ pub(crate) mod controller;
 pub(crate) mod error;
 mod fast_path;
 mod fetch;
+mod interruption;
 mod objects;
 mod ownership;
 mod password_file;

@@ -16,7 +16,10 @@ use kube::{
 };
 use serde::de::DeserializeOwned;
 
-use crate::{liveness::Liveness, reconciler::compact_object::CompactObject};
+use crate::{
+    liveness::Liveness,
+    reconciler::{compact_object::CompactObject, interruption::Interruption},
+};
 
 /// What is watched.
 pub(super) trait Watched:
@@ -51,10 +54,11 @@ where
     }
 }
 
-/// The watch of one namespace, with the path that it asks for.
-type NamespaceWatch<K> = (String, BoxStream<'static, watcher::Result<Event<K>>>);
+/// The watch of one namespace.
+type NamespaceWatch<K> = BoxStream<'static, watcher::Result<Event<K>>>;
 
-/// The events of all namespaces, as if one watch had made them. Each watch waits longer after each failure, on its own.
+/// The events of all namespaces, as if one watch had made them. Each watch waits longer after each failure, on its own, and
+/// logs what goes wrong.
 pub(super) fn watch<K: Watched>(
     apis: Vec<Api<K>>,
     config: &watcher::Config,
@@ -62,13 +66,14 @@ pub(super) fn watch<K: Watched>(
 ) -> impl Stream<Item = watcher::Result<Event<K>>> + Send + use<K> {
     let watches = apis.into_iter().map(|api| {
         let path = api.resource_url().to_owned();
-        let pulse = liveness.begin_watch(&path);
+        let (pulse, mut interruption) = (liveness.begin_watch(&path), Interruption::default());
         let events = watcher(api, config.clone()).inspect(move |event| {
             if is_answer(event) {
                 pulse.beat();
             }
+            interruption.log(&path, event);
         });
-        (path, events.backoff(PatientBackoff::default()).boxed())
+        events.backoff(PatientBackoff::default()).boxed()
     });
     merged(watches.collect())
 }
@@ -105,16 +110,13 @@ fn is_answer<K>(event: &watcher::Result<Event<K>>) -> bool {
 
 fn merged<K: Watched>(mut watches: Vec<NamespaceWatch<K>>) -> BoxStream<'static, watcher::Result<Event<K>>> {
     if watches.len() == 1 {
-        // The caller logs what goes wrong.
-        return watches.remove(0).1;
+        return watches.remove(0);
     }
     let mut merge = Merge::new(watches.len());
-    let watches = watches
-        .into_iter()
-        .enumerate()
-        .map(|(index, (path, events))| events.map(move |event| (index, path.clone(), event)).boxed());
+    let watches =
+        watches.into_iter().enumerate().map(|(index, events)| events.map(move |event| (index, event)).boxed());
     let events = stream::select_all(watches);
-    events.flat_map(move |(index, path, event)| stream::iter(merge.take(index, &path, event))).boxed()
+    events.flat_map(move |(index, event)| stream::iter(merge.take(index, event))).boxed()
 }
 
 /// What one namespace has.
@@ -143,17 +145,14 @@ impl<K: Watched> Merge<K> {
     }
 
     /// The events to pass on when the watch of one namespace has an event.
-    fn take(&mut self, index: usize, path: &str, event: watcher::Result<Event<K>>) -> Vec<watcher::Result<Event<K>>> {
+    fn take(&mut self, index: usize, event: watcher::Result<Event<K>>) -> Vec<watcher::Result<Event<K>>> {
         let mut events = Vec::new();
         if !std::mem::replace(&mut self.begun, true) {
             events.push(Event::Init);
         }
         let namespace = &mut self.namespaces[index];
         match event {
-            Err(error) => {
-                log(path, &error);
-                namespace.answered = true;
-            }
+            Err(_) => namespace.answered = true,
             Ok(Event::Init) => namespace.listed = Some(Vec::new()),
             Ok(Event::InitApply(object) | Event::Apply(object)) => {
                 let name = object.name_any();
@@ -194,14 +193,6 @@ impl<K> Namespace<K> {
     }
 }
 
-fn log(path: &str, error: &watcher::Error) {
-    match error {
-        // The API server forgets old versions: no news.
-        watcher::Error::WatchError(answer) if answer.code == 410 => {}
-        error => tracing::warn!(%error, path, "this namespace is not watched at the moment; the others are"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use http::{Request, Response};
@@ -236,34 +227,30 @@ mod tests {
     #[test]
     fn the_first_lists_are_one_list_and_a_namespace_that_fails_is_not_waited_for() {
         let mut merge = Merge::new(3);
-        assert_eq!(told(&merge.take(0, "", Ok(Event::Init))), ["init"]);
-        assert_eq!(told(&merge.take(0, "", Ok(Event::InitApply(object("a", "x"))))), ["list a/x"]);
-        assert!(merge.take(1, "", Ok(Event::Init)).is_empty());
-        assert!(merge.take(0, "", Ok(Event::InitDone)).is_empty(), "two are missing");
-        assert_eq!(told(&merge.take(0, "", Ok(Event::Apply(object("a", "y"))))), ["list a/y"]);
-        assert!(merge.take(0, "", Ok(Event::Delete(object("a", "x")))).is_empty(), "later");
-        assert!(merge.take(2, "", Err(forbidden())).is_empty());
-        assert_eq!(told(&merge.take(1, "", Ok(Event::InitDone))), ["done", "delete a/x, of q"]);
-        assert_eq!(
-            told(&merge.take(2, "", Ok(Event::InitApply(object("c", "x"))))),
-            ["apply c/x"],
-            "it has a Role now"
-        );
+        assert_eq!(told(&merge.take(0, Ok(Event::Init))), ["init"]);
+        assert_eq!(told(&merge.take(0, Ok(Event::InitApply(object("a", "x"))))), ["list a/x"]);
+        assert!(merge.take(1, Ok(Event::Init)).is_empty());
+        assert!(merge.take(0, Ok(Event::InitDone)).is_empty(), "two are missing");
+        assert_eq!(told(&merge.take(0, Ok(Event::Apply(object("a", "y"))))), ["list a/y"]);
+        assert!(merge.take(0, Ok(Event::Delete(object("a", "x")))).is_empty(), "later");
+        assert!(merge.take(2, Err(forbidden())).is_empty());
+        assert_eq!(told(&merge.take(1, Ok(Event::InitDone))), ["done", "delete a/x, of q"]);
+        assert_eq!(told(&merge.take(2, Ok(Event::InitApply(object("c", "x"))))), ["apply c/x"], "it has a Role now");
     }
 
     #[test]
     fn what_a_later_list_of_a_namespace_lacks_was_deleted_there_and_nowhere_else() {
         let mut merge = Merge::new(2);
         for (index, namespace) in ["a", "b"].into_iter().enumerate() {
-            merge.take(index, "", Ok(Event::Init));
+            merge.take(index, Ok(Event::Init));
             for name in ["x", "y"] {
-                merge.take(index, "", Ok(Event::InitApply(object(namespace, name))));
+                merge.take(index, Ok(Event::InitApply(object(namespace, name))));
             }
-            merge.take(index, "", Ok(Event::InitDone));
+            merge.take(index, Ok(Event::InitDone));
         }
-        assert!(merge.take(1, "", Ok(Event::Init)).is_empty());
-        assert_eq!(told(&merge.take(1, "", Ok(Event::InitApply(object("b", "y"))))), ["apply b/y"]);
-        assert_eq!(told(&merge.take(1, "", Ok(Event::InitDone))), ["delete b/x, of q"]);
+        assert!(merge.take(1, Ok(Event::Init)).is_empty());
+        assert_eq!(told(&merge.take(1, Ok(Event::InitApply(object("b", "y"))))), ["apply b/y"]);
+        assert_eq!(told(&merge.take(1, Ok(Event::InitDone))), ["delete b/x, of q"]);
     }
 
     /// An API server with one Deployment in each namespace, that forbids `b`.

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use jobqueue_crds::JobQueue;
-use jobqueue_operator::{GuardedJobQueue, Key, LeaseGuard, Liveness, Metrics, Scope, Settings, Term, WorkerDefaults};
+use jobqueue_operator::{
+    GuardedJobQueue, Key, LeaseGuard, Liveness, Metrics, Scope, Settings, Term, Traces, WorkerDefaults,
+};
 use jobqueue_queue::{Guard, QueueError, QueueStats, WorkerStats};
 use k8s_openapi::api::apps::v1::Deployment;
 use kube::{
@@ -82,6 +84,7 @@ pub(crate) fn settings(server: &ApiServer, lease: LeaseGuard, worker_image: &str
         in_cluster: false,
         guard: Guard::default(),
         liveness: Liveness::default(),
+        traces: Traces::default(),
     }
 }
 

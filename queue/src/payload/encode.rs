@@ -7,6 +7,7 @@ use serde::ser::{Serialize, SerializeTuple};
 use serde_json::{Map, Value};
 
 use crate::Serializer;
+use crate::trace_context::TRACEPARENT;
 
 /// A return value as RQ stores it in a result stream, before base64. The reader uses the serializer it is configured
 /// with, so this must be the one the call came with.
@@ -19,6 +20,11 @@ pub fn encode_call(function: &str, args: &[Value], kwargs: &Map<String, Value>, 
     let call = encode(&(function, (), Tuple(args), kwargs), serializer);
     let mut zlib = ZlibEncoder::new(Vec::with_capacity(call.len() / 2 + 64), Compression::default());
     zlib.write_all(&call).and_then(|()| zlib.finish()).expect("writing to memory cannot fail")
+}
+
+/// The `meta` field of a job that says which span it goes on from.
+pub(crate) fn encode_trace_meta(traceparent: &str, serializer: Serializer) -> Vec<u8> {
+    encode(&Map::from_iter([(TRACEPARENT.to_owned(), Value::from(traceparent))]), serializer)
 }
 
 fn encode(value: &impl Serialize, serializer: Serializer) -> Vec<u8> {

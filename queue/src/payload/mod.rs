@@ -8,6 +8,7 @@ mod json;
 mod pickle;
 
 pub use bytes::{BYTES_KEY, bytes_in, bytes_value, readable};
+pub(crate) use encode::encode_trace_meta;
 pub use encode::{encode_call, encode_result};
 
 use flate2::{Decompress, FlushDecompress, Status};

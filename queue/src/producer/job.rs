@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 
 use super::repr;
 use crate::Serializer;
-use crate::payload::encode_call;
+use crate::payload::{encode_call, encode_trace_meta};
 
 /// What every job of a run is given.
 #[derive(Debug, Clone)]
@@ -68,6 +68,11 @@ impl JobOptions {
     /// The call, serialized and deflated.
     pub(super) fn data(&self, record: &str) -> Vec<u8> {
         encode_call(&self.function, &[Value::String(record.to_owned())], &Map::new(), self.serializer)
+    }
+
+    /// `meta` with this `traceparent`; empty for a job without one.
+    pub(super) fn meta(&self, traceparent: Option<&str>) -> Vec<u8> {
+        traceparent.map(|traceparent| encode_trace_meta(traceparent, self.serializer)).unwrap_or_default()
     }
 
     /// What rq shows of the call: `function('argument')`, the argument cut at 75 characters.

@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 
 pub use job::{JobOptions, ProducerRetry};
 
-use self::script::{BatchAnswer, BatchArguments, Content, NewJob};
+use self::script::{BatchAnswer, BatchArguments, Content, NewEntry, NewJob};
 use crate::{Connection, QueueError};
 
 /// How long the progress of an interrupted run is kept for a resumption.
@@ -153,18 +153,23 @@ impl Producer {
         let Destination { queue, key_prefix, shape, at_front } = &self.destination;
         let push = if *at_front { "LPUSH" } else { "RPUSH" };
         let records = batch.records;
+        let traceparent = |index: usize| batch.traceparents.get(index).map(String::as_str);
         match shape {
             Shape::Job(options) => {
-                let job = |(id, record): (&'a String, &&str)| NewJob {
+                let job = |(index, (id, record)): (usize, (&'a String, &&str))| NewJob {
                     id,
                     data: options.data(record),
                     description: options.description(record),
+                    meta: options.meta(traceparent(index)),
                 };
-                let jobs = batch.ids.iter().zip(records).map(job).collect();
+                let jobs = batch.ids.iter().zip(records).enumerate().map(job).collect();
                 Content::Jobs { push, key_prefix, shared: options.shared_fields(queue, now), jobs }
             }
             Shape::Element => Content::Elements { push, records },
-            Shape::Entry => Content::Entries { field: "record", records },
+            Shape::Entry => {
+                let entry = |(index, &record)| NewEntry { record, traceparent: traceparent(index).unwrap_or_default() };
+                Content::Entries { field: "record", entries: records.iter().enumerate().map(entry).collect() }
+            }
         }
     }
 
@@ -174,7 +179,7 @@ impl Producer {
             Shape::Job(_) => records.iter().map(|_| uuid::Uuid::new_v4().to_string()).collect(),
             Shape::Element | Shape::Entry => Vec::new(),
         };
-        Batch { records, ids }
+        Batch { records, ids, traceparents: Vec::new() }
     }
 
     /// Says that the run is complete. Its progress stays a while, so that a resumption finds that nothing is left.
@@ -193,6 +198,22 @@ impl Producer {
 pub struct Batch<'a> {
     records: &'a [&'a str],
     ids: Vec<String>,
+    /// Empty, or one for each record.
+    traceparents: Vec<String>,
+}
+
+impl Batch<'_> {
+    /// The ids of the jobs, in the order of their records; empty where the server gives them, or there are none.
+    pub fn ids(&self) -> &[String] {
+        &self.ids
+    }
+
+    /// Gives each job the `traceparent` that its trace goes on from, in the order of the records: in `meta` of an RQ job, as a
+    /// field of a stream's entry. A list's element is the record, and stays as it is.
+    #[must_use]
+    pub fn with_traceparents(self, traceparents: Vec<String>) -> Self {
+        Self { traceparents, ..self }
+    }
 }
 
 impl Destination {

@@ -41,7 +41,7 @@ pub(super) enum Content<'a> {
         key_prefix: &'a str,
         /// The number of words, then field and value of each: what all jobs of the batch have in common.
         shared: Vec<(&'static str, String)>,
-        /// Three arguments for each job.
+        /// Four arguments for each job.
         jobs: Vec<NewJob<'a>>,
     },
     /// `list.lua`.
@@ -55,12 +55,20 @@ pub(super) enum Content<'a> {
     Entries {
         /// The field that has the record.
         field: &'static str,
-        /// The record of each entry.
-        records: &'a [&'a str],
+        /// Two arguments for each entry.
+        entries: Vec<NewEntry<'a>>,
     },
 }
 
-/// A job of a batch: three arguments, in this order.
+/// An entry of a batch: two arguments, in this order.
+pub(super) struct NewEntry<'a> {
+    /// The record.
+    pub(super) record: &'a str,
+    /// Empty for none.
+    pub(super) traceparent: &'a str,
+}
+
+/// A job of a batch: four arguments, in this order.
 pub(super) struct NewJob<'a> {
     /// Its id.
     pub(super) id: &'a str,
@@ -68,6 +76,8 @@ pub(super) struct NewJob<'a> {
     pub(super) data: Vec<u8>,
     /// What RQ shows of the call.
     pub(super) description: String,
+    /// The `meta` field, serialized; empty for none.
+    pub(super) meta: Vec<u8>,
 }
 
 /// The answer.
@@ -112,12 +122,14 @@ impl Content<'_> {
                 let call = call.arg(*push).arg(*key_prefix).arg(2 * shared.len());
                 let call = shared.iter().fold(call, |call, (field, value)| call.arg(*field).arg(value));
                 jobs.iter().fold(call, |call, job| {
-                    let NewJob { id, data, description } = job;
-                    call.arg(*id).arg(data.as_slice()).arg(description)
+                    let NewJob { id, data, description, meta } = job;
+                    call.arg(*id).arg(data.as_slice()).arg(description).arg(meta.as_slice())
                 })
             }
             Self::Elements { push, records } => call.arg(*push).arg(*records),
-            Self::Entries { field, records } => call.arg(*field).arg(*records),
+            Self::Entries { field, entries } => entries
+                .iter()
+                .fold(call.arg(*field), |call, NewEntry { record, traceparent }| call.arg(*record).arg(*traceparent)),
         }
     }
 }

@@ -1,17 +1,14 @@
-//! Spans as a collector would get them, and what a collector that is away or slow does to a worker.
+//! Spans as a collector would get them.
 
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use chrono::Utc;
 use jobqueue_queue::{Delivery, Protocol, TraceContext};
 use opentelemetry::trace::{SpanId, SpanKind, Status, TraceId};
-use opentelemetry_sdk::error::{OTelSdkError, OTelSdkResult};
-use opentelemetry_sdk::trace::{SdkTracerProvider, SpanData, SpanExporter, SpanProcessor};
-use prometheus_client::metrics::counter::Counter;
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{SpanData, SpanProcessor};
 
-use super::export::{BoundedProcessor, ExportState};
 use super::{JobSpan, Stage, StageSpan, Traces};
 use crate::pipeline::batch::BatchItem;
 use crate::pipeline::outcome::tests::delivery;
@@ -45,8 +42,7 @@ impl SpanRecorder {
 
 fn traces() -> (Traces, SpanRecorder) {
     let recorder = SpanRecorder::default();
-    let provider = SdkTracerProvider::builder().with_span_processor(recorder.clone()).build();
-    (Traces::new(provider, Protocol::Rq), recorder)
+    (Traces::new(jobqueue_traces::Traces::to_processor(recorder.clone()), Protocol::Rq), recorder)
 }
 
 fn job(id: &str, traceparent: Option<&str>) -> Delivery {
@@ -57,7 +53,7 @@ fn job(id: &str, traceparent: Option<&str>) -> Delivery {
 }
 
 fn item(traces: &Traces, delivery: Delivery) -> BatchItem {
-    let span = JobSpan::begin(&traces.tracer, traces.system, &delivery, Utc::now()).map(Arc::new);
+    let span = JobSpan::begin(traces.spans.tracer(), traces.system, &delivery, Utc::now()).map(Arc::new);
     BatchItem { delivery, unit: None, outcome: JobOutcome::Released, span }
 }
 
@@ -156,53 +152,4 @@ fn a_write_links_to_all_its_jobs_and_they_to_it() {
     assert_eq!(jobs[1].links[0].span_context.span_id(), write.span_context.span_id());
     let events: Vec<&str> = jobs[1].events.iter().map(|event| &*event.name).collect();
     assert_eq!(events, ["write began", "write ended"]);
-}
-
-/// A collector that refuses once, if it does, and then never answers.
-#[derive(Debug)]
-struct Collector {
-    refuses: AtomicBool,
-}
-
-impl SpanExporter for Collector {
-    async fn export(&self, _: Vec<SpanData>) -> OTelSdkResult {
-        if self.refuses.swap(false, Ordering::SeqCst) {
-            return Err(OTelSdkError::InternalFailure("refused".into()));
-        }
-        std::future::pending().await
-    }
-}
-
-fn sending_to_collector(refuses: bool, most: usize) -> (Traces, Counter) {
-    let (dropped, collector) = (Counter::default(), Collector { refuses: refuses.into() });
-    let processor = BoundedProcessor::new(&ExportState::new(most, dropped.clone()), collector);
-    (Traces::new(SdkTracerProvider::builder().with_span_processor(processor).build(), Protocol::Rq), dropped)
-}
-
-fn end_spans(traces: &Traces, number: usize) {
-    for _ in 0..number {
-        item(traces, job("j", None)).span.unwrap().end();
-    }
-}
-
-#[tokio::test]
-async fn a_collector_that_hangs_costs_a_bounded_queue_and_a_bounded_wait() {
-    let (traces, dropped) = sending_to_collector(false, 10);
-    end_spans(&traces, 25);
-    assert_eq!(dropped.get(), 15, "ten wait, the others are counted");
-    let began = Instant::now();
-    traces.finish().await;
-    assert!(began.elapsed() < super::LAST_FLUSH + Duration::from_secs(1), "{:?}", began.elapsed());
-}
-
-#[tokio::test]
-async fn a_collector_that_refused_the_last_time_costs_no_time_at_the_end() {
-    let (traces, dropped) = sending_to_collector(true, 100);
-    end_spans(&traces, 5);
-    let _ = traces.provider.force_flush();
-    assert_eq!(dropped.get(), 5);
-    end_spans(&traces, 5);
-    let began = Instant::now();
-    traces.finish().await;
-    assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
 }

@@ -4,6 +4,7 @@ mod feed;
 mod inline;
 mod meter;
 mod to_queue;
+mod traces;
 
 use std::path::{Path, PathBuf};
 use std::time::Instant;
@@ -28,7 +29,9 @@ Examples:
 
 The jobs go to --queue, or to the last queue of the manifest (the earlier ones are for what is more urgent).
 Each line is printed as `line : job id` once it is in. Progress is kept in Redis, in the same step as the jobs, so that
---resume goes on exactly where an earlier run stopped, however it ended.";
+--resume goes on exactly where an earlier run stopped, however it ended.
+
+With OTEL_EXPORTER_OTLP_ENDPOINT in the environment, each RQ job and stream entry begins a trace for OpenTelemetry.";
 
 /// Flags of `enqueue`.
 #[derive(Debug, Args)]

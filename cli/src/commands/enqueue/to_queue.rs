@@ -8,6 +8,7 @@ use jobqueue_queue::{Protocol, QueueError, Serializer};
 
 use super::feed::{Feed, Gathered, Then};
 use super::meter::Meter;
+use super::traces::{BatchSpans, ProducerTraces};
 use super::{EnqueueArgs, Summary, input_failure};
 use crate::common::exit::{Exit, Failure, queue_failure};
 use crate::common::interruption::interruption;
@@ -40,7 +41,26 @@ pub(super) async fn run(target: &Target, args: &EnqueueArgs, output: Output) -> 
         summary.resumed_after_line = from.lines;
     }
     let run = producer.begin(source.as_deref(), &from).await.map_err(queue_failure)?;
-    let mut sending = Sending { producer: &producer, run: &run, progress: from, meter: Meter::new(args, output) };
+    let traces = ProducerTraces::from_environment(target.protocol, &summary.queue, output);
+    let mut sending =
+        Sending { producer: &producer, run: &run, progress: from, meter: Meter::new(args, output), traces };
+    let sent = send_all(&mut sending, lines, args, &mut summary).await;
+    if let Some(traces) = sending.traces {
+        traces.finish(output).await;
+    }
+    sent?;
+    producer.finish(&run).await.map_err(queue_failure)?;
+    let exit = if summary.skipped_lines > 0 { Exit::Records } else { Exit::Ok };
+    Ok((summary, exit))
+}
+
+/// Sends the lines until they end, one cannot be read, or a person interrupts.
+async fn send_all(
+    sending: &mut Sending<'_>,
+    lines: Lines<Box<dyn std::io::BufRead + Send>>,
+    args: &EnqueueArgs,
+    summary: &mut Summary,
+) -> anyhow::Result<()> {
     let mut feed = Feed::start(lines, args.batch_size());
     // The batch under way is finished, then the run stops.
     let interrupted = interruption();
@@ -55,15 +75,9 @@ pub(super) async fn run(target: &Target, args: &EnqueueArgs, output: Output) -> 
         sending.send(&gathered, args).await?;
         if let Then::End(end) = gathered.then {
             summary.skipped_lines = end.skipped;
-            if let Some(error) = end.error {
-                return Err(input_failure(args, &error).into());
-            }
-            break;
+            return end.error.map_or(Ok(()), |error| Err(input_failure(args, &error).into()));
         }
     }
-    producer.finish(&run).await.map_err(queue_failure)?;
-    let exit = if summary.skipped_lines > 0 { Exit::Records } else { Exit::Ok };
-    Ok((summary, exit))
 }
 
 fn destination(target: &Target, args: &EnqueueArgs) -> anyhow::Result<Destination> {
@@ -176,6 +190,7 @@ struct Sending<'a> {
     run: &'a Run,
     progress: Progress,
     meter: Meter,
+    traces: Option<ProducerTraces>,
 }
 
 impl Sending<'_> {
@@ -190,7 +205,15 @@ impl Sending<'_> {
         };
         let records: Vec<&str> = gathered.lines.iter().map(|line| line.text.as_str()).collect();
         let batch = self.producer.batch(&records);
-        let ids = self.insist(&batch, &after).await.map_err(|error| self.failed(error, args))?;
+        let spans = self.traces.as_ref().map(|traces| traces.begin(records.len(), batch.ids()));
+        let traceparents = spans.as_ref().map(BatchSpans::traceparents).unwrap_or_default();
+        let batch = batch.with_traceparents(traceparents);
+        let sent = self.insist(&batch, &after).await;
+        if let Some(spans) = spans {
+            let problem = sent.as_ref().err().map(ToString::to_string);
+            spans.end(sent.as_deref().unwrap_or_default(), problem.as_deref());
+        }
+        let ids = sent.map_err(|error| self.failed(error, args))?;
         self.progress = after;
         self.meter.advance(&gathered.lines, &ids, self.progress.jobs)?;
         Ok(())

@@ -1,5 +1,5 @@
 //! The way of spans to the collector: a bounded queue, a thread that sends them, and a count of those that are lost. A
-//! collector that is away, or slow, costs the jobs nothing.
+//! collector that is away, or slow, holds up nothing else.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,7 +55,7 @@ impl ExportState {
                 self.dropped.inc_by(spans as u64);
                 if !was_away {
                     let cause = std::mem::take(&mut *self.cause());
-                    tracing::warn!(%error, cause, "the collector does not take traces: spans are dropped, jobs go on");
+                    tracing::warn!(%error, cause, "the collector does not take traces: spans are dropped, all else goes on");
                 }
             }
         }
@@ -134,7 +134,7 @@ impl<E: SpanExporter> SpanExporter for Counted<E> {
     }
 }
 
-/// The worker's HTTP client, for the thread that sends spans: it runs where all other I/O of the worker does.
+/// The HTTP client for the thread that sends spans: it runs where all other I/O of the program does.
 #[derive(Debug)]
 pub(super) struct OnRuntime {
     pub(super) runtime: Handle,

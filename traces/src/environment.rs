@@ -1,4 +1,4 @@
-//! Whether and where traces go: OpenTelemetry's own environment variables. What is wrong with them is logged, and the worker
+//! Whether and where traces go: OpenTelemetry's own environment variables. What is wrong with them is told, and the program
 //! works without traces.
 
 use std::env;
@@ -25,16 +25,19 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(2);
 const REQUEST_LIMIT: Duration = Duration::from_secs(10);
 
 impl Traces {
-    /// As the environment says; `None` if it names no collector, or something that cannot be done. Needs a runtime.
-    pub(crate) fn from_environment(identity: &Identity, dropped: &Counter) -> Option<Self> {
-        if !is_wanted() {
-            return None;
-        }
-        match Self::to_collector(identity, dropped) {
-            Ok(traces) => {
-                tracing::info!("sending traces");
-                Some(traces)
-            }
+    /// As the environment says, counting in `dropped` the spans that no collector received; `None` if it names no collector.
+    /// Needs a runtime.
+    ///
+    /// # Errors
+    /// Which setting cannot be followed. The program works without traces then.
+    pub fn from_environment(identity: &Identity, dropped: &Counter) -> Result<Option<Self>, String> {
+        is_wanted().then(|| Self::to_collector(identity, dropped)).transpose()
+    }
+
+    /// The same for a program with a log: that says whether traces are sent, and why none are.
+    pub fn logged_from_environment(identity: &Identity, dropped: &Counter) -> Option<Self> {
+        match Self::from_environment(identity, dropped) {
+            Ok(traces) => traces.inspect(|_| tracing::info!("sending traces")),
             Err(problem) => {
                 tracing::warn!(problem, "no traces are sent");
                 None
@@ -55,10 +58,10 @@ impl Traces {
             .with_resource(resource(identity))
             .with_span_processor(BoundedProcessor::new(&state, exporter));
         if set("OTEL_SPAN_LINK_COUNT_LIMIT").is_none() {
-            let links = identity.batch_size.max(LINKS);
+            let links = identity.links.max(LINKS);
             provider = provider.with_max_links_per_span(u32::try_from(links).unwrap_or(u32::MAX));
         }
-        Ok(Self::new(provider.build(), identity.protocol))
+        Ok(Self::new(provider.build(), identity.service))
     }
 }
 
@@ -87,12 +90,14 @@ fn is_possible() -> Result<(), String> {
 /// What the spans have in common; the environment's words win.
 fn resource(identity: &Identity) -> Resource {
     let ours = [
-        KeyValue::new("service.name", "jobqueue-worker"),
+        KeyValue::new("service.name", identity.service),
         KeyValue::new("service.version", env!("CARGO_PKG_VERSION")),
-        KeyValue::new("service.instance.id", identity.worker.clone()),
-        KeyValue::new("jobqueue.name", identity.name.clone()),
+        KeyValue::new("service.instance.id", identity.instance.clone()),
     ];
-    let resource = Resource::builder_empty().with_attributes(ours).with_detector(Box::new(EnvResourceDetector::new()));
+    let more = identity.attributes.iter().map(|(name, value)| KeyValue::new(*name, value.clone()));
+    let resource = Resource::builder_empty()
+        .with_attributes(ours.into_iter().chain(more))
+        .with_detector(Box::new(EnvResourceDetector::new()));
     match set("OTEL_SERVICE_NAME") {
         Some(name) => resource.with_service_name(name).build(),
         None => resource.build(),
