@@ -48,7 +48,8 @@ fn main() -> ExitCode {
         Ok(()) => 0,
         Err(error) => {
             let code = exit_code(&error);
-            tracing::error!(exit_code = code, "{error:#}");
+            let hint = error.downcast_ref::<StartError>().and_then(StartError::remedy);
+            tracing::error!(exit_code = code, hint, "{error:#}");
             code
         }
     };
