@@ -52,15 +52,23 @@ impl Kinds {
     }
 }
 
-/// The cause in an error text: the last line of a Python traceback, else the first line.
+/// What begins a traceback of Python. One exception that another led to follows it in a text of its own.
+const TRACEBACK: &str = "Traceback (most recent call last):";
+
+/// The cause in an error text: in a Python traceback the line that names the last exception, which may have more lines below
+/// it, else the first line.
 pub fn cause(error: &str) -> &str {
-    let mut lines = error.lines().map(str::trim_end).filter(|line| !line.trim().is_empty());
-    let cause = if error.trim_start().starts_with("Traceback (most recent call last)") {
-        lines.next_back()
-    } else {
-        lines.next()
-    };
-    cause.unwrap_or("").trim()
+    let lines = || error.lines().map(str::trim_end).filter(|line| !line.trim().is_empty());
+    let is_traceback = error.trim_start().starts_with(TRACEBACK);
+    let last = if is_traceback { lines().filter(|line| line.trim() == TRACEBACK).count() } else { 0 };
+    let mut tracebacks = 0;
+    // Frames and their source are indented.
+    let named = lines().find(|line| {
+        tracebacks += usize::from(line.trim() == TRACEBACK);
+        tracebacks == last && line.trim() != TRACEBACK && (!is_traceback || !line.starts_with([' ', '\t']))
+    });
+    // A text that was cut before the exception.
+    named.or_else(|| lines().next_back()).unwrap_or("").trim()
 }
 
 /// The cause with numbers as `N`, quoted values as `'…'` and ids as `ID`, so that failures of one kind read the same.
@@ -135,9 +143,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cause_of_a_traceback_is_its_last_line() {
+    fn the_cause_of_a_traceback_is_the_line_that_names_the_last_exception() {
         let text = "Traceback (most recent call last):\n  File \"x.py\", line 3, in f\nValueError: bad literal: 'x'\n";
         assert_eq!(cause(text), "ValueError: bad literal: 'x'");
+        let detailed = format!("{text}DETAIL:  Key (id)=(1) already exists.\n\n  indented\n");
+        assert_eq!(cause(&detailed), "ValueError: bad literal: 'x'");
+        let chained =
+            format!("{text}\nThe above exception was the direct cause of the following exception:\n\n{detailed}");
+        let chained = chained.replacen("ValueError", "KeyError", 1);
+        assert_eq!(cause(&chained), "ValueError: bad literal: 'x'");
+        assert_eq!(cause("Traceback (most recent call last):\n  File \"x.py\", line"), "File \"x.py\", line");
         assert_eq!(cause("not a date\nmore detail"), "not a date");
         assert_eq!(cause(""), "");
     }
