@@ -1,9 +1,15 @@
 //! Tells failures apart by their cause: the line that names it, with what differs from job to job left out. A person is
 //! shown the cause of one of them as it was written.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+
+/// Characters of a cause that a person is shown.
+const MOST_SHOWN: usize = 300;
+/// Characters of a cause by which kinds are told apart.
+const MOST_COMPARED: usize = 1_000;
 
 /// Failures of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,9 +26,10 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// For a person; says whether it is an example.
+    /// For a person, cut to what can be read; says whether it is an example.
     pub fn text(&self) -> String {
-        if self.alike { self.reason.clone() } else { format!("such as: {}", self.reason) }
+        let example = if self.alike { "" } else { "such as: " };
+        format!("{example}{}", shortened(&self.reason))
     }
 }
 
@@ -71,9 +78,23 @@ pub fn cause(error: &str) -> &str {
     named.or_else(|| lines().next_back()).unwrap_or("").trim()
 }
 
-/// The cause with numbers as `N`, quoted values as `'…'` and ids as `ID`, so that failures of one kind read the same.
+/// A cause as a line that can be read: an exception may have a text of a megabyte.
+pub fn shortened(cause: &str) -> Cow<'_, str> {
+    let shown = head(cause, MOST_SHOWN);
+    if shown.len() == cause.len() {
+        return Cow::Borrowed(cause);
+    }
+    Cow::Owned(format!("{shown}… ({} characters)", cause.chars().count()))
+}
+
+/// At most so many characters from the start.
+fn head(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
+}
+
+/// The start of the cause with numbers as `N`, quoted values as `'…'` and ids as `ID`, so that failures of one kind read the same.
 pub fn normalised(error: &str) -> String {
-    let text = cause(error);
+    let text = head(cause(error), MOST_COMPARED);
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
@@ -180,6 +201,10 @@ mod tests {
         let kinds = kinds.most_frequent_first();
         let shown: Vec<(u64, String)> = kinds.iter().map(|kind| (kind.count, kind.text())).collect();
         assert_eq!(shown, [(3, "no Name".to_owned()), (2, "such as: 'n/a' is not a date".to_owned())]);
+        let mut long = Kinds::default();
+        long.add(&format!("ValueError: {}", "é".repeat(100_000)));
+        let shown = long.most_frequent_first()[0].text();
+        assert_eq!((shown.chars().count(), shown.ends_with("… (100012 characters)")), (321, true), "{shown}");
         let json = serde_json::to_value(&kinds[1]).expect("JSON");
         let expected = serde_json::json!({"count": 2, "reason": "'n/a' is not a date", "pattern": "'…' is not a date"});
         assert_eq!(json, expected);
