@@ -41,7 +41,7 @@ pub(super) async fn one(asked: Asked) -> Response {
             None => None,
         }
     };
-    let ((workers, workers_problem), more_samples) = tokio::join!(workers(app.source.backlog(key), &view.pods), more);
+    let ((workers, workers_problem), more_samples) = tokio::join!(workers(asked.backlog(), &view.pods), more);
     let page = QueuePage { view, workers, workers_problem, more_samples };
     pages::queue(&asked.frame(true), &page, Utc::now())
 }
