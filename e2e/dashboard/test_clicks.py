@@ -39,6 +39,19 @@ def test_from_the_list_to_a_cause_that_is_requeued(dashboard, opened):
     expect(page.get_by_text("12 jobs of 1 cause.")).to_be_visible()
 
 
+def test_two_tabs_do_not_do_the_same_twice(dashboard, opened):
+    page, redis = opened(dashboard), dashboard.redis.client()
+    other = page.context.new_page()
+    page.goto(f"{dashboard.base}/q/local/companies/failed/confirm?action=requeue&scope=all")
+    other.goto(f"{dashboard.base}/q/local/companies/failed/confirm?action=purge&scope=all")
+    page.get_by_role("button", name="Requeue 52 jobs").click()
+    expect(page.get_by_text("52 jobs requeued of 52.")).to_be_visible()
+    other.get_by_role("button", name="Purge 52 jobs").click()
+    expect(other.get_by_text("0 jobs removed of 52.")).to_be_visible()
+    expect(other.get_by_text("52 jobs had been dealt with by somebody else.")).to_be_visible()
+    assert (failed(redis, "companies"), waiting(redis, "companies")) == (0, 52)
+
+
 def test_one_job_is_shown_with_its_record_and_removed(dashboard, opened):
     page, redis = opened(dashboard), dashboard.redis.client()
     to_causes(page, "companies")

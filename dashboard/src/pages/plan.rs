@@ -85,7 +85,8 @@ pub(crate) fn progress(frame: &Frame<'_>, plan: &Plan) -> Response {
                 @if progress.finished { "." } @else if progress.started { " so far." } @else { "; it has not begun." }
             }
             @if progress.gone > 0 { p { (text::jobs(progress.gone)) " had no record any more, and are forgotten now." } }
-            @if progress.elsewhere > 0 { p { (text::jobs(progress.elsewhere)) " had been dealt with by somebody else." } }
+            @let elsewhere = plan.elsewhere();
+            @if elsewhere > 0 { p { (text::jobs(elsewhere)) " had been dealt with by somebody else." } }
         }
         p { a href=(here) { "Back to the failed jobs" } }
     };
