@@ -129,6 +129,9 @@ impl Survey {
         if self.total == 0 && self.finished {
             return "No job has failed.".to_owned();
         }
+        if self.total == 0 {
+            return "Failed jobs are being counted.".to_owned();
+        }
         if self.counted >= self.total && self.finished {
             let causes = self.groups.len();
             let word = if causes == 1 { "cause" } else { "causes" };
@@ -344,6 +347,12 @@ mod tests {
         assert_eq!(causes, ["no date", "no price", "no Name"]);
         let found = |query: &str| survey.groups().iter().filter(|group| group.matches(query)).count();
         assert_eq!((found(""), found(" NAME "), found("no "), found("zip")), (3, 1, 3, 0));
+    }
+
+    #[test]
+    fn before_the_first_count_nothing_is_said_of_numbers() {
+        assert_eq!(Survey::default().sentence(), "Failed jobs are being counted.");
+        assert_eq!(Survey { finished: true, ..Survey::default() }.sentence(), "No job has failed.");
     }
 
     #[test]

@@ -212,7 +212,7 @@ async fn check(setup: &Setup) -> Result<(), StartError> {
     let redis = ping_queue(&setup.addresses).await;
     let database = open_database(&setup.addresses, &setup.recipe, 1, setup.time_zone).await;
     if let (Err(error), Err(_)) = (&redis, &database) {
-        tracing::error!("{error}");
+        tracing::error!(hint = error.remedy(), "{error}");
     }
     database?;
     redis?;
