@@ -22,6 +22,9 @@ REPOSITORY = f"{PACKAGE['repository']}/blob/{'main' if VERSION == 'unreleased' e
 OTHERS = ["ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "examples/*/README.md"]
 # Folders of docs/ whose pages are listed by their titles.
 LISTED = ["decisions", "measurements"]
+# Whoever searches wants to use it: records of the work come after the pages about it.
+RECORDS = (*LISTED, "CHANGELOG.md", "ARCHITECTURE.md", "CONTRIBUTING.md")
+LOWERED = 0.1
 
 FENCE = re.compile(r"(\s*(?:```|~~~)\S*)")
 TARGET = re.compile(r"(?<=\]\()(?P<file>[^)#\s]*)(?P<anchor>#[^)\s]*)?(?=\))")
@@ -76,6 +79,8 @@ def in_repository(uri):
 
 def on_page_markdown(markdown, page, config, files):
     here = page.file.src_uri
+    if here.startswith(RECORDS):
+        page.meta["search"] = {"boost": LOWERED}
     pages = {in_repository(file.src_uri): file.src_uri for file in files}
     pages |= {f"docs/{folder}": f"{folder}/README.md" for folder in LISTED}
 

@@ -113,6 +113,14 @@ def test_a_page_has_the_parts_that_it_has_in_the_repository(page):
     assert Elements(page.read_text(encoding="utf-8")).counts == Elements(rendered).counts
 
 
+def test_the_search_finds_records_of_the_work_after_the_pages_about_it():
+    index = json.loads((BUILT / "search" / "search_index.json").read_text(encoding="utf-8"))
+    lowered = {entry["location"].split("#")[0] for entry in index["docs"] if entry.get("boost", 1) < 1}
+    assert any(location.startswith("measurements/") for location in lowered)
+    assert "CHANGELOG.html" in lowered
+    assert not {"scaling.html", "troubleshooting.html", "reference.html", "runbooks/README.html"} & lowered
+
+
 def test_the_search_knows_every_page():
     index = json.loads((BUILT / "search" / "search_index.json").read_text(encoding="utf-8"))
     pages = {entry["location"].split("#")[0] for entry in index["docs"]}

@@ -86,6 +86,16 @@ impl Plan {
         self.state().clone()
     }
 
+    /// Jobs that were not in the registry any more: those that were met, and at the end all that were left.
+    pub(crate) fn elsewhere(&self) -> u64 {
+        let progress = self.progress();
+        if progress.finished && progress.problem.is_none() {
+            self.jobs.count().saturating_sub(progress.done + progress.gone)
+        } else {
+            progress.elsewhere
+        }
+    }
+
     /// Carries it out, once.
     pub(crate) async fn carry_out(&self, backlog: Backlog, changed: &watch::Sender<u64>) {
         if std::mem::replace(&mut self.state().started, true) {

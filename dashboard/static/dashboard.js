@@ -4,6 +4,7 @@
 
 (() => {
   const connection = document.getElementById("connection");
+  const ENDED = document.body.dataset.ended;
   let busy = false;
   let waiting = false;
 
@@ -27,7 +28,10 @@
     busy = true;
     try {
       const answer = await fetch(location.href, { cache: "no-store", credentials: "same-origin" });
-      if (answer.ok) {
+      // Where somebody has to log in first, another page comes.
+      if (answer.redirected || answer.status === 401) {
+        away(ENDED);
+      } else if (answer.ok) {
         const next = new DOMParser().parseFromString(await answer.text(), "text/html");
         for (const part of document.querySelectorAll("[data-swap]")) {
           const fresh = next.getElementById(part.id);
@@ -43,6 +47,11 @@
 
   function say(text) {
     if (connection && connection.textContent !== text) connection.textContent = text;
+  }
+
+  function away(text) {
+    if (connection) connection.className = "away";
+    say(text);
   }
 
   // Sliders say where they stand, and the page follows them without being loaded again.
@@ -62,8 +71,34 @@
   }
 
   if (!("live" in document.body.dataset)) return;
-  const events = new EventSource("/events");
-  events.addEventListener("open", () => { say("Live."); refresh(); });
-  events.addEventListener("changed", refresh);
-  events.addEventListener("error", () => say("jobqueue dashboard does not answer. This page shows what it was last told."));
+  let events = null;
+  let later = 0;
+
+  // A tab that nobody sees has no stream: browsers have six connections to a host for all tabs.
+  function connect() {
+    clearTimeout(later);
+    if (events) events.close();
+    events = document.hidden ? null : new EventSource("/events");
+    if (!events) return;
+    const stream = events;
+    stream.addEventListener("open", () => {
+      if (connection) connection.className = "";
+      say("Live.");
+      refresh();
+    });
+    stream.addEventListener("changed", refresh);
+    stream.addEventListener("error", async () => {
+      away("The dashboard does not answer. This page shows what it was last told, and goes on when the dashboard is back.");
+      // The browser itself tries again where nobody answered, and not where it was refused.
+      if (stream.readyState !== EventSource.CLOSED) return;
+      later = setTimeout(connect, 5000);
+      const answer = await fetch("/events", { method: "HEAD", cache: "no-store", credentials: "same-origin" }).catch(() => null);
+      if (answer && answer.status === 401) away(ENDED);
+    });
+  }
+
+  document.addEventListener("visibilitychange", connect);
+  // Where nothing happens, or a proxy keeps the events to itself.
+  setInterval(() => { if (!document.hidden) refresh(); }, 60000);
+  connect();
 })();

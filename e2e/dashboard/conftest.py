@@ -26,6 +26,9 @@ HOSTILE = (
     "\u202egnp.exe\u202c'><svg/onload=alert(3)>",
     "{{7*7}}${7*7}<iframe src=javascript:alert(4)>",
     "y" * 200_000,
+    'Traceback (most recent call last):\n  File "x.py", line 3, in f\nValueError: '
+    + "M" * 1_000_000
+    + "\nDETAIL: more",
 )
 
 
@@ -160,6 +163,17 @@ class Watched:
         assert not self.dialogs, self.dialogs
         assert not self.complaints, self.complaints
         assert self.page.evaluate("window.pwned") is None
+
+
+def hide(page, hidden):
+    """As a browser does where another tab is in front, or this one again. Without a window it shows all of them."""
+    page.evaluate(
+        """hidden => {
+            Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+            document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
 
 
 @pytest.fixture

@@ -32,6 +32,10 @@ def pages(page, base):
     yield "confirm"
     page.goto(f"{base}/q/local/hostile/failed")
     yield "hostile"
+    page.get_by_role("link", name="ValueError: MMM").click()
+    page.locator("#jobs tbody th a").first.click()
+    expect(page.get_by_text("ValueError: MMM").first).to_be_visible()
+    yield "megabyte"
     page.goto(f"{base}/q/local/no-such-queue")
     yield "missing"
 

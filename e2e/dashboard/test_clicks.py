@@ -3,8 +3,10 @@
 import pytest
 from playwright.sync_api import expect
 
+from e2e.harness.process import free_port
 from e2e.harness.waiting import until
 
+from .conftest import Dashboard, hide
 from .failures import fail, wait
 
 
@@ -35,6 +37,19 @@ def test_from_the_list_to_a_cause_that_is_requeued(dashboard, opened):
     assert (failed(redis, "companies"), waiting(redis, "companies")) == (12, 40)
     page.get_by_role("link", name="Back to the failed jobs").click()
     expect(page.get_by_text("12 jobs of 1 cause.")).to_be_visible()
+
+
+def test_two_tabs_do_not_do_the_same_twice(dashboard, opened):
+    page, redis = opened(dashboard), dashboard.redis.client()
+    other = page.context.new_page()
+    page.goto(f"{dashboard.base}/q/local/companies/failed/confirm?action=requeue&scope=all")
+    other.goto(f"{dashboard.base}/q/local/companies/failed/confirm?action=purge&scope=all")
+    page.get_by_role("button", name="Requeue 52 jobs").click()
+    expect(page.get_by_text("52 jobs requeued of 52.")).to_be_visible()
+    other.get_by_role("button", name="Purge 52 jobs").click()
+    expect(other.get_by_text("0 jobs removed of 52.")).to_be_visible()
+    expect(other.get_by_text("52 jobs had been dealt with by somebody else.")).to_be_visible()
+    assert (failed(redis, "companies"), waiting(redis, "companies")) == (0, 52)
 
 
 def test_one_job_is_shown_with_its_record_and_removed(dashboard, opened):
@@ -102,6 +117,86 @@ def test_the_simulator_works_without_scripts(dashboard, opened):
     expect(page.locator("output[for=maxReplicas]")).to_have_text("8 workers")
 
 
+def test_hundreds_of_causes_have_pages_and_are_found(dashboard, opened):
+    page, redis = opened(dashboard), dashboard.redis.client()
+    words = [a + b for a in "ghijklmnopqrstu" for b in "ghijklmnopqrstu"]
+    fail(redis, "calm", [(f"of-{word}", "{}", f"trouble with {word}", n) for n, word in enumerate(words)])
+    page.goto(f"{dashboard.base}/q/local/calm/failed")
+    expect(page.get_by_text("225 jobs of 225 causes.")).to_be_visible()
+    causes = page.locator("#causes tbody th a")
+    expect(causes).to_have_count(100)
+    assert causes.first.inner_text() == "trouble with gg", "of causes that are as frequent the latest comes first"
+    page.get_by_role("link", name="Next page").click()
+    page.get_by_role("link", name="Next page").click()
+    expect(causes).to_have_count(25)
+    expect(page.get_by_text("Page 3 of 3")).to_be_visible()
+    page.get_by_label("Cause or function").fill("WITH UU")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("1 match.")).to_be_visible()
+    expect(causes).to_have_text(["trouble with uu"])
+    page.get_by_role("link", name="Show all").click()
+    expect(causes).to_have_count(100)
+
+
+def test_a_purge_offers_an_export_before_and_says_what_it_leaves_out(dashboard, opened):
+    page, redis = opened(dashboard), dashboard.redis.client()
+    redis.hset("rq:job:late-1", "data", b"no pickle")
+    page.goto(f"{dashboard.base}/q/local/companies/failed")
+    page.get_by_role("link", name="Purge 52…").click()
+    expect(page.get_by_text("There is no way back.")).to_be_visible()
+    expect(page.get_by_text("1 job of these cannot be exported")).to_be_visible()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="Export 52 jobs").click()
+    assert len(download.value.path().read_text().splitlines()) == 51
+    assert failed(redis, "companies") == 52
+
+
+def test_a_page_left_open_says_that_the_dashboard_is_away_and_goes_on_with_the_next_one(
+    queues, redis, chromium, tmp_path
+):
+    port = str(free_port())
+    first = Dashboard(tmp_path, redis, "--port", port)
+    # Chromium complains of a server that is away, so that nobody watches the console here.
+    context = chromium.new_context()
+    page = context.new_page()
+    page.goto(first.url)
+    page.wait_for_url(first.base + "/")
+    connection = page.locator("#connection")
+    expect(connection).to_have_text("Live.")
+    page.evaluate("window.sameDocument = true")
+    first.process.stop()
+    expect(connection).to_contain_text("does not answer")
+    expect(connection).to_be_in_viewport()
+    second = Dashboard(tmp_path, redis, "--port", port)
+    # It has another token, and another browser tab is given it.
+    expect(connection).to_contain_text("started again")
+    other = context.new_page()
+    other.goto(second.url)
+    expect(connection).to_have_text("Live.")
+    wait(redis.client(), "companies", 7)
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name="local/companies", exact=True))
+    expect(row.locator("td").nth(2)).to_have_text("7")
+    assert page.evaluate("window.sameDocument"), "the document was loaded again"
+    context.close()
+    assert second.process.stop() == 0
+
+
+def test_many_tabs_do_not_wait_for_each_other(dashboard, opened):
+    page, redis = opened(dashboard), dashboard.redis.client()
+    # Chromium has six connections to a host.
+    for _ in range(8):
+        hide(page, True)
+        page = page.context.new_page()
+        page.goto(f"{dashboard.base}/q/local/calm")
+        expect(page.get_by_text("Live.")).to_be_visible()
+    first = page.context.pages[0]
+    hide(page, True)
+    wait(redis, "companies", 9)
+    hide(first, False)
+    row = first.get_by_role("row").filter(has=first.get_by_role("link", name="local/companies", exact=True))
+    expect(row.locator("td").nth(2)).to_have_text("9")
+
+
 def test_read_only_offers_no_change(read_only, opened):
     page = opened(read_only)
     expect(page.get_by_text("read only")).to_be_visible()
@@ -116,11 +211,11 @@ def test_hostile_records_are_text(dashboard, opened, scripts):
     page = opened(dashboard, java_script_enabled=scripts)
     to_causes(page, "hostile")
     causes = page.locator("#causes tbody th a")
-    expect(causes).to_have_count(5)
+    expect(causes).to_have_count(6)
     shown = page.locator("#causes").inner_text()
     assert "<script>window.pwned=1</script>" in shown
     assert "\\u{202e}gnp.exe" in shown and "\u202e" not in shown
-    for link in [causes.nth(n).get_attribute("href") for n in range(5)]:
+    for link in [causes.nth(n).get_attribute("href") for n in range(6)]:
         page.goto(dashboard.base + link)
         page.locator("#jobs tbody th a").click()
         expect(page.get_by_role("region", name="Record")).to_be_visible()

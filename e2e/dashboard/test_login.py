@@ -5,7 +5,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import expect
 
 from .api_server import STRANGER, TOKEN, log_in
-from .conftest import Watched
+from .conftest import Watched, hide
 from .test_accessibility import SIZES
 
 
@@ -32,8 +32,14 @@ def test_an_account_logs_in_sees_its_queues_and_logs_out(page, base):
     expect(page.get_by_text("Live.")).to_be_visible()
     page.goto(base + "/q/mail/letters")
     expect(page.get_by_role("alert")).to_contain_text("lacks the right to get jobqueues in namespace mail")
+    left_open = page.context.new_page()
+    left_open.goto(base + "/")
+    expect(left_open.get_by_text("Live.")).to_be_visible()
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("heading", name="log in")).to_be_visible()
+    hide(left_open, True)
+    hide(left_open, False)
+    expect(left_open.locator("#connection")).to_contain_text("You are logged in no more.")
     page.goto(base + "/q/shop/orders")
     expect(page.get_by_role("heading", name="log in")).to_be_visible()
 

@@ -64,6 +64,13 @@ impl Group {
         if self.alike { shown } else { format!("such as: {shown}") }
     }
 
+    /// Whether the cause or the function has this in it, in any case.
+    pub fn matches(&self, query: &str) -> bool {
+        let query = query.trim().to_lowercase();
+        let has = |text: &str| text.to_lowercase().contains(&query);
+        query.is_empty() || has(&self.example) || self.function.as_deref().is_some_and(has)
+    }
+
     /// `count` of its jobs after `skip`, each with the name of its queue; those that are gone are left out.
     pub async fn failures(
         &self,
@@ -102,10 +109,13 @@ impl Survey {
         self.counted < self.total
     }
 
-    /// The most frequent first.
+    /// The most frequent first, of these the latest.
     pub fn groups(&self) -> Vec<&Group> {
         let mut groups: Vec<&Group> = self.groups.values().collect();
-        groups.sort_by(|one, other| other.ids.len().cmp(&one.ids.len()).then_with(|| one.digest.cmp(&other.digest)));
+        groups.sort_by(|one, other| {
+            let frequency = other.ids.len().cmp(&one.ids.len());
+            frequency.then_with(|| other.newest.cmp(&one.newest)).then_with(|| one.digest.cmp(&other.digest))
+        });
         groups
     }
 
@@ -118,6 +128,9 @@ impl Survey {
     pub fn sentence(&self) -> String {
         if self.total == 0 && self.finished {
             return "No job has failed.".to_owned();
+        }
+        if self.total == 0 {
+            return "Failed jobs are being counted.".to_owned();
         }
         if self.counted >= self.total && self.finished {
             let causes = self.groups.len();
@@ -321,6 +334,25 @@ mod tests {
         assert_eq!((groups[0].trend[11], groups[0].trend[10], groups[0].trend[0]), (1, 1, 0));
         assert_eq!((groups[1].trend[0], groups[1].alike, groups[0].alike), (1, true, false));
         assert_eq!(survey.group(&groups[1].digest).map(|group| group.ids[1].clone()), Some((1, "e".to_owned())));
+    }
+
+    #[test]
+    fn of_causes_that_are_as_frequent_the_latest_comes_first_and_some_are_found() {
+        let now = Utc::now();
+        let mut survey = Survey::default();
+        for (id, error, minutes) in [("a", "no Name", 9), ("b", "no date", 1), ("c", "no price", 5)] {
+            survey.add(0, failure(id, error, Some(now - TimeDelta::minutes(minutes))), now);
+        }
+        let causes = survey.groups().iter().map(|group| group.example.as_str()).collect::<Vec<_>>();
+        assert_eq!(causes, ["no date", "no price", "no Name"]);
+        let found = |query: &str| survey.groups().iter().filter(|group| group.matches(query)).count();
+        assert_eq!((found(""), found(" NAME "), found("no "), found("zip")), (3, 1, 3, 0));
+    }
+
+    #[test]
+    fn before_the_first_count_nothing_is_said_of_numbers() {
+        assert_eq!(Survey::default().sentence(), "Failed jobs are being counted.");
+        assert_eq!(Survey { finished: true, ..Survey::default() }.sentence(), "No job has failed.");
     }
 
     #[test]

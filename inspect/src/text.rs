@@ -7,6 +7,8 @@ use chrono::{DateTime, Utc};
 
 /// Characters of a name or a reason.
 pub const SHORT: usize = 200;
+/// Characters of a sentence that says what is wrong and what to do.
+pub const MESSAGE: usize = 500;
 /// Characters of an error or a record.
 pub const LONG: usize = 20_000;
 

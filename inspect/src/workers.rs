@@ -6,7 +6,7 @@ use std::time::Duration;
 use jobqueue_queue::admin::current_jobs;
 use jobqueue_queue::{Protocol, QueueError, WorkerStats, stats};
 
-use crate::source::{Backlog, Pod, Problem};
+use crate::source::{Backlog, Pod, Problem, with_remedy};
 
 /// Workers of a queue that are read.
 const MOST_WORKERS: usize = 500;
@@ -50,7 +50,7 @@ pub async fn workers(
         let backlog = backlog.await.map_err(|problem| problem.to_string())?;
         let known = tokio::time::timeout(PATIENCE, read(&backlog)).await;
         let late = |_| format!("Redis did not answer within {} s.", PATIENCE.as_secs());
-        known.map_err(late)?.map_err(|error| error.to_string())
+        known.map_err(late)?.map_err(|error| with_remedy(&error))
     };
     match known.await {
         Ok(workers) => (with_pods(workers, pods), None),

@@ -48,7 +48,8 @@ fn main() -> ExitCode {
         Ok(()) => 0,
         Err(error) => {
             let code = exit_code(&error);
-            tracing::error!(exit_code = code, "{error:#}");
+            let hint = error.downcast_ref::<StartError>().and_then(StartError::remedy);
+            tracing::error!(exit_code = code, hint, "{error:#}");
             code
         }
     };
@@ -211,7 +212,7 @@ async fn check(setup: &Setup) -> Result<(), StartError> {
     let redis = ping_queue(&setup.addresses).await;
     let database = open_database(&setup.addresses, &setup.recipe, 1, setup.time_zone).await;
     if let (Err(error), Err(_)) = (&redis, &database) {
-        tracing::error!("{error}");
+        tracing::error!(hint = error.remedy(), "{error}");
     }
     database?;
     redis?;

@@ -76,6 +76,15 @@ impl StartError {
         matches!(self, Self::Redis(_) | Self::Database(_))
     }
 
+    /// What to check on a server that is away or refuses us.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Redis(error) => error.remedy(),
+            Self::Database(error) => error.remedy(),
+            Self::Config(_) | Self::Recipe(_) | Self::Stopped => None,
+        }
+    }
+
     /// What is reported of it; `None` if it does not concern the database.
     fn fault(&self) -> Option<WorkerFault> {
         match self {
@@ -161,7 +170,7 @@ where
                 instruments.circuit_breaker.set_fault(error.fault());
                 let words = error.to_string();
                 if words != logged {
-                    tracing::warn!(error = words, "{what}: not possible yet; trying again");
+                    tracing::warn!(error = words, hint = error.remedy(), "{what}: not possible yet; trying again");
                     logged = words;
                 }
             }

@@ -257,7 +257,7 @@ impl Preview<'_> {
             if of_ledger {
                 failure.hint("a worker makes the table when it starts; `jobqueue schema` prints it")
             } else {
-                failure
+                failure.hint_if(error.remedy())
             }
         })?;
         Ok(match outcome {

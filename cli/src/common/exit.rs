@@ -64,6 +64,14 @@ impl Failure {
         self
     }
 
+    /// The same, where something can be said.
+    pub(crate) fn hint_if(self, hint: Option<&str>) -> Self {
+        match hint {
+            Some(hint) => self.hint(hint),
+            None => self,
+        }
+    }
+
     /// Whether the error says that something did not answer.
     pub(crate) fn is_unreachable(error: &anyhow::Error) -> bool {
         error.downcast_ref::<Self>().is_some_and(|failure| failure.exit == Exit::Unreachable)
@@ -108,8 +116,8 @@ impl From<&QueueError> for Exit {
     }
 }
 
-/// Redis' failure with its exit code.
+/// Redis' failure with its exit code, and what to check.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
 pub(crate) fn queue_failure(error: QueueError) -> anyhow::Error {
-    Failure::new(Exit::from(&error), error.to_string()).into()
+    Failure::new(Exit::from(&error), error.to_string()).hint_if(error.remedy()).into()
 }

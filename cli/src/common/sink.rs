@@ -77,10 +77,10 @@ pub(crate) async fn check(sink: &dyn Sink, recipe: &Recipe, output: Output) -> a
     Ok(())
 }
 
-/// The database's failure with its exit code.
+/// The database's failure with its exit code, and what to check.
 #[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
 pub(crate) fn sink_failure(error: SinkError) -> anyhow::Error {
-    Failure::new(Exit::from(&error), error.to_string()).into()
+    Failure::new(Exit::from(&error), error.to_string()).hint_if(error.remedy()).into()
 }
 
 impl From<&SinkError> for Exit {

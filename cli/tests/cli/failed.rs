@@ -9,6 +9,10 @@ use serde_json::Value;
 
 /// Enqueues three records and lets our backend fail them: two for one reason, one for another.
 fn failed(protocol: Protocol, queue: &str) {
+    failed_with(protocol, queue, ["n is 1, not 'x'", "n is 2, not 'y'", "not JSON: line 1"]);
+}
+
+fn failed_with(protocol: Protocol, queue: &str, errors: [&str; 3]) {
     let (name, url) = (protocol.to_string(), redis().url());
     let mut args = vec!["enqueue", "-", "--protocol", &name, "--queue", queue, "--redis", &url];
     if protocol == Protocol::Rq {
@@ -23,7 +27,6 @@ fn failed(protocol: Protocol, queue: &str) {
         backend.register().await.unwrap();
         let claim = backend.claim(10).await.unwrap();
         assert_eq!(claim.deliveries.len(), 3);
-        let errors = ["n is 1, not 'x'", "n is 2, not 'y'", "not JSON: line 1"];
         let completions: Vec<Completion> = claim
             .deliveries
             .into_iter()
@@ -115,6 +118,21 @@ fn requeued_jobs_wait_again_and_purged_ones_are_gone() {
         let ran = run(protocol, &queue, &["failed", "requeue", "--id", "nothing-like-it"]);
         assert_eq!(ran.code, 5, "{}", ran.err);
     }
+}
+
+#[test]
+fn an_error_of_a_megabyte_leaves_the_list_readable_and_is_whole_for_programs() {
+    let queue = unique("q");
+    let long = "M".repeat(1_000_000);
+    failed_with(Protocol::List, &queue, [&long, "b", "c"]);
+    for args in [&["failed", "list"][..], &["failed", "list", "--each"], &["failed", "list", "-o", "wide"]] {
+        let ran = run(Protocol::List, &queue, args);
+        assert!(ran.out.len() < 2_000 && ran.out.contains("MMM… ("), "{args:?}: {} bytes", ran.out.len());
+    }
+    let groups: Value =
+        serde_json::from_str(&run(Protocol::List, &queue, &["failed", "list", "-o", "json"]).out).unwrap();
+    let longest = groups.as_array().unwrap().iter().map(|group| group["error"].as_str().unwrap().len()).max();
+    assert!(longest.is_some_and(|longest| longest > 10_000), "{longest:?}");
 }
 
 #[test]

@@ -46,11 +46,13 @@ fn a_server_that_is_down_or_refuses_us_is_named_with_what_to_check() {
     let redis = Redis::start(&["--requirepass", "secret"]);
     let sqlite = format!("sqlite:{}?mode=rwc", directory.path().join("people.sqlite").display());
     let refused = format!("postgres://nobody@127.0.0.1:{}/postgres", postgres().port());
+    let wrong = redis.url().replace("redis://", "redis://:wrong-secret@");
     let cases = [
         ("postgres://127.0.0.1:1/people", "redis://127.0.0.1:1", ["is not available", "check that the database runs"]),
         (&refused, "redis://127.0.0.1:1", ["refused us", "check user and password in the URL (--database"]),
         (&sqlite, "redis://127.0.0.1:1", ["is not available", "check that Redis runs"]),
-        (&sqlite, &redis.url(), ["refused us", "check user and password in the URL (--redis"]),
+        (&sqlite, &redis.url(), ["refused us", "Redis asks for a password: give one in the URL (--redis"]),
+        (&sqlite, &wrong, ["refused us", "check user and password in the URL (--redis"]),
     ];
     for (database, redis, expected) in cases {
         let args = ["local", "-f", text(&manifest), "--workers-binary", "/bin/sh", "--schema", text(&schema)];
@@ -59,5 +61,10 @@ fn a_server_that_is_down_or_refuses_us_is_named_with_what_to_check() {
         for words in expected {
             assert!(ran.err.contains(words), "{database}, {redis}, {words}: {}", ran.err);
         }
+        assert!(!ran.err.contains("wrong-secret"), "{}", ran.err);
+        // The other commands say the same.
+        let asked = jobqueue(&["status", "--redis", redis, "--queue", "people"]);
+        let hint = ran.err.lines().find(|line| line.starts_with(" hint:") && ran.err.contains("Redis at"));
+        assert!(hint.is_none_or(|hint| asked.err.contains(hint)), "{}\n{}", ran.err, asked.err);
     }
 }

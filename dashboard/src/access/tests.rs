@@ -230,6 +230,11 @@ async fn jobs_take_the_right_to_read_secrets_and_changes_that_to_update() {
         let (status, page) = get(&pages, path, account).await;
         assert!(status == StatusCode::FORBIDDEN && page.contains(refused), "{account} {path}: {page}");
     }
+    // A queue is shown without what its workers have in hand.
+    for (account, why) in [("bob", secrets), ("carl", "dashboard.redis.namespaces")] {
+        let (status, page) = get(&pages, "/q/shop/orders", account).await;
+        assert!(status == StatusCode::OK && page.contains(why), "{account}: {page}");
+    }
     // Who may is told that no namespace is listed.
     for (path, account) in [("/q/shop/orders/failed", "carl"), (confirm, "ann")] {
         let (status, page) = get(&pages, path, account).await;

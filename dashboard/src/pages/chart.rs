@@ -23,9 +23,9 @@ pub(super) fn chart(name: &str, unit: &str, samples: &[Sample], series: Series) 
     };
     let most = points.iter().fold(0.0_f32, |most, (_, value)| most.max(*value));
     let lowest = points.iter().fold(f32::INFINITY, |lowest, (_, value)| lowest.min(*value));
-    let minutes = ((last.0 - first.0) / 60).max(0);
+    let length = text::span(u64::try_from(last.0 - first.0).unwrap_or(0));
     let said = format!(
-        "{name}: now {}{unit}, between {}{unit} and {}{unit} in the last {minutes} minutes",
+        "{name}: now {}{unit}, between {}{unit} and {}{unit} in the last {length}",
         short(last.1),
         short(lowest),
         short(most)
@@ -37,7 +37,7 @@ pub(super) fn chart(name: &str, unit: &str, samples: &[Sample], series: Series) 
                 path.grid d="M0 0.5H600M0 50H600M0 99.5H600" {}
                 path.line d=(path(&points, most)) {}
             }
-            p.axis { span { (minutes) " min ago" } span { "now" } }
+            p.axis { span { (length) " ago" } span { "now" } }
         }
     }
 }

@@ -11,24 +11,47 @@ use crate::source::QueueKey;
 use crate::survey::{Group as Counted, Survey};
 use crate::text;
 
-/// Causes that a page shows.
-const MOST_SHOWN: usize = 200;
+/// Causes of a page.
+const PAGE: usize = 100;
+
+/// The causes that are shown.
+pub(crate) struct Causes<'a> {
+    pub(crate) key: &'a QueueKey,
+    pub(crate) survey: &'a Survey,
+    /// What a cause or a function has to have in it.
+    pub(crate) query: &'a str,
+    /// From 1.
+    pub(crate) page: usize,
+}
 
 /// The causes.
-pub(crate) fn failed(frame: &Frame<'_>, key: &QueueKey, survey: &Survey, now: DateTime<Utc>) -> Response {
+pub(crate) fn failed(frame: &Frame<'_>, shown: &Causes<'_>, now: DateTime<Utc>) -> Response {
+    let Causes { key, survey, query, page } = *shown;
     let (name, at) = (name_of(key), address(key));
     let here = format!("{at}/failed");
-    let groups = survey.groups();
+    let all = survey.groups();
+    let groups: Vec<&Counted> = all.iter().copied().filter(|group| group.matches(query)).collect();
+    let (first, pages) = ((page - 1).saturating_mul(PAGE), groups.len().div_ceil(PAGE).max(1));
+    let rows: Vec<&Counted> = groups.iter().copied().skip(first).take(PAGE).collect();
     let main = html! {
-        div #summary data-swap aria-live="polite" { (summary(survey)) }
+        div #summary data-swap aria-live="polite" {
+            (summary(survey))
+            @if !query.is_empty() { p { (text::count(groups.len() as u64)) " match." } }
+        }
         div #all data-swap {
             @if survey.total > 0 { p.actions { (actions(frame, &here, "scope=all", survey.total)) } }
         }
-        div #causes data-swap {
-            @if !groups.is_empty() { (table(frame, &here, &groups, survey.is_partial(), now)) }
-            @if groups.len() > MOST_SHOWN {
-                p { "The " (MOST_SHOWN) " most frequent of " (text::count(groups.len() as u64)) " causes." }
+        @if all.len() > 1 || !query.is_empty() {
+            form.filter method="get" action=(here) role="search" {
+                label for="q" { "Cause or function" }
+                input #q type="search" name="q" value=(query) maxlength="200";
+                button { "Filter" }
+                @if !query.is_empty() { " " a href=(here) { "Show all" } }
             }
+        }
+        div #causes data-swap {
+            @if !rows.is_empty() { (table(frame, &here, &rows, survey.is_partial(), now)) }
+            (pager(page, pages, |page| format!("{here}?q={}&page={page}", encoded(query))))
         }
     };
     frame.page(&format!("Failed jobs of {name}"), &[(&name, &at), ("Failed jobs", &here)], &main)
@@ -65,7 +88,7 @@ fn table(frame: &Frame<'_>, here: &str, groups: &[&Counted], is_partial: bool, n
                     }
                 }
                 tbody {
-                    @for group in groups.iter().take(MOST_SHOWN) {
+                    @for group in groups {
                         @let scope = format!("scope=cause&cause={}", group.digest);
                         tr {
                             th scope="row" {
@@ -75,7 +98,7 @@ fn table(frame: &Frame<'_>, here: &str, groups: &[&Counted], is_partial: bool, n
                             td.number { @if is_partial { "at least " } (text::count(group.ids.len() as u64)) }
                             td { (trend(&group.trend)) }
                             td.number { (text::ago(group.newest, now)) }
-                            td.actions { (actions(frame, here, &scope, group.ids.len() as u64)) }
+                            td.actions.row { (actions(frame, here, &scope, group.ids.len() as u64)) }
                         }
                     }
                 }

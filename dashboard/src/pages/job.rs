@@ -1,8 +1,9 @@
 //! One failed job: record, recipe and error side by side.
 
 use axum::response::Response;
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Utc};
 use jobqueue_json::Value;
+use jobqueue_queue::admin::error_groups::cause;
 use jobqueue_queue::admin::{Attempt, FailedJob};
 use jobqueue_queue::payload::readable;
 use maud::{Markup, html};
@@ -22,14 +23,14 @@ pub(crate) struct JobPage<'a> {
 }
 
 /// The page.
-pub(crate) fn job(frame: &Frame<'_>, page: &JobPage<'_>) -> Response {
+pub(crate) fn job(frame: &Frame<'_>, page: &JobPage<'_>, now: DateTime<Utc>) -> Response {
     let (name, at) = (name_of(page.key), address(page.key));
     let here = format!("{at}/failed");
     let job = &page.job;
     let query = format!("queue={}&id={}", encoded(page.queue), encoded(&job.id));
     let main = html! {
         dl.facts {
-            @for (name, value) in facts(job) { div { dt { (name) } dd { (value) } } }
+            @for (name, value) in facts(job, now) { div { dt { (name) } dd { (value) } } }
         }
         p.actions {
             a href={ (here) "/export?scope=one&" (query) } download { "Export" }
@@ -42,6 +43,8 @@ pub(crate) fn job(frame: &Frame<'_>, page: &JobPage<'_>) -> Response {
             div { h2 { "Record" } (block(&record(job), "Record")) }
             div {
                 h2 { "Error" }
+                // A traceback has it at its end, which may be cut.
+                @if job.error.contains('\n') { p.problem { (text::line(cause(&job.error), text::MESSAGE)) } }
                 (block(if job.error.is_empty() { "(no result is kept)" } else { &job.error }, "Error"))
             }
             div {
@@ -52,23 +55,23 @@ pub(crate) fn job(frame: &Frame<'_>, page: &JobPage<'_>) -> Response {
                 }
             }
         }
-        @if page.attempts.len() > 1 { (attempts(&page.attempts)) }
+        @if page.attempts.len() > 1 { (attempts(&page.attempts, now)) }
     };
     let title = format!("Job {}", text::line(&job.id, 80));
     let own = format!("{here}/job?{query}");
     frame.page(&title, &[(&name, &at), ("Failed jobs", &here), ("One job", &own)], &main)
 }
 
-fn facts(job: &FailedJob) -> [(&'static str, String); 7] {
+fn facts(job: &FailedJob, now: DateTime<Utc>) -> [(&'static str, String); 7] {
     let text = |value: &str| if value.is_empty() { "–".to_owned() } else { text::line(value, text::SHORT) };
     [
         ("Queue", text(&job.queue)),
         ("Function", text(job.function().unwrap_or_default())),
         ("Status", text(&job.status)),
         ("Worker", text(&job.worker)),
-        ("Created", time(job.created_at)),
-        ("Queued", time(job.enqueued_at)),
-        ("Failed", time(job.failed_at)),
+        ("Created", time(job.created_at, now)),
+        ("Queued", time(job.enqueued_at, now)),
+        ("Failed", time(job.failed_at, now)),
     ]
 }
 
@@ -118,14 +121,14 @@ fn block(content: &str, label: &str) -> Markup {
     html! { pre tabindex="0" role="region" aria-label=(label) { code { (text::block(content, text::LONG)) } } }
 }
 
-fn attempts(attempts: &[Attempt]) -> Markup {
+fn attempts(attempts: &[Attempt], now: DateTime<Utc>) -> Markup {
     html! {
         section aria-labelledby="attempts-title" {
             h2 #attempts-title { "Attempts" }
             div.beside {
                 @for attempt in attempts.iter().take(20) {
                     article {
-                        h3 { @if attempt.succeeded { "Succeeded " } @else { "Failed " } (time(attempt.ended_at)) }
+                        h3 { @if attempt.succeeded { "Succeeded " } @else { "Failed " } (time(attempt.ended_at, now)) }
                         p.message { (text::line(&attempt.worker, 100)) }
                         @if !attempt.error.is_empty() { (block(&attempt.error, "Error of this attempt")) }
                     }
@@ -135,8 +138,10 @@ fn attempts(attempts: &[Attempt]) -> Markup {
     }
 }
 
-fn time(moment: Option<DateTime<Utc>>) -> String {
-    moment.map_or_else(|| "–".to_owned(), |moment| moment.to_rfc3339_opts(SecondsFormat::Secs, true))
+/// When, and how long ago: that is the same in every time zone.
+fn time(moment: Option<DateTime<Utc>>, now: DateTime<Utc>) -> String {
+    let Some(at) = moment else { return "–".to_owned() };
+    format!("{} UTC, {}", at.format("%Y-%m-%d %H:%M:%S"), text::ago(moment, now))
 }
 
 #[cfg(test)]

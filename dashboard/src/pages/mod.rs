@@ -14,10 +14,10 @@ use axum::response::{Html, IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
-pub(crate) use self::failed::{Group as GroupPage, failed, group};
+pub(crate) use self::failed::{Causes as CausesPage, Group as GroupPage, failed, group};
 pub(crate) use self::job::{JobPage, job};
 pub(crate) use self::login::login;
-pub(crate) use self::plan::{confirm, progress};
+pub(crate) use self::plan::{ConfirmPage, confirm, progress};
 pub(crate) use self::queue::{QueuePage, queue};
 pub(crate) use self::queues::{PAGE, queues};
 pub(crate) use self::simulation::{SimulationPage, simulation};
@@ -28,7 +28,7 @@ use crate::text;
 /// What all pages have in common.
 pub(crate) struct Frame<'a> {
     /// Of the source.
-    pub(crate) source: &'a str,
+    pub(crate) source: String,
     /// Who is logged in, in a cluster.
     pub(crate) account: Option<&'a str>,
     /// Whether changes are refused.
@@ -38,13 +38,23 @@ pub(crate) struct Frame<'a> {
 }
 
 impl Frame<'_> {
+    /// What an open page says when it is let in no more.
+    fn ended(&self) -> &'static str {
+        if self.account.is_some() {
+            "You are logged in no more. This page shows what it was last told; load it again to log in."
+        } else {
+            "The dashboard was started again. This page shows what it was last told, and goes on once you have opened the \
+             address that jobqueue dashboard printed."
+        }
+    }
+
     /// A whole page. `trail` leads to it: names and addresses.
     pub(crate) fn page(&self, title: &str, trail: &[(&str, &str)], main: &Markup) -> Response {
         let page = html! {
             (DOCTYPE)
             html lang="en" {
                 (head(title, self.live))
-                body data-live[self.live] {
+                body data-live[self.live] data-ended=(self.ended()) {
                     a.skip href="#main" { "Skip to the content" }
                     header {
                         nav aria-label="You are here" {
@@ -54,7 +64,7 @@ impl Frame<'_> {
                             }
                         }
                         p.source {
-                            (text::line(self.source, text::SHORT))
+                            (text::line(&self.source, text::SHORT))
                             @if self.read_only { " " span.badge { "read only" } }
                         }
                     }

@@ -102,7 +102,7 @@ pub(super) fn state(row: &Row) -> Markup {
     html! {
         span.state.(class) { (row.standing.word()) } " "
         span.reason { (text::line(&row.reason, 60)) }
-        @if !row.message.is_empty() { br; span.message { (text::line(&row.message, text::SHORT)) } }
+        @if !row.message.is_empty() { br; span.message { (text::line(&row.message, text::MESSAGE)) } }
     }
 }
 

@@ -1,21 +1,16 @@
 //! Failed jobs: their causes, the jobs of one, one job, and their records as a file.
 
-use std::sync::Arc;
-
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::Path;
 use axum::http::{HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use chrono::Utc;
 use futures::stream::{self, StreamExt};
 use jobqueue_queue::PayloadLimits;
 
-use super::{field, fields, frame, key, page_of, refused};
-use crate::App;
-use crate::access::Visitor;
-use crate::pages::{self, GroupPage, JobPage};
-use crate::source::{Problem, QueueKey, Registry};
+use super::{Asked, page_of};
+use crate::pages::{self, CausesPage, GroupPage, JobPage};
+use crate::source::{Problem, Registry};
 use crate::survey::{Group, JobId};
 
 /// Jobs of a page.
@@ -23,61 +18,50 @@ const PAGE: usize = 50;
 /// Jobs in a step of an export.
 const STEP: usize = 200;
 
-pub(super) async fn causes(
-    State(app): State<Arc<App>>,
-    Extension(visitor): Extension<Visitor>,
-    Path(path): Path<(String, String)>,
-) -> Response {
-    let key = key(path);
+pub(super) async fn causes(asked: Asked) -> Response {
     let answer = async {
-        let backlog = app.backlog(&visitor, &key).await?;
-        app.surveys.of(&key, &backlog).await
+        let backlog = asked.backlog().await?;
+        asked.app.surveys.of(&asked.key, &backlog).await
     };
     match answer.await {
         Ok(survey) => {
-            let source = app.source.title();
-            pages::failed(&frame(&app, &visitor, &source, true), &key, &survey, Utc::now())
+            let shown =
+                CausesPage { key: &asked.key, survey: &survey, query: asked.field("q"), page: page_of(&asked.fields) };
+            pages::failed(&asked.frame(true), &shown, Utc::now())
         }
-        Err(problem) => refused(&app, &visitor, &problem),
+        Err(problem) => asked.refused(&problem),
     }
 }
 
-pub(super) async fn cause(
-    State(app): State<Arc<App>>,
-    Extension(visitor): Extension<Visitor>,
-    Path((namespace, name, digest)): Path<(String, String, String)>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let key = key((namespace, name));
-    let page = page_of(&fields(query.as_deref().unwrap_or_default()));
+pub(super) async fn cause(asked: Asked, Path((_, _, digest)): Path<(String, String, String)>) -> Response {
+    let page = page_of(&asked.fields);
     let answer = async {
-        let registries = app.backlog(&visitor, &key).await?.registries()?;
-        let group = group(&app, &visitor, &key, &digest).await?;
+        let registries = asked.backlog().await?.registries()?;
+        let group = group(&asked, &digest).await?;
         let jobs = group.failures(&registries, (page - 1) * PAGE, PAGE).await?;
         Ok::<_, Problem>((group, jobs))
     };
     match answer.await {
         Ok((group, jobs)) => {
             let pages = group.ids.len().div_ceil(PAGE).max(1);
-            let shown = GroupPage { key: &key, counted: &group, jobs: &jobs, page, pages };
-            let source = app.source.title();
-            pages::group(&frame(&app, &visitor, &source, false), &shown, Utc::now())
+            let shown = GroupPage { key: &asked.key, counted: &group, jobs: &jobs, page, pages };
+            pages::group(&asked.frame(false), &shown, Utc::now())
         }
-        Err(problem) => refused(&app, &visitor, &problem),
+        Err(problem) => asked.refused(&problem),
     }
 }
 
 /// The jobs of one cause, as they were counted.
-pub(super) async fn group(app: &App, visitor: &Visitor, key: &QueueKey, digest: &str) -> Result<Group, Problem> {
-    let backlog = app.backlog(visitor, key).await?;
-    let survey = app.surveys.of(key, &backlog).await?;
+async fn group(asked: &Asked, digest: &str) -> Result<Group, Problem> {
+    let backlog = asked.backlog().await?;
+    let survey = asked.app.surveys.of(&asked.key, &backlog).await?;
     survey.group(digest).cloned().ok_or_else(|| {
         Problem::NotFound("No failed job of this cause is left among those that were counted.".to_owned())
     })
 }
 
 /// The registry that has this job: the one that is named, else the first.
-pub(super) async fn registry_of(registries: &[Registry], queue: &str, id: &str) -> Result<usize, Problem> {
+async fn registry_of(registries: &[Registry], queue: &str, id: &str) -> Result<usize, Problem> {
     for (index, (name, jobs)) in registries.iter().enumerate() {
         if (queue.is_empty() || name == queue) && jobs.contains(id).await? {
             return Ok(index);
@@ -87,73 +71,52 @@ pub(super) async fn registry_of(registries: &[Registry], queue: &str, id: &str) 
     Err(Problem::NotFound(format!("Job {id} is not among the failed jobs of this queue.")))
 }
 
-pub(super) async fn job(
-    State(app): State<Arc<App>>,
-    Extension(visitor): Extension<Visitor>,
-    Path(path): Path<(String, String)>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let key = key(path);
-    let fields = fields(query.as_deref().unwrap_or_default());
-    let (queue, id) = (field(&fields, "queue"), field(&fields, "id"));
+pub(super) async fn job(asked: Asked) -> Response {
+    let (queue, id) = (asked.field("queue"), asked.field("id"));
     let answer = async {
-        let registries = app.backlog(&visitor, &key).await?.registries()?;
+        let registries = asked.backlog().await?.registries()?;
         let (queue, jobs) = &registries[registry_of(&registries, queue, id).await?];
         let attempts = jobs.attempts(id).await?;
         let job = jobs.fetch(&[id.to_owned()], &PayloadLimits::default()).await?.pop();
         let job = job.ok_or_else(|| Problem::NotFound("This job is gone.".to_owned()))?;
-        let recipe = recipe(&app, &visitor, &key, job.function()).await;
-        let page = JobPage { key: &key, queue, job, attempts, recipe };
-        let source = app.source.title();
-        Ok::<_, Problem>(pages::job(&frame(&app, &visitor, &source, false), &page))
+        let recipe = recipe(&asked, job.function()).await;
+        let page = JobPage { key: &asked.key, queue, job, attempts, recipe };
+        Ok::<_, Problem>(pages::job(&asked.frame(false), &page, Utc::now()))
     };
-    answer.await.unwrap_or_else(|problem| refused(&app, &visitor, &problem))
+    answer.await.unwrap_or_else(|problem| asked.refused(&problem))
 }
 
 /// The section of the manifest that serves this function: the one that names it, else one that names none.
-async fn recipe(app: &App, visitor: &Visitor, key: &QueueKey, function: Option<&str>) -> Option<String> {
-    let sections = app.queue(visitor, key).await.ok()?.spec?.ingest?;
+async fn recipe(asked: &Asked, function: Option<&str>) -> Option<String> {
+    let sections = asked.queue().await.ok()?.spec?.ingest?;
     let named = sections.iter().find(|section| section.functions.iter().any(|name| Some(name.as_str()) == function));
     let section = named.or_else(|| sections.iter().find(|section| section.functions.is_empty()))?;
     serde_yaml::to_string(section).ok()
 }
 
 /// The jobs that a query means: `scope` is `one`, `cause` or `all`; `None` stands for all.
-pub(super) async fn chosen(
-    app: &App,
-    visitor: &Visitor,
-    key: &QueueKey,
-    registries: &[Registry],
-    fields: &[(String, String)],
-) -> Result<Option<Vec<JobId>>, Problem> {
-    match field(fields, "scope") {
+pub(super) async fn chosen(asked: &Asked, registries: &[Registry]) -> Result<Option<Vec<JobId>>, Problem> {
+    match asked.field("scope") {
         "one" => {
-            let id = field(fields, "id");
-            let registry = registry_of(registries, field(fields, "queue"), id).await?;
+            let id = asked.field("id");
+            let registry = registry_of(registries, asked.field("queue"), id).await?;
             Ok(Some(vec![(registry, id.to_owned())]))
         }
-        "cause" => Ok(Some(group(app, visitor, key, field(fields, "cause")).await?.ids)),
+        "cause" => Ok(Some(group(asked, asked.field("cause")).await?.ids)),
         "all" => Ok(None),
         _ => Err(Problem::NotFound("The address does not say which jobs are meant.".to_owned())),
     }
 }
 
-pub(super) async fn export(
-    State(app): State<Arc<App>>,
-    Extension(visitor): Extension<Visitor>,
-    Path(path): Path<(String, String)>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let key = key(path);
-    let fields = fields(query.as_deref().unwrap_or_default());
+pub(super) async fn export(asked: Asked) -> Response {
     let answer = async {
-        let registries = app.backlog(&visitor, &key).await?.registries()?;
-        let chosen = chosen(&app, &visitor, &key, &registries, &fields).await?;
+        let registries = asked.backlog().await?.registries()?;
+        let chosen = chosen(&asked, &registries).await?;
         Ok::<_, Problem>((registries, chosen))
     };
     let (registries, chosen) = match answer.await {
         Ok(answer) => answer,
-        Err(problem) => return refused(&app, &visitor, &problem),
+        Err(problem) => return asked.refused(&problem),
     };
     let export = Export { registries, chosen, registry: 0, skip: 0 };
     let steps = stream::unfold(Some(export), |export| async move {
@@ -166,7 +129,7 @@ pub(super) async fn export(
         }
     });
     let name: String =
-        key.name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).take(60).collect();
+        asked.key.name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '_')).take(60).collect();
     let mut response = Body::from_stream(steps.boxed()).into_response();
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));

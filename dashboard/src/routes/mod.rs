@@ -6,10 +6,12 @@ mod queues;
 mod session;
 mod simulation;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, State};
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Path, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::from_fn_with_state;
 use axum::response::sse::{Event, KeepAlive, Sse};
@@ -23,7 +25,7 @@ use url::form_urlencoded;
 use crate::App;
 use crate::access::{Access, HEALTH, LOGIN, LOGOUT, Visitor, check};
 use crate::pages::Frame;
-use crate::source::{Problem, QueueKey};
+use crate::source::{Backlog, Problem, QueueKey, QueueView};
 
 /// Bytes of a form.
 const LARGEST_FORM: usize = 16 * 1024;
@@ -85,9 +87,55 @@ async fn events(State(app): State<Arc<App>>) -> Sse<impl Stream<Item = Result<Ev
     Sse::new(stream.map(Ok)).keep_alive(KeepAlive::default())
 }
 
+/// What is asked for of a queue, and by whom.
+struct Asked {
+    app: Arc<App>,
+    visitor: Visitor,
+    key: QueueKey,
+    /// Of the query.
+    fields: Vec<(String, String)>,
+}
+
+impl FromRequestParts<Arc<App>> for Asked {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> Result<Self, Response> {
+        let path = Path::<HashMap<String, String>>::from_request_parts(parts, app).await;
+        let Path(mut path) = path.map_err(IntoResponse::into_response)?;
+        let visitor = Extension::<Visitor>::from_request_parts(parts, app).await;
+        let Extension(visitor) = visitor.map_err(IntoResponse::into_response)?;
+        let mut part = |name: &str| path.remove(name).unwrap_or_default();
+        let key = QueueKey { namespace: part("namespace"), name: part("name") };
+        let fields = fields(parts.uri.query().unwrap_or_default());
+        Ok(Self { app: Arc::clone(app), visitor, key, fields })
+    }
+}
+
+impl Asked {
+    fn field(&self, name: &str) -> &str {
+        field(&self.fields, name)
+    }
+
+    fn frame(&self, live: bool) -> Frame<'_> {
+        frame(&self.app, &self.visitor, live)
+    }
+
+    fn refused(&self, problem: &Problem) -> Response {
+        refused(&self.app, &self.visitor, problem)
+    }
+
+    async fn backlog(&self) -> Result<Backlog, Problem> {
+        self.app.backlog(&self.visitor, &self.key).await
+    }
+
+    async fn queue(&self) -> Result<QueueView, Problem> {
+        self.app.queue(&self.visitor, &self.key).await
+    }
+}
+
 /// The part of all pages that is the same.
-fn frame<'a>(app: &App, visitor: &'a Visitor, source: &'a str, live: bool) -> Frame<'a> {
-    Frame { source, account: visitor.name(), read_only: app.read_only, live }
+fn frame<'a>(app: &App, visitor: &'a Visitor, live: bool) -> Frame<'a> {
+    Frame { source: app.source.title(), account: visitor.name(), read_only: app.read_only, live }
 }
 
 /// A page that says what is missing.
@@ -97,13 +145,8 @@ fn refused(app: &App, visitor: &Visitor, problem: &Problem) -> Response {
         Problem::Forbidden(_) => (StatusCode::FORBIDDEN, "Not allowed"),
         Problem::Unavailable(_) => (StatusCode::BAD_GATEWAY, "Not available"),
     };
-    let source = app.source.title();
     let main = html! { p.problem role="alert" { (crate::text::line(&problem.to_string(), 1_000)) } };
-    (status, frame(app, visitor, &source, false).page(title, &[], &main)).into_response()
-}
-
-fn key((namespace, name): (String, String)) -> QueueKey {
-    QueueKey { namespace, name }
+    (status, frame(app, visitor, false).page(title, &[], &main)).into_response()
 }
 
 /// The fields of a query or a form.

@@ -4,53 +4,55 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::Extension;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
+use jobqueue_queue::PayloadLimits;
+use url::form_urlencoded;
 
 use super::failed::chosen;
-use super::{field, fields, frame, key, refused};
+use super::{Asked, fields, frame, refused};
 use crate::App;
 use crate::access::{Visitor, Wanted};
-use crate::pages;
+use crate::pages::{self, ConfirmPage};
 use crate::plans::{Action, Jobs, Plan};
-use crate::source::{Problem, QueueKey};
+use crate::source::{Problem, QueueKey, Registry};
 use crate::survey::Group;
 use crate::text;
 
 /// The answer to a form waits so long for a short change to end.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// Jobs that are read before they may be purged, to say what an export leaves out.
+const MOST_READ: u64 = 1_000;
 
-pub(super) async fn confirm(
-    State(app): State<Arc<App>>,
-    Extension(visitor): Extension<Visitor>,
-    Path(path): Path<(String, String)>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    if app.read_only {
+pub(super) async fn confirm(asked: Asked) -> Response {
+    if asked.app.read_only {
         return read_only();
     }
-    let fields = fields(query.as_deref().unwrap_or_default());
-    match planned(&app, &visitor, &key(path), &fields).await {
-        Ok(plan) => {
-            let source = app.source.title();
-            pages::confirm(&frame(&app, &visitor, &source, false), &plan, visitor.form_token())
+    match planned(&asked).await {
+        Ok((plan, unexportable)) => {
+            let export = format!("{}/failed/export?{}", pages::address(&asked.key), scope(&asked));
+            let shown = ConfirmPage { plan: &plan, export, unexportable };
+            pages::confirm(&asked.frame(false), &shown, asked.visitor.form_token())
         }
-        Err(problem) => refused(&app, &visitor, &problem),
+        Err(problem) => asked.refused(&problem),
     }
 }
 
-async fn planned(
-    app: &App,
-    visitor: &Visitor,
-    key: &QueueKey,
-    fields: &[(String, String)],
-) -> Result<Arc<Plan>, Problem> {
-    let action = Action::of(field(fields, "action"));
+/// The part of the query that says which jobs are meant.
+fn scope(asked: &Asked) -> String {
+    let fields = asked.fields.iter().filter(|(name, _)| name != "action");
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(fields).finish()
+}
+
+/// What is to be confirmed, and how many of the jobs an export would leave out, where that can be said at once.
+async fn planned(asked: &Asked) -> Result<(Arc<Plan>, Option<usize>), Problem> {
+    let (app, visitor, key) = (&asked.app, &asked.visitor, &asked.key);
+    let action = Action::of(asked.field("action"));
     let action = action.ok_or_else(|| Problem::NotFound("The address does not say what is to be done.".to_owned()))?;
     app.access.may(visitor, Wanted::ChangeJobs, key).await?;
-    let registries = app.backlog(visitor, key).await?.registries()?;
-    let jobs = if let Some(ids) = chosen(app, visitor, key, &registries, fields).await? {
+    let registries = asked.backlog().await?.registries()?;
+    let jobs = if let Some(ids) = chosen(asked, &registries).await? {
         Jobs::These(ids)
     } else {
         let mut counts = Vec::with_capacity(registries.len());
@@ -59,10 +61,39 @@ async fn planned(
         }
         Jobs::All(counts)
     };
-    let which = match field(fields, "scope") {
+    let unexportable = match action {
+        Action::Purge => unexportable(&registries, &jobs).await?,
+        Action::Requeue => None,
+    };
+    let which = which(asked);
+    Ok((app.plans.add(key.clone(), action, jobs, which), unexportable))
+}
+
+/// How many of these jobs have no record that is a line; `None` for more jobs than are read for a page.
+async fn unexportable(registries: &[Registry], jobs: &Jobs) -> Result<Option<usize>, Problem> {
+    if jobs.count() > MOST_READ {
+        return Ok(None);
+    }
+    let mut left_out = 0;
+    for (index, (_, failed)) in registries.iter().enumerate() {
+        let ids: Vec<String> = match jobs {
+            Jobs::These(ids) => ids.iter().filter(|(of, _)| *of == index).map(|(_, id)| id.clone()).collect(),
+            Jobs::All(counts) => failed.oldest(0, usize::try_from(counts[index]).unwrap_or(0)).await?,
+        };
+        for part in ids.chunks(100) {
+            let jobs = failed.fetch(part, &PayloadLimits::default()).await?;
+            left_out += jobs.iter().filter(|job| job.line().is_err()).count();
+        }
+    }
+    Ok(Some(left_out))
+}
+
+/// Which jobs are meant, in words.
+fn which(asked: &Asked) -> String {
+    match asked.field("scope") {
         "cause" => {
-            let survey = app.surveys.known(key);
-            let cause = survey.group(field(fields, "cause")).map(Group::cause).unwrap_or_default();
+            let survey = asked.app.surveys.known(&asked.key);
+            let cause = survey.group(asked.field("cause")).map(Group::cause).unwrap_or_default();
             let bound = if survey.is_partial() {
                 format!(
                     " They are those among the newest {} of {}.",
@@ -74,10 +105,9 @@ async fn planned(
             };
             format!("Jobs that failed with: {cause}.{bound}")
         }
-        "one" => format!("Job {}.", text::line(field(fields, "id"), text::SHORT)),
-        _ => format!("All failed jobs of {}.", pages::name_of(key)),
-    };
-    Ok(app.plans.add(key.clone(), action, jobs, which))
+        "one" => format!("Job {}.", text::line(asked.field("id"), text::SHORT)),
+        _ => format!("All failed jobs of {}.", pages::name_of(&asked.key)),
+    }
 }
 
 pub(super) async fn carry_out(
@@ -128,8 +158,7 @@ pub(super) async fn progress(
     if let Err(problem) = app.access.may(&visitor, Wanted::ReadJobs, &plan.key).await {
         return refused(&app, &visitor, &problem);
     }
-    let source = app.source.title();
-    pages::progress(&frame(&app, &visitor, &source, true), &plan)
+    pages::progress(&frame(&app, &visitor, true), &plan)
 }
 
 fn forgotten() -> Problem {

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{RawQuery, State};
 use axum::response::Response;
 use chrono::Utc;
 
-use super::{field, fields, frame, key, page_of, refused};
+use super::{Asked, field, fields, frame, page_of, refused};
 use crate::App;
 use crate::access::Visitor;
 use crate::pages::{self, PAGE, QueuePage};
@@ -26,28 +26,22 @@ pub(super) async fn list(
         Err(problem) => return refused(&app, &visitor, &problem),
     };
     let overview = app.source.overview(wanted, Order::default(), (page - 1) * PAGE, PAGE, &visible).await;
-    let source = app.source.title();
-    pages::queues(&frame(&app, &visitor, &source, true), &overview, wanted, page)
+    pages::queues(&frame(&app, &visitor, true), &overview, wanted, page)
 }
 
-pub(super) async fn one(
-    State(app): State<Arc<App>>,
-    Extension(visitor): Extension<Visitor>,
-    Path(path): Path<(String, String)>,
-) -> Response {
-    let key = key(path);
-    let view = match app.queue(&visitor, &key).await {
+pub(super) async fn one(asked: Asked) -> Response {
+    let view = match asked.queue().await {
         Ok(view) => view,
-        Err(problem) => return refused(&app, &visitor, &problem),
+        Err(problem) => return asked.refused(&problem),
     };
-    let asked = async {
+    let (app, key) = (&asked.app, &asked.key);
+    let more = async {
         match &app.prometheus {
-            Some(prometheus) => Some(prometheus.samples(&key).await),
+            Some(prometheus) => Some(prometheus.samples(key).await),
             None => None,
         }
     };
-    let ((workers, workers_problem), more_samples) = tokio::join!(workers(app.source.backlog(&key), &view.pods), asked);
+    let ((workers, workers_problem), more_samples) = tokio::join!(workers(asked.backlog(), &view.pods), more);
     let page = QueuePage { view, workers, workers_problem, more_samples };
-    let source = app.source.title();
-    pages::queue(&frame(&app, &visitor, &source, true), &page, Utc::now())
+    pages::queue(&asked.frame(true), &page, Utc::now())
 }

@@ -1,18 +1,13 @@
 //! The simulator of a queue: its recent load, the sliders as the address sets them, and what came of both.
 
-use std::sync::Arc;
-
-use axum::Extension;
-use axum::extract::{Path, RawQuery, State};
 use axum::response::Response;
 use chrono::Utc;
 use jobqueue_crds::JobQueueSpec;
 use jobqueue_queue::stats;
 use serde_json::json;
 
-use super::{field, fields, frame, key, refused};
+use super::Asked;
 use crate::App;
-use crate::access::Visitor;
 use crate::pages::{self, SimulationPage};
 use crate::simulation::{Recent, Sliders};
 use crate::source::{Problem, QueueKey, QueueView};
@@ -22,31 +17,24 @@ use crate::workers::PATIENCE;
 const JOB_SECONDS: f64 = 1.0;
 const START_SECONDS: f64 = 5.0;
 
-pub(super) async fn simulate(
-    State(app): State<Arc<App>>,
-    Extension(visitor): Extension<Visitor>,
-    Path(path): Path<(String, String)>,
-    RawQuery(query): RawQuery,
-) -> Response {
-    let key = key(path);
-    let view = match app.queue(&visitor, &key).await {
+pub(super) async fn simulate(asked: Asked) -> Response {
+    let view = match asked.queue().await {
         Ok(view) => view,
-        Err(problem) => return refused(&app, &visitor, &problem),
+        Err(problem) => return asked.refused(&problem),
     };
-    let (measured, (recent, prometheus_problem)) =
-        tokio::join!(job_seconds(&app, &visitor, &key), recent(&app, &key, &view));
+    let (app, key) = (&asked.app, &asked.key);
+    let (measured, (recent, prometheus_problem)) = tokio::join!(job_seconds(&asked), recent(app, key, &view));
     let has_manifest = view.spec.is_some();
     let spec = match view.spec.map_or_else(|| defaults(&key.name), Ok) {
         Ok(spec) => spec,
         Err(error) => {
-            return refused(&app, &visitor, &Problem::Unavailable(format!("There are no default settings: {error}")));
+            return asked.refused(&Problem::Unavailable(format!("There are no default settings: {error}")));
         }
     };
-    let fields = fields(query.as_deref().unwrap_or_default());
-    let sliders = Sliders::new(&spec, measured.unwrap_or(JOB_SECONDS), START_SECONDS, |name| field(&fields, name));
+    let sliders = Sliders::new(&spec, measured.unwrap_or(JOB_SECONDS), START_SECONDS, |name| asked.field(name));
     let result = app.simulator.run(&spec, &sliders, &recent, Utc::now()).await;
     let page = SimulationPage {
-        key: &key,
+        key,
         has_manifest,
         spec: &spec,
         sliders: &sliders,
@@ -55,8 +43,7 @@ pub(super) async fn simulate(
         prometheus_problem,
         result,
     };
-    let source = app.source.title();
-    pages::simulation(&frame(&app, &visitor, &source, false), &page)
+    pages::simulation(&asked.frame(false), &page)
 }
 
 /// What was seen of the queue, by Prometheus if there is one, and why it did not tell.
@@ -70,9 +57,9 @@ async fn recent(app: &App, key: &QueueKey, view: &QueueView) -> (Recent, Option<
 }
 
 /// How long a slot of the workers took for a job, on average since they started; `None` where none has done any.
-async fn job_seconds(app: &App, visitor: &Visitor, key: &QueueKey) -> Option<f64> {
+async fn job_seconds(asked: &Asked) -> Option<f64> {
     let read = async {
-        let backlog = app.backlog(visitor, key).await.ok()?;
+        let backlog = asked.backlog().await.ok()?;
         stats(&backlog.connection, &[&backlog.query]).await.ok()?.pop()?.ok()
     };
     let workers = tokio::time::timeout(PATIENCE, read).await.ok()??.workers;

@@ -48,3 +48,32 @@ pub enum SinkError {
     #[error("{0}")]
     Config(String),
 }
+
+impl SinkError {
+    /// What a person can check, where something can be said: one clause that may follow the error or stand alone. What is
+    /// wrong with a file is said by its message.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable { endpoint, .. } | Self::Disconnected { endpoint, .. } if !is_file(endpoint) => {
+                Some("check that the database runs at this address and can be reached from here")
+            }
+            Self::Denied { cause, .. } if is_about_certificates(cause) => Some(
+                "check the certificates in the database's URL: ssl-ca, ssl-cert and ssl-key; ssl-mode says what is checked",
+            ),
+            Self::Denied { endpoint, .. } if !is_file(endpoint) => Some(
+                "check user and password in the URL (--database or JOBQUEUE_DATABASE_URL), where characters such as @, / and % \
+                 are percent-encoded, and that the user may write to the tables of the recipe",
+            ),
+            _ => None,
+        }
+    }
+}
+
+fn is_about_certificates(cause: &str) -> bool {
+    let cause = cause.to_lowercase();
+    ["certificate", "fatal alert", "unknownissuer"].iter().any(|sign| cause.contains(sign))
+}
+
+fn is_file(endpoint: &str) -> bool {
+    endpoint.starts_with("sqlite:")
+}

@@ -10,7 +10,10 @@ use jobqueue_queue::admin::queue_names;
 use jobqueue_queue::{Connection, FaultKind, Protocol, QueueError, QueueStats, StatsQuery, stats};
 use tokio::sync::watch;
 
-use super::{Backlog, Numbers, Order, Overview, Problem, QueueKey, QueueView, Row, Source, Standing, Visible, select};
+use super::{
+    Backlog, Numbers, Order, Overview, Problem, QueueKey, QueueView, Row, Source, Standing, Visible, select,
+    with_remedy,
+};
 use crate::samples::Samples;
 use crate::text;
 
@@ -109,7 +112,7 @@ impl LocalSource {
             }
         }
         let mut state = self.state();
-        state.problem = found.err().map(|error| error.to_string());
+        state.problem = found.err().map(|error| with_remedy(&error));
         for (index, answer) in answers {
             state.note(&queues[index].name, answer);
         }
@@ -157,12 +160,12 @@ impl State {
                     self.before.insert(name.to_owned(), Before::of(&stats));
                 }
                 let (standing, reason, message) = judge(&stats);
-                Row { key, standing, reason: reason.to_owned(), message: text::line(&message, text::SHORT), numbers }
+                Row { key, standing, reason: reason.to_owned(), message: text::line(&message, text::MESSAGE), numbers }
             }
             Err(error) => {
                 self.before.remove(name);
                 let numbers = self.rows.get(name).map(|row| row.numbers).unwrap_or_default();
-                let message = text::line(&error.to_string(), text::SHORT);
+                let message = text::line(&with_remedy(&error), text::MESSAGE);
                 Row { key, standing: Standing::NotReady, reason: "Redis cannot be read".to_owned(), message, numbers }
             }
         };

@@ -105,7 +105,7 @@ pub struct Overview {
     pub total: usize,
     /// How many of them match.
     pub matching: usize,
-    /// How many of all are not well, by their standing: stalled, not ready, degraded, with failed jobs.
+    /// How many of all are stalled, not ready or degraded, and how many have failed jobs, whatever their standing.
     pub troubled: [usize; 4],
     /// The sums over all of them; of the waits, the longest.
     pub totals: Numbers,
@@ -199,8 +199,13 @@ pub enum Problem {
 
 impl From<QueueError> for Problem {
     fn from(error: QueueError) -> Self {
-        Self::Unavailable(error.to_string())
+        Self::Unavailable(with_remedy(&error))
     }
+}
+
+/// What failed, and what to check.
+pub(crate) fn with_remedy(error: &QueueError) -> String {
+    error.remedy().map_or_else(|| error.to_string(), |remedy| format!("{error}; {remedy}"))
 }
 
 /// The queues that somebody may see in the list.
@@ -262,9 +267,14 @@ pub(crate) fn select<'a>(
     let mut found: Vec<&Row> = Vec::new();
     for row in rows.filter(|row| visible.has(row)) {
         overview.total += 1;
-        if let Some(troubled) = overview.troubled.get_mut(row.standing as usize) {
-            *troubled += 1;
+        let [stalled, not_ready, degraded, failures] = &mut overview.troubled;
+        match row.standing {
+            Standing::Stalled => *stalled += 1,
+            Standing::NotReady => *not_ready += 1,
+            Standing::Degraded => *degraded += 1,
+            Standing::Failures | Standing::Fine => {}
         }
+        *failures += usize::from(row.numbers.failed > 0);
         overview.totals.add(&row.numbers);
         if matches(row, &query) {
             found.push(row);
@@ -299,8 +309,17 @@ mod tests {
             standing,
             reason: format!("{standing:?}"),
             message: String::new(),
-            numbers: Numbers { waiting, ..Numbers::default() },
+            numbers: Numbers { waiting, failed: u64::from(standing == Standing::Failures), ..Numbers::default() },
         }
+    }
+
+    #[test]
+    fn queues_with_failed_jobs_are_counted_whatever_else_they_lack() {
+        let mut away = row("away", Standing::NotReady, 3);
+        away.numbers.failed = 200;
+        let rows = [away, row("failed", Standing::Failures, 0), row("calm", Standing::Fine, 0)];
+        let all = select(rows.iter(), "", Order::default(), (0, 10), &Visible::All);
+        assert_eq!(all.sentence(), "3 queues: 0 stalled, 1 not ready, 0 degraded, 2 with failed jobs.");
     }
 
     pub(super) fn names(overview: &Overview) -> Vec<&str> {

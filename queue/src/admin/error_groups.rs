@@ -1,9 +1,15 @@
 //! Tells failures apart by their cause: the line that names it, with what differs from job to job left out. A person is
 //! shown the cause of one of them as it was written.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+
+/// Characters of a cause that a person is shown.
+const MOST_SHOWN: usize = 300;
+/// Characters of a cause by which kinds are told apart.
+const MOST_COMPARED: usize = 1_000;
 
 /// Failures of one kind.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -20,9 +26,10 @@ pub struct Kind {
 }
 
 impl Kind {
-    /// For a person; says whether it is an example.
+    /// For a person, cut to what can be read; says whether it is an example.
     pub fn text(&self) -> String {
-        if self.alike { self.reason.clone() } else { format!("such as: {}", self.reason) }
+        let example = if self.alike { "" } else { "such as: " };
+        format!("{example}{}", shortened(&self.reason))
     }
 }
 
@@ -52,20 +59,42 @@ impl Kinds {
     }
 }
 
-/// The cause in an error text: the last line of a Python traceback, else the first line.
+/// What begins a traceback of Python. One exception that another led to follows it in a text of its own.
+const TRACEBACK: &str = "Traceback (most recent call last):";
+
+/// The cause in an error text: in a Python traceback the line that names the last exception, which may have more lines below
+/// it, else the first line.
 pub fn cause(error: &str) -> &str {
-    let mut lines = error.lines().map(str::trim_end).filter(|line| !line.trim().is_empty());
-    let cause = if error.trim_start().starts_with("Traceback (most recent call last)") {
-        lines.next_back()
-    } else {
-        lines.next()
-    };
-    cause.unwrap_or("").trim()
+    let lines = || error.lines().map(str::trim_end).filter(|line| !line.trim().is_empty());
+    let is_traceback = error.trim_start().starts_with(TRACEBACK);
+    let last = if is_traceback { lines().filter(|line| line.trim() == TRACEBACK).count() } else { 0 };
+    let mut tracebacks = 0;
+    // Frames and their source are indented.
+    let named = lines().find(|line| {
+        tracebacks += usize::from(line.trim() == TRACEBACK);
+        tracebacks == last && line.trim() != TRACEBACK && (!is_traceback || !line.starts_with([' ', '\t']))
+    });
+    // A text that was cut before the exception.
+    named.or_else(|| lines().next_back()).unwrap_or("").trim()
 }
 
-/// The cause with numbers as `N`, quoted values as `'…'` and ids as `ID`, so that failures of one kind read the same.
+/// A cause as a line that can be read: an exception may have a text of a megabyte.
+pub fn shortened(cause: &str) -> Cow<'_, str> {
+    let shown = head(cause, MOST_SHOWN);
+    if shown.len() == cause.len() {
+        return Cow::Borrowed(cause);
+    }
+    Cow::Owned(format!("{shown}… ({} characters)", cause.chars().count()))
+}
+
+/// At most so many characters from the start.
+fn head(text: &str, most: usize) -> &str {
+    text.char_indices().nth(most).map_or(text, |(end, _)| &text[..end])
+}
+
+/// The start of the cause with numbers as `N`, quoted values as `'…'` and ids as `ID`, so that failures of one kind read the same.
 pub fn normalised(error: &str) -> String {
-    let text = cause(error);
+    let text = head(cause(error), MOST_COMPARED);
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(c) = rest.chars().next() {
@@ -135,9 +164,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cause_of_a_traceback_is_its_last_line() {
+    fn the_cause_of_a_traceback_is_the_line_that_names_the_last_exception() {
         let text = "Traceback (most recent call last):\n  File \"x.py\", line 3, in f\nValueError: bad literal: 'x'\n";
         assert_eq!(cause(text), "ValueError: bad literal: 'x'");
+        let detailed = format!("{text}DETAIL:  Key (id)=(1) already exists.\n\n  indented\n");
+        assert_eq!(cause(&detailed), "ValueError: bad literal: 'x'");
+        let chained =
+            format!("{text}\nThe above exception was the direct cause of the following exception:\n\n{detailed}");
+        let chained = chained.replacen("ValueError", "KeyError", 1);
+        assert_eq!(cause(&chained), "ValueError: bad literal: 'x'");
+        assert_eq!(cause("Traceback (most recent call last):\n  File \"x.py\", line"), "File \"x.py\", line");
         assert_eq!(cause("not a date\nmore detail"), "not a date");
         assert_eq!(cause(""), "");
     }
@@ -165,6 +201,10 @@ mod tests {
         let kinds = kinds.most_frequent_first();
         let shown: Vec<(u64, String)> = kinds.iter().map(|kind| (kind.count, kind.text())).collect();
         assert_eq!(shown, [(3, "no Name".to_owned()), (2, "such as: 'n/a' is not a date".to_owned())]);
+        let mut long = Kinds::default();
+        long.add(&format!("ValueError: {}", "é".repeat(100_000)));
+        let shown = long.most_frequent_first()[0].text();
+        assert_eq!((shown.chars().count(), shown.ends_with("… (100012 characters)")), (321, true), "{shown}");
         let json = serde_json::to_value(&kinds[1]).expect("JSON");
         let expected = serde_json::json!({"count": 2, "reason": "'n/a' is not a date", "pattern": "'…' is not a date"});
         assert_eq!(json, expected);

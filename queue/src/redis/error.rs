@@ -8,6 +8,9 @@ use crate::redis::guard::dialer::excess;
 /// Server error codes that say "you may not", as opposed to "not now".
 const DENIED: [&str; 5] = ["NOAUTH", "WRONGPASS", "NOPERM", "ACL failure", "executing the script can't"];
 
+/// Of these, what is said to a user who is known and lacks a right.
+const RIGHTS: [&str; 4] = ["NOPERM", "no permission", "ACL failure", "executing the script can't"];
+
 /// Server error codes of a data set that is not what the protocol expects.
 const DATA: [&str; 4] = ["WRONGTYPE", "CROSSSLOT", "BUSYGROUP", "NOGROUP"];
 
@@ -52,6 +55,33 @@ pub(crate) fn queue_error(endpoint: &str, error: &RedisError) -> QueueError {
             }
         }
         _ => unavailable(),
+    }
+}
+
+impl QueueError {
+    /// What a person can check or do, where something can be said: one clause that may follow the error or stand alone.
+    pub fn remedy(&self) -> Option<&'static str> {
+        match self {
+            Self::Unavailable { cause, .. } if cause.to_lowercase().contains("loading") => {
+                Some("wait until Redis has loaded its data")
+            }
+            Self::Unavailable { .. } => Some("check that Redis runs at this address and can be reached from here"),
+            Self::Denied { cause, .. } if is_tls_refusal(cause) => {
+                Some("check the certificates: --redis-ca, --redis-cert and --redis-key")
+            }
+            Self::Denied { cause, .. } if cause.contains("NOAUTH") => Some(
+                "Redis asks for a password: give one in the URL (--redis or JOBQUEUE_REDIS_URL), as in redis://:PASSWORD@HOST or \
+                     redis://USER:PASSWORD@HOST",
+            ),
+            Self::Denied { cause, .. } if RIGHTS.iter().any(|sign| cause.contains(sign)) => {
+                Some("check what the user of the URL may do: jobqueue acl prints what it needs")
+            }
+            Self::Denied { .. } => Some(
+                "check user and password in the URL (--redis or JOBQUEUE_REDIS_URL), where characters such as @, / and % are \
+                     percent-encoded",
+            ),
+            Self::Data(_) | Self::Config(_) => None,
+        }
     }
 }
 
@@ -116,6 +146,20 @@ mod tests {
         for code in ["WRONGTYPE", "ERR", "CROSSSLOT"] {
             assert!(matches!(server(code, "x"), QueueError::Data(_)), "{code}");
         }
+    }
+
+    #[test]
+    fn what_to_do_follows_from_what_redis_said() {
+        let remedy = |code: &str, detail: &str| server(code, detail).remedy().unwrap_or_default();
+        assert!(remedy("NOAUTH", "Authentication required.").contains("redis://:PASSWORD@HOST"));
+        assert!(remedy("WRONGPASS", "invalid username-password pair").contains("percent-encoded"));
+        assert!(remedy("NOPERM", "this user has no permissions").contains("jobqueue acl"));
+        assert!(remedy("LOADING", "Redis is loading the dataset in memory").contains("wait"));
+        assert_eq!(remedy("WRONGTYPE", "a list"), "");
+        let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "Connection refused");
+        assert!(queue_error("redis://h", &refused.into()).remedy().is_some_and(|text| text.contains("Redis runs")));
+        let certificate = std::io::Error::other("invalid peer certificate: UnknownIssuer");
+        assert!(queue_error("redis://h", &certificate.into()).remedy().is_some_and(|text| text.contains("--redis-ca")));
     }
 
     #[test]

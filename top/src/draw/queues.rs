@@ -4,6 +4,7 @@ use jobqueue_inspect::source::{Overview, Row};
 use jobqueue_inspect::text;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::style::Style;
 use ratatui::text::Line;
 
 use super::stacked;
@@ -14,6 +15,8 @@ use crate::state::{Fitted, List, SORTS, State};
 
 /// Lines of the page before sums and other things go.
 const LOW: u16 = 10;
+/// Columns of a page on which the sentence about all queues may take two lines.
+const NARROW: u16 = 76;
 
 /// The list.
 pub(super) fn queues(state: &State, theme: Theme, frame: &mut Frame<'_>, area: Rect) -> Fitted {
@@ -28,7 +31,7 @@ pub(super) fn queues(state: &State, theme: Theme, frame: &mut Frame<'_>, area: R
     let [table_area, detail] = Layout::vertical([Constraint::Min(0), Constraint::Length(below)]).areas(rest);
     let lines = Lines { rows: &overview.rows, skip: *skip, length: overview.matching };
     let longest = overview.rows.iter().map(|row| Line::raw(name_of(&row.key)).width()).max().unwrap_or(0);
-    let fitted = table(&columns(longest), &lines, list.cursor, theme, frame, table_area);
+    let fitted = table(&columns(longest, table_area.width), &lines, list.cursor, theme, frame, table_area);
     if let Some(row) = list.cursor.at.checked_sub(*skip).and_then(|at| overview.rows.get(at)) {
         frame.render_widget(Line::styled(reason(row), theme.aside()), detail);
     }
@@ -43,7 +46,14 @@ fn summary(list: &List, overview: &Overview, theme: Theme, area: Rect) -> Vec<Li
     if overview.is_unknown() {
         return lines;
     }
-    lines.push(Line::raw(overview.sentence()));
+    if area.width < NARROW {
+        let mut sentence = wrapped(&overview.sentence(), area.width, 2, Style::new());
+        // As many lines at every moment, here too.
+        sentence.resize(2, Line::default());
+        lines.append(&mut sentence);
+    } else {
+        lines.push(Line::raw(overview.sentence()));
+    }
     if area.height >= LOW {
         let totals = &overview.totals;
         let sums = [
@@ -75,9 +85,10 @@ fn reason(row: &Row) -> String {
     format!("{}: {}{}", name_of(key), text::line(reason, 60), text::line(&message, text::SHORT))
 }
 
-/// `longest` is the width of the longest name.
-fn columns(longest: usize) -> Vec<Column<Row>> {
-    let name = u16::try_from(longest).unwrap_or(u16::MAX).clamp(12, 24);
+/// `longest` is the width of the longest name. On a narrow page names are cut for the numbers beside them.
+fn columns(longest: usize, width: u16) -> Vec<Column<Row>> {
+    let most = (width * 2 / 5).clamp(12, 24);
+    let name = u16::try_from(longest).unwrap_or(u16::MAX).clamp(12, most);
     vec![
         Column::growing("QUEUE", name, 1, |row, _| Line::raw(name_of(&row.key))),
         Column::text("STATE", 9, 2, |row, theme| Line::styled(row.standing.word(), theme.standing(row.standing))),

@@ -264,6 +264,18 @@ fn colours_are_left_out_where_nobody_wants_them() {
 }
 
 #[test]
+fn a_narrow_terminal_shows_numbers_beside_long_names() {
+    let mut state = list();
+    let long = row(&"q".repeat(253), Standing::NotReady, Numbers { waiting: 77, ..Numbers::default() });
+    let overview = Overview { rows: vec![long], total: 12_345, matching: 1, ..Overview::default() };
+    state.take(&state.need(), Loaded::Queues(overview));
+    let page = shown(&mut state, 40, 20);
+    for words in ["12,345 queues:", "with failed", "WAITING", " 77"] {
+        assert!(page.contains(words), "{words}: {page}");
+    }
+}
+
+#[test]
 fn no_size_of_a_terminal_is_too_small() {
     let pages = [list, || queue('1'), || queue('2'), || queue('3'), cause, || State::new("x".into())];
     for width in (0..10).chain([20, 33, 79, 80, 200]) {

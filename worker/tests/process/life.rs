@@ -80,7 +80,8 @@ fn a_database_that_is_not_there_yet_is_waited_for() {
     let spoiled = fixture.enqueue(300, 50);
     server.crash();
     let mut worker = fixture.start();
-    worker.wait_for("not possible yet");
+    let line = worker.wait_for("not possible yet");
+    assert!(line.contains("check that the database runs at this address"), "{line}");
     server.revive();
     let mut workers = [worker];
     fixture.until_done(300, &mut workers);

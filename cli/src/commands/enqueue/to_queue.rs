@@ -239,8 +239,8 @@ impl Sending<'_> {
         match error {
             ProduceError::Queue(error) => {
                 let failure = Failure::new(Exit::from(&error), format!("after {sure}: {error}"));
-                let failure = if args.is_stdin() { failure } else { failure.hint("go on later with --resume") };
-                failure.into()
+                let go_on = (!args.is_stdin() && self.progress.lines > 0).then_some("go on later with --resume");
+                failure.hint_if(go_on.or(error.remedy())).into()
             }
             ProduceError::Taken => Failure::new(Exit::Failure, format!("after {sure}: {error}")).into(),
             ProduceError::Lost { .. } => Failure::new(Exit::Failure, format!("after {sure}: {error}"))

@@ -66,13 +66,16 @@ async fn grouped(registries: &[Registry], args: &ListArgs, output: Output) -> an
         })
         .await?;
     let mut groups: Vec<Group> = groups.into_values().collect();
-    groups.sort_by(|one, other| other.count.cmp(&one.count).then_with(|| one.pattern.cmp(&other.pattern)));
+    groups.sort_by(|one, other| {
+        let frequency = other.count.cmp(&one.count);
+        frequency.then_with(|| other.last.cmp(&one.last)).then_with(|| one.pattern.cmp(&other.pattern))
+    });
     let now = Utc::now();
     match output.format {
         Format::Json | Format::Yaml => output.document(&groups)?,
         Format::Text if !groups.is_empty() => {
             let rows = groups.iter().map(|group| {
-                vec![group.count.to_string(), age(group.last, now), group.example.clone(), group.error.clone()]
+                vec![group.count.to_string(), age(group.last, now), group.example.clone(), readable(group)]
             });
             output.data(&columns(&["COUNT", "LAST", "EXAMPLE", "ERROR"], &[0], rows.collect()))?;
         }
@@ -80,7 +83,7 @@ async fn grouped(registries: &[Registry], args: &ListArgs, output: Output) -> an
             let rows = groups.iter().map(|group| {
                 let (first, last) = (age(group.first, now), age(group.last, now));
                 let functions = group.functions.join(",");
-                let (queue, example, error) = (group.queue.clone(), group.example.clone(), group.error.clone());
+                let (queue, example, error) = (group.queue.clone(), group.example.clone(), readable(group));
                 vec![group.count.to_string(), queue, functions, first, last, example, error]
             });
             let header = ["COUNT", "QUEUE", "FUNCTION", "FIRST", "LAST", "EXAMPLE", "ERROR"];
@@ -90,6 +93,15 @@ async fn grouped(registries: &[Registry], args: &ListArgs, output: Output) -> an
     }
     output.say(&total(count, groups.len(), registries));
     Ok(Exit::Ok)
+}
+
+fn readable(group: &Group) -> String {
+    error_groups::shortened(&group.error).into_owned()
+}
+
+/// The cause in an error, for a person.
+fn short(error: &str) -> String {
+    error_groups::shortened(error_groups::cause(error)).into_owned()
 }
 
 fn add(groups: &mut BTreeMap<(String, String), Group>, queue: &str, job: &FailedJob) {
@@ -131,7 +143,7 @@ async fn each(registries: &[Registry], args: &ListArgs, output: Output) -> anyho
             entries.push(Entry {
                 function: job.function().map(str::to_owned),
                 queue: registry.queue.clone(),
-                error: if output.is_machine() { job.error } else { error_groups::cause(&job.error).to_owned() },
+                error: if output.is_machine() { job.error } else { short(&job.error) },
                 id: job.id,
                 status: job.status,
                 failed_at: job.failed_at,

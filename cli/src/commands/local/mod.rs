@@ -8,7 +8,6 @@ mod event;
 mod follow;
 mod processes;
 mod reasons;
-mod remedy;
 mod servers;
 mod session;
 mod summary;

@@ -9,12 +9,11 @@ use jobqueue_ingest::{DatabaseUrl, Recipe, Sink, SinkError, SinkOptions, TimeZon
 use jobqueue_queue::ConnectionUrl;
 
 use super::event::Event;
-use super::remedy::{database_failure, redis_failure};
 use super::view::View;
-use crate::common::exit::{Exit, Failure};
+use crate::common::exit::{Exit, Failure, queue_failure};
 use crate::common::global_args::GlobalArgs;
 use crate::common::private_redis::PrivateRedis;
-use crate::common::sink::time_zone;
+use crate::common::sink::{sink_failure, time_zone};
 use crate::common::state_dir::StateDir;
 use crate::common::tls::{TlsFiles, replace_for_database};
 
@@ -79,7 +78,7 @@ impl Redis {
         let url = parse_redis(&self.url)?;
         self.password_file
             .as_deref()
-            .map_or(Ok(url.clone()), |file| url.with_password_file(file).map_err(redis_failure))
+            .map_or(Ok(url.clone()), |file| url.with_password_file(file).map_err(queue_failure))
     }
 
     /// Starts it again if it is our own and ended; answers whether it did.
@@ -96,7 +95,7 @@ impl Redis {
 }
 
 fn parse_redis(url: &str) -> anyhow::Result<ConnectionUrl> {
-    url.parse().map_err(redis_failure)
+    url.parse().map_err(queue_failure)
 }
 
 /// The database of this run.
@@ -139,7 +138,7 @@ impl Database {
         let text = given.unwrap_or_else(|| format!("sqlite:{}?mode=rwc", state.sqlite().display()));
         let mut url = parse_database(&text)?;
         if let Some(file) = &password_file {
-            url = url.with_password_file(file).map_err(database_failure)?;
+            url = url.with_password_file(file).map_err(sink_failure)?;
         }
         view.event(&Event::Database { url: url.to_string() });
         Ok(Self { text, password_file, url, time_zone: time_zone(manifest)? })
@@ -157,13 +156,12 @@ impl Database {
         if let (false, Some(path)) = (problems.is_empty(), schema) {
             let script =
                 std::fs::read_to_string(path).with_context(|| format!("cannot read the schema {}", path.display()))?;
-            sink::run_script(&self.url, &script).await.map_err(database_failure)?;
+            sink::run_script(&self.url, &script).await.map_err(sink_failure)?;
             view.event(&Event::Schema { path: path.to_path_buf() });
-            problems = self.check(recipe).await.map_err(database_failure)?;
+            problems = self.check(recipe).await.map_err(sink_failure)?;
         }
         if problems.is_empty() {
-            let warnings =
-                self.open().await.map_err(database_failure)?.warnings(recipe).await.map_err(database_failure)?;
+            let warnings = self.open().await.map_err(sink_failure)?.warnings(recipe).await.map_err(sink_failure)?;
             for warning in warnings {
                 view.event(&Event::Recipe { warning: warning.to_string() });
             }
@@ -180,7 +178,7 @@ impl Database {
     fn unusable(&self, error: SinkError) -> anyhow::Error {
         let file = self.url.file().and_then(|path| std::path::absolute(path).ok());
         if !file.is_some_and(|file| !file.exists() && file.parent().is_some_and(Path::is_dir)) {
-            return database_failure(error);
+            return sink_failure(error);
         }
         let hint = "pass the tables' DDL with --schema FILE: the file is made with them";
         Failure::new(Exit::from(&error), error.to_string()).hint(hint).into()
@@ -202,7 +200,7 @@ impl Database {
 }
 
 fn parse_database(text: &str) -> anyhow::Result<DatabaseUrl> {
-    text.parse().map_err(database_failure)
+    text.parse().map_err(sink_failure)
 }
 
 /// The first host without an address here.

@@ -11,9 +11,9 @@ use jobqueue_queue::{Connection, PayloadLimits, QueueError, QueueStats, StatsQue
 use serde::Serialize;
 use tokio::time::timeout;
 
-use super::remedy::redis_failure;
 use super::servers::Database;
 use super::view::rounded;
+use crate::common::exit::queue_failure;
 use jobqueue_queue::admin::error_groups::{Kind, Kinds};
 
 /// Counting rows may take so long; a large table is then left out.
@@ -70,7 +70,7 @@ impl Before {
         database: &Database,
         recipe: &Recipe,
     ) -> anyhow::Result<Self> {
-        let stats = poll(connection, query).await.map_err(redis_failure)?;
+        let stats = poll(connection, query).await.map_err(queue_failure)?;
         Ok(Self { at: stats.observed_at, rows: rows(database, recipe).await })
     }
 }

@@ -75,7 +75,7 @@ pub(crate) async fn run(global: &GlobalArgs, args: &StatusArgs, output: Output) 
     print(&report, output)?;
     match unreadable.as_slice() {
         [] => Ok(Exit::Ok),
-        [(name, error), ..] => Err(Failure::new(Exit::from(error), unread(name, error)).into()),
+        [(name, error), ..] => Err(Failure::new(Exit::from(error), unread(name, error)).hint_if(error.remedy()).into()),
     }
 }
 
