@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use crate::redis::foreign_text::visible;
 use crate::rq::Keys;
 use crate::simple::QueueKeys;
 use crate::{Connection, Invocation, Protocol, QueueConfig, QueueError, Script};
@@ -102,9 +103,9 @@ fn reports_key_of_rq(keys: &Keys, queue: &str) -> String {
 pub(crate) fn read_entry(entry: &str, now: i64) -> Option<WorkerFault> {
     let (at, rest) = entry.split_once(' ')?;
     let (kind, message) = rest.split_once(' ')?;
-    let age = now - at.parse::<i64>().ok()?;
+    let age = now.saturating_sub(at.parse().ok()?);
     let fresh = age <= i64::try_from(FRESH.as_secs()).unwrap_or(i64::MAX);
-    fresh.then(|| Some(WorkerFault { kind: kind.parse().ok()?, message: message.to_owned() }))?
+    fresh.then(|| Some(WorkerFault { kind: kind.parse().ok()?, message: visible(message) }))?
 }
 
 #[cfg(test)]
@@ -120,5 +121,9 @@ mod tests {
         assert_eq!(read_entry("100 Denied x", 121), None);
         assert_eq!(read_entry("100 Elsewise x", 110), None);
         assert_eq!(read_entry("garbage", 110), None);
+        let long_ago = format!("{} Denied x", i64::MIN);
+        assert_eq!(read_entry(&long_ago, 110), None, "a time that cannot be subtracted");
+        let hostile = read_entry("100 Denied \u{1b}[2J\nall is well", 110).unwrap();
+        assert_eq!(hostile.message, "\\u{1b}[2J all is well");
     }
 }

@@ -77,8 +77,9 @@ const LAYERS: [(&str, &[&str]); 19] = [
 ];
 
 /// Libraries that must stay behind one door: the library, and the crates of ours that may open it.
-const FENCES: [(&str, &[&str]); 5] = [
+const FENCES: [(&str, &[&str]); 6] = [
     ("redis", &["jobqueue-queue"]),
+    ("hickory-resolver", &["jobqueue-queue"]),
     ("sqlx", &["jobqueue-ingest"]),
     (
         "kube",

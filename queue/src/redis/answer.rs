@@ -3,6 +3,7 @@
 use redis::{FromRedisValue, Value};
 
 use crate::QueueError;
+use crate::redis::foreign_text::visible;
 
 /// The fields of an answer (or of one row in it) that are still to be read, in the script's order.
 pub(crate) struct Answer {
@@ -102,7 +103,7 @@ pub(crate) fn read_single<T: FromRedisValue>(
 }
 
 fn unreadable(script: &str, field: &str, why: impl std::fmt::Display) -> QueueError {
-    QueueError::Data(format!("the answer of the script {script}, field {field}: {why}"))
+    QueueError::Data(format!("the answer of the script {script}, field {field}: {}", visible(&why.to_string())))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection, PubSub};
@@ -13,7 +14,8 @@ use tokio::sync::Mutex;
 
 use crate::QueueError;
 use crate::redis::connector::Connector;
-use crate::redis::error::{breaks_connection, queue_error};
+use crate::redis::error::breaks_connection;
+use crate::redis::foreign_text::visible;
 use crate::redis::guard::Guard;
 use crate::redis::guard::cluster::GuardedCluster;
 use crate::redis::guard::dialer::{self, GuardedNode};
@@ -70,6 +72,8 @@ pub struct Connection {
 struct Shared {
     connector: Connector,
     timeouts: Timeouts,
+    /// The last connection that gave an answer.
+    answered: AtomicU64,
     /// Locked only to look at or to replace the live connection, and while connecting: one caller connects for all.
     state: Mutex<State>,
 }
@@ -111,7 +115,7 @@ impl Connection {
     }
 
     pub(super) fn from_connector(connector: Connector, timeouts: Timeouts) -> Self {
-        Self { shared: Arc::new(Shared { connector, timeouts, state: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { connector, timeouts, answered: AtomicU64::new(0), state: Mutex::default() }) }
     }
 
     /// A connection of its own to the same place, for commands that block: nothing else waits behind them. Its answers
@@ -155,7 +159,10 @@ impl Connection {
             }
         };
         match answer.and_then(Value::extract_error) {
-            Ok(value) => self.read(value),
+            Ok(value) => {
+                self.record_answer(generation).await;
+                self.read(value)
+            }
             Err(error) => Err(self.failed(error, generation).await),
         }
     }
@@ -201,11 +208,12 @@ impl Connection {
                 }
             }
         }
+        self.record_answer(generation).await;
         Ok(answers)
     }
 
     fn outcome(&self, answer: Value) -> Result<Value, QueueError> {
-        answer.extract_error().map_err(|error| queue_error(self.endpoint(), &error))
+        answer.extract_error().map_err(|error| self.explained(&error))
     }
 
     /// Runs a script, loading it where it is not known yet.
@@ -256,12 +264,13 @@ impl Connection {
             Ok(result) => result,
             Err(_) => Err(timed_out()),
         };
-        result.map_err(|error| queue_error(self.endpoint(), &error))
+        result.map_err(|error| self.explained(&error))
     }
 
     /// Converts an answer, or says what was not expected about it.
     pub fn read<T: FromRedisValue>(&self, value: Value) -> Result<T, QueueError> {
-        redis::from_redis_value(value).map_err(|error| QueueError::Data(format!("an answer of Redis: {error}")))
+        redis::from_redis_value(value)
+            .map_err(|error| QueueError::Data(format!("an answer of Redis: {}", visible(&error.to_string()))))
     }
 
     async fn live(&self) -> Result<(Live, u64), QueueError> {
@@ -270,7 +279,7 @@ impl Connection {
             return Ok((live.clone(), state.generation));
         }
         if let Some(error) = state.redial.refusal(!self.shared.connector.is_guarded()) {
-            return Err(queue_error(self.endpoint(), error));
+            return Err(error.clone());
         }
         let connect = self.shared.connector.connect(self.shared.timeouts);
         let connected = match tokio::time::timeout(self.shared.timeouts.connect, connect).await {
@@ -285,8 +294,8 @@ impl Connection {
                 Ok((live, state.generation))
             }
             Err(error) => {
-                let told = queue_error(self.endpoint(), &error);
-                state.redial.record_failure(error);
+                let told = self.explained(&error);
+                state.redial.record_failure(told.clone(), dialer::excess(&error).is_some());
                 Err(told)
             }
         }
@@ -294,6 +303,7 @@ impl Connection {
 
     /// Forgets the connection if `error` says that it is of no more use, and turns the error into ours.
     async fn failed(&self, error: RedisError, generation: u64) -> QueueError {
+        let told = self.explained(&error);
         // The guarded client of a cluster does not heal by itself.
         let broken = dialer::excess(&error).is_some()
             || breaks_connection(&error, self.is_cluster())
@@ -301,10 +311,31 @@ impl Connection {
         if broken {
             let mut state = self.shared.state.lock().await;
             if state.generation == generation && state.live.take().is_some() {
-                state.redial.record_loss(&error);
+                if dialer::excess(&error).is_some() {
+                    state.redial.record_excess(told.clone());
+                } else if self.shared.connector.is_guarded() && !self.has_answered(generation) {
+                    // It lets us in and says nothing: that is not better than to refuse us.
+                    state.redial.record_failure(told.clone(), false);
+                }
             }
         }
-        queue_error(self.endpoint(), &error)
+        told
+    }
+
+    fn explained(&self, error: &RedisError) -> QueueError {
+        self.shared.connector.explained(error)
+    }
+
+    fn has_answered(&self, generation: u64) -> bool {
+        self.shared.answered.load(Ordering::Relaxed) == generation
+    }
+
+    /// The connection of this generation gave an answer: its server is one that can be dialled at once if it breaks.
+    async fn record_answer(&self, generation: u64) {
+        if !self.has_answered(generation) {
+            self.shared.answered.store(generation, Ordering::Relaxed);
+            self.shared.state.lock().await.redial.record_answer();
+        }
     }
 }
 

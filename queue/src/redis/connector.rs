@@ -56,7 +56,7 @@ impl Connector {
         // Reads the certificates once, so that a mistake in them is told before the first connection. A password file may
         // come later.
         at(ConnectionUrl { password_file: None, ..url.clone() }).check().map_err(|error| {
-            match queue_error(&endpoint, &error) {
+            match queue_error(&endpoint, &error, &[]) {
                 QueueError::Config(message) => QueueError::Config(message),
                 _ => QueueError::Config(format!("the TLS material for Redis at {endpoint}: {error}")),
             }
@@ -95,6 +95,17 @@ impl Connector {
 
     pub(crate) fn endpoint(&self) -> &str {
         &self.target.endpoint
+    }
+
+    /// What an error means to a caller, without the passwords that were sent.
+    pub(crate) fn explained(&self, error: &RedisError) -> QueueError {
+        let sentinel = match &self.target.url.topology {
+            Topology::Sentinel { login, .. } => login.password.clone(),
+            _ => None,
+        };
+        // A file that cannot be read is what the error says.
+        let own = self.login().ok().and_then(|login| login.password);
+        queue_error(self.endpoint(), error, &own.into_iter().chain(sentinel).collect::<Vec<_>>())
     }
 
     pub(crate) fn is_cluster(&self) -> bool {
@@ -404,5 +415,5 @@ fn certificates(url: &ConnectionUrl, tls: &TlsOptions) -> Result<Option<TlsCerti
 }
 
 fn is_denied(error: &RedisError) -> bool {
-    matches!(queue_error("", error), QueueError::Denied { .. })
+    matches!(queue_error("", error, &[]), QueueError::Denied { .. })
 }

@@ -3,6 +3,7 @@
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
 use crate::QueueError;
+use crate::redis::foreign_text::told;
 use crate::redis::guard::dialer::excess;
 
 /// Server error codes that say "you may not", as opposed to "not now".
@@ -20,25 +21,29 @@ const SLOT_AWAY: &str = "access a non local key";
 /// What a script is told where the cluster has lost nodes.
 const CLUSTER_DOWN: &str = "while the cluster is down";
 
-/// Classifies; the message never holds a password because neither Redis nor the client library repeats one.
-pub(crate) fn queue_error(endpoint: &str, error: &RedisError) -> QueueError {
-    if let Some(excess) = excess(error) {
-        return QueueError::Data(format!("Redis at {endpoint} {excess}"));
-    }
-    let cause = match error.to_string() {
-        words if is_slot_away(error, &words) => format!("the keys' slot is on its way to another node ({words})"),
-        words => words,
+/// Classifies. What the server said is cut, made visible, and has none of `secrets`: a server, or a proxy before it, may
+/// repeat what it was sent.
+pub(crate) fn queue_error(endpoint: &str, error: &RedisError, secrets: &[String]) -> QueueError {
+    let cause = error.to_string();
+    let told = match excess(error) {
+        Some(excess) => return QueueError::Data(format!("Redis at {endpoint} {}", told(excess, secrets))),
+        None => told(&cause, secrets),
     };
-    let unavailable = || QueueError::Unavailable { endpoint: endpoint.to_owned(), cause: cause.clone() };
-    let denied = || QueueError::Denied { endpoint: endpoint.to_owned(), cause: cause.clone() };
+    let told = if is_slot_away(error, &cause) {
+        format!("the keys' slot is on its way to another node ({told})")
+    } else {
+        told
+    };
+    let unavailable = || QueueError::Unavailable { endpoint: endpoint.to_owned(), cause: told.clone() };
+    let denied = || QueueError::Denied { endpoint: endpoint.to_owned(), cause: told.clone() };
     match error.kind() {
         ErrorKind::AuthenticationFailed if !cause.contains("LOADING") => denied(),
-        ErrorKind::InvalidClientConfig => QueueError::Config(format!("Redis at {endpoint}: {cause}")),
-        ErrorKind::MasterNameNotFoundBySentinel => QueueError::Config(format!("Sentinel at {endpoint}: {cause}")),
+        ErrorKind::InvalidClientConfig => QueueError::Config(format!("Redis at {endpoint}: {told}")),
+        ErrorKind::MasterNameNotFoundBySentinel => QueueError::Config(format!("Sentinel at {endpoint}: {told}")),
         ErrorKind::Io if is_tls_refusal(&cause) => denied(),
         ErrorKind::Server(ServerErrorKind::NoPerm) => denied(),
         ErrorKind::Parse | ErrorKind::UnexpectedReturnType | ErrorKind::Server(ServerErrorKind::CrossSlot) => {
-            QueueError::Data(cause)
+            QueueError::Data(told)
         }
         ErrorKind::Extension | ErrorKind::Server(ServerErrorKind::ResponseError) => {
             let code = error.code().unwrap_or_default();
@@ -49,7 +54,7 @@ pub(crate) fn queue_error(endpoint: &str, error: &RedisError) -> QueueError {
             } else if is_slot_away(error, &cause) || cause.contains(CLUSTER_DOWN) {
                 unavailable()
             } else if is(&DATA) || code == "ERR" {
-                QueueError::Data(cause)
+                QueueError::Data(told)
             } else {
                 unavailable()
             }
@@ -89,11 +94,11 @@ impl QueueError {
 pub(crate) fn error_of_text(endpoint: &str, queue: &str, text: &str) -> QueueError {
     let reply = format!("-{}\r\n", text.replace(['\r', '\n'], " "));
     match redis::parse_redis_value(reply.as_bytes()).and_then(redis::Value::extract_error) {
-        Err(error) => match queue_error(endpoint, &error) {
+        Err(error) => match queue_error(endpoint, &error, &[]) {
             QueueError::Data(cause) => QueueError::Data(format!("{queue}: {cause}")),
             other => other,
         },
-        Ok(_) => QueueError::Data(format!("{queue}: {text}")),
+        Ok(_) => QueueError::Data(format!("{queue}: {}", told(text, &[]))),
     }
 }
 
@@ -122,7 +127,7 @@ mod tests {
 
     fn server(code: &str, detail: &str) -> QueueError {
         let reply = redis::parse_redis_value(format!("-{code} {detail}\r\n").as_bytes()).unwrap();
-        queue_error("redis://h:6379/0", &reply.extract_error().unwrap_err())
+        queue_error("redis://h:6379/0", &reply.extract_error().unwrap_err(), &[])
     }
 
     #[test]
@@ -157,16 +162,20 @@ mod tests {
         assert!(remedy("LOADING", "Redis is loading the dataset in memory").contains("wait"));
         assert_eq!(remedy("WRONGTYPE", "a list"), "");
         let refused = std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "Connection refused");
-        assert!(queue_error("redis://h", &refused.into()).remedy().is_some_and(|text| text.contains("Redis runs")));
+        assert!(
+            queue_error("redis://h", &refused.into(), &[]).remedy().is_some_and(|text| text.contains("Redis runs"))
+        );
         let certificate = std::io::Error::other("invalid peer certificate: UnknownIssuer");
-        assert!(queue_error("redis://h", &certificate.into()).remedy().is_some_and(|text| text.contains("--redis-ca")));
+        assert!(
+            queue_error("redis://h", &certificate.into(), &[]).remedy().is_some_and(|text| text.contains("--redis-ca"))
+        );
     }
 
     #[test]
     fn network_trouble_is_for_later_and_a_bad_certificate_is_not() {
         let io = |text: &str| {
             let error = std::io::Error::new(std::io::ErrorKind::ConnectionReset, text.to_owned());
-            queue_error("redis://h:6379/0", &error.into())
+            queue_error("redis://h:6379/0", &error.into(), &[])
         };
         assert!(matches!(io("connection reset"), QueueError::Unavailable { .. }));
         assert!(matches!(io("invalid peer certificate: UnknownIssuer"), QueueError::Denied { .. }));

@@ -4,6 +4,7 @@ pub(crate) mod answer;
 pub(crate) mod connection;
 mod connector;
 pub(crate) mod error;
+pub(crate) mod foreign_text;
 pub(crate) mod guard;
 mod password_file;
 mod redial;

@@ -2,10 +2,9 @@
 
 use std::time::Duration;
 
-use redis::RedisError;
 use tokio::time::Instant;
 
-use crate::redis::guard::dialer;
+use crate::QueueError;
 
 /// After a failed attempt to connect, others that ask within this time are told the same, so that a burst of callers
 /// does not queue up one time-out behind the other.
@@ -17,7 +16,7 @@ const FORGIVEN_AFTER: Duration = Duration::from_secs(300);
 /// What is known of the attempts to reach one server.
 #[derive(Default)]
 pub(super) struct Redial {
-    refused: Option<(Instant, RedisError)>,
+    refused: Option<(Instant, QueueError)>,
     /// Attempts to connect in a row that failed.
     failures: u32,
     /// Answers beyond a limit, each soon after the one before.
@@ -28,37 +27,34 @@ pub(super) struct Redial {
 impl Redial {
     /// What the last attempt was told, if it is too soon for another one. A server that is not trusted is left alone for
     /// longer and longer.
-    pub(super) fn refusal(&self, is_trusted: bool) -> Option<&RedisError> {
+    pub(super) fn refusal(&self, is_trusted: bool) -> Option<&QueueError> {
         let (when, error) = self.refused.as_ref()?;
         let pause = if is_trusted { REFUSE_AGAIN } else { pause(self.failures, self.excesses) };
         (when.elapsed() < pause).then_some(error)
     }
 
-    /// It is connected.
+    /// It is connected. Whether that is of any use is seen by its first answer.
     pub(super) fn record_connection(&mut self) {
-        (self.refused, self.failures) = (None, 0);
+        self.refused = None;
     }
 
-    /// An attempt to connect failed.
-    pub(super) fn record_failure(&mut self, error: RedisError) {
+    /// A connection gave its first answer.
+    pub(super) fn record_answer(&mut self) {
+        self.failures = 0;
+    }
+
+    /// An attempt to connect failed, or a connection broke without an answer; `error` is what callers are told.
+    pub(super) fn record_failure(&mut self, error: QueueError, is_excess: bool) {
         self.failures = self.failures.saturating_add(1);
-        self.refuse(error);
+        if is_excess { self.record_excess(error) } else { self.refused = Some((Instant::now(), error)) }
     }
 
-    /// A connection was given up. After an answer beyond a limit it is not dialled again at once.
-    pub(super) fn record_loss(&mut self, error: &RedisError) {
-        if dialer::excess(error).is_some() {
-            self.refuse(error.clone());
-        }
-    }
-
-    fn refuse(&mut self, error: RedisError) {
+    /// A connection was given up after an answer beyond a limit. It is not dialled again at once.
+    pub(super) fn record_excess(&mut self, error: QueueError) {
         let now = Instant::now();
-        if dialer::excess(&error).is_some() {
-            let forgiven = self.exceeded_at.is_none_or(|at| now - at >= FORGIVEN_AFTER);
-            self.excesses = if forgiven { 1 } else { self.excesses.saturating_add(1) };
-            self.exceeded_at = Some(now);
-        }
+        let forgiven = self.exceeded_at.is_none_or(|at| now - at >= FORGIVEN_AFTER);
+        self.excesses = if forgiven { 1 } else { self.excesses.saturating_add(1) };
+        self.exceeded_at = Some(now);
         self.refused = Some((now, error));
     }
 }
@@ -75,8 +71,6 @@ fn pause(failures: u32, excesses: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::io;
-
     use super::*;
 
     #[test]
@@ -96,8 +90,8 @@ mod tests {
         began.elapsed().as_millis()
     }
 
-    fn down() -> RedisError {
-        io::Error::from(io::ErrorKind::ConnectionRefused).into()
+    fn down() -> QueueError {
+        QueueError::Unavailable { endpoint: "redis://h:6379/0".into(), cause: "connection refused".into() }
     }
 
     #[tokio::test(start_paused = true)]
@@ -106,17 +100,19 @@ mod tests {
         assert!(redial.refusal(false).is_none(), "it was not tried");
         let mut pauses = Vec::new();
         for _ in 0..20 {
-            redial.record_failure(down());
+            redial.record_failure(down(), false);
             pauses.push(left_alone(&redial, false).await);
         }
         assert_eq!((pauses[0], pauses[19]), (200, 5_000), "{pauses:?}");
-        redial.record_failure(down());
+        redial.record_failure(down(), false);
         assert_eq!(left_alone(&redial, true).await, 200, "one that is trusted");
         redial.record_connection();
         assert!(redial.refusal(false).is_none());
-        redial.record_loss(&down());
-        assert!(redial.refusal(false).is_none(), "what broke is dialled at once");
-        redial.record_failure(down());
+        redial.record_failure(down(), false);
+        assert_eq!(left_alone(&redial, false).await, 5_000, "it let us in, and gave no answer");
+        redial.record_connection();
+        redial.record_answer();
+        redial.record_failure(down(), false);
         assert_eq!(left_alone(&redial, false).await, 200);
     }
 
@@ -126,7 +122,8 @@ mod tests {
         let mut flood = async || {
             // It can be dialled each time: that alone is no merit.
             redial.record_connection();
-            redial.record_loss(&dialer::exceeded("8 bytes".into()));
+            redial.record_answer();
+            redial.record_excess(down());
             left_alone(&redial, false).await
         };
         assert_eq!([flood().await, flood().await, flood().await], [1_000, 2_000, 4_000]);

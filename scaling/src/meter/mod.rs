@@ -160,7 +160,8 @@ impl Meter {
         }
         let job = self.best().per_second().map_or(0.0, |rate| f64::from(self.slots.max(1)) / rate);
         let fade = (-passed / job.max(FLOW_SECONDS)).exp();
-        let growth = (sample.waiting + sample.running) as f64 - (last.waiting + last.running) as f64;
+        let growth =
+            sample.waiting.saturating_add(sample.running) as f64 - last.waiting.saturating_add(last.running) as f64;
         self.arrivals.add_faded(((growth + completed).max(0.0), passed), fade, 0.0);
         self.completions.add_faded((completed, passed), fade, 0.0);
     }

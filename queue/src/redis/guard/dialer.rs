@@ -24,6 +24,23 @@ use super::{Guard, addresses, tls};
 use crate::redis::connection::Timeouts;
 use crate::redis::url::{Node, full_name};
 
+/// Addresses of one name that are dialled, all at once: a name may have thousands.
+const DIALLED: usize = 8;
+
+/// Addresses of a name that nobody was reached at yet. Left so, the name is looked up anew the next time.
+struct Doubt<'a> {
+    resolver: &'a Resolver,
+    name: Option<&'a str>,
+}
+
+impl Drop for Doubt<'_> {
+    fn drop(&mut self) {
+        if let Some(name) = self.name {
+            self.resolver.forget(name);
+        }
+    }
+}
+
 /// How to dial the nodes of one URL.
 #[derive(Clone)]
 pub(crate) struct Dialer {
@@ -99,9 +116,12 @@ impl Dialer {
 
     /// A connection to `node`, logged in.
     pub(crate) async fn dial(&self, node: &Node, settings: &RedisConnectionInfo) -> RedisResult<GuardedNode> {
-        let addresses = self.addresses(node).await?;
+        let name = self.domain.as_deref().map_or_else(|| node.host.clone(), |domain| full_name(&node.host, domain));
+        let addresses = self.addresses(&name, node.port).await?;
+        let mut doubt = Doubt { resolver: &self.resolver, name: Some(&name) };
         let dialled = addresses.into_iter().map(|address| Box::pin(TcpStream::connect(address)));
         let (stream, _) = select_ok(dialled).await?;
+        doubt.name = None;
         stream.set_nodelay(true)?;
         match &self.tls {
             None => self.log_in(stream, settings).await,
@@ -118,18 +138,14 @@ impl Dialer {
         }
     }
 
-    /// Those of a node's addresses that may be dialled.
-    async fn addresses(&self, node: &Node) -> RedisResult<Vec<SocketAddr>> {
-        let found = if let Ok(address) = node.host.parse::<IpAddr>() {
-            vec![SocketAddr::new(address, node.port)]
-        } else {
-            let name = self.domain.as_deref().map_or_else(|| node.host.clone(), |domain| full_name(&node.host, domain));
-            self.resolver.lookup(name, node.port).await?
+    /// Those of a host's addresses that may be dialled.
+    async fn addresses(&self, host: &str, port: u16) -> RedisResult<Vec<SocketAddr>> {
+        let found = match host.parse::<IpAddr>() {
+            Ok(address) => vec![SocketAddr::new(address, port)],
+            Err(_) => self.resolver.lookup(host, port).await?,
         };
-        if found.is_empty() {
-            return Err(std::io::Error::new(std::io::ErrorKind::NotFound, "the host has no address").into());
-        }
-        let allowed: Vec<_> = found.into_iter().filter(|found| self.guard.addresses.allows(found.ip())).collect();
+        let allowed = found.into_iter().filter(|found| self.guard.addresses.allows(found.ip()));
+        let allowed: Vec<_> = allowed.take(DIALLED).collect();
         if allowed.is_empty() { Err(addresses::refused()) } else { Ok(allowed) }
     }
 
