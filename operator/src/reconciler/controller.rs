@@ -28,7 +28,7 @@ use crate::{
     metrics::OutcomeLabels,
     names,
     reconciler::{
-        compact_object::{CompactObject, GuardedJobQueue, PackedObject},
+        compact_object::{CompactObject, GuardedJobQueue},
         context::Context,
         error::Error,
         objects::{Objects, Observed},
@@ -145,7 +145,7 @@ impl Controller {
     fn begin(&mut self) -> Vec<BoxFuture<'static, Reconciled>> {
         let mut begun = Vec::new();
         while let Some(key) = self.objects.is_complete().then(|| self.work.pop(Instant::now())).flatten() {
-            let Some(object) = self.objects.get(&key).map(PackedObject::unpack) else {
+            let Some(object) = self.objects.get(&key).map(|listed| listed.object.unpack()) else {
                 self.work.finish(&key, None, Instant::now());
                 continue;
             };
@@ -177,9 +177,7 @@ impl Controller {
     fn wake(&mut self, key: &Key) {
         let state = &self.context.state;
         // One that is not listed yet is reconciled when it is; one that failed, when it is its turn among those that did.
-        if let Some(generation) = self.objects.generation(key)
-            && !state.is_to_retry(key, generation)
-        {
+        if self.objects.get(key).is_some_and(|listed| !state.is_to_retry(key, listed.generation)) {
             self.work.request(&state.shared_key(key), Instant::now());
         }
     }

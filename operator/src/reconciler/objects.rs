@@ -21,10 +21,12 @@ pub(super) struct Objects {
 
 /// One object, and the last list that had it.
 #[derive(Debug)]
-struct Listed {
+pub(super) struct Listed {
     list: u32,
-    generation: Option<i64>,
-    object: PackedObject,
+    /// Its `metadata.generation`.
+    pub(super) generation: Option<i64>,
+    /// The object itself.
+    pub(super) object: PackedObject,
 }
 
 /// An event of the watch that a queue is to be reconciled for.
@@ -85,14 +87,9 @@ impl Objects {
         self.by_key.contains_key(key)
     }
 
-    /// The `metadata.generation` of the object, if it has one; `None` if it was deleted.
-    pub(super) fn generation(&self, key: &Key) -> Option<Option<i64>> {
-        self.by_key.get(key).map(|listed| listed.generation)
-    }
-
     /// The object; `None` if it was deleted.
-    pub(super) fn get(&self, key: &Key) -> Option<&PackedObject> {
-        self.by_key.get(key).map(|listed| &listed.object)
+    pub(super) fn get(&self, key: &Key) -> Option<&Listed> {
+        self.by_key.get(key)
     }
 }
 
@@ -129,7 +126,7 @@ mod tests {
         assert!(objects.has(&key("c")), "until it is complete");
         tell(&mut objects, Event::InitDone);
         assert!(objects.has(&key("b")) && !objects.has(&key("c")));
-        let generation = objects.get(&key("b")).map(|object| object.unpack().meta().generation);
+        let generation = objects.get(&key("b")).map(|listed| listed.object.unpack().meta().generation);
         assert_eq!(generation, Some(Some(2)));
         let is_changed = [2, 3].map(|generation| {
             let told = objects.observe(Event::Apply(object("b", generation)), Arc::new).expect("it is there");
