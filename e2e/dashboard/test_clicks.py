@@ -52,6 +52,20 @@ def test_two_tabs_do_not_do_the_same_twice(dashboard, opened):
     assert (failed(redis, "companies"), waiting(redis, "companies")) == (0, 52)
 
 
+def test_a_traceback_has_its_exception_above_it_and_another_error_is_not_said_twice(dashboard, opened):
+    page, redis = opened(dashboard), dashboard.redis.client()
+    frames = '  File "x.py", line 3, in f\n' * 2_000
+    fail(redis, "calm", [("deep", "{}", f"Traceback (most recent call last):\n{frames}RecursionError: too deep", 1)])
+    fail(redis, "calm", [("flat", "{}", "name is too long\njob flat of queue calm", 1)])
+    job = f"{dashboard.base}/q/local/calm/failed/job?queue=calm&id="
+    page.goto(job + "deep")
+    # The text itself is cut before its end.
+    expect(page.get_by_text("RecursionError: too deep")).to_have_count(1)
+    expect(page.get_by_text("RecursionError: too deep")).to_be_visible()
+    page.goto(job + "flat")
+    expect(page.get_by_text("name is too long")).to_have_count(1)
+
+
 def test_one_job_is_shown_with_its_record_and_removed(dashboard, opened):
     page, redis = opened(dashboard), dashboard.redis.client()
     to_causes(page, "companies")

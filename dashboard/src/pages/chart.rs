@@ -11,6 +11,8 @@ use crate::text;
 /// In units of the picture.
 const WIDTH: f32 = 600.0;
 const HEIGHT: f32 = 100.0;
+/// The unit of times.
+const SECONDS: &str = " s";
 /// Seconds without a sample that break the line.
 const GAP: i64 = 90;
 
@@ -23,16 +25,17 @@ pub(super) fn chart(name: &str, unit: &str, samples: &[Sample], series: Series) 
     };
     let most = points.iter().fold(0.0_f32, |most, (_, value)| most.max(*value));
     let lowest = points.iter().fold(f32::INFINITY, |lowest, (_, value)| lowest.min(*value));
+    let bare = |value| if unit == SECONDS { measure(value, unit) } else { short(value) };
     let length = text::span(u64::try_from(last.0 - first.0).unwrap_or(0));
     let said = format!(
-        "{name}: now {}{unit}, between {}{unit} and {}{unit} in the last {length}",
-        short(last.1),
-        short(lowest),
-        short(most)
+        "{name}: now {}, between {} and {} in the last {length}",
+        measure(last.1, unit),
+        measure(lowest, unit),
+        measure(most, unit)
     );
     html! {
         figure.chart {
-            figcaption { (name) ": " strong { (short(last.1)) (unit) } span.range { " (" (short(lowest)) " to " (short(most)) ")" } }
+            figcaption { (name) ": " strong { (measure(last.1, unit)) } span.range { " (" (bare(lowest)) " to " (bare(most)) ")" } }
             svg viewBox="0 0 600 100" preserveAspectRatio="none" role="img" aria-label=(said) {
                 path.grid d="M0 0.5H600M0 50H600M0 99.5H600" {}
                 path.line d=(path(&points, most)) {}
@@ -47,7 +50,7 @@ pub(super) fn compared(name: &str, unit: &str, seconds: f64, lines: &[(&str, Vec
     let highest = |points: &[(i64, f32)]| points.iter().fold(0.0_f32, |most, (_, value)| most.max(*value));
     let most = lines.iter().map(|(_, points)| highest(points)).fold(0.0, f32::max);
     let each: Vec<String> =
-        lines.iter().map(|(line, points)| format!("{line} at most {}{unit}", short(highest(points)))).collect();
+        lines.iter().map(|(line, points)| format!("{line} at most {}", measure(highest(points), unit))).collect();
     let length = text::span(text::whole(seconds));
     html! {
         figure.chart {
@@ -98,6 +101,15 @@ pub(super) fn trend(parts: &[u64; PARTS]) -> Markup {
     }
 }
 
+/// A value with its unit; a long time as the rest of the page has it.
+fn measure(value: f32, unit: &str) -> String {
+    if unit == SECONDS && value >= 120.0 {
+        text::span(text::whole(f64::from(value)))
+    } else {
+        format!("{}{unit}", short(value))
+    }
+}
+
 /// A number with as many digits as are read.
 fn short(value: f32) -> String {
     match value {
@@ -117,6 +129,7 @@ mod tests {
         let points = [(0, 0.0), (10, 50.0), (500, 100.0), (510, 100.0)];
         assert_eq!(path(&points, 100.0), "M0.0 99.0h1L11.8 51.0M588.2 3.0h1L600.0 3.0");
         assert_eq!(path(&[(7, 3.0)], 3.0), "M0.0 3.0h1");
+        assert_eq!([measure(2608.0, " s"), measure(39.0, " s"), measure(2608.0, "/s")], ["43 min", "39 s", "2608/s"]);
         assert_eq!([short(0.0), short(12.34), short(1234.5), short(25_000.0)], ["0", "12.3", "1234", "25.0k"]);
     }
 }

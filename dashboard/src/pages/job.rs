@@ -44,7 +44,8 @@ pub(crate) fn job(frame: &Frame<'_>, page: &JobPage<'_>, now: DateTime<Utc>) -> 
             div {
                 h2 { "Error" }
                 // A traceback has it at its end, which may be cut.
-                @if job.error.contains('\n') { p.problem { (text::line(cause(&job.error), text::MESSAGE)) } }
+                @let cause = cause(&job.error);
+                @if !job.error.trim_start().starts_with(cause) { p.problem { (text::line(cause, text::MESSAGE)) } }
                 (block(if job.error.is_empty() { "(no result is kept)" } else { &job.error }, "Error"))
             }
             div {
