@@ -102,6 +102,7 @@ fn answers() -> Vec<(&'static str, &'static str, &'static str, Vec<u8>)> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_kind_ends_in_a_short_line_without_the_password() {
+    let _alone = crate::LARGE_ANSWERS.lock().await;
     for (kind, scheme, command, answer) in answers() {
         let server = server(command, move |stream| {
             let itself = format!("*2\r\n$9\r\n127.0.0.1\r\n$5\r\n{:05}\r\n", stream.local_addr()?.port());
@@ -162,4 +163,51 @@ async fn one_that_lets_us_in_and_breaks_is_dialled_less_and_less_often() {
     }
     // Ten times each 200 ms, then after 0.4, 0.8, 1.6 s.
     assert!((8..=14).contains(&server.connections()), "{} of {polls:?} polls", server.connections());
+}
+
+/// What a server for TLS does once it is dialled.
+type Handshake = fn(&mut TcpStream) -> std::io::Result<()>;
+
+const HANDSHAKES: [(&str, Handshake); 3] = [
+    ("silence", |_| {
+        std::thread::sleep(Duration::from_secs(30));
+        Ok(())
+    }),
+    // A handshake message of 16 MiB, in records that may be as long as that.
+    ("a certificate without end", |stream| {
+        stream.write_all(&[22, 3, 3, 0x40, 0, 11, 255, 255, 255])?;
+        stream.write_all(&[0; (1 << 14) - 4])?;
+        loop {
+            stream.write_all(&[22, 3, 3, 0x40, 0])?;
+            stream.write_all(&[0; 1 << 14])?;
+        }
+    }),
+    ("records without content", |stream| {
+        loop {
+            stream.write_all(&[22, 3, 3, 0, 0].repeat(1_000))?;
+        }
+    }),
+];
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_hundred_handshakes_that_do_not_end_are_given_up() {
+    let _alone = crate::LARGE_ANSWERS.lock().await;
+    for (kind, handshake) in HANDSHAKES {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("rediss://127.0.0.1:{}/0", listener.local_addr().unwrap().port());
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().map_while(Result::ok) {
+                std::thread::spawn(move || handshake(&mut stream));
+            }
+        });
+        let (began, before) = (Instant::now(), resident());
+        let connections: Vec<_> = (0..100).map(|_| guarded(&url, Guard::default())).collect();
+        let polls = futures::future::join_all(connections.iter().map(poll)).await;
+        let said = polls[0].as_ref().unwrap_err();
+        let (took, more) = (began.elapsed(), resident().saturating_sub(before));
+        println!("{kind}, {took:?}, {more} MiB: {said}");
+        // The authorities are read once, not for each server: that took 26 ms, in which nobody else was served.
+        let longest = if kind == "silence" { 6 } else { 2 };
+        assert!(took < Duration::from_secs(longest) && more < 30, "{kind}: {took:?}, {more} MiB");
+    }
 }
