@@ -79,10 +79,6 @@ SCRIPTS = {
     "hang-up": hang_up,
     "long-error": once(b"-ERR " + b"x" * 1_000_000 + b"\r\n"),
     "unreadable-error": once(b"-ERR \x1b[2J\x1b]0;owned\x07\xe2\x80\xae\r\n"),
-    "odd-numbers": once(
-        b"*4\r\n:8210266876799\r\n:1\r\n:0\r\n"
-        b"*7\r\n:9223372036854775807\r\n:9223372036854775807\r\n:0\r\n:0\r\n+\r\n*0\r\n*0\r\n"
-    ),
     "redirect": once(b"-MOVED 1 169.254.169.254:80\r\n"),
 }
 # What a Sentinel answers to any question.
