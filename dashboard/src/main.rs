@@ -50,7 +50,9 @@ struct Args {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let args = Args::parse();
-    let filter = EnvFilter::try_new(&args.log).context("--log")?;
+    // The resolver warns of each answer that it does not take: whoever sends those would fill the log.
+    let filter = format!("hickory_net=error,hickory_resolver=error,{}", args.log);
+    let filter = EnvFilter::try_new(filter).context("--log")?;
     tracing_subscriber::fmt().json().with_env_filter(filter).with_writer(std::io::stderr).init();
     let prometheus = args.prometheus.as_deref().filter(|url| !url.is_empty()).map(Prometheus::new).transpose();
     let prometheus = prometheus.map_err(anyhow::Error::msg)?;

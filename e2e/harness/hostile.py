@@ -77,6 +77,8 @@ SCRIPTS = {
     "drip": drip,
     "silence": silence,
     "hang-up": hang_up,
+    "long-error": once(b"-ERR " + b"x" * 1_000_000 + b"\r\n"),
+    "unreadable-error": once(b"-ERR \x1b[2J\x1b]0;owned\x07\xe2\x80\xae\r\n"),
     "redirect": once(b"-MOVED 1 169.254.169.254:80\r\n"),
 }
 # What a Sentinel answers to any question.
@@ -96,6 +98,10 @@ CLUSTERS = {
         )
     ),
 }
+# Names of a megabyte, within every limit of one answer.
+CLUSTERS["cluster-long-names"] = once(
+    b"*7\r\n" + b"".join(b"*3\r\n:%d\r\n:%d\r\n*2\r\n%s:1\r\n" % (n, n, text(1_000_000)) for n in range(7))
+)
 KINDS = [*SCRIPTS, *SENTINELS, *CLUSTERS]
 
 

@@ -2,6 +2,7 @@
 //! autoscaler.
 
 mod args;
+mod descriptors;
 
 use std::{process::ExitCode, time::Duration};
 
@@ -54,7 +55,9 @@ fn main() -> ExitCode {
 }
 
 fn log(args: &RunArgs) -> anyhow::Result<()> {
-    let filter = tracing_subscriber::EnvFilter::try_new(&args.log).context("--log")?;
+    // The resolver warns of each answer that it does not take: whoever sends those would fill the log.
+    let filter = format!("hickory_net=error,hickory_resolver=error,{}", args.log);
+    let filter = tracing_subscriber::EnvFilter::try_new(filter).context("--log")?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     match args.log_format {
         LogFormat::Json => subscriber.json().flatten_event(true).init(),
@@ -87,6 +90,10 @@ async fn examine(args: CheckArgs) -> anyhow::Result<()> {
 }
 
 async fn operate(args: RunArgs) -> anyhow::Result<()> {
+    match descriptors::raise() {
+        Ok(limit) => tracing::debug!(limit, "open files"),
+        Err(error) => tracing::warn!(%error, "the limit on open files stays as it is"),
+    }
     // Set by the kubelet in every container.
     let api_server = std::env::var("KUBERNETES_SERVICE_HOST").ok();
     let guard = args.guard(api_server.as_deref());

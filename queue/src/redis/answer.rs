@@ -82,7 +82,8 @@ impl Answer {
         self.fields.next().ok_or_else(|| self.unreadable(field, "it is missing"))
     }
 
-    fn unreadable(&self, field: &str, why: impl std::fmt::Display) -> QueueError {
+    /// The error of a field that cannot be what it is.
+    pub(crate) fn unreadable(&self, field: &str, why: impl std::fmt::Display) -> QueueError {
         match self.rows {
             Some(rows) => unreadable(self.script, &format!("{rows}.{field}"), why),
             None => unreadable(self.script, field, why),

@@ -8,6 +8,8 @@ use crate::redis::answer::Answer;
 
 /// Workers of one queue that count; what a Redis names beyond is left out.
 pub(crate) const MOST_WORKERS: usize = 5_000;
+/// Jobs that are counted in one place: sums of them stay numbers that JSON and the API server take.
+const MOST_JOBS: u64 = 1 << 53;
 /// Bytes of one text that are kept of a worker's record. A report may have four times as many.
 pub(crate) const LONGEST_TEXT: usize = 512;
 /// Of the name of a worker or a host: as many as a name in Kubernetes may have.
@@ -79,7 +81,7 @@ impl StatsAnswer {
         let (seconds, micros): (i64, u32) = (answer.read("seconds")?, answer.read("microseconds")?);
         Ok(Self {
             now: DateTime::from_timestamp(seconds, micros.saturating_mul(1000)).unwrap_or_default(),
-            failed: answer.read("failed")?,
+            failed: count(&mut answer, "failed")?,
             activity: answer.optional("activity")?.map(Activity::read).transpose()?,
         })
     }
@@ -88,10 +90,10 @@ impl StatsAnswer {
 impl Activity {
     fn read(mut answer: Answer) -> Result<Self, QueueError> {
         let mut activity = Self {
-            waiting: answer.read("waiting")?,
-            running: answer.read("running")?,
-            scheduled: answer.read("scheduled")?,
-            due: answer.read("due")?,
+            waiting: count(&mut answer, "waiting")?,
+            running: count(&mut answer, "running")?,
+            scheduled: count(&mut answer, "scheduled")?,
+            due: count(&mut answer, "due")?,
             head: text(&mut answer, "head")?,
             workers: answer.rows("workers", WorkerRecord::read)?,
             reports: answer.read("reports")?,
@@ -115,10 +117,17 @@ impl WorkerRecord {
             failed: text(row, "failed")?,
             busy_seconds: text(row, "busy_seconds")?,
             concurrency: text(row, "concurrency")?,
-            running: row.read("running")?,
+            running: count(row, "running")?,
             at_work: text(row, "at_work")?,
         })
     }
+}
+
+/// The next field, a number of jobs. More than [`MOST_JOBS`] are no more than that; fewer than none are an error.
+fn count(answer: &mut Answer, field: &'static str) -> Result<u64, QueueError> {
+    let count: i64 = answer.read(field)?;
+    let count = u64::try_from(count).map_err(|_| answer.unreadable(field, "it is negative"))?;
+    Ok(count.min(MOST_JOBS))
 }
 
 /// The next field, a text that is cut where it is too long.
@@ -142,6 +151,19 @@ fn cut(text: &mut String, longest: usize) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counts_are_not_negative_and_not_more_than_can_be_added_up() {
+        let read = |waiting: i64| {
+            let numbers = [waiting, 1, 1, 1].map(Value::Int).into_iter();
+            let activity = numbers.chain([Value::BulkString(Vec::new()), Value::Array(vec![]), Value::Array(vec![])]);
+            let answer = [Value::Int(1), Value::Int(1), Value::Int(0), Value::Array(activity.collect())];
+            StatsAnswer::read("stats.lua", Value::Array(answer.into())).map(|read| read.activity.unwrap().waiting)
+        };
+        assert_eq!((read(7).unwrap(), read(i64::MAX).unwrap()), (7, MOST_JOBS));
+        let negative = read(-1).unwrap_err().to_string();
+        assert!(negative.contains("field activity.waiting: it is negative"), "{negative}");
+    }
 
     #[test]
     fn numbers_and_texts_of_a_hostile_server_are_cut() {

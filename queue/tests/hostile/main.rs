@@ -6,6 +6,7 @@
 mod addresses;
 #[path = "../shared/certificates.rs"]
 mod certificates;
+mod kinds;
 mod limits;
 mod replies;
 mod server;
@@ -17,6 +18,13 @@ use jobqueue_queue::{Connection, Guard, Protocol, QueueError, QueueStats, StatsQ
 
 /// Large answers are few at a time in a process: a test that is about them has them for itself.
 static LARGE_ANSWERS: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
+/// Resident memory of this process, in MiB.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
+}
 
 /// A connection as the operator makes it.
 fn guarded(url: &str, guard: Guard) -> Connection {

@@ -6,14 +6,7 @@ use jobqueue_queue::{Guard, QueueError};
 use jobqueue_testkit::Redis;
 
 use crate::server::{ATTACKS, Attack, Server};
-use crate::{guarded, poll};
-
-/// Resident memory of this process, in MiB.
-fn resident() -> usize {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches(" kB").parse::<usize>().unwrap() / 1024
-}
+use crate::{guarded, poll, resident};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_attack_ends_in_a_sentence_with_server_command_and_limit() {

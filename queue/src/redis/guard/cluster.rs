@@ -2,7 +2,7 @@
 //! redirection leads nowhere else. It follows no `ASK`, as the other client does not: a script would run where keys are
 //! missing.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,10 @@ const SLOTS: u16 = 16_384;
 
 /// Ranges of slots that a cluster may have: one for every fourth slot.
 const MOST_RANGES: usize = SLOTS as usize / 4;
+
+/// Masters that a cluster may have, and the bytes of all their names: what is kept of one is small, also for many clusters.
+const MOST_MASTERS: usize = 1_000;
+const LONGEST_NAMES: usize = 64 << 10;
 
 /// A cluster with the connections to its nodes; clones share them.
 #[derive(Clone)]
@@ -47,7 +51,8 @@ struct Topology {
 struct Range {
     first: u16,
     last: u16,
-    node: Node,
+    /// One for all ranges of a node.
+    node: Arc<Node>,
 }
 
 impl GuardedCluster {
@@ -129,7 +134,7 @@ impl GuardedCluster {
                 let slot = slot(key);
                 topology.ranges.iter().find(|range| (range.first..=range.last).contains(&slot))
             });
-            let node = owner.map_or_else(|| self.shared.seeds.first(), |range| Some(&range.node));
+            let node = owner.map_or_else(|| self.shared.seeds.first(), |range| Some(&*range.node));
             let Some(node) = node else { continue };
             match groups.iter_mut().find(|(known, _)| known == node) {
                 Some((_, group)) => group.push(*i),
@@ -151,19 +156,27 @@ fn ranges(answer: Value, asked: &Node) -> RedisResult<Vec<Range>> {
     if rows.len() > MOST_RANGES {
         return Err(unreadable());
     }
-    let range = |row: Value| {
+    let (mut masters, mut names) = (HashSet::<Arc<Node>>::new(), 0);
+    let mut range = |row: &Value| {
         let Value::Array(fields) = row else { return None };
         let [Value::Int(first), Value::Int(last), Value::Array(master), ..] = &fields[..] else { return None };
         let [host, Value::Int(port), ..] = &master[..] else { return None };
         let host = match host {
-            Value::BulkString(host) if !host.is_empty() && host != b"?" => String::from_utf8(host.clone()).ok()?,
-            Value::BulkString(_) | Value::Nil => asked.host.clone(),
+            Value::BulkString(host) if !host.is_empty() && host != b"?" => std::str::from_utf8(host).ok()?,
+            Value::BulkString(_) | Value::Nil => &asked.host,
             _ => return None,
         };
-        let node = Node { host, port: u16::try_from(*port).ok()? };
-        Some(Range { first: u16::try_from(*first).ok()?, last: u16::try_from(*last).ok()?, node })
+        let node = Node { host: host.to_owned(), port: u16::try_from(*port).ok()? };
+        let node = masters.get(&node).cloned().unwrap_or_else(|| node.into());
+        if masters.insert(node.clone()) {
+            names += node.host.len();
+        }
+        let (first, last) = (u16::try_from(*first).ok()?, u16::try_from(*last).ok()?);
+        let is_range = first <= last && last < SLOTS;
+        let is_small = masters.len() <= MOST_MASTERS && names <= LONGEST_NAMES;
+        (is_range && is_small).then_some(Range { first, last, node })
     };
-    rows.into_iter().map(|row| range(row).ok_or_else(unreadable)).collect()
+    rows.iter().map(|row| range(row).ok_or_else(unreadable)).collect()
 }
 
 /// The key of a call of a script; `None` for other commands, which any node answers.
@@ -222,5 +235,27 @@ mod tests {
         assert!(ranges(Value::Array(vec![row(0, text("h"), 70_000)]), &asked).is_err());
         let many = std::iter::repeat_with(|| row(0, text("h"), 1)).take(MOST_RANGES + 1).collect();
         assert!(ranges(Value::Array(many), &asked).is_err());
+        let slots = |first, last| {
+            let master = Value::Array(vec![text("h"), Value::Int(1)]);
+            ranges(Value::Array(vec![Value::Array(vec![Value::Int(first), Value::Int(last), master])]), &asked)
+        };
+        assert!(slots(0, 16_383).is_ok() && slots(5, 4).is_err() && slots(0, 16_384).is_err() && slots(-1, 4).is_err());
+    }
+
+    #[test]
+    fn what_is_kept_of_a_cluster_is_small() {
+        let asked = Node { host: "seed".into(), port: 1 };
+        let read = |masters: u16, length: usize| {
+            let row = |number: u16| {
+                let host = Value::BulkString(format!("{:0length$}", number % masters).into());
+                let number = Value::Int(number.into());
+                Value::Array(vec![number.clone(), number, Value::Array(vec![host, Value::Int(1)])])
+            };
+            ranges(Value::Array((0..4_096).map(row).collect()), &asked)
+        };
+        let ranges = read(900, 70).unwrap();
+        assert!(Arc::ptr_eq(&ranges[7].node, &ranges[907].node), "one node for all its ranges");
+        assert!(read(1_001, 10).is_err(), "masters");
+        assert!(read(900, 80).is_err() && read(1, 1 << 20).is_err(), "bytes of names");
     }
 }

@@ -1,6 +1,6 @@
 //! TLS of connections that are dialled here: as the client library sets it up, with the system's authorities or the one given.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use redis::{ClientTlsConfig, ErrorKind, RedisError, RedisResult, TlsCertificates};
 use rustls::pki_types::pem::PemObject;
@@ -21,22 +21,32 @@ pub(super) fn config(certificates: Option<&TlsCertificates>) -> RedisResult<Arc<
     Ok(Arc::new(config))
 }
 
-fn roots(certificates: Option<&TlsCertificates>) -> RedisResult<RootCertStore> {
+fn roots(certificates: Option<&TlsCertificates>) -> RedisResult<Arc<RootCertStore>> {
+    let Some(authority) = certificates.and_then(|certificates| certificates.root_cert.as_ref()) else {
+        return system_roots();
+    };
     let mut roots = RootCertStore::empty();
-    if let Some(authority) = certificates.and_then(|certificates| certificates.root_cert.as_ref()) {
-        for certificate in CertificateDer::pem_slice_iter(authority) {
-            roots.add(certificate.map_err(unusable)?).map_err(unusable)?;
-        }
-    } else {
-        let mut found = rustls_native_certs::load_native_certs();
-        if let Some(error) = found.errors.pop() {
-            return Err(unusable(error));
-        }
-        for certificate in found.certs {
-            roots.add(certificate).map_err(unusable)?;
-        }
+    for certificate in CertificateDer::pem_slice_iter(authority) {
+        roots.add(certificate.map_err(unusable)?).map_err(unusable)?;
     }
-    Ok(roots)
+    Ok(Arc::new(roots))
+}
+
+/// The system's authorities, once for all servers: there are more than a hundred.
+fn system_roots() -> RedisResult<Arc<RootCertStore>> {
+    static ROOTS: OnceLock<Arc<RootCertStore>> = OnceLock::new();
+    if let Some(roots) = ROOTS.get() {
+        return Ok(roots.clone());
+    }
+    let mut found = rustls_native_certs::load_native_certs();
+    if let Some(error) = found.errors.pop() {
+        return Err(unusable(error));
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in found.certs {
+        roots.add(certificate).map_err(unusable)?;
+    }
+    Ok(ROOTS.get_or_init(|| Arc::new(roots)).clone())
 }
 
 fn unusable(error: impl std::fmt::Display) -> RedisError {

@@ -56,7 +56,7 @@ pub(crate) enum Topology {
 }
 
 /// Host and port; an IPv6 address is kept without brackets.
-#[derive(Clone, PartialEq, Eq, Debug)]
+#[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) struct Node {
     pub(crate) host: String,
     pub(crate) port: u16,
