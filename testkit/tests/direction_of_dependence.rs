@@ -102,6 +102,7 @@ const IMPURE: [&str; 7] = ["tokio", "async-trait", "futures", "rand", "reqwest",
 /// The files and folders of `operator/src`. Each uses those before it only; `main` and `lib` put all together.
 const OPERATOR: [&str; 19] = [
     "backoff",
+    "descriptors",
     "digest",
     "lease_guard",
     "names",
