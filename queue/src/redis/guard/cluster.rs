@@ -247,7 +247,7 @@ mod tests {
         let asked = Node { host: "seed".into(), port: 1 };
         let read = |masters: u16, length: usize| {
             let row = |number: u16| {
-                let host = Value::BulkString(format!("{:0length$}", number % masters).into());
+                let host = Value::BulkString(format!("{:04}{}", number % masters, "x".repeat(length - 4)).into());
                 let number = Value::Int(number.into());
                 Value::Array(vec![number.clone(), number, Value::Array(vec![host, Value::Int(1)])])
             };
