@@ -28,7 +28,7 @@ use crate::{
     metrics::OutcomeLabels,
     names,
     reconciler::{
-        compact_object::{CompactObject, GuardedJobQueue},
+        compact_object::{CompactObject, GuardedJobQueue, PackedObject},
         context::Context,
         error::Error,
         objects::{Objects, Observed},
@@ -145,7 +145,7 @@ impl Controller {
     fn begin(&mut self) -> Vec<BoxFuture<'static, Reconciled>> {
         let mut begun = Vec::new();
         while let Some(key) = self.objects.is_complete().then(|| self.work.pop(Instant::now())).flatten() {
-            let Some(object) = self.objects.get(&key).map(|listed| listed.object.unpack()) else {
+            let Some(object) = self.objects.get(&key).map(PackedObject::unpack) else {
                 self.work.finish(&key, None, Instant::now());
                 continue;
             };
@@ -165,20 +165,19 @@ impl Controller {
         let Ok(event) = event else { return };
         let state = &self.context.state;
         let observed = self.objects.observe(event, |key| state.shared_key(&key));
-        let Some(Observed { key, generation, is_changed }) = observed else { return };
+        let Some(Observed { key, is_changed }) = observed else { return };
         if is_changed {
             self.work.request_changed(&key, Instant::now());
-        } else if !state.is_to_retry(&key, generation) {
+        } else {
             self.work.request(&key, Instant::now());
         }
     }
 
     /// Something that belongs to a queue, or that it goes by, has changed.
     fn wake(&mut self, key: &Key) {
-        let state = &self.context.state;
-        // One that is not listed yet is reconciled when it is; one that failed, when it is its turn among those that did.
-        if self.objects.get(key).is_some_and(|listed| !state.is_to_retry(key, listed.generation)) {
-            self.work.request(&state.shared_key(key), Instant::now());
+        // One that is not listed yet is reconciled when it is.
+        if self.objects.has(key) {
+            self.work.request(&self.context.state.shared_key(key), Instant::now());
         }
     }
 
@@ -217,7 +216,7 @@ pub(crate) async fn reconcile_object(key: &Key, object: GuardedJobQueue, context
             let repairs = context.state.record_repair(key, next == Next::Repair);
             pause(next, &context.state, repairs)
         }
-        Err(error) => Some(Return::Retry(retry_later(key, generation, &error, context))),
+        Err(error) => Some(retry_later(key, generation, &error, context)),
     }
 }
 
@@ -236,7 +235,7 @@ fn pause(next: Next, state: &Registry, repairs: u32) -> Option<Return> {
         Next::Resync => resync(queues),
     };
     let pause = backoff::jittered(pause, rand::random());
-    Some(if next == Next::Repair { Return::Retry(pause) } else { Return::After(pause) })
+    Some(if next == Next::Repair { Return::Repair(pause) } else { Return::After(pause) })
 }
 
 /// The longer it waits already, the later: thousands of queues that nobody repairs must not be in the way of one that was
@@ -253,12 +252,12 @@ pub(super) fn resync(queues: usize) -> Duration {
 }
 
 /// How long a queue waits after a reconcile that failed.
-fn retry_later(key: &Key, generation: Option<i64>, error: &Error, context: &Context) -> Duration {
+fn retry_later(key: &Key, generation: Option<i64>, error: &Error, context: &Context) -> Return {
     // The end of a deletion is an event of the watch.
     let waits_for_event = matches!(error, Error::Leftover(_));
     let (failures, wait) = context.state.schedule_retry(key, generation, waits_for_event, rand::random());
     tracing::warn!(queue = %key, %error, category = error.category(), failures, ?wait, "a reconcile failed");
-    wait
+    if waits_for_event { Return::Repair(wait) } else { Return::Retry(wait) }
 }
 
 #[cfg(test)]

@@ -21,12 +21,10 @@ pub(super) struct Objects {
 
 /// One object, and the last list that had it.
 #[derive(Debug)]
-pub(super) struct Listed {
+struct Listed {
     list: u32,
-    /// Its `metadata.generation`.
-    pub(super) generation: Option<i64>,
-    /// The object itself.
-    pub(super) object: PackedObject,
+    generation: Option<i64>,
+    object: PackedObject,
 }
 
 /// An event of the watch that a queue is to be reconciled for.
@@ -34,9 +32,7 @@ pub(super) struct Listed {
 pub(super) struct Observed {
     /// The queue.
     pub(super) key: Arc<Key>,
-    /// Its `metadata.generation`.
-    pub(super) generation: Option<i64>,
-    /// The generation is another than before: a person changed what is wanted.
+    /// Its `metadata.generation` is another than before: a person changed what is wanted.
     pub(super) is_changed: bool,
 }
 
@@ -68,7 +64,7 @@ impl Objects {
                 let listed = Listed { list: self.list, generation, object: object.into() };
                 let before = self.by_key.insert(key.clone(), listed);
                 let is_changed = before.is_some_and(|before| before.generation != generation);
-                Some(Observed { key, generation, is_changed })
+                Some(Observed { key, is_changed })
             }
             Event::Delete(object) => {
                 self.by_key.remove(&key::of(&object));
@@ -88,8 +84,8 @@ impl Objects {
     }
 
     /// The object; `None` if it was deleted.
-    pub(super) fn get(&self, key: &Key) -> Option<&Listed> {
-        self.by_key.get(key)
+    pub(super) fn get(&self, key: &Key) -> Option<&PackedObject> {
+        self.by_key.get(key).map(|listed| &listed.object)
     }
 }
 
@@ -126,12 +122,12 @@ mod tests {
         assert!(objects.has(&key("c")), "until it is complete");
         tell(&mut objects, Event::InitDone);
         assert!(objects.has(&key("b")) && !objects.has(&key("c")));
-        let generation = objects.get(&key("b")).map(|listed| listed.object.unpack().meta().generation);
+        let generation = objects.get(&key("b")).map(|object| object.unpack().meta().generation);
         assert_eq!(generation, Some(Some(2)));
         let is_changed = [2, 3].map(|generation| {
             let told = objects.observe(Event::Apply(object("b", generation)), Arc::new).expect("it is there");
-            (told.generation, told.is_changed)
+            told.is_changed
         });
-        assert_eq!(is_changed, [(Some(2), false), (Some(3), true)], "a status alone is no change");
+        assert_eq!(is_changed, [false, true], "a status alone is no change");
     }
 }

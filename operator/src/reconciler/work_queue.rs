@@ -42,9 +42,11 @@ const KINDS: [Kind; 4] = [Kind::Changed, Kind::New, Kind::Known, Kind::Retry];
 /// When a queue comes back by itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Return {
-    /// After so long.
+    /// After so long, or when something happens.
     After(Duration),
-    /// The same, and among all that are tried again.
+    /// The same, but among all that are tried again: somebody must repair something.
+    Repair(Duration),
+    /// Among all that are tried again, and only a change of the object brings it forward: the reconcile failed.
     Retry(Duration),
 }
 
@@ -73,11 +75,17 @@ struct Entry {
     running: Option<Kind>,
     /// It was reconciled once.
     is_known: bool,
+    /// The last reconcile failed.
+    is_failed: bool,
 }
 
 impl WorkQueue {
-    /// Something happened to a queue at `now`.
+    /// Something happened to a queue at `now`. One whose last reconcile failed waits for its retry; what happens during a
+    /// reconcile may be news to it.
     pub(super) fn request(&mut self, key: &Arc<Key>, now: Instant) {
+        if self.entries.get(key).is_some_and(|entry| entry.is_failed && entry.running.is_none()) {
+            return;
+        }
         self.schedule(key, now + DEBOUNCE, Kind::Known);
     }
 
@@ -105,13 +113,13 @@ impl WorkQueue {
         if let Some(kind) = entry.running.take() {
             self.running[kind as usize] = self.running[kind as usize].saturating_sub(1);
         }
-        entry.is_known = true;
+        (entry.is_known, entry.is_failed) = (true, matches!(next, Some(Return::Retry(_))));
         if let Some((kind, due)) = entry.due {
             self.waiting[kind as usize].insert(due, key.clone());
         }
         match next {
             Some(Return::After(pause)) => self.schedule(key, now + pause, Kind::Known),
-            Some(Return::Retry(pause)) => self.schedule(key, now + pause, Kind::Retry),
+            Some(Return::Repair(pause) | Return::Retry(pause)) => self.schedule(key, now + pause, Kind::Retry),
             None => {}
         }
     }
@@ -261,7 +269,7 @@ mod tests {
         for key in &keys {
             queue.request(key, now);
             let popped = queue.pop(now + DEBOUNCE).expect("due");
-            queue.finish(&popped, Some(Return::Retry(Duration::ZERO)), now);
+            queue.finish(&popped, Some(Return::Repair(Duration::ZERO)), now);
         }
         keys
     }
@@ -277,6 +285,26 @@ mod tests {
         assert_eq!(queue.next_due(), Some(later + BETWEEN_RETRIES));
         let busy = (1..100).map(|step| names(queue.pop(later + step * BETWEEN_RETRIES)));
         assert_eq!(busy.flatten().collect::<Vec<_>>(), ["1", "2", "3"], "and few places");
+    }
+
+    #[test]
+    fn a_wake_brings_no_failed_reconcile_forward_but_one_during_a_reconcile_is_kept() {
+        let (mut queue, began) = (WorkQueue::default(), Instant::now());
+        let one = known(&mut queue, [1], began).remove(0);
+        queue.request(&one, began);
+        assert!(queue.pop(began + DEBOUNCE).is_some());
+        let (retry, second) = (Some(Return::Retry(Duration::from_secs(60))), Duration::from_secs(1));
+        queue.finish(&one, retry, began);
+        queue.request(&one, began + second);
+        assert_eq!(queue.next_due(), Some(began + 60 * second), "whatever woke it");
+        assert!(queue.pop(began + 60 * second).is_some());
+        queue.request(&one, began + 60 * second);
+        queue.finish(&one, None, began + 61 * second);
+        assert_eq!(queue.next_due(), Some(began + 60 * second + DEBOUNCE), "it may have come after what was read");
+        assert!(queue.pop(began + 61 * second).is_some());
+        queue.finish(&one, retry, began + 61 * second);
+        queue.request_changed(&one, began + 62 * second);
+        assert_eq!(queue.next_due(), Some(began + 62 * second + DEBOUNCE), "a person may have repaired it");
     }
 
     #[test]

@@ -60,13 +60,6 @@ impl ReconcilerState {
         (retry.generation == generation && !left.is_zero()).then_some(left)
     }
 
-    /// Whether the last reconcile of this `generation` failed, so that the queue comes again by itself.
-    pub(crate) fn is_to_retry(&self, key: &Key, generation: Option<i64>) -> bool {
-        let tables = self.lock();
-        let retry = tables.objects.get(key).and_then(|object| object.failures.as_ref()?.retry);
-        retry.is_some_and(|retry| retry.generation == generation)
-    }
-
     /// Counts a reconcile that found that somebody must repair something, or ends a row of them; returns how many there are.
     pub(crate) fn record_repair(&self, key: &Key, is_broken: bool) -> u32 {
         self.lock().change_object(key, |object| {
@@ -97,7 +90,6 @@ mod tests {
         }
         let wait = reconciler.until_retry(&key, Some(1)).expect("it failed");
         assert_eq!(wait, Duration::from_secs(32));
-        assert!(reconciler.is_to_retry(&key, Some(1)) && !reconciler.is_to_retry(&key, Some(2)));
         tokio::time::advance(Duration::from_secs(31)).await;
         assert!(reconciler.until_retry(&key, Some(1)).is_some(), "whatever wakes it");
         assert_eq!(reconciler.until_retry(&key, Some(2)), None, "a person may have repaired it");
